@@ -1,0 +1,1 @@
+"""Tallystick: a digital wallet and double-entry ledger on PostgreSQL."""

@@ -1,0 +1,100 @@
+"""Fingerprints: what a request asked for, kept small, so that a key reused for something else is noticed.
+
+A fingerprint is the MessagePack array of the operation and its fields in a fixed order. A long text stands as
+its digest. Kept whole and not as one hash, it can name the field that differs.
+"""
+
+import hashlib
+from enum import IntEnum
+from typing import Final
+
+import msgspec
+
+_VALUE_BYTES_MAX: Final = 32
+_DIGEST_BYTES: Final = 16
+_KEY_BYTES: Final = 16
+
+Field = str | int | bool | bytes | None | list[list[int]]
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[object])
+
+
+class Operation(IntEnum):
+    """Which call a fingerprint is of. The numbers are stored: they never change."""
+
+    OPEN_ACCOUNT = 1
+    CHANGE_ACCOUNT = 2
+    TRANSFER = 3
+    TRANSACTION = 4
+    HOLD = 5
+    CAPTURE = 6
+    VOID = 7
+    REVERSE = 8
+
+
+FIELDS: Final[dict[Operation, tuple[str, ...]]] = {
+    Operation.OPEN_ACCOUNT: ("owner", "asset", "kind", "min_balance", "max_balance", "metadata"),
+    Operation.CHANGE_ACCOUNT: ("id", "status", "min_balance", "max_balance", "metadata"),
+    Operation.TRANSFER: (
+        "source",
+        "destination",
+        "amount",
+        "asset",
+        "description",
+        "metadata",
+        "effective_at",
+    ),
+    Operation.TRANSACTION: ("entries", "description", "metadata", "effective_at"),
+    Operation.HOLD: (
+        "source",
+        "destination",
+        "amount",
+        "asset",
+        "expires_in",
+        "description",
+        "metadata",
+        "effective_at",
+    ),
+    Operation.CAPTURE: ("id", "amount", "final", "description", "metadata", "effective_at"),
+    Operation.VOID: ("id", "description", "metadata", "effective_at"),
+    Operation.REVERSE: ("id", "amount", "description", "metadata", "effective_at"),
+}
+
+
+def request_key(tenant: int, idempotency_key: str) -> bytes:
+    """The 128-bit hash that stands for a tenant's idempotency key in the log."""
+    text = idempotency_key.encode()
+    return hashlib.sha256(tenant.to_bytes(4, "big") + text).digest()[:_KEY_BYTES]
+
+
+def fingerprint(operation: Operation, *values: Field) -> bytes:
+    """Write what a request asked for. `values` follow FIELDS; absent ones at the end take no room."""
+    last = len(values)
+    while last and values[last - 1] is None:
+        last -= 1
+    return _encoder.encode((int(operation), *map(_short, values[:last])))
+
+
+def _short(value: Field) -> Field:
+    if isinstance(value, str) and len(value) > _VALUE_BYTES_MAX:
+        return hashlib.sha256(value.encode()).digest()[:_DIGEST_BYTES]
+    if isinstance(value, list):
+        return hashlib.sha256(_encoder.encode(value)).digest()[:_DIGEST_BYTES]
+    return value
+
+
+def differing_field(recorded: bytes, requested: bytes) -> str:
+    """Name the first field in which two fingerprints differ; `path` when they are of different calls."""
+    first, second = _decoder.decode(recorded), _decoder.decode(requested)
+    if first[0] != second[0]:
+        return "path"
+    names = FIELDS[Operation(int(str(first[0])))]
+    for index, name in enumerate(names, start=1):
+        if _at(first, index) != _at(second, index):
+            return name
+    return "body"
+
+
+def _at(values: list[object], index: int) -> object:
+    return values[index] if index < len(values) else None

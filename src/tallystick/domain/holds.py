@@ -1,0 +1,55 @@
+"""Holds: part of an account's balance set aside, to be captured, voided or expired."""
+
+from enum import IntEnum
+from typing import Final
+
+import msgspec
+
+
+class HoldStatus(IntEnum):
+    """A hold is open, or it ended in one of three ways."""
+
+    OPEN = 1
+    CAPTURED = 2
+    VOIDED = 3
+    EXPIRED = 4
+
+
+class HoldEvent(IntEnum):
+    """What can happen to a hold after it was placed."""
+
+    CAPTURE = 1
+    CAPTURE_FINAL = 2
+    VOID = 3
+    EXPIRE = 4
+
+
+# The whole state machine. What is not here is refused as hold_not_open.
+HOLD_TRANSITIONS: Final[dict[tuple[HoldStatus, HoldEvent], HoldStatus]] = {
+    (HoldStatus.OPEN, HoldEvent.CAPTURE): HoldStatus.OPEN,
+    (HoldStatus.OPEN, HoldEvent.CAPTURE_FINAL): HoldStatus.CAPTURED,
+    (HoldStatus.OPEN, HoldEvent.VOID): HoldStatus.VOIDED,
+    (HoldStatus.OPEN, HoldEvent.EXPIRE): HoldStatus.EXPIRED,
+}
+
+
+class HoldState(msgspec.Struct, frozen=True, gc=False):
+    """A hold as its newest row tells it. `hold` is the position that placed it, `position` the newest change.
+
+    `account` is whose money is held, `destination` who gets it. Amounts are minor units, times microseconds
+    since 1970 in UTC.
+    """
+
+    hold: int
+    position: int
+    account: int
+    destination: int
+    amount: int
+    captured: int
+    status: HoldStatus
+    expires_at_us: int
+
+    @property
+    def remaining(self) -> int:
+        """What is still set aside: nothing once the hold has ended."""
+        return self.amount - self.captured if self.status is HoldStatus.OPEN else 0

@@ -1,0 +1,61 @@
+"""Every bound of the product, in one place: what a request may carry, and how long or how much a part may take.
+
+Amounts are minor units, sizes are bytes unless the name says characters, times carry their unit in the name.
+"""
+
+from typing import Final
+
+# Numbers that the ledger stores: PostgreSQL's bigint.
+INT64_MAX: Final = 2**63 - 1
+INT64_MIN: Final = -(2**63)
+AMOUNT_MAX: Final = INT64_MAX
+
+# Identifiers: 12 bits of shard above 51 bits of position or random number; together a positive int64.
+SHARD_NUMBER_MIN: Final = 1
+SHARD_NUMBER_MAX: Final = 2**12 - 1
+LOCAL_NUMBER_MAX: Final = 2**51 - 1
+
+# What one request may carry.
+BODY_BYTES_MAX: Final = 1024 * 1024
+IDEMPOTENCY_KEY_CHARACTERS_MAX: Final = 255
+OWNER_CHARACTERS_MAX: Final = 255
+DESCRIPTION_CHARACTERS_MAX: Final = 1024
+METADATA_KEYS_MAX: Final = 16
+METADATA_KEY_CHARACTERS_MAX: Final = 64
+METADATA_BYTES_MAX: Final = 4 * 1024
+ENTRIES_PER_TRANSACTION_MAX: Final = 100
+TRANSFERS_PER_BATCH_REQUEST_MAX: Final = 5_000
+PAGE_ROWS_DEFAULT: Final = 50
+PAGE_ROWS_MAX: Final = 500
+ASSET_NAME_CHARACTERS_MAX: Final = 64
+ASSET_SCALE_MAX: Final = 18
+HOLD_SECONDS_DEFAULT: Final = 7 * 24 * 3600
+HOLD_SECONDS_MAX: Final = 366 * 24 * 3600
+
+# The batcher of one shard.
+QUEUE_COMMANDS_MAX: Final = 16_384
+BATCH_COMMANDS_MAX: Final = 2_000
+KNOWN_ACCOUNTS_MAX: Final = 200_000
+COMMIT_RESOLUTION_SECONDS_MAX: Final = 60.0
+RECONNECT_DELAY_SECONDS_MIN: Final = 0.05
+RECONNECT_DELAY_SECONDS_MAX: Final = 2.0
+REQUEST_TIMEOUT_SECONDS: Final = 15.0
+OVERLOADED_RETRY_AFTER_SECONDS: Final = 1
+UNAVAILABLE_RETRY_AFTER_SECONDS: Final = 2
+SHUTDOWN_SECONDS_MAX: Final = 20.0
+
+# PostgreSQL, as its clients see it.
+CONNECT_TIMEOUT_SECONDS: Final = 5
+STATEMENT_TIMEOUT_MS: Final = 30_000
+READ_CONNECTIONS_MAX: Final = 8
+READ_WAIT_SECONDS_MAX: Final = 5.0
+
+# Background work.
+EXPIRY_INTERVAL_SECONDS: Final = 1.0
+EXPIRY_HOLDS_PER_ROUND_MAX: Final = 500
+API_KEY_CACHE_SECONDS: Final = 5.0
+API_KEY_CACHE_MAX: Final = 10_000
+ASSET_CACHE_SECONDS: Final = 5.0
+
+# Verification reads the log in slices, so its memory does not grow with the log.
+VERIFY_POSITIONS_PER_SLICE: Final = 20_000

@@ -1,0 +1,46 @@
+"""What a shard knew when a batch was decided."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from tallystick.domain.accounts import AccountState
+from tallystick.domain.commands import Kind
+from tallystick.domain.holds import HoldState
+from tallystick.domain.outcomes import Outcome
+
+
+class Head(msgspec.Struct, frozen=True, gc=False):
+    """The end of a shard's log: the newest batch, its last position, time and hash."""
+
+    number: int
+    last_position: int
+    recorded_at_us: int
+    hash: bytes
+
+
+class Original(msgspec.Struct, frozen=True, gc=False):
+    """A transaction that may be reversed: its entries (account, amount), and how much was reversed before."""
+
+    position: int
+    tenant: int
+    kind: Kind
+    entries: tuple[tuple[int, int], ...]
+    reversed_amount: int = 0
+
+
+class RecordedRequest(msgspec.Struct, frozen=True, gc=False):
+    """An idempotency key that was used before: what it asked for, and what came of it."""
+
+    fingerprint: bytes
+    outcome: Outcome
+
+
+class Snapshot(msgspec.Struct, frozen=True, gc=False):
+    """All that the commands of one batch may need. What is not here does not exist."""
+
+    head: Head
+    accounts: Mapping[int, AccountState]
+    holds: Mapping[int, HoldState]
+    originals: Mapping[int, Original]
+    requests: Mapping[bytes, RecordedRequest]

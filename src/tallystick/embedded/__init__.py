@@ -1,0 +1,7 @@
+"""Real servers from wheels, started and stopped by us: nothing to install with a system package manager."""
+
+from tallystick.embedded.errors import DataFolderInUseError, EmbeddedServerError
+from tallystick.embedded.lock import DataFolderLock
+from tallystick.embedded.postgres import EmbeddedPostgres
+
+__all__ = ["DataFolderInUseError", "DataFolderLock", "EmbeddedPostgres", "EmbeddedServerError"]

@@ -1,0 +1,69 @@
+"""Which PostgreSQL processes work in a data directory, told by the operating system and not by a file."""
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+
+POLL_INTERVAL_SECONDS = 0.05
+
+
+def postgres_processes(cluster: Path) -> list[int]:
+    """Return the live PostgreSQL processes of a data directory, the postmaster first.
+
+    Each of them has the data directory as its working directory, which nobody else can fake by mistake:
+    a number read from `postmaster.pid` may belong to a stranger since the machine was started again.
+    """
+    directory = os.path.realpath(cluster)
+    found: dict[int, int] = {}
+    for pid in psutil.pids():
+        # Processes come and go while we look, zombies have no directory, and others' are not ours to see.
+        with suppress(psutil.Error, OSError):
+            process = psutil.Process(pid)
+            if process.cwd() == directory and _is_postgres(process):
+                found[pid] = process.ppid()
+    return sorted(found, key=lambda pid: (found[pid] in found, pid))
+
+
+def _is_postgres(process: psutil.Process) -> bool:
+    # Linux appends " (deleted)" to a program that was replaced under a running process.
+    program = Path(process.exe().removesuffix(" (deleted)"))
+    return program.name == "postgres"
+
+
+def send_signal(pid: int, number: signal.Signals) -> None:
+    """Send a signal to a process that may be gone already."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def wait_until_gone(cluster: Path, timeout_seconds: float) -> list[int]:
+    """Wait until no PostgreSQL process works in the data directory; return those that still do."""
+    deadline = time.monotonic() + timeout_seconds
+    while (left := postgres_processes(cluster)) and time.monotonic() < deadline:
+        time.sleep(POLL_INTERVAL_SECONDS)
+    return left
+
+
+def stop_processes(
+    cluster: Path, *, signals: Sequence[tuple[signal.Signals, float]], kill_timeout_seconds: float
+) -> bool:
+    """Stop whatever PostgreSQL works in the data directory; return whether all of it is gone.
+
+    Each signal goes to the postmaster, which ends its children in order, and is given its seconds; after
+    the last one every process that is left is killed.
+    """
+    for number, timeout_seconds in signals:
+        running = postgres_processes(cluster)
+        if not running:
+            return True
+        send_signal(running[0], number)
+        if not wait_until_gone(cluster, timeout_seconds):
+            return True
+    for pid in postgres_processes(cluster):
+        send_signal(pid, signal.SIGKILL)
+    return not wait_until_gone(cluster, kill_timeout_seconds)

@@ -1,0 +1,1 @@
+SELECT EXISTS (SELECT FROM batches WHERE number = %s AND hash = %s)

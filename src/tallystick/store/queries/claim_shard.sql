@@ -1,0 +1,1 @@
+INSERT INTO shard (number) VALUES (%s) ON CONFLICT DO NOTHING

@@ -1,0 +1,1 @@
+COPY entries (account, position, amount, balance, held, held_after, bound, asset) FROM STDIN (FORMAT binary)

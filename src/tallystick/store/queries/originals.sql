@@ -1,0 +1,13 @@
+-- Transactions that may be reversed, their entries, and how much of each was reversed before (kind 12).
+SELECT
+    original.position, original.tenant, original.kind, entries.account, entries.amount,
+    coalesce((
+        SELECT sum(undone.amount)::bigint
+        FROM transactions AS reversal
+        JOIN entries AS undone ON undone.position = reversal.position AND undone.amount > 0
+        WHERE reversal.refers_to = original.position AND reversal.kind = 12
+    ), 0)
+FROM unnest(%s::bigint[]) AS wanted (position)
+CROSS JOIN LATERAL (SELECT * FROM transactions WHERE transactions.position = wanted.position LIMIT 1) AS original
+JOIN entries ON entries.position = original.position
+ORDER BY entries.position, entries.account

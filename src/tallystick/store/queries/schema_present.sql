@@ -1,0 +1,1 @@
+SELECT to_regclass('_yoyo_migration') IS NOT NULL
