@@ -59,11 +59,11 @@ $(VENV)/.place:
 			"$$("$(PYTHON)" --version 2>/dev/null || echo 'missing'): make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; \
 		exit 1; }
 	@echo "Preparing $(VENV) ..." >&2
-	@rm -rf $(VENV)
+	@test ! -e $@ || rm -rf $(VENV)
 	@"$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); \
 		echo "No virtual environment could be made: install the venv module of '$(PYTHON)'" \
 			"(on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
-	@printf '%s\n' "$$PWD" > $@
+	@pwd -P > $@
 
 $(VENV)/.runtime: $(VENV)/.place requirements/runtime.txt requirements/build.txt pyproject.toml
 	@echo "Installing what it needs to run ..." >&2

@@ -65,7 +65,9 @@ def encode(appended: Appended) -> EncodedBatch:
     )
 
 
-def chain_hash(previous_hash: bytes, number: int, last_position: int, recorded_at_us: int, rows: EncodedBatch) -> bytes:
+def chain_hash(
+    previous_hash: bytes, number: int, last_position: int, recorded_at_us: int, rows: EncodedBatch
+) -> bytes:
     """The hash of a batch: SHA-256 over the hash before it, its own numbers, and each table's rows by length."""
     digest = hashlib.sha256(previous_hash)
     digest.update(struct.pack(">qqq", number, last_position, recorded_at_us))
@@ -80,7 +82,9 @@ def genesis_hash(shard: int) -> bytes:
     return hashlib.sha256(b"tallystick log of shard %d" % shard).digest()
 
 
-def chain(previous_hash: bytes, number: int, last_position: int, recorded_at_us: int, rows: EncodedBatch) -> BatchRow:
+def chain(
+    previous_hash: bytes, number: int, last_position: int, recorded_at_us: int, rows: EncodedBatch
+) -> BatchRow:
     """The row that closes a batch."""
     hashed = chain_hash(previous_hash, number, last_position, recorded_at_us, rows)
     return BatchRow(number, last_position, recorded_at_us, previous_hash, hashed)

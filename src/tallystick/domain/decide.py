@@ -32,7 +32,7 @@ from tallystick.domain.identifiers import local_of
 from tallystick.domain.limits import AMOUNT_MAX, ENTRIES_PER_TRANSACTION_MAX, INT64_MAX, INT64_MIN
 from tallystick.domain.outcomes import Outcome, Posted, RefusalCode, Refused, refuse
 from tallystick.domain.rows import AccountRow, Appended, EntryRow, RequestRow, TransactionRow
-from tallystick.domain.snapshot import Head, Original, RecordedRequest, Snapshot
+from tallystick.domain.snapshot import Head, RecordedRequest, Snapshot
 
 REVERSIBLE_KINDS: Final = frozenset({Kind.TRANSFER, Kind.TRANSACTION, Kind.HOLD_CAPTURED})
 _TWO_ENTRIES: Final = 2
@@ -42,6 +42,11 @@ class Atomic(msgspec.Struct, frozen=True):
     """Commands that are all posted or all refused."""
 
     commands: tuple[Command, ...]
+
+
+def commands_of(unit: Command | Atomic) -> tuple[Command, ...]:
+    """The commands of a unit: itself, or those of the group."""
+    return unit.commands if isinstance(unit, Atomic) else (unit,)
 
 
 class Decision(NamedTuple):
@@ -169,13 +174,16 @@ class _Batch:
             dict(self.holds),
             dict(self.originals),
             dict(self.requests),
-            tuple(len(rows) for rows in self.appended),
+            [len(rows) for rows in self._tables()],
         )
 
     def _restore(self, saved: tuple[Any, ...]) -> None:
         self.position, self.accounts, self.holds, self.originals, self.requests, lengths = saved
-        for rows, length in zip(self.appended, lengths, strict=True):
+        for rows, length in zip(self._tables(), lengths, strict=True):
             del rows[length:]
+
+    def _tables(self) -> tuple[list[Any], ...]:
+        return tuple(self.appended)
 
     # Accounts.
 
@@ -282,9 +290,12 @@ class _Batch:
         if amount != whole and len(original.entries) != _TWO_ENTRIES:
             return refuse(RefusalCode.TRANSACTION_NOT_REVERSIBLE, "amount")
         movements = [
-            _Movement(account, _opposite(entry, amount, whole), 0, "id") for account, entry in original.entries
+            _Movement(account, _opposite(entry, amount, whole), 0, "id")
+            for account, entry in original.entries
         ]
-        outcome = self._move(command.tenant, Kind.REVERSAL, movements, command.note, refers_to=original.position)
+        outcome = self._move(
+            command.tenant, Kind.REVERSAL, movements, command.note, refers_to=original.position
+        )
         if isinstance(outcome, Posted):
             reversed_amount = original.reversed_amount + amount
             self.originals[original.position] = msgspec.structs.replace(
@@ -303,9 +314,7 @@ class _Batch:
         source = _Movement(command.source, 0, command.amount, "source")
         refusals = [
             self._refusal(command.tenant, source, command.asset),
-            self._refusal(
-                command.tenant, _Movement(command.destination, 0, 0, "destination"), command.asset
-            ),
+            self._refusal(command.tenant, _Movement(command.destination, 0, 0, "destination"), command.asset),
         ]
         if (refusal := _first(refusals)) is not None:
             return refusal
@@ -343,9 +352,7 @@ class _Batch:
             _Movement(hold.account, -amount, -released, "id"),
             _Movement(hold.destination, amount, 0, "id"),
         )
-        outcome = self._move(
-            command.tenant, Kind.HOLD_CAPTURED, movements, command.note, refers_to=hold.hold
-        )
+        outcome = self._move(command.tenant, Kind.HOLD_CAPTURED, movements, command.note, refers_to=hold.hold)
         if isinstance(outcome, Posted):
             self._change_hold(hold, status, captured=hold.captured + amount)
         return outcome
@@ -399,7 +406,7 @@ class _Batch:
         state = self._account(hold.account)
         return hold if state is not None and state.terms.tenant == tenant else None
 
-    def _move(  # noqa: PLR0913
+    def _move(
         self,
         tenant: int,
         kind: Kind,
@@ -468,7 +475,7 @@ class _Batch:
 
 
 class IdentifierTakenError(Exception):
-    """The random identifier of a new account is in use: draw another. (Once in 10^8 openings at 10^7 accounts.)"""
+    """The random identifier of a new account is in use: draw another."""
 
 
 def _replay(recorded: RecordedRequest, request: RequestKey) -> Outcome:

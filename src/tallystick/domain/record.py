@@ -5,7 +5,6 @@ from typing import NamedTuple
 from tallystick.domain.accounts import AccountState
 from tallystick.domain.decide import Decision
 from tallystick.domain.holds import HoldState
-from tallystick.domain.outcomes import Posted
 from tallystick.domain.rows import EntryRow, TransactionRow
 
 

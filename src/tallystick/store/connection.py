@@ -1,7 +1,7 @@
 """Connections to one shard's database: one that writes, a pool that reads."""
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -9,6 +9,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from tallystick.domain import limits
 from tallystick.store.errors import translated
+from tallystick.store.queries import query
 
 Connection = psycopg.AsyncConnection[TupleRow]
 
@@ -24,7 +25,7 @@ _SETTINGS: Final[Mapping[str, str]] = {
 }
 
 
-def _options(application: str) -> dict[str, str | int]:
+def _options(application: str) -> dict[str, Any]:
     options = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
     return {
         "options": options,
@@ -48,14 +49,34 @@ async def connect_writer(dsn: str) -> Connection:
         )
 
 
-def read_pool(dsn: str) -> AsyncConnectionPool[Connection]:
-    """A pool of connections for reading. It is not open yet."""
-    return AsyncConnectionPool(
-        dsn,
-        min_size=1,
-        max_size=limits.READ_CONNECTIONS_MAX,
-        timeout=limits.READ_WAIT_SECONDS_MAX,
-        reconnect_timeout=0,
-        kwargs={"autocommit": True, **_options("tallystick reader")},
-        open=False,
-    )
+class Database:
+    """One shard's database, for reading and for what stands beside the log: a pool of connections.
+
+    `rows` raises ShardUnavailableError when PostgreSQL cannot be reached in time.
+    """
+
+    def __init__(self, dsn: str) -> None:
+        self._pool = AsyncConnectionPool[Connection](
+            dsn,
+            min_size=1,
+            max_size=limits.READ_CONNECTIONS_MAX,
+            timeout=limits.READ_WAIT_SECONDS_MAX,
+            reconnect_timeout=0,
+            kwargs={"autocommit": True, **_options("tallystick reader")},
+            open=False,
+        )
+
+    async def open(self) -> None:
+        """Begin to connect; does not wait for it, so that one lost shard does not keep a server from starting."""
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._pool.close()
+
+    async def rows(self, name: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[TupleRow]:
+        """Run a named query and fetch all of its rows."""
+        with translated():
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(query(name), parameters)
+                return await cursor.fetchall() if cursor.description else []

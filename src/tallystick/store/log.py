@@ -10,7 +10,8 @@ from tallystick.domain.accounts import AccountKind, AccountState, AccountStatus,
 from tallystick.domain.canonical import COPY_HEADER, COPY_TRAILER, EncodedBatch, genesis_hash
 from tallystick.domain.commands import Kind
 from tallystick.domain.holds import HoldState, HoldStatus
-from tallystick.domain.outcomes import Outcome, Posted, RefusalCode, Refused
+from tallystick.domain.needs import Needs
+from tallystick.domain.outcomes import Posted, RefusalCode, Refused
 from tallystick.domain.rows import BatchRow
 from tallystick.domain.snapshot import Head, Original, RecordedRequest
 from tallystick.store.connection import Connection, connect_writer
@@ -28,16 +29,6 @@ _COPIES: Final = (
     "copy_holds",
     "copy_requests",
 )
-
-
-class Wanted:
-    """What a batch needs to know about, by identifier or position."""
-
-    def __init__(self) -> None:
-        self.requests: set[bytes] = set()
-        self.accounts: set[int] = set()
-        self.holds: set[int] = set()
-        self.originals: set[int] = set()
 
 
 class Loaded:
@@ -74,15 +65,15 @@ class LogWriter:
             await self._connection.close()
             self._connection = None
 
-    async def begin(self, wanted: Wanted) -> tuple[Head, int, Loaded]:
-        """Take the shard's lock and read the head, the server's clock (microseconds) and what is wanted."""
+    async def begin(self, needs: Needs) -> tuple[Head, int, Loaded]:
+        """Take the shard's lock and read the head, the server's clock (microseconds) and what is needs."""
         connection = self._open_connection()
         with translated():
             async with connection.pipeline():
                 await connection.execute("BEGIN")
                 await connection.execute(query("lock_shard"), (_LOCK_SPACE | self._shard,))
                 head_cursor = await connection.execute(query("head"))
-                cursors = await _send_loads(connection, wanted)
+                cursors = await _send_loads(connection, needs)
             row = await head_cursor.fetchone()
             loaded = await _receive_loads(cursors)
         if row is None:
@@ -92,12 +83,12 @@ class LogWriter:
         # recorded_at never goes backwards within a shard, whatever the server's clock does.
         return head, max(clock_us, recorded_at_us), loaded
 
-    async def load(self, wanted: Wanted) -> Loaded:
+    async def load(self, needs: Needs) -> Loaded:
         """Read more, inside the batch that has begun."""
         connection = self._open_connection()
         with translated():
             async with connection.pipeline():
-                cursors = await _send_loads(connection, wanted)
+                cursors = await _send_loads(connection, needs)
             return await _receive_loads(cursors)
 
     async def append(self, rows: EncodedBatch) -> None:
@@ -155,22 +146,22 @@ class LogWriter:
 Cursors = dict[str, AsyncCursor[TupleRow]]
 
 
-async def _send_loads(connection: Connection, wanted: Wanted) -> Cursors:
+async def _send_loads(connection: Connection, needs: Needs) -> Cursors:
     cursors: Cursors = {}
-    if wanted.requests:
-        keys = "{" + ",".join([key.hex() for key in wanted.requests]) + "}"
+    if needs.requests:
+        keys = "{" + ",".join([key.hex() for key in needs.requests]) + "}"
         cursors["requests"] = await connection.execute(query("recorded_requests"), (keys,), binary=True)
-    if wanted.accounts or wanted.holds or wanted.originals:
+    if needs.accounts or needs.holds or needs.originals:
         parameters = {
-            "accounts": array(wanted.accounts),
-            "holds": array(wanted.holds),
-            "originals": array(wanted.originals),
+            "accounts": array(needs.accounts),
+            "holds": array(needs.holds),
+            "originals": array(needs.originals),
         }
         cursors["accounts"] = await connection.execute(query("account_states"), parameters, binary=True)
-    if wanted.holds:
-        cursors["holds"] = await connection.execute(query("hold_states"), (array(wanted.holds),))
-    if wanted.originals:
-        cursors["originals"] = await connection.execute(query("originals"), (array(wanted.originals),))
+    if needs.holds:
+        cursors["holds"] = await connection.execute(query("hold_states"), (array(needs.holds),))
+    if needs.originals:
+        cursors["originals"] = await connection.execute(query("originals"), (array(needs.originals),))
     return cursors
 
 
@@ -200,17 +191,27 @@ def recorded_request(
     position: int | None, code: int | None, param: str | None, detail: str | None, fingerprint: bytes
 ) -> RecordedRequest:
     """A row of `requests`, as the rules see it."""
-    outcome: Outcome
     if position is not None:
-        outcome = Posted(position)
-    else:
-        outcome = Refused(RefusalCode(code), param, detail or "")
-    return RecordedRequest(fingerprint, outcome)
+        return RecordedRequest(fingerprint, Posted(position))
+    return RecordedRequest(fingerprint, Refused(RefusalCode(code or 0), param, detail or ""))
 
 
 def account_state(row: TupleRow) -> AccountState:
     """A row of terms, balance, held and position, as the rules see it."""
-    account, tenant, owner, asset, kind, status, min_balance, max_balance, metadata, balance, held, position = row
+    (
+        account,
+        tenant,
+        owner,
+        asset,
+        kind,
+        status,
+        min_balance,
+        max_balance,
+        metadata,
+        balance,
+        held,
+        position,
+    ) = row
     terms = AccountTerms(
         account,
         tenant,

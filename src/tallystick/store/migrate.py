@@ -1,5 +1,6 @@
 """Bring a shard's database to the current schema, and refuse to serve any other."""
 
+import asyncio
 from importlib import resources
 from urllib.parse import quote, urlencode
 
@@ -7,6 +8,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from yoyo import get_backend, read_migrations
 
+from tallystick.domain import limits
 from tallystick.store.errors import SchemaError, translated
 from tallystick.store.queries import query
 
@@ -25,7 +27,7 @@ def migrate(dsn: str, shard: int) -> list[str]:
     """
     with translated():
         # Asked first, because the migration library reports a refused connection in its own words.
-        psycopg.connect(dsn, connect_timeout=5).close()
+        psycopg.connect(dsn, connect_timeout=limits.CONNECT_TIMEOUT_SECONDS).close()
     backend = get_backend(_library_address(dsn))
     try:
         migrations = read_migrations(_FOLDER)
@@ -48,22 +50,33 @@ def check_schema(dsn: str, shard: int) -> None:
         ShardUnavailableError: PostgreSQL cannot be reached.
         SchemaError: it is another shard's, or older or newer than this version.
     """
+    number = _number_of_current_schema(dsn)
+    if number != shard:
+        raise SchemaError(
+            f"the database configured for shard {shard} is that of shard {number}: correct the configuration"
+        )
+
+
+async def shard_number(dsn: str) -> int:
+    """Which shard a database is, if its schema is that of this version. Raises like `check_schema`."""
+    return await asyncio.to_thread(_number_of_current_schema, dsn)
+
+
+def _number_of_current_schema(dsn: str) -> int:
     expected = {migration.id for migration in read_migrations(_FOLDER)}
-    with translated(), psycopg.connect(dsn, connect_timeout=5) as connection:
+    with translated(), psycopg.connect(dsn, connect_timeout=limits.CONNECT_TIMEOUT_SECONDS) as connection:
         present = connection.execute(query("schema_present")).fetchone()
         if present is None or not present[0]:
-            raise SchemaError(f"the database of shard {shard} is empty: run `tallystick migrate`")
+            raise SchemaError("the database is empty: run `tallystick migrate`")
         found = {row[0] for row in connection.execute(query("applied_migrations"))}
         if missing := sorted(expected - found):
-            raise SchemaError(f"shard {shard} lacks {', '.join(missing)}: run `tallystick migrate`")
+            raise SchemaError(f"the database lacks {', '.join(missing)}: run `tallystick migrate`")
         if unknown := sorted(found - expected):
-            raise SchemaError(f"shard {shard} has {', '.join(unknown)} of a newer version: upgrade tallystick")
-        number = connection.execute(query("shard_number")).fetchone()
-    if number is None or number[0] != shard:
-        raise SchemaError(
-            f"the database configured for shard {shard} is shard {number[0] if number else 'nothing'}: "
-            "correct the configuration"
-        )
+            raise SchemaError(f"the database has {', '.join(unknown)} of a newer version: upgrade tallystick")
+        row = connection.execute(query("shard_number")).fetchone()
+    if row is None:
+        raise SchemaError("the database belongs to no shard yet: run `tallystick migrate`")
+    return int(row[0])
 
 
 def _library_address(dsn: str) -> str:

@@ -2,11 +2,10 @@
 
 from functools import cache
 from importlib import resources
-from typing import LiteralString, cast
+from typing import LiteralString
 
 
 @cache
 def query(name: str) -> LiteralString:
     """The text of `<name>.sql`."""
-    text = resources.files(__name__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
-    return cast("LiteralString", text)
+    return resources.files(__name__).joinpath(f"{name}.sql").read_text(encoding="utf-8")

@@ -1,0 +1,18 @@
+"""Why a request was not taken. It burned no key: the same request may be sent again."""
+
+
+class NotTakenError(Exception):
+    """The request was not answered. Send it again with the same idempotency key."""
+
+
+class OverloadedError(NotTakenError):
+    """The shard's queue is full. Send the request again a little later, with the same idempotency key."""
+
+
+class UnavailableError(NotTakenError):
+    """The shard did not answer in time. Send the request again with the same idempotency key: if it was carried
+    out all the same, the answer will say so."""  # noqa: D205, D209
+
+
+class FaultyCommandError(Exception):
+    """A bug: a rule failed, or the database refused what the rules had decided. Nothing was written."""

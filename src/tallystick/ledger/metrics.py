@@ -1,0 +1,35 @@
+"""What the ledger tells about itself, for Prometheus."""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+
+BATCH_COMMANDS: Final = Histogram(
+    "tallystick_batch_commands",
+    "Commands in one batch.",
+    ["shard"],
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000),
+)
+BATCH_SECONDS: Final = Histogram(
+    "tallystick_batch_seconds", "From taking a batch to its commit.", ["shard"], buckets=_SECONDS
+)
+QUEUED_COMMANDS: Final = Gauge("tallystick_queued_commands", "Commands waiting for the batcher.", ["shard"])
+HEAD_POSITION: Final = Gauge("tallystick_head_position", "Last position that this process wrote.", ["shard"])
+SHARD_UP: Final = Gauge("tallystick_shard_up", "1 while the batcher is connected to its shard.", ["shard"])
+OUTCOMES: Final = Counter(
+    "tallystick_outcomes", "Commands answered, by what they came to.", ["shard", "outcome"]
+)
+UNSERVED: Final = Counter("tallystick_unserved", "Requests not taken, by reason.", ["shard", "reason"])
+COMMITS_UNKNOWN: Final = Counter(
+    "tallystick_commits_unknown", "Commits whose result had to be asked for.", ["shard"]
+)
+FAULTY_COMMANDS: Final = Counter(
+    "tallystick_faulty_commands",
+    "ALARM: commands that failed alone because a rule or the database refused them unexpectedly.",
+    ["shard"],
+)
+HOLDS_EXPIRED: Final = Counter(
+    "tallystick_holds_expired", "Holds released because their time was over.", ["shard"]
+)

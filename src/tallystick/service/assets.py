@@ -1,0 +1,78 @@
+"""Assets: ISO 4217 ready with the right scales, and a tenant's own beside them."""
+
+import re
+import time
+from functools import cache
+from typing import Final
+
+from iso4217 import Currency
+
+from tallystick.domain import limits
+from tallystick.service import parameters
+from tallystick.service.errors import AssetConflictError, ParameterError
+from tallystick.service.views import Asset
+from tallystick.store.directory import AssetRow, Directory
+
+_CODE: Final = re.compile(r"[A-Z][A-Z0-9_]{2,11}", re.ASCII)
+
+
+@cache
+def iso_assets() -> dict[str, Asset]:
+    """Every currency of ISO 4217 that has minor units, by code.
+
+    The codes without a scale (gold, testing, no currency) are left out: define an asset of your own.
+    """
+    return {
+        currency.code: Asset(currency.code, currency.exponent, currency.currency_name, custom=False)
+        for currency in Currency
+        if currency.exponent is not None
+    }
+
+
+class Assets:
+    """The assets that a tenant may open accounts in."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._known: dict[int, tuple[dict[str, Asset], float]] = {}
+
+    async def all(self, tenant: int) -> list[Asset]:
+        """A tenant's own assets, then those of ISO 4217, each by code."""
+        return [
+            *(await self._custom(tenant)).values(),
+            *sorted(iso_assets().values(), key=lambda one: one.code),
+        ]
+
+    async def find(self, tenant: int, code: str) -> Asset | None:
+        """An asset by its code."""
+        if (asset := iso_assets().get(code)) is not None:
+            return asset
+        return (await self._custom(tenant)).get(code)
+
+    async def create(self, tenant: int, code: str, scale: int, name: str) -> Asset:
+        """Define a custom asset; doing it again with the same values changes nothing.
+
+        Raises:
+            AssetConflictError: the code is taken, by ISO 4217 or with another scale or name.
+        """
+        if not _CODE.fullmatch(code):
+            raise ParameterError("code", "expected 3 to 12 of A-Z, 0-9 and _, beginning with a letter")
+        parameters.between(scale, "scale", 0, limits.ASSET_SCALE_MAX)
+        parameters.text(name, "name", limits.ASSET_NAME_CHARACTERS_MAX)
+        wanted = Asset(code, scale, name, custom=True)
+        if code not in iso_assets():
+            await self._directory.add_asset(tenant, AssetRow(code, scale, name))
+            self._known.pop(tenant, None)
+        found = await self.find(tenant, code)
+        if found != wanted:
+            raise AssetConflictError(f"{code} is defined already, with another scale or name")
+        return wanted
+
+    async def _custom(self, tenant: int) -> dict[str, Asset]:
+        known = self._known.get(tenant)
+        if known is not None and time.monotonic() < known[1]:
+            return known[0]
+        rows = await self._directory.assets(tenant)
+        assets = {row.code: Asset(row.code, row.scale, row.name, custom=True) for row in rows}
+        self._known[tenant] = assets, time.monotonic() + limits.ASSET_CACHE_SECONDS
+        return assets

@@ -1,0 +1,71 @@
+"""API keys: made once, shown once, kept as hashes."""
+
+import hashlib
+import secrets
+import time
+from typing import Final, NamedTuple
+
+from tallystick.domain import limits
+from tallystick.service.errors import AuthenticationError, ParameterError
+from tallystick.store.directory import ApiKeyRow, Directory
+
+_PREFIX: Final = "tally"
+_IDENTIFIER_BYTES: Final = 6
+_SECRET_BYTES: Final = 32
+DEFAULT_TENANT: Final = "default"
+
+
+class NewApiKey(NamedTuple):
+    """A key that was just made. `key` is nowhere else: it cannot be shown again."""
+
+    id: str
+    key: str
+
+
+class ApiKeys:
+    """Who a key belongs to. A key just revoked is refused within a few seconds, on every server."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._known: dict[str, tuple[int, float]] = {}
+
+    async def tenant_of(self, key: str) -> int:
+        """The tenant that a key belongs to.
+
+        Raises:
+            AuthenticationError: no such key is in force.
+        """
+        known = self._known.get(key)
+        now = time.monotonic()
+        if known is not None and now < known[1]:
+            return known[0]
+        found = await self._directory.find_api_key(_hash(key))
+        if found is None:
+            self._known.pop(key, None)
+            raise AuthenticationError("the API key is unknown or revoked")
+        if len(self._known) >= limits.API_KEY_CACHE_MAX:
+            self._known.clear()
+        self._known[key] = found[1], now + limits.API_KEY_CACHE_SECONDS
+        return found[1]
+
+    async def create(self, name: str, tenant_name: str = DEFAULT_TENANT) -> NewApiKey:
+        """Make a key for a tenant, which is made too if it is new."""
+        tenant = await self._directory.tenant(tenant_name, create=True)
+        if tenant is None:
+            raise ParameterError("tenant", "could not be made; try again")
+        identifier = secrets.token_hex(_IDENTIFIER_BYTES)
+        key = f"{_PREFIX}_{identifier}_{secrets.token_urlsafe(_SECRET_BYTES)}"
+        await self._directory.add_api_key(identifier, tenant, name, _hash(key))
+        return NewApiKey(identifier, key)
+
+    async def all(self) -> list[ApiKeyRow]:
+        """Every key's name, tenant and times."""
+        return await self._directory.list_api_keys()
+
+    async def revoke(self, identifier: str) -> bool:
+        """Take a key out of force. False if there is no such key in force."""
+        return await self._directory.revoke_api_key(identifier)
+
+
+def _hash(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()

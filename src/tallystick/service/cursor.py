@@ -1,0 +1,24 @@
+"""Opaque cursors: where the next page of a list begins."""
+
+import base64
+import binascii
+
+from tallystick.service.errors import ParameterError
+
+
+def write_cursor(place: int) -> str:
+    """A cursor for a place in a list."""
+    return base64.urlsafe_b64encode(place.to_bytes(8, "big")).decode().rstrip("=")
+
+
+def read_cursor(text: str | None) -> int | None:
+    """The place that a cursor stands for; None for the beginning."""
+    if text is None:
+        return None
+    try:
+        place = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        place = b""
+    if len(place) != 8 or place[0] >= 0x80:  # noqa: PLR2004
+        raise ParameterError("cursor", "expected next_cursor of an earlier page, unchanged")
+    return int.from_bytes(place, "big")

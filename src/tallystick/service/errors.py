@@ -1,0 +1,22 @@
+"""What can be wrong with a request before the ledger has seen it."""
+
+
+class ParameterError(ValueError):
+    """A parameter is not what it must be; nothing was written and no key was burned."""
+
+    def __init__(self, param: str, detail: str) -> None:
+        super().__init__(f"{param}: {detail}")
+        self.param = param
+        self.detail = detail
+
+
+class IdempotencyKeyMissingError(ValueError):
+    """A request that moves money carries no idempotency key."""
+
+
+class AssetConflictError(ValueError):
+    """The code names an asset already, with another scale or name."""
+
+
+class AuthenticationError(Exception):
+    """No API key, or one that is not in force."""

@@ -1,0 +1,151 @@
+"""Parameters: read what callers send into what the ledger works with, or say what would be right."""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+import msgspec
+
+from tallystick.domain import limits
+from tallystick.domain.amounts import AmountError, parse_amount, parse_integer
+from tallystick.domain.commands import NO_NOTE, Note
+from tallystick.domain.identifiers import IdentifierError, Prefix, parse_identifier
+from tallystick.service.errors import IdempotencyKeyMissingError, ParameterError
+from tallystick.service.views import microseconds_of
+
+Choice = TypeVar("Choice")
+
+_FUTURE_TOLERANCE_US: Final = 60 * 1_000_000
+_EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
+_encode_canonical = msgspec.json.Encoder(order="sorted").encode
+
+
+def account(text: str, param: str) -> int:
+    """An account's identifier."""
+    return _identifier(Prefix.ACCOUNT, text, param)
+
+
+def transaction(text: str, param: str) -> int:
+    """A transaction's identifier."""
+    return _identifier(Prefix.TRANSACTION, text, param)
+
+
+def hold(text: str, param: str) -> int:
+    """A hold's identifier."""
+    return _identifier(Prefix.HOLD, text, param)
+
+
+def amount(value: str | int, param: str) -> int:
+    """An amount to move, more than zero."""
+    try:
+        return parse_amount(value)
+    except AmountError as error:
+        raise ParameterError(param, str(error)) from None
+
+
+def signed_amount(value: str | int, param: str) -> int:
+    """The amount of an entry: a debit is negative, a credit positive."""
+    number = integer(value, param)
+    if not number:
+        raise ParameterError(param, "expected an amount other than zero")
+    if number < -limits.AMOUNT_MAX:
+        raise ParameterError(param, f"expected at least -{limits.AMOUNT_MAX}")
+    return number
+
+
+def integer(value: str | int, param: str) -> int:
+    """Any int64: a bound of a balance."""
+    try:
+        return parse_integer(value)
+    except AmountError as error:
+        raise ParameterError(param, str(error)) from None
+
+
+def text(value: str, param: str, characters_max: int, characters_min: int = 1) -> str:
+    """A text that PostgreSQL can keep: no NUL, no half of a surrogate pair, not too long."""
+    if not characters_min <= len(value) <= characters_max:
+        raise ParameterError(param, f"expected {characters_min} to {characters_max} characters")
+    if "\0" in value:
+        raise ParameterError(param, "expected no NUL character")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ParameterError(param, "expected valid Unicode, not half of a surrogate pair") from None
+    return value
+
+
+def metadata(value: Mapping[str, str] | None, param: str = "metadata") -> str | None:
+    """Canonical JSON of a caller's metadata: keys sorted, nothing for an empty one."""
+    if not value:
+        return None
+    if len(value) > limits.METADATA_KEYS_MAX:
+        raise ParameterError(param, f"expected at most {limits.METADATA_KEYS_MAX} keys")
+    for key, item in value.items():
+        text(key, f"{param}.{key}", limits.METADATA_KEY_CHARACTERS_MAX)
+        text(item, f"{param}.{key}", limits.METADATA_BYTES_MAX, 0)
+    encoded = _encode_canonical(value)
+    if len(encoded) > limits.METADATA_BYTES_MAX:
+        raise ParameterError(param, f"expected at most {limits.METADATA_BYTES_MAX} bytes as JSON")
+    return encoded.decode()
+
+
+def note(
+    description: str | None,
+    entries: Mapping[str, str] | None,
+    effective_at: datetime | None,
+    prefix: str = "",
+) -> Note:
+    """What a caller writes beside a movement of money."""
+    if description is None and not entries and effective_at is None:
+        return NO_NOTE
+    if description is not None:
+        text(description, f"{prefix}description", limits.DESCRIPTION_CHARACTERS_MAX)
+    effective_at_us = None if effective_at is None else past_time(effective_at, f"{prefix}effective_at")
+    return Note(description, metadata(entries, f"{prefix}metadata"), effective_at_us)
+
+
+def past_time(value: datetime, param: str) -> int:
+    """A time that is not in the future, as microseconds since 1970."""
+    if value.tzinfo is None:
+        raise ParameterError(param, "expected a time with its zone, such as 2026-01-31T12:00:00Z")
+    at_us = microseconds_of(value)
+    if at_us > time.time_ns() // 1000 + _FUTURE_TOLERANCE_US:
+        raise ParameterError(param, "expected a time that is not in the future")
+    if value < _EARLIEST:
+        raise ParameterError(param, "expected a time after 1900")
+    return at_us
+
+
+def idempotency_key(value: str | None) -> str:
+    """The caller's name for this request."""
+    if value is None or not value:
+        raise IdempotencyKeyMissingError
+    return text(value, "Idempotency-Key", limits.IDEMPOTENCY_KEY_CHARACTERS_MAX)
+
+
+def choice(value: str, choices: Mapping[str, Choice], param: str) -> Choice:
+    """One of several words."""
+    if value not in choices:
+        raise ParameterError(param, f"expected one of {', '.join(choices)}")
+    return choices[value]
+
+
+def count(items: Sequence[object], param: str, count_min: int, count_max: int) -> None:
+    """How many items a list has."""
+    if not count_min <= len(items) <= count_max:
+        raise ParameterError(param, f"expected {count_min} to {count_max} items")
+
+
+def between(value: int, param: str, value_min: int, value_max: int) -> int:
+    """A number within bounds."""
+    if not value_min <= value <= value_max:
+        raise ParameterError(param, f"expected {value_min} to {value_max}")
+    return value
+
+
+def _identifier(prefix: Prefix, value: str, param: str) -> int:
+    try:
+        return parse_identifier(prefix, value)
+    except IdentifierError as error:
+        raise ParameterError(param, str(error)) from None

@@ -1,0 +1,64 @@
+"""What stands beside the log: tenants, API keys and custom assets."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from tallystick.store.connection import Database
+
+
+class ApiKeyRow(NamedTuple):
+    """An API key as it is listed: never the key itself."""
+
+    id: str
+    tenant: str
+    name: str
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+class AssetRow(NamedTuple):
+    """A custom asset of one tenant."""
+
+    code: str
+    scale: int
+    name: str
+
+
+class Directory:
+    """Tenants, keys and assets of one shard's database. Every method raises ShardUnavailableError."""
+
+    def __init__(self, database: Database) -> None:
+        self._rows = database.rows
+
+    async def find_api_key(self, hashed: bytes) -> tuple[str, int] | None:
+        """The key's name for people and its tenant, if it is in force."""
+        rows = await self._rows("find_api_key", (hashed,))
+        return (rows[0][0], rows[0][1]) if rows else None
+
+    async def add_api_key(self, identifier: str, tenant: int, name: str, hashed: bytes) -> None:
+        """Put a key in force."""
+        parameters = {"id": identifier, "tenant": tenant, "name": name, "hash": hashed}
+        await self._rows("add_api_key", parameters)
+
+    async def list_api_keys(self) -> list[ApiKeyRow]:
+        """All keys, oldest first."""
+        return [ApiKeyRow(*row) for row in await self._rows("list_api_keys")]
+
+    async def revoke_api_key(self, identifier: str) -> bool:
+        """Take a key out of force. False if there is no such key in force."""
+        return bool(await self._rows("revoke_api_key", (identifier,)))
+
+    async def tenant(self, name: str, *, create: bool = False) -> int | None:
+        """The number of a tenant by name."""
+        if create:
+            await self._rows("add_tenant", {"name": name})
+        rows = await self._rows("find_tenant", (name,))
+        return rows[0][0] if rows else None
+
+    async def assets(self, tenant: int) -> list[AssetRow]:
+        """A tenant's custom assets, by code."""
+        return [AssetRow(*row) for row in await self._rows("list_assets", (tenant,))]
+
+    async def add_asset(self, tenant: int, asset: AssetRow) -> None:
+        """Define a custom asset, unless its code is taken."""
+        await self._rows("add_asset", {"tenant": tenant, **asset._asdict()})

@@ -1,0 +1,12 @@
+-- The balance as recorded at a past time: the batch then newest, and the account's newest entry up to it.
+SELECT e.balance, coalesce(e.held_after, 0), e.position
+FROM (
+    SELECT last_position FROM batches
+    WHERE recorded_at <= timestamptz '1970-01-01 00:00:00+00' + %(at_us)s * interval '1 microsecond'
+    ORDER BY recorded_at DESC, number DESC LIMIT 1
+) AS then_newest
+CROSS JOIN LATERAL (
+    SELECT * FROM entries
+    WHERE entries.account = %(account)s AND entries.position <= then_newest.last_position
+    ORDER BY position DESC LIMIT 1
+) AS e

@@ -1,0 +1,7 @@
+-- The balance by effective time: sums the account's whole history, so it costs as much as the history is long.
+SELECT coalesce(sum(e.amount), 0)::bigint, coalesce(max(e.position), 0)
+FROM entries AS e
+JOIN transactions AS t ON t.position = e.position
+WHERE e.account = %(account)s
+    AND coalesce(t.effective_at, t.recorded_at)
+        <= timestamptz '1970-01-01 00:00:00+00' + %(at_us)s * interval '1 microsecond'

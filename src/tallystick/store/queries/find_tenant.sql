@@ -1,0 +1,1 @@
+SELECT tenant FROM tenants WHERE name = %s

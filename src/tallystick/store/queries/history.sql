@@ -1,0 +1,12 @@
+-- One page of an account's entries, newest first.
+SELECT
+    e.position, e.amount, e.balance, coalesce(e.held, 0), coalesce(e.held_after, 0), e.bound, e.asset,
+    (extract(epoch FROM t.recorded_at) * 1000000)::bigint, t.tenant, t.kind,
+    (extract(epoch FROM t.effective_at) * 1000000)::bigint, t.refers_to, t.description, t.metadata::text
+FROM (
+    SELECT * FROM entries
+    WHERE entries.account = %(account)s AND entries.position < %(before)s
+    ORDER BY position DESC LIMIT %(rows)s
+) AS e
+JOIN transactions AS t ON t.position = e.position
+ORDER BY e.position DESC

@@ -1,0 +1,1 @@
+SELECT code, scale, name FROM assets WHERE tenant = %s ORDER BY code

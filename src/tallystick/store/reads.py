@@ -1,0 +1,128 @@
+"""Reading one shard: accounts, balances, histories and records, each a handful of index descents."""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from psycopg.rows import TupleRow
+
+from tallystick.domain.accounts import AccountState
+from tallystick.domain.commands import Kind
+from tallystick.domain.holds import HoldState
+from tallystick.domain.limits import INT64_MAX
+from tallystick.domain.record import Record
+from tallystick.domain.rows import EntryRow, TransactionRow
+from tallystick.store.connection import Database
+from tallystick.store.log import account_state, array, hold_state
+
+
+class PastBalance(NamedTuple):
+    """An account's balance at a time, what of it was held (None: not known by that time), and as of where."""
+
+    balance: int
+    held: int | None
+    position: int
+
+
+class HistoryRow(NamedTuple):
+    """One entry of an account with its transaction."""
+
+    entry: EntryRow
+    transaction: TransactionRow
+
+
+class HoldToExpire(NamedTuple):
+    """A hold whose time is over; `open` is False when it ended in another way before."""
+
+    hold: int
+    expires_at_us: int
+    tenant: int
+    open: bool
+
+
+class Reader:
+    """Reads one shard's log. Every method raises ShardUnavailableError when it cannot."""
+
+    def __init__(self, database: Database) -> None:
+        self._rows = database.rows
+
+    async def ping(self) -> None:
+        """Make one round trip."""
+        await self._rows("ping")
+
+    async def accounts(self, accounts: Collection[int]) -> dict[int, AccountState]:
+        """The newest state of accounts, by identifier; unknown ones are left out."""
+        parameters = {"accounts": array(accounts), "holds": "{}", "originals": "{}"}
+        rows = await self._rows("account_states", parameters)
+        return {row[0]: account_state(row) for row in rows}
+
+    async def accounts_of_owner(
+        self, tenant: int, owner: str, after: int, row_count: int
+    ) -> list[AccountState]:
+        """One page of an owner's accounts, in the order of their identifiers."""
+        parameters = {"tenant": tenant, "owner": owner, "after": after, "rows": row_count}
+        identifiers = [row[0] for row in await self._rows("accounts_of_owner", parameters)]
+        states = await self.accounts(identifiers)
+        return [states[account] for account in identifiers]
+
+    async def balance_at(self, account: int, at_us: int) -> PastBalance:
+        """The balance as it was recorded at a past time: two index descents."""
+        rows = await self._rows("balance_at", {"account": account, "at_us": at_us})
+        return PastBalance(*rows[0]) if rows else PastBalance(0, 0, 0)
+
+    async def balance_effective(self, account: int, at_us: int) -> PastBalance:
+        """The balance of what was effective by a time. Sums the account's history: cost grows with it."""
+        rows = await self._rows("balance_effective", {"account": account, "at_us": at_us})
+        balance, position = rows[0]
+        return PastBalance(balance, None, position)
+
+    async def history(self, account: int, before: int | None, row_count: int) -> list[HistoryRow]:
+        """One page of an account's entries below a position, newest first."""
+        parameters = {"account": account, "before": before or INT64_MAX, "rows": row_count}
+        return [_history_row(account, row) for row in await self._rows("history", parameters)]
+
+    async def records(self, positions: Collection[int]) -> dict[int, Record]:
+        """What the transactions at these positions appended; unknown positions are left out."""
+        wanted = (array(positions),)
+        found: dict[int, tuple[TransactionRow, list[EntryRow]]] = {}
+        for row in await self._rows("records", wanted):
+            transaction = _transaction_row(row[:8])
+            _, entries = found.setdefault(transaction.position, (transaction, []))
+            if row[8] is not None:
+                account, amount, balance, held, held_after, bound, asset = row[8:]
+                entries.append(
+                    EntryRow(account, transaction.position, amount, balance, held, held_after, bound, asset)
+                )
+        accounts: dict[int, AccountState] = {}
+        holds: dict[int, HoldState] = {}
+        kinds = {transaction.kind for transaction, _ in found.values()}
+        if kinds & {Kind.ACCOUNT_OPENED, Kind.ACCOUNT_CHANGED}:
+            accounts = {row[0]: account_state(row[1:]) for row in await self._rows("record_accounts", wanted)}
+        if kinds & {Kind.HOLD_PLACED, Kind.HOLD_CAPTURED, Kind.HOLD_VOIDED, Kind.HOLD_EXPIRED}:
+            holds = {row[1]: hold_state(row) for row in await self._rows("record_holds", wanted)}
+        return {
+            position: Record(transaction, tuple(entries), accounts.get(position), holds.get(position))
+            for position, (transaction, entries) in found.items()
+        }
+
+    async def holds(self, holds: Collection[int]) -> dict[int, HoldState]:
+        """The newest state of holds, by the position that placed them."""
+        return {row[0]: hold_state(row) for row in await self._rows("hold_states", (array(holds),))}
+
+    async def holds_to_expire(self, after_us: int, after_hold: int, row_count: int) -> list[HoldToExpire]:
+        """Holds whose time is over, from a point in the order of their expiry."""
+        parameters = {"after_us": after_us, "after_hold": after_hold, "rows": row_count}
+        rows = await self._rows("holds_to_expire", parameters)
+        return [HoldToExpire(hold, at_us, tenant, status == 1) for hold, at_us, tenant, status in rows]
+
+
+def _transaction_row(row: TupleRow) -> TransactionRow:
+    position, recorded_at_us, tenant, kind, effective_at_us, refers_to, description, metadata = row
+    return TransactionRow(
+        position, recorded_at_us, tenant, Kind(kind), effective_at_us, refers_to, description, metadata
+    )
+
+
+def _history_row(account: int, row: TupleRow) -> HistoryRow:
+    position, amount, balance, held, held_after, bound, asset, recorded_at_us, *rest = row
+    entry = EntryRow(account, position, amount, balance, held, held_after, bound, asset)
+    return HistoryRow(entry, _transaction_row((position, recorded_at_us, *rest)))
