@@ -40,7 +40,7 @@ _NULL: Final = _length(-1)
 # The usual rows have a shape of their own, packed in one call: no note on the transaction, nothing held.
 _plain_transaction = struct.Struct(">hiqiqiiihiiii").pack
 _plain_entry = struct.Struct(">hiqiqiqiqiii").pack
-_plain_entry_bounded = struct.Struct(">hiqiqiqiqiiiqi").pack
+_plain_entry_bounded = struct.Struct(">hiqiqiqiqiiiq").pack
 _plain_request = struct.Struct(">hi16siqiiiii").pack
 
 

@@ -1,0 +1,81 @@
+"""The ASGI application: routes, errors, and the engine that lives as long as the server."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import falcon.asgi
+import structlog
+from falcon.asgi import Request, Response
+
+from tallystick.api import problems
+from tallystick.api.documentation import Description, DocumentationPage
+from tallystick.api.endpoint import Endpoint, MalformedError, Tenants, write_problem
+from tallystick.api.health import Alive, Metrics, Ready
+from tallystick.api.operations import OPERATIONS, Operation
+from tallystick.service.configuration import read_configuration
+from tallystick.service.engine import Engine
+
+CONFIGURATION_VARIABLE = "TALLYSTICK_CONFIG"
+
+_log = structlog.get_logger(__name__)
+
+
+class Lifespan:
+    """Starts the engine with the server, and stops it after the last answer."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def process_startup(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
+        """Begin to serve."""
+        await self._engine.start()
+
+    async def process_shutdown(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
+        """Answer what waits, then close."""
+        await self._engine.stop()
+
+
+def create_app() -> falcon.asgi.App[Request, Response]:
+    """The application for the configuration file that TALLYSTICK_CONFIG names."""
+    configuration = read_configuration(Path(os.environ[CONFIGURATION_VARIABLE]))
+    return application(Engine(configuration.dsns))
+
+
+def application(engine: Engine) -> falcon.asgi.App[Request, Response]:
+    """The application on an engine that is not started yet."""
+    app = falcon.asgi.App(middleware=[Lifespan(engine)])
+    # Errors are written by us, as problem documents.
+    app.add_error_handler(Exception, _answer_error)
+    app.add_error_handler(falcon.HTTPError, _answer_error)
+    tenants = Tenants(engine)
+    by_path: dict[str, dict[str, Operation]] = {}
+    for operation in OPERATIONS:
+        by_path.setdefault(operation.path, {})[operation.method] = operation
+    for path, operations in by_path.items():
+        app.add_route(path, Endpoint(tenants, operations))
+    app.add_route("/healthz", Alive())
+    app.add_route("/readyz", Ready(engine))
+    app.add_route("/metrics", Metrics(tenants))
+    app.add_route("/openapi.json", Description())
+    page = DocumentationPage()
+    app.add_route("/docs", page)
+    app.add_route("/docs/{name}", page, suffix="file")
+    return app
+
+
+async def _answer_error(
+    request: Request, response: Response, error: Exception, _params: dict[str, Any]
+) -> None:
+    if isinstance(error, MalformedError):
+        write_problem(response, error.problem)
+        return
+    answer = problems.of_error(error)
+    if answer is None:
+        _log.error("ALARM: a bug", method=request.method, path=request.path, exc_info=error)
+        detail = "This is a bug of the server. Send the same request again with the same Idempotency-Key."
+        answer = problems.Answer(problems.problem(500, "internal_error", detail), {})
+    write_problem(response, answer.problem)
+    for name, value in answer.headers.items():
+        response.set_header(name, value)

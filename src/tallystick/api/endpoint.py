@@ -1,0 +1,141 @@
+"""From a request to an operation and back: authenticate, check the form, carry out, write the answer."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import falcon
+import msgspec
+from falcon.asgi import Request, Response
+
+from tallystick.api import problems
+from tallystick.api.operations import Call, Key, Operation
+from tallystick.api.wire import Problem
+from tallystick.domain import limits
+from tallystick.domain.outcomes import Refused
+from tallystick.service.engine import Engine
+from tallystick.service.errors import AuthenticationError, IdempotencyKeyMissingError
+from tallystick.service.ledger import Ledger
+
+Responder = Callable[..., Awaitable[None]]
+
+_JSON: Final = "application/json"
+_BEARER: Final = "bearer "
+_encode = msgspec.json.Encoder().encode
+
+
+_NOT_UTF8: Final = msgspec.DecodeError("JSON must be UTF-8")
+_TOO_DEEP: Final = msgspec.DecodeError("JSON is nested too deeply")
+
+
+class MalformedError(Exception):
+    """A body or query that does not have the right form, with the problem document that says why."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+
+
+class Tenants:
+    """The ledgers of the tenants whose keys are used here."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._ledgers: dict[int, Ledger] = {}
+
+    async def ledger_of(self, authorization: str | None) -> Ledger:
+        """The ledger that an Authorization header opens."""
+        if authorization is None:
+            raise AuthenticationError("no Authorization header was sent")
+        if authorization[: len(_BEARER)].lower() != _BEARER:
+            raise AuthenticationError("the Authorization header must read `Bearer` and an API key")
+        tenant = await self._engine.api_keys.tenant_of(authorization[len(_BEARER) :].strip())
+        if tenant not in self._ledgers:
+            self._ledgers[tenant] = Ledger(self._engine, tenant)
+        return self._ledgers[tenant]
+
+
+class Endpoint:
+    """All operations at one path. Falcon finds `on_get`, `on_post` and so on among the attributes."""
+
+    def __init__(self, tenants: Tenants, operations: Mapping[str, Operation]) -> None:
+        for method, operation in operations.items():
+            setattr(self, f"on_{method.lower()}", _responder(tenants, operation))
+
+
+def _responder(tenants: Tenants, operation: Operation) -> Responder:
+    read_body = None if operation.body is None else msgspec.json.Decoder(operation.body).decode
+    status = int(operation.status)
+    reading = operation.method == "GET"
+
+    async def respond(request: Request, response: Response, identifier: str = "") -> None:
+        ledger = await tenants.ledger_of(request.get_header("Authorization"))
+        key = _idempotency_key(request, operation.key)
+        query = _query(request, operation.query)
+        body = None if read_body is None else _decoded(read_body, await _body(request))
+        found = await operation.handler(Call(ledger, identifier, body, query, key))
+        if isinstance(found, Refused):
+            write_problem(response, problems.refusal(found, reading=reading))
+            return
+        response.status = status
+        response.content_type = _JSON
+        response.data = _encode(found)
+
+    return respond
+
+
+def write_problem(response: Response, problem: Problem) -> None:
+    """Answer with a problem document."""
+    response.status = problem.status
+    response.content_type = problems.PROBLEM_TYPE
+    response.data = _encode(problem)
+
+
+def _idempotency_key(request: Request, wanted: Key) -> str:
+    if wanted is Key.NONE:
+        return ""
+    key = request.get_header("Idempotency-Key") or ""
+    if wanted is Key.REQUIRED and not key:
+        raise IdempotencyKeyMissingError
+    return key
+
+
+async def _body(request: Request) -> bytes:
+    content_type = request.content_type
+    if content_type is not None and content_type.partition(";")[0].strip().lower() != _JSON:
+        raise falcon.HTTPUnsupportedMediaType(description=f"Send the body as Content-Type: {_JSON}.")
+    if (request.content_length or 0) > limits.BODY_BYTES_MAX:
+        raise _too_large()
+    # Read one byte more than is allowed: a chunked body does not say how long it is.
+    body: bytes = await request.stream.read(limits.BODY_BYTES_MAX + 1)
+    if len(body) > limits.BODY_BYTES_MAX:
+        raise _too_large()
+    # An empty body says nothing, which is all that some calls need.
+    return body or b"{}"
+
+
+def _decoded(read: Callable[[bytes], Any], body: bytes) -> Any:
+    try:
+        return read(body)
+    except msgspec.DecodeError as error:
+        raise MalformedError(problems.malformed(error, "body")) from None
+    except UnicodeDecodeError:
+        raise MalformedError(problems.malformed(_NOT_UTF8, "body")) from None
+    except RecursionError:
+        raise MalformedError(problems.malformed(_TOO_DEEP, "body")) from None
+
+
+def _too_large() -> falcon.HTTPError:
+    return falcon.HTTPContentTooLarge(description=f"Send at most {limits.BODY_BYTES_MAX} bytes.")
+
+
+def _query(request: Request, wanted: type[msgspec.Struct] | None) -> Any:
+    if wanted is None and not request.query_string:
+        return None
+    try:
+        return msgspec.convert(request.params, wanted or _NoQuery, strict=False)
+    except msgspec.ValidationError as error:
+        raise MalformedError(problems.malformed(error, "query")) from None
+
+
+class _NoQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """The query of a call that takes none."""
