@@ -10,6 +10,7 @@ gives them back for anyone to check.
 import hashlib
 import struct
 from collections.abc import Callable, Iterable
+from operator import itemgetter
 from typing import Final, NamedTuple, TypeVar
 
 from tallystick.domain.holds import HoldState
@@ -44,6 +45,12 @@ _plain_entry_bounded = struct.Struct(">hiqiqiqiqiiiq").pack
 _plain_request = struct.Struct(">hi16siqiiiii").pack
 
 
+_KEY: Final = itemgetter(RequestRow._fields.index("key"))
+_POSITION_AND_ACCOUNT: Final = itemgetter(
+    EntryRow._fields.index("position"), EntryRow._fields.index("account")
+)
+
+
 class EncodedBatch(NamedTuple):
     """The canonical rows of one batch, table by table."""
 
@@ -55,13 +62,17 @@ class EncodedBatch(NamedTuple):
 
 
 def encode(appended: Appended) -> EncodedBatch:
-    """Write all rows of a batch as canonical bytes, in the order in which the chain covers them."""
+    """Write all rows of a batch as canonical bytes, in the order in which the chain covers them.
+
+    The order is one that the tables can give back: transactions, accounts and holds by position; entries by
+    position, then account; requests that were posted by position, then those refused by key.
+    """
     return EncodedBatch(
         _join(encode_transaction, appended.transactions),
-        _join(encode_entry, appended.entries),
+        _join(encode_entry, sorted(appended.entries, key=_POSITION_AND_ACCOUNT)),
         _join(encode_account, appended.accounts),
         _join(encode_hold, appended.holds),
-        _join(encode_request, appended.requests),
+        _join(encode_request, _posted_then_refused(appended.requests)),
     )
 
 
@@ -194,6 +205,15 @@ def encode_request(row: RequestRow) -> bytes:
             fingerprint,
         )
     )
+
+
+def _posted_then_refused(requests: list[RequestRow]) -> list[RequestRow]:
+    # Commands are answered in order, so those that were posted are in the order of their positions already.
+    refused = [row for row in requests if row.position is None]
+    if not refused:
+        return requests
+    posted = [row for row in requests if row.position is not None]
+    return posted + sorted(refused, key=_KEY)
 
 
 def _optional_int64(value: int | None) -> bytes:

@@ -23,7 +23,10 @@ class Kind(IntEnum):
     @property
     def text(self) -> str:
         """The kind as clients see it: `hold_placed`."""
-        return self.name.lower()
+        return _KIND_TEXTS[self]
+
+
+_KIND_TEXTS = {kind: kind.name.lower() for kind in Kind}
 
 
 class RequestKey(msgspec.Struct, frozen=True, gc=False):

@@ -58,7 +58,7 @@ class Decision(NamedTuple):
     last_position: int
 
 
-class _Movement(NamedTuple):
+class _Movement(msgspec.Struct, frozen=True, gc=False):
     """One account's part in a transaction, before it is judged."""
 
     account: int
@@ -312,11 +312,9 @@ class _Batch:
         if not 0 < command.amount <= AMOUNT_MAX:
             return refuse(RefusalCode.AMOUNT_INVALID, "amount")
         source = _Movement(command.source, 0, command.amount, "source")
-        refusals = [
-            self._refusal(command.tenant, source, command.asset),
-            self._refusal(command.tenant, _Movement(command.destination, 0, 0, "destination"), command.asset),
-        ]
-        if (refusal := _first(refusals)) is not None:
+        destination = _Movement(command.destination, 0, 0, "destination")
+        refusal = self._first_refusal(command.tenant, (source, destination), command.asset)
+        if refusal is not None:
             return refusal
         posted = self._append(command.tenant, Kind.HOLD_PLACED, command.note)
         self._append_entry(source)
@@ -417,29 +415,40 @@ class _Batch:
         refers_to: int | None = None,
     ) -> Outcome:
         """Judge all movements; post them together or refuse for the first reason in order of precedence."""
-        refusals = [self._refusal(tenant, movement, asset) for movement in movements]
-        if (refusal := _first(refusals)) is not None:
+        refusal = self._first_refusal(tenant, movements, asset)
+        if refusal is not None:
             return refusal
         posted = self._append(tenant, kind, note, refers_to)
         for movement in movements:
             self._append_entry(movement)
         return posted
 
-    def _refusal(self, tenant: int, movement: _Movement, asset: str | None) -> Refused | None:
+    def _first_refusal(
+        self, tenant: int, movements: Sequence[_Movement], asset: str | None
+    ) -> Refused | None:
+        """The reason with precedence that these accounts cannot take their parts; of equal ones the earliest."""
+        worst: RefusalCode | None = None
+        param = ""
+        for movement in movements:
+            code = self._refusal_code(tenant, movement, asset)
+            if code is not None and (worst is None or code < worst):
+                worst, param = code, movement.param
+        return None if worst is None else refuse(worst, param)
+
+    def _refusal_code(self, tenant: int, movement: _Movement, asset: str | None) -> RefusalCode | None:
         """The first reason, in order of precedence, that one account cannot take its part."""
         state = self._account(movement.account)
         if state is None or state.terms.tenant != tenant:
-            return refuse(RefusalCode.ACCOUNT_NOT_FOUND, movement.param)
+            return RefusalCode.ACCOUNT_NOT_FOUND
         terms = state.terms
         if asset is not None and terms.asset != asset:
-            return refuse(RefusalCode.ASSET_MISMATCH, movement.param)
+            return RefusalCode.ASSET_MISMATCH
         if terms.status is not AccountStatus.OPEN:
             if terms.status is AccountStatus.CLOSED:
-                return refuse(RefusalCode.ACCOUNT_CLOSED, movement.param)
+                return RefusalCode.ACCOUNT_CLOSED
             if movement.amount < movement.held:
-                return refuse(RefusalCode.ACCOUNT_FROZEN, movement.param)
-        code = judge(state, movement.amount, movement.held)
-        return None if code is None else refuse(code, movement.param)
+                return RefusalCode.ACCOUNT_FROZEN
+        return judge(state, movement.amount, movement.held)
 
     def _append(self, tenant: int, kind: Kind, note: Note, refers_to: int | None = None) -> Posted:
         self.position += 1
@@ -458,15 +467,16 @@ class _Batch:
         return Posted(self.position)
 
     def _append_entry(self, movement: _Movement) -> None:
-        account, amount, held, _ = movement
+        account, amount, held = movement.account, movement.amount, movement.held
         state = self.accounts.get(account) or self.known_accounts[account]
         terms = state.terms
         balance = state.balance + amount
         held_after = state.held + held
         bound = terms.min_balance if amount < held else terms.max_balance if amount > 0 else None
-        self.accounts[account] = AccountState(terms, balance, held_after, self.position)
+        position = self.position
+        self.accounts[account] = AccountState(terms, balance, held_after, position)
         self.appended.entries.append(
-            EntryRow(account, self.position, amount, balance, held, held_after, bound, terms.asset)
+            EntryRow(account, position, amount, balance, held, held_after, bound, terms.asset)
         )
 
     def _append_hold(self, hold: HoldState) -> None:
@@ -483,12 +493,6 @@ def _replay(recorded: RecordedRequest, request: RequestKey) -> Outcome:
         field = differing_field(recorded.fingerprint, request.fingerprint)
         return refuse(RefusalCode.IDEMPOTENCY_KEY_REUSED, field)
     return msgspec.structs.replace(recorded.outcome, replayed=True)
-
-
-def _first(refusals: Sequence[Refused | None]) -> Refused | None:
-    """The refusal with precedence; of equal ones the earliest."""
-    found = [refusal for refusal in refusals if refusal is not None]
-    return min(found, key=lambda refusal: refusal.code) if found else None
 
 
 def _opposite(entry: int, amount: int, whole: int) -> int:

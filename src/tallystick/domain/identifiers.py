@@ -18,7 +18,7 @@ _TEXT_CACHE_SIZE: Final = 65_536
 
 # Python reads base 32 natively in the digits 0-9a-v.
 _TO_PYTHON_DIGITS: Final = str.maketrans(_DIGITS, "0123456789abcdefghijklmnopqrstuv")
-_VALUE_OF: Final = {digit: value for value, digit in enumerate(_DIGITS)}
+_ALPHABET: Final = frozenset(_DIGITS)
 
 
 class Prefix(StrEnum):
@@ -42,12 +42,29 @@ def _double(value: int) -> int:
 # character and every swap of neighbours (H. M. Damm, "Total anti-symmetrische Quasigruppen", 2004).
 _CHECK_STEP: Final = tuple(_double(value) for value in range(32))
 
+# Two digits at a time, because an identifier is made for every answer: what the digits look like,
+# and what they do to the check digit.
+_PAIRS: Final = tuple(first + second for first in _DIGITS for second in _DIGITS)
+_PAIR_CHECK_STEP: Final = tuple(
+    tuple(_CHECK_STEP[_CHECK_STEP[interim ^ pair >> 5] ^ pair & 31] for pair in range(1024))
+    for interim in range(32)
+)
 
-def _check_value(digits: str) -> int:
-    interim = 0
-    for digit in digits:
-        interim = _CHECK_STEP[interim ^ _VALUE_OF[digit]]
-    return interim
+
+def _with_check(identifier: int) -> str:
+    """The 13 digits of an identifier, as six pairs and the last one, and its check character."""
+    a = identifier >> 55 & 1023
+    b = identifier >> 45 & 1023
+    c = identifier >> 35 & 1023
+    d = identifier >> 25 & 1023
+    e = identifier >> 15 & 1023
+    f = identifier >> 5 & 1023
+    last = identifier & 31
+    step = _PAIR_CHECK_STEP
+    interim = step[step[step[step[step[step[0][a]][b]][c]][d]][e]][f]
+    check = _DIGITS[_CHECK_STEP[interim ^ last]]
+    pairs = _PAIRS
+    return pairs[a] + pairs[b] + pairs[c] + pairs[d] + pairs[e] + pairs[f] + _DIGITS[last] + check
 
 
 def make_identifier(shard: int, local: int) -> int:
@@ -72,8 +89,7 @@ def local_of(identifier: int) -> int:
 @lru_cache(maxsize=_TEXT_CACHE_SIZE)
 def format_identifier(prefix: Prefix, identifier: int) -> str:
     """Write an identifier as text, for example `acct_00800000000014`."""
-    digits = "".join([_DIGITS[identifier >> shift & 31] for shift in range(60, -1, -5)])
-    return f"{prefix}_{digits}{_DIGITS[_check_value(digits)]}"
+    return f"{prefix}_{_with_check(identifier)}"
 
 
 @lru_cache(maxsize=_TEXT_CACHE_SIZE)
@@ -89,11 +105,11 @@ def parse_identifier(prefix: Prefix, text: str) -> int:
     digits = text[len(prefix) + 1 :]
     if len(digits) != _DIGIT_COUNT + 1:
         raise IdentifierError(f"expected {prefix}_ and {_DIGIT_COUNT + 1} characters")
-    if any(digit not in _VALUE_OF for digit in digits):
+    if not _ALPHABET.issuperset(digits):
         raise IdentifierError(f"expected only the characters {_DIGITS} after {prefix}_")
-    if _VALUE_OF[digits[-1]] != _check_value(digits[:-1]):
-        raise IdentifierError("the check character does not fit: the identifier was mistyped")
     identifier = int(digits[:-1].translate(_TO_PYTHON_DIGITS), 32)
+    if _with_check(identifier) != digits:
+        raise IdentifierError("the check character does not fit: the identifier was mistyped")
     if shard_of(identifier) > SHARD_NUMBER_MAX or not shard_of(identifier) or not local_of(identifier):
         raise IdentifierError("no shard has such an identifier")
     return identifier

@@ -5,6 +5,8 @@ Every view is made of rows that never change, so the same question about the sam
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from operator import attrgetter
 from typing import Generic, TypeVar
 
 import msgspec
@@ -123,6 +125,7 @@ class Page(msgspec.Struct, Generic[Item], frozen=True):
     next_cursor: str | None
 
 
+@lru_cache(maxsize=256)
 def time_of(microseconds: int) -> datetime:
     """A time in UTC from microseconds since 1970."""
     return _EPOCH + timedelta(microseconds=microseconds)
@@ -167,16 +170,17 @@ def balance_view(state: AccountState) -> Balance:
 def transaction_view(shard: int, record: Record) -> Transaction:
     """A transaction as callers see it."""
     row = record.transaction
+    recorded_at = time_of(row.recorded_at_us)
     return Transaction(
-        id=format_identifier(Prefix.TRANSACTION, make_identifier(shard, row.position)),
-        kind=row.kind.text,
-        position=row.position,
-        recorded_at=time_of(row.recorded_at_us),
-        effective_at=_effective(row),
-        refers_to=_reference(shard, row),
-        description=row.description,
-        metadata=_metadata(row.metadata),
-        entries=[_entry_view(entry) for entry in sorted(record.entries, key=_entry_order)],
+        format_identifier(Prefix.TRANSACTION, make_identifier(shard, row.position)),
+        row.kind.text,
+        row.position,
+        recorded_at,
+        recorded_at if row.effective_at_us is None else time_of(row.effective_at_us),
+        _reference(shard, row),
+        row.description,
+        _metadata(row.metadata),
+        [_entry_view(entry) for entry in sorted(record.entries, key=_entry_order)],
     )
 
 
@@ -215,19 +219,12 @@ def history_view(shard: int, entry: EntryRow, row: TransactionRow) -> HistoryEnt
 
 
 def _entry_view(entry: EntryRow) -> Entry:
-    return Entry(
-        account=format_identifier(Prefix.ACCOUNT, entry.account),
-        asset=entry.asset,
-        amount=entry.amount,
-        balance=entry.balance,
-        held=entry.held,
-        held_after=entry.held_after,
-    )
+    account, _, amount, balance, held, held_after, _, asset = entry
+    return Entry(format_identifier(Prefix.ACCOUNT, account), asset, amount, balance, held, held_after)
 
 
-def _entry_order(entry: EntryRow) -> tuple[int, int]:
-    # Debits first; an order of its own, so that an answer from memory and one from the database are alike.
-    return entry.amount, entry.account
+# Debits first; an order of its own, so that an answer from memory and one from the database are alike.
+_entry_order = attrgetter("amount", "account")
 
 
 def _effective(row: TransactionRow) -> datetime:
