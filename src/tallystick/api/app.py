@@ -16,6 +16,7 @@ from tallystick.api.health import Alive, Metrics, Ready
 from tallystick.api.operations import OPERATIONS, Operation
 from tallystick.service.configuration import read_configuration
 from tallystick.service.engine import Engine
+from tallystick.service.process import tune_garbage_collection
 
 CONFIGURATION_VARIABLE = "TALLYSTICK_CONFIG"
 
@@ -31,6 +32,7 @@ class Lifespan:
     async def process_startup(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Begin to serve."""
         await self._engine.start()
+        tune_garbage_collection()
 
     async def process_shutdown(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Answer what waits, then close."""

@@ -73,7 +73,8 @@ def fingerprint(operation: Operation, *values: Field) -> bytes:
     last = len(values)
     while last and values[last - 1] is None:
         last -= 1
-    return _encoder.encode((int(operation), *map(_short, values[:last])))
+    short = [value if value is None or isinstance(value, int) else _short(value) for value in values[:last]]
+    return _encoder.encode([int(operation), *short])
 
 
 def _short(value: Field) -> Field:

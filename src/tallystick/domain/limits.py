@@ -41,6 +41,7 @@ COMMIT_RESOLUTION_SECONDS_MAX: Final = 60.0
 RECONNECT_DELAY_SECONDS_MIN: Final = 0.05
 RECONNECT_DELAY_SECONDS_MAX: Final = 2.0
 REQUEST_TIMEOUT_SECONDS: Final = 15.0
+DEADLINE_CHECK_SECONDS: Final = 1.0
 OVERLOADED_RETRY_AFTER_SECONDS: Final = 1
 UNAVAILABLE_RETRY_AFTER_SECONDS: Final = 2
 SHUTDOWN_SECONDS_MAX: Final = 20.0
@@ -58,6 +59,9 @@ EXPIRY_HOLDS_PER_ROUND_MAX: Final = 500
 API_KEY_CACHE_SECONDS: Final = 5.0
 API_KEY_CACHE_MAX: Final = 10_000
 ASSET_CACHE_SECONDS: Final = 5.0
+
+# Garbage collection of a serving process: collections of short-lived requests, not after every 700 objects.
+COLLECTION_THRESHOLDS: Final = (50_000, 20, 100)
 
 # Verification reads the log in slices, so its memory does not grow with the log.
 VERIFY_POSITIONS_PER_SLICE: Final = 20_000

@@ -45,6 +45,7 @@ class _Waiting(NamedTuple):
     units: Sequence[Command | Atomic]
     command_count: int
     answers: asyncio.Future[list[Answer]]
+    deadline: float
 
 
 class Batcher:
@@ -64,7 +65,8 @@ class Batcher:
         self._stopping = False
         self._head: Head | None = None
         self._known: dict[int, AccountState] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._batch: list[_Waiting] = []
+        self._tasks: list[asyncio.Task[None]] = []
         label = str(shard)
         self._batch_commands = metrics.BATCH_COMMANDS.labels(label)
         self._batch_seconds = metrics.BATCH_SECONDS.labels(label)
@@ -78,17 +80,23 @@ class Batcher:
 
     def start(self) -> None:
         """Begin to write, or to try to connect."""
-        self._task = asyncio.create_task(self._run(), name=f"batcher of shard {self._shard}")
+        self._tasks = [
+            asyncio.create_task(self._run(), name=f"batcher of shard {self._shard}"),
+            asyncio.create_task(self._watch(), name=f"deadlines of shard {self._shard}"),
+        ]
 
     async def stop(self) -> None:
         """Take no more, write what waits, and close; bounded in time."""
         self._stopping = True
         self._wake.set()
-        if self._task is not None:
-            try:
-                await asyncio.wait_for(self._task, limits.SHUTDOWN_SECONDS_MAX)
-            except TimeoutError:
+        if self._tasks:
+            writing, watching = self._tasks
+            _, late = await asyncio.wait([writing], timeout=limits.SHUTDOWN_SECONDS_MAX)
+            if late:
                 _log.warning("batcher stopped before its queue was empty", shard=self._shard)
+                writing.cancel()
+            watching.cancel()
+            await asyncio.gather(writing, watching, return_exceptions=True)
         self._fail_queue()
         await self._writer.close()
 
@@ -107,16 +115,13 @@ class Batcher:
         if self._queued_commands + command_count > limits.QUEUE_COMMANDS_MAX:
             self._count_unserved(Unserved.OVERLOADED)
             raise OverloadedError(f"{self._queued_commands} commands wait for shard {self._shard}")
-        answers: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(units, command_count, answers))
+        loop = asyncio.get_running_loop()
+        answers: asyncio.Future[list[Answer]] = loop.create_future()
+        deadline = loop.time() + limits.REQUEST_TIMEOUT_SECONDS
+        self._queue.append(_Waiting(units, command_count, answers, deadline))
         self._queued_commands += command_count
         self._wake.set()
-        try:
-            async with asyncio.timeout(limits.REQUEST_TIMEOUT_SECONDS):
-                return await answers
-        except TimeoutError:
-            self._count_unserved(Unserved.SHARD_UNAVAILABLE)
-            raise UnavailableError(f"shard {self._shard} did not answer in time") from None
+        return await answers
 
     # The loop.
 
@@ -125,7 +130,9 @@ class Batcher:
             await self._wake.wait()
             self._wake.clear()
             while self._queue and self._connected:
-                await self._post(self._take())
+                self._batch = self._take()
+                await self._post(self._batch)
+                self._batch = []
             if self._stopping:
                 return
 
@@ -145,6 +152,20 @@ class Batcher:
             else:
                 self._set_connected(True)
         return True
+
+    async def _watch(self) -> None:
+        """Let nobody wait for ever: one look a second costs less than a timer for each request."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(limits.DEADLINE_CHECK_SECONDS)
+            late = [
+                waiting
+                for waiting in (*self._batch, *self._queue)
+                if waiting.deadline < loop.time() and not waiting.answers.done()
+            ]
+            if late:
+                _fail(late, UnavailableError(f"shard {self._shard} did not answer in time"))
+                metrics.UNSERVED.labels(str(self._shard), Unserved.SHARD_UNAVAILABLE.value).inc(len(late))
 
     def _take(self) -> list[_Waiting]:
         """The next batch: all that wait, up to a limit, without those whose callers have gone."""

@@ -1,11 +1,17 @@
 """The configuration file: which shards there are, and how to reach their databases."""
 
+import os
 import tomllib
 from pathlib import Path
+from typing import Final
 
 import msgspec
+import tomli_w
 
 from tallystick.domain.limits import SHARD_NUMBER_MAX, SHARD_NUMBER_MIN
+
+CONFIGURATION_VARIABLE: Final = "TALLYSTICK_CONFIG"
+"""The environment variable with the path of the configuration file."""
 
 
 class ConfigurationError(Exception):
@@ -53,7 +59,17 @@ def read_configuration(path: Path) -> Configuration:
 
 
 def write_configuration(path: Path, configuration: Configuration) -> None:
-    """Write a configuration file that only its owner can read: it holds passwords."""
-    path.touch(mode=0o600)
-    path.chmod(0o600)
-    path.write_bytes(msgspec.toml.encode(configuration))
+    """Write a configuration file that only its owner can read, for it holds passwords: whole or not at all."""
+    shards = [
+        {name: value for name, value in msgspec.to_builtins(shard).items() if value is not None}
+        for shard in configuration.shard
+    ]
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        partial.unlink(missing_ok=True)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(tomli_w.dumps({"shard": shards}))
+        partial.replace(path)
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {path} ({error.strerror}): choose another folder") from None

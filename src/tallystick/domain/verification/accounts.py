@@ -1,0 +1,204 @@
+"""Accounts: their terms from `accounts`, their balances from `entries`, each entry judged by the terms in force."""
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from tallystick.domain.accounts import AccountStatus
+from tallystick.domain.commands import Kind
+from tallystick.domain.identifiers import Prefix, format_identifier, shard_of
+from tallystick.domain.rows import EntryRow
+from tallystick.domain.verification.problems import Findings, ProblemKind
+from tallystick.domain.verification.rows import AccountChange, TransactionHead
+
+_OPEN: Final = int(AccountStatus.OPEN)
+_CLOSED: Final = int(AccountStatus.CLOSED)
+_STATUSES: Final = {int(status): status.name.lower() for status in AccountStatus}
+
+
+class Terms(NamedTuple):
+    """What an entry is judged by."""
+
+    tenant: int
+    asset: str
+    status: int
+    min_balance: int | None
+    max_balance: int | None
+
+
+class _Account:
+    """An account in as little memory as it takes: there may be many millions."""
+
+    __slots__ = ("balance", "held", "identity", "terms")
+
+    def __init__(self, identity: int, terms: Terms) -> None:
+        self.identity = identity
+        self.terms = terms
+        self.balance = 0
+        self.held = 0
+
+
+class Accounts:
+    """Every account as of the last position that was judged."""
+
+    def __init__(self, shard: int, findings: Findings) -> None:
+        self._shard = shard
+        self._findings = findings
+        self._accounts: dict[int, _Account] = {}
+        # Most accounts have the terms of many others: one copy is enough.
+        self._terms: dict[Terms, Terms] = {}
+
+    def __len__(self) -> int:
+        return len(self._accounts)
+
+    def terms(self, account: int) -> Terms | None:
+        """The terms in force; None when there is no such account."""
+        found = self._accounts.get(account)
+        return None if found is None else found.terms
+
+    def held(self) -> Iterator[tuple[int, int]]:
+        """Each account with what is held of its balance."""
+        for identifier, account in self._accounts.items():
+            yield identifier, account.held
+
+    # Terms.
+
+    def change(self, transaction: TransactionHead, change: AccountChange) -> None:
+        """Judge new terms, and put them in force."""
+        account = self._accounts.get(change.account)
+        identity = hash((change.tenant, change.kind, change.owner, change.asset))
+        terms = Terms(change.tenant, change.asset, change.status, change.min_balance, change.max_balance)
+        terms = self._terms.setdefault(terms, terms)
+        for detail in self._wrong_terms(transaction, change, account, identity):
+            self._findings.at_position(
+                ProblemKind.ACCOUNT_TERMS, change.position, f"account {name(change.account)} {detail}"
+            )
+        if account is None:
+            self._accounts[change.account] = _Account(identity, terms)
+        else:
+            account.identity, account.terms = identity, terms
+
+    def _wrong_terms(
+        self, transaction: TransactionHead, change: AccountChange, account: _Account | None, identity: int
+    ) -> Iterator[str]:
+        if shard_of(change.account) != self._shard:
+            yield f"belongs to shard {shard_of(change.account)}, not to shard {self._shard}"
+        if change.tenant != transaction.tenant:
+            yield f"is of tenant {change.tenant}, its transaction of tenant {transaction.tenant}"
+        if change.min_balance is not None and change.max_balance is not None:
+            if change.min_balance > change.max_balance:
+                yield f"has min_balance {change.min_balance} above max_balance {change.max_balance}"
+        if change.status not in _STATUSES:
+            yield f"has the unknown status {change.status}"
+        if transaction.kind == Kind.ACCOUNT_OPENED:
+            if account is not None:
+                yield "is opened a second time"
+            if change.status != _OPEN:
+                yield "is opened, but its status is not open"
+        elif account is None:
+            yield "is changed, but was never opened"
+        if account is not None:
+            if account.identity != identity:
+                yield "changed its tenant, kind, owner or asset, which never change"
+            if change.status == _CLOSED and (account.balance or account.held):
+                yield f"is closed with a balance of {account.balance} and {account.held} held"
+
+    # Entries.
+
+    def enter(self, tenant: int, entry: EntryRow) -> None:
+        """Judge an entry against the account's last entry and the terms in force, and go on from it."""
+        identifier, position, amount, balance, held, held_after, bound, asset = entry
+        account = self._accounts.get(identifier)
+        if account is None:
+            self._findings.at_position(
+                ProblemKind.ACCOUNT_UNKNOWN, position, f"account {name(identifier)} was never opened"
+            )
+            return
+        terms = account.terms
+        if amount < held:
+            term = terms.min_balance
+            within = term is None or balance - held_after >= term
+            barred = terms.status != _OPEN
+        else:
+            term = terms.max_balance if amount > 0 else None
+            within = term is None or balance <= term
+            barred = terms.status == _CLOSED
+        if (
+            balance != account.balance + amount
+            or held_after != account.held + held
+            or held_after < 0
+            or bound != term
+            or not within
+            or barred
+            or asset != terms.asset
+            or tenant != terms.tenant
+        ):
+            self._explain(tenant, entry, account, term, within=within, barred=barred)
+        # Go on from what is written, so that one mistake is found once and not in every entry after it.
+        account.balance = balance
+        account.held = held_after
+
+    def _explain(
+        self,
+        tenant: int,
+        entry: EntryRow,
+        account: _Account,
+        term: int | None,
+        *,
+        within: bool,
+        barred: bool,
+    ) -> None:
+        terms = account.terms
+        balance = account.balance + entry.amount
+        held = account.held + entry.held
+        lowers = entry.amount < entry.held
+        side = "min_balance" if lowers else "max_balance" if entry.amount > 0 else "bound"
+        judged = (
+            f"{entry.balance - entry.held_after} available" if lowers else f"a balance of {entry.balance}"
+        )
+        found = (
+            (
+                tenant != terms.tenant,
+                ProblemKind.TENANT_MISMATCH,
+                f"is of tenant {terms.tenant}, the transaction of tenant {tenant}",
+            ),
+            (
+                entry.asset != terms.asset,
+                ProblemKind.ASSET_MISMATCH,
+                f"holds {terms.asset}, the entry says {entry.asset}",
+            ),
+            (
+                entry.balance != balance,
+                ProblemKind.BALANCE_WRONG,
+                f"had {account.balance}, the entry adds {entry.amount}: the balance must be {balance}, "
+                f"the entry says {entry.balance}",
+            ),
+            (
+                entry.held_after != held or held < 0,
+                ProblemKind.HELD_WRONG,
+                f"had {account.held} held, the entry adds {entry.held}: held_after must be {held} "
+                f"and not below zero, the entry says {entry.held_after}",
+            ),
+            (
+                entry.bound != term,
+                ProblemKind.BOUND_WRONG,
+                f"has the {side} {_written(term)} at this position, the entry says {_written(entry.bound)}",
+            ),
+            (not within, ProblemKind.BOUND_BROKEN, f"has {judged}, against its {side} of {term}"),
+            (
+                barred,
+                ProblemKind.ACCOUNT_STATUS,
+                f"is {_STATUSES.get(terms.status, terms.status)} and takes no such entry",
+            ),
+        )
+        for wrong, kind, detail in found:
+            if wrong:
+                self._findings.at_position(kind, entry.position, f"account {name(entry.account)} {detail}")
+
+
+def name(account: int) -> str:
+    """An account's identifier as people know it."""
+    return format_identifier(Prefix.ACCOUNT, account)
+
+
+def _written(bound: int | None) -> str:
+    return "none" if bound is None else str(bound)

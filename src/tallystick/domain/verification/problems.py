@@ -1,0 +1,83 @@
+"""What can be wrong with a log, in words, and which of it comes first."""
+
+from bisect import insort
+from collections import Counter
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+PROBLEMS_LISTED_MAX: Final = 100
+
+
+class ProblemKind(StrEnum):
+    """What sort of thing is wrong."""
+
+    POSITION_MISSING = "position_missing"
+    POSITION_REPEATED = "position_repeated"
+    BEYOND_HEAD = "beyond_head"
+    ROW_WITHOUT_TRANSACTION = "row_without_transaction"
+
+    BATCH_MISSING = "batch_missing"
+    BATCH_REPEATED = "batch_repeated"
+    BATCH_POSITION = "batch_position"
+    BATCH_TIME = "batch_time"
+    BATCH_PREVIOUS_HASH = "batch_previous_hash"
+    BATCH_HASH = "batch_hash"
+
+    TRANSACTION_TIME = "transaction_time"
+    TRANSACTION_KIND = "transaction_kind"
+    TRANSACTION_SHAPE = "transaction_shape"
+    TRANSACTION_UNBALANCED = "transaction_unbalanced"
+
+    ACCOUNT_UNKNOWN = "account_unknown"
+    ACCOUNT_TERMS = "account_terms"
+    ACCOUNT_STATUS = "account_status"
+    TENANT_MISMATCH = "tenant_mismatch"
+    ASSET_MISMATCH = "asset_mismatch"
+    BALANCE_WRONG = "balance_wrong"
+    HELD_WRONG = "held_wrong"
+    BOUND_WRONG = "bound_wrong"
+    BOUND_BROKEN = "bound_broken"
+
+    HOLD_WRONG = "hold_wrong"
+    REVERSAL_WRONG = "reversal_wrong"
+    REQUEST_WRONG = "request_wrong"
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong, at a position or with a batch. Problems sort in the order of the log."""
+
+    order: tuple[int, int, int]
+    kind: ProblemKind
+    detail: str
+    position: int | None
+    batch: int | None
+
+
+class Findings:
+    """All problems counted by kind, and the earliest of them in words."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[ProblemKind] = Counter()
+        self.earliest: list[Problem] = []
+
+    @property
+    def first(self) -> Problem | None:
+        """The first problem in the order of the log; None when all is right."""
+        return self.earliest[0] if self.earliest else None
+
+    def at_position(self, kind: ProblemKind, position: int, detail: str) -> None:
+        """Note what is wrong at a position."""
+        self._add(Problem((position, 0, 0), kind, detail, position, None))
+
+    def with_batch(self, kind: ProblemKind, number: int, last_position: int, detail: str) -> None:
+        """Note what is wrong with a batch as a whole: after whatever is wrong at its positions."""
+        self._add(Problem((last_position, 1, number), kind, detail, None, number))
+
+    def _add(self, problem: Problem) -> None:
+        self.counts[problem.kind] += 1
+        insort(self.earliest, problem, key=_order)
+        del self.earliest[PROBLEMS_LISTED_MAX:]
+
+
+def _order(problem: Problem) -> tuple[int, int, int]:
+    return problem.order

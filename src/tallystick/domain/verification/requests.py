@@ -1,0 +1,56 @@
+"""Requests: each claims one position that exists, or a refusal with a known code in a batch that exists."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from tallystick.domain.outcomes import RefusalCode
+from tallystick.domain.rows import BatchRow
+from tallystick.domain.verification.problems import Findings, ProblemKind
+from tallystick.domain.verification.rows import Claim, TransactionHead
+
+# A key that was reused is refused to the later request and never recorded.
+_CODES: Final = frozenset(map(int, RefusalCode)) - {int(RefusalCode.IDEMPOTENCY_KEY_REUSED)}
+
+
+class Requests:
+    """Follows the claims in the order of the log."""
+
+    def __init__(self, findings: Findings) -> None:
+        self._findings = findings
+        self._last_position = 0
+
+    def judge_posted(self, claims: Iterable[Claim], transactions: Iterable[TransactionHead]) -> None:
+        """Judge the claims of a slice's positions."""
+        positions = {transaction.position for transaction in transactions}
+        for position, batch, code in claims:
+            if position is None:
+                continue
+            if position not in positions:
+                self._note_position(position, "a request claims this position, and no transaction is there")
+            if position == self._last_position:
+                self._note_position(position, "two requests claim this position")
+            if batch is not None or code is not None:
+                self._note_position(position, "the request that claims this position was refused as well")
+            self._last_position = position
+
+    def judge_refused(self, claims: Iterable[Claim], batch: BatchRow) -> None:
+        """Judge the refusals that a batch recorded."""
+        for claim in claims:
+            if claim.batch != batch.number:
+                self.note_lost_refusal(claim, batch.last_position)
+            if claim.code not in _CODES:
+                self._findings.with_batch(
+                    ProblemKind.REQUEST_WRONG,
+                    batch.number,
+                    batch.last_position,
+                    f"a request was refused with the code {claim.code}, which is none",
+                )
+
+    def note_lost_refusal(self, claim: Claim, last_position: int) -> None:
+        """Note a refusal of a batch that does not exist."""
+        number = claim.batch or 0
+        detail = "a request was refused in this batch, and there is no such batch"
+        self._findings.with_batch(ProblemKind.REQUEST_WRONG, number, last_position, detail)
+
+    def _note_position(self, position: int, detail: str) -> None:
+        self._findings.at_position(ProblemKind.REQUEST_WRONG, position, detail)

@@ -1,0 +1,82 @@
+"""Logging of the processes: JSON lines for machines, coloured lines for people, never a secret in either."""
+
+import logging
+import os
+import re
+import sys
+from typing import Final
+
+import structlog
+
+from tallystick.service.configuration import ConfigurationError
+
+LEVEL_VARIABLE: Final = "TALLYSTICK_LOG_LEVEL"
+
+_LEVELS: Final = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+# The password of an address, the password of a connection string, the secret half of an API key.
+_SECRETS: Final = (
+    (re.compile(r"(\bpostgres(?:ql)?://[^\s:@/]*:)[^\s@]*@"), r"\1***@"),
+    (re.compile(r"(\bpassword\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s'\"]+)", re.IGNORECASE), r"\1***"),
+    (re.compile(r"(\btally_[0-9a-f]+_)[\w-]+"), r"\1***"),
+)
+
+
+def configure_logging(*, default_level: str = "info", for_people: bool | None = None) -> None:
+    """Send what this process logs to stderr, from the level in TALLYSTICK_LOG_LEVEL on.
+
+    Lines are for people or JSON; when it is not said, for people on a terminal only.
+
+    Raises:
+        ConfigurationError: there is no such level.
+    """
+    name = os.environ.get(LEVEL_VARIABLE, "").lower() or default_level
+    if name not in _LEVELS:
+        raise ConfigurationError(f"{LEVEL_VARIABLE} is {name!r}: expected one of {', '.join(_LEVELS)}")
+    common: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *common,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    ends: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        if (sys.stderr.isatty() if for_people is None else for_people)
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        _Formatter(
+            foreign_pre_chain=common,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *ends],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(_LEVELS[name])
+    logging.captureWarnings(capture=True)
+
+
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    """Takes secrets out of the finished line, so that no library's message and no traceback can hold one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        for pattern, replacement in _SECRETS:
+            line = pattern.sub(replacement, line)
+        return line
