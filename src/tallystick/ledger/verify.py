@@ -14,7 +14,6 @@ from tallystick.domain.verification.problems import Findings, Problem, ProblemKi
 from tallystick.domain.verification.requests import Requests
 from tallystick.domain.verification.reversals import judge_reversals
 from tallystick.domain.verification.rows import (
-    Claim,
     read_account,
     read_entry,
     read_hold,
@@ -145,18 +144,17 @@ class _Verification:
             ("entries", log.entries),
             ("accounts", log.accounts),
             ("holds", log.holds),
-            ("requests", log.posted),
         ):
-            first = next(stream.rest(), None)
-            if first is not None:
-                row_count = 1 + sum(1 for _ in stream.rest())
+            places = stream.places()
+            if (first := next(places, None)) is not None:
+                row_count = 1 + sum(1 for _ in places)
                 self._findings.at_position(
                     ProblemKind.BEYOND_HEAD,
                     first,
                     f"{row_count} rows of {table} begin here, after the head of the log at {head_position}",
                 )
-        for number in log.refused.rest():
-            self._requests.note_lost_refusal(Claim(None, number, None), head_position)
+        self._requests.judge_posted((read_request(row) for row in log.posted), ())
+        self._requests.judge_lost((read_request(row) for row in log.refused), head_position)
 
 
 def _slice_ends(after: int, through: int) -> Iterator[int]:

@@ -1,19 +1,18 @@
 """Connections to one shard's database: one that writes, a pool that reads."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+import asyncio
+from typing import Any, Final, TypeAlias
 
-import psycopg
-from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
+import asyncpg
 
 from tallystick.domain import limits
-from tallystick.store.errors import translated
+from tallystick.store.address import database_uri
+from tallystick.store.errors import ShardUnavailableError, translated
 from tallystick.store.queries import query
 
-Connection = psycopg.AsyncConnection[TupleRow]
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-_SETTINGS: Final[Mapping[str, str]] = {
+_SETTINGS: Final = {
     "timezone": "UTC",
     "statement_timeout": str(limits.STATEMENT_TIMEOUT_MS),
     # An answer goes out only when the commit is on disk, whatever the database's default is.
@@ -23,18 +22,8 @@ _SETTINGS: Final[Mapping[str, str]] = {
     "enable_seqscan": "off",
     "jit": "off",
 }
-
-
-def _options(application: str) -> dict[str, Any]:
-    options = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
-    return {
-        "options": options,
-        "application_name": application,
-        "connect_timeout": limits.CONNECT_TIMEOUT_SECONDS,
-        "keepalives_idle": 5,
-        "keepalives_interval": 2,
-        "keepalives_count": 3,
-    }
+# Beyond the server's own limit: for a server that does not even say so any more.
+_COMMAND_TIMEOUT_SECONDS: Final = limits.STATEMENT_TIMEOUT_MS / 1000 + limits.CONNECT_TIMEOUT_SECONDS
 
 
 async def connect_writer(dsn: str) -> Connection:
@@ -43,10 +32,22 @@ async def connect_writer(dsn: str) -> Connection:
     Raises:
         ShardUnavailableError: PostgreSQL cannot be reached.
     """
+    settings = {**_SETTINGS, "application_name": "tallystick writer"}
     with translated():
-        return await psycopg.AsyncConnection.connect(
-            dsn, autocommit=True, prepare_threshold=1, **_options("tallystick writer")
+        return await asyncpg.connect(
+            database_uri(dsn),
+            timeout=limits.CONNECT_TIMEOUT_SECONDS,
+            command_timeout=_COMMAND_TIMEOUT_SECONDS,
+            server_settings=settings,
         )
+
+
+async def close_connection(connection: Connection) -> None:
+    """Close a connection politely, or, where the server does not answer, at once."""
+    try:
+        await connection.close(timeout=limits.CLOSE_TIMEOUT_SECONDS)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        connection.terminate()
 
 
 class Database:
@@ -56,27 +57,33 @@ class Database:
     """
 
     def __init__(self, dsn: str) -> None:
-        self._pool = AsyncConnectionPool[Connection](
-            dsn,
-            min_size=1,
-            max_size=limits.READ_CONNECTIONS_MAX,
-            timeout=limits.READ_WAIT_SECONDS_MAX,
-            reconnect_timeout=0,
-            kwargs={"autocommit": True, **_options("tallystick reader")},
-            open=False,
-        )
+        self._dsn = dsn
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
 
     async def open(self) -> None:
-        """Begin to connect; does not wait for it, so that one lost shard does not keep a server from starting."""
-        await self._pool.open(wait=False)
+        """Make the pool; it connects when it is used, so that one lost shard does not keep a server from starting."""
+        settings = {**_SETTINGS, "application_name": "tallystick reader"}
+        self._pool = await asyncpg.create_pool(
+            database_uri(self._dsn),
+            min_size=0,
+            max_size=limits.READ_CONNECTIONS_MAX,
+            timeout=limits.CONNECT_TIMEOUT_SECONDS,
+            command_timeout=_COMMAND_TIMEOUT_SECONDS,
+            server_settings=settings,
+        )
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._pool.close()
+        if self._pool is not None:
+            try:
+                await asyncio.wait_for(self._pool.close(), limits.CLOSE_TIMEOUT_SECONDS)
+            except TimeoutError:
+                self._pool.terminate()
 
-    async def rows(self, name: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[TupleRow]:
+    async def rows(self, name: str, *parameters: Any) -> list[asyncpg.Record]:
         """Run a named query and fetch all of its rows."""
+        if self._pool is None:
+            raise ShardUnavailableError("not connected")
         with translated():
-            async with self._pool.connection() as connection:
-                cursor = await connection.execute(query(name), parameters)
-                return await cursor.fetchall() if cursor.description else []
+            async with self._pool.acquire(timeout=limits.READ_WAIT_SECONDS_MAX) as connection:
+                return await connection.fetch(query(name), *parameters)

@@ -32,13 +32,12 @@ class Directory:
 
     async def find_api_key(self, hashed: bytes) -> tuple[str, int] | None:
         """The key's name for people and its tenant, if it is in force."""
-        rows = await self._rows("find_api_key", (hashed,))
+        rows = await self._rows("find_api_key", hashed)
         return (rows[0][0], rows[0][1]) if rows else None
 
     async def add_api_key(self, identifier: str, tenant: int, name: str, hashed: bytes) -> None:
         """Put a key in force."""
-        parameters = {"id": identifier, "tenant": tenant, "name": name, "hash": hashed}
-        await self._rows("add_api_key", parameters)
+        await self._rows("add_api_key", identifier, tenant, name, hashed)
 
     async def list_api_keys(self) -> list[ApiKeyRow]:
         """All keys, oldest first."""
@@ -46,19 +45,19 @@ class Directory:
 
     async def revoke_api_key(self, identifier: str) -> bool:
         """Take a key out of force. False if there is no such key in force."""
-        return bool(await self._rows("revoke_api_key", (identifier,)))
+        return bool(await self._rows("revoke_api_key", identifier))
 
     async def tenant(self, name: str, *, create: bool = False) -> int | None:
         """The number of a tenant by name."""
         if create:
-            await self._rows("add_tenant", {"name": name})
-        rows = await self._rows("find_tenant", (name,))
+            await self._rows("add_tenant", name)
+        rows = await self._rows("find_tenant", name)
         return rows[0][0] if rows else None
 
     async def assets(self, tenant: int) -> list[AssetRow]:
         """A tenant's custom assets, by code."""
-        return [AssetRow(*row) for row in await self._rows("list_assets", (tenant,))]
+        return [AssetRow(*row) for row in await self._rows("list_assets", tenant)]
 
     async def add_asset(self, tenant: int, asset: AssetRow) -> None:
         """Define a custom asset, unless its code is taken."""
-        await self._rows("add_asset", {"tenant": tenant, **asset._asdict()})
+        await self._rows("add_asset", tenant, *asset)

@@ -1,11 +1,11 @@
 """The driver's errors, translated in one place into the few that the rest of the product tells apart."""
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
+import asyncpg
 import psycopg
-import psycopg_pool
 
 
 class StoreError(Exception):
@@ -28,29 +28,25 @@ class SchemaError(StoreError):
     """The database's schema is not the one that this version needs."""
 
 
-# The server went away or told us to (57: operator intervention, 53: resources, 08: connection,
-# 55P03 and 57014: a lock or statement took too long, 25006: a standby that was the primary before).
-_UNAVAILABLE = (
-    psycopg.OperationalError,
-    psycopg.InterfaceError,
-    psycopg.errors.ReadOnlySqlTransaction,
-    psycopg_pool.PoolTimeout,
-    psycopg_pool.PoolClosed,
-    TimeoutError,
-    asyncio.TimeoutError,
-    OSError,
-)
+# Classes of SQLSTATE that speak of the statement, not of the server: data, integrity, syntax or access
+# (https://www.postgresql.org/docs/current/errcodes-appendix.html). Everything else means that the server
+# cannot serve now: shutting down, out of resources, a standby, a statement that took too long.
+_STATEMENT_CLASSES: Final = ("22", "23", "42")
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise ShardUnavailableError or BatchRejectedError in place of what the driver raised."""
+    """Raise ShardUnavailableError or BatchRejectedError in place of what a driver raised."""
     try:
         yield
-    except _UNAVAILABLE as error:
+    except (asyncpg.PostgresError, psycopg.Error) as error:
+        if (getattr(error, "sqlstate", None) or "").startswith(_STATEMENT_CLASSES):
+            raise BatchRejectedError(_first_line(error)) from error
         raise ShardUnavailableError(_first_line(error)) from error
-    except (psycopg.IntegrityError, psycopg.DataError, psycopg.ProgrammingError) as error:
+    except asyncpg.DataError as error:
         raise BatchRejectedError(_first_line(error)) from error
+    except (asyncpg.InterfaceError, TimeoutError, OSError) as error:
+        raise ShardUnavailableError(_first_line(error)) from error
 
 
 @contextmanager

@@ -2,13 +2,12 @@
 
 import asyncio
 from importlib import resources
-from urllib.parse import quote, urlencode
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
 from yoyo import get_backend, read_migrations
 
 from tallystick.domain import limits
+from tallystick.store.address import database_uri
 from tallystick.store.errors import SchemaError, translated
 from tallystick.store.queries import query
 
@@ -28,7 +27,7 @@ def migrate(dsn: str, shard: int) -> list[str]:
     with translated():
         # Asked first, because the migration library reports a refused connection in its own words.
         psycopg.connect(dsn, connect_timeout=limits.CONNECT_TIMEOUT_SECONDS).close()
-    backend = get_backend(_library_address(dsn))
+    backend = get_backend(database_uri(dsn, "postgresql+psycopg"))
     try:
         migrations = read_migrations(_FOLDER)
         with backend.lock():
@@ -77,12 +76,3 @@ def _number_of_current_schema(dsn: str) -> int:
     if row is None:
         raise SchemaError("the database belongs to no shard yet: run `tallystick migrate`")
     return int(row[0])
-
-
-def _library_address(dsn: str) -> str:
-    """The same database in the migration library's notation."""
-    parts = {name: str(value) for name, value in conninfo_to_dict(dsn).items() if value is not None}
-    database = parts.pop("dbname", "")
-    user, password = parts.pop("user", ""), parts.pop("password", "")
-    login = f"{quote(user, safe='')}:{quote(password, safe='')}@" if user else ""
-    return f"postgresql+psycopg://{login}/{quote(database, safe='')}?{urlencode(parts)}"

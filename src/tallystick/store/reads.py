@@ -3,8 +3,6 @@
 from collections.abc import Collection
 from typing import NamedTuple
 
-from psycopg.rows import TupleRow
-
 from tallystick.domain.accounts import AccountState
 from tallystick.domain.commands import Kind
 from tallystick.domain.holds import HoldState
@@ -12,7 +10,7 @@ from tallystick.domain.limits import INT64_MAX
 from tallystick.domain.record import Record
 from tallystick.domain.rows import EntryRow, TransactionRow
 from tallystick.store.connection import Database
-from tallystick.store.log import account_state, array, hold_state
+from tallystick.store.log import Row, account_state, hold_state
 
 
 class PastBalance(NamedTuple):
@@ -51,38 +49,37 @@ class Reader:
 
     async def accounts(self, accounts: Collection[int]) -> dict[int, AccountState]:
         """The newest state of accounts, by identifier; unknown ones are left out."""
-        parameters = {"accounts": array(accounts), "holds": "{}", "originals": "{}"}
-        rows = await self._rows("account_states", parameters)
+        rows = await self._rows("account_states", list(accounts), [], [])
         return {row[0]: account_state(row) for row in rows}
 
     async def accounts_of_owner(
         self, tenant: int, owner: str, after: int, row_count: int
     ) -> list[AccountState]:
         """One page of an owner's accounts, in the order of their identifiers."""
-        parameters = {"tenant": tenant, "owner": owner, "after": after, "rows": row_count}
-        identifiers = [row[0] for row in await self._rows("accounts_of_owner", parameters)]
+        rows = await self._rows("accounts_of_owner", tenant, owner, after, row_count)
+        identifiers = [row[0] for row in rows]
         states = await self.accounts(identifiers)
         return [states[account] for account in identifiers]
 
     async def balance_at(self, account: int, at_us: int) -> PastBalance:
         """The balance as it was recorded at a past time: two index descents."""
-        rows = await self._rows("balance_at", {"account": account, "at_us": at_us})
+        rows = await self._rows("balance_at", account, at_us)
         return PastBalance(*rows[0]) if rows else PastBalance(0, 0, 0)
 
     async def balance_effective(self, account: int, at_us: int) -> PastBalance:
         """The balance of what was effective by a time. Sums the account's history: cost grows with it."""
-        rows = await self._rows("balance_effective", {"account": account, "at_us": at_us})
+        rows = await self._rows("balance_effective", account, at_us)
         balance, position = rows[0]
         return PastBalance(balance, None, position)
 
     async def history(self, account: int, before: int | None, row_count: int) -> list[HistoryRow]:
         """One page of an account's entries below a position, newest first."""
-        parameters = {"account": account, "before": before or INT64_MAX, "rows": row_count}
-        return [_history_row(account, row) for row in await self._rows("history", parameters)]
+        rows = await self._rows("history", account, before or INT64_MAX, row_count)
+        return [_history_row(account, row) for row in rows]
 
     async def records(self, positions: Collection[int]) -> dict[int, Record]:
         """What the transactions at these positions appended; unknown positions are left out."""
-        wanted = (array(positions),)
+        wanted = list(positions)
         found: dict[int, tuple[TransactionRow, list[EntryRow]]] = {}
         for row in await self._rows("records", wanted):
             transaction = _transaction_row(row[:8])
@@ -106,23 +103,22 @@ class Reader:
 
     async def holds(self, holds: Collection[int]) -> dict[int, HoldState]:
         """The newest state of holds, by the position that placed them."""
-        return {row[0]: hold_state(row) for row in await self._rows("hold_states", (array(holds),))}
+        return {row[0]: hold_state(row) for row in await self._rows("hold_states", list(holds))}
 
     async def holds_to_expire(self, after_us: int, after_hold: int, row_count: int) -> list[HoldToExpire]:
         """Holds whose time is over, from a point in the order of their expiry."""
-        parameters = {"after_us": after_us, "after_hold": after_hold, "rows": row_count}
-        rows = await self._rows("holds_to_expire", parameters)
+        rows = await self._rows("holds_to_expire", after_us, after_hold, row_count)
         return [HoldToExpire(hold, at_us, tenant, status == 1) for hold, at_us, tenant, status in rows]
 
 
-def _transaction_row(row: TupleRow) -> TransactionRow:
+def _transaction_row(row: Row) -> TransactionRow:
     position, recorded_at_us, tenant, kind, effective_at_us, refers_to, description, metadata = row
     return TransactionRow(
         position, recorded_at_us, tenant, Kind(kind), effective_at_us, refers_to, description, metadata
     )
 
 
-def _history_row(account: int, row: TupleRow) -> HistoryRow:
+def _history_row(account: int, row: Row) -> HistoryRow:
     position, amount, balance, held, held_after, bound, asset, recorded_at_us, *rest = row
     entry = EntryRow(account, position, amount, balance, held, held_after, bound, asset)
     return HistoryRow(entry, _transaction_row((position, recorded_at_us, *rest)))

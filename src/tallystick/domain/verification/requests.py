@@ -37,7 +37,7 @@ class Requests:
         """Judge the refusals that a batch recorded."""
         for claim in claims:
             if claim.batch != batch.number:
-                self.note_lost_refusal(claim, batch.last_position)
+                self.judge_lost((claim,), batch.last_position)
             if claim.code not in _CODES:
                 self._findings.with_batch(
                     ProblemKind.REQUEST_WRONG,
@@ -46,11 +46,11 @@ class Requests:
                     f"a request was refused with the code {claim.code}, which is none",
                 )
 
-    def note_lost_refusal(self, claim: Claim, last_position: int) -> None:
-        """Note a refusal of a batch that does not exist."""
-        number = claim.batch or 0
-        detail = "a request was refused in this batch, and there is no such batch"
-        self._findings.with_batch(ProblemKind.REQUEST_WRONG, number, last_position, detail)
+    def judge_lost(self, claims: Iterable[Claim], last_position: int) -> None:
+        """Judge refusals of batches that do not exist."""
+        for claim in claims:
+            detail = "a request was refused in this batch, and there is no such batch"
+            self._findings.with_batch(ProblemKind.REQUEST_WRONG, claim.batch or 0, last_position, detail)
 
     def _note_position(self, position: int, detail: str) -> None:
         self._findings.at_position(ProblemKind.REQUEST_WRONG, position, detail)

@@ -5,22 +5,27 @@ NULL where none may be counts as zero: the judges and the chain will find it wro
 """
 
 import struct
+from functools import partial
 from typing import Final, NamedTuple
 
 from tallystick.domain.canonical import POSTGRES_EPOCH_US
 from tallystick.domain.rows import BatchRow, EntryRow
 
-CanonicalBytes = bytes | bytearray | memoryview
-
 _NULL: Final = -1
-_INT64_BYTES: Final = 8
 
 _int16 = struct.Struct(">h").unpack_from
 _int32 = struct.Struct(">i").unpack_from
 _int64 = struct.Struct(">q").unpack_from
-_plain_transaction = struct.Struct(">hiqiqiiihiiii")
-_plain_entry = struct.Struct(">hiqiqiqiqiiii")
-_plain_request = struct.Struct(">hi16siqiiii")
+
+# The fixed beginnings of the usual rows, without the lengths of the columns that are never NULL.
+_transaction_start = struct.Struct(">6xq4xq4xi4xhii")
+_entry_start = struct.Struct(">6xq4xq4xq4xqiii")
+_request_start = struct.Struct(">22xiqii")
+
+# Where a usual entry's asset begins, or in its place the bound, and then the asset.
+_ENTRY_ASSET: Final = 66
+_ENTRY_BOUND: Final = 62
+_ENTRY_BOUNDED_ASSET: Final = 74
 
 # Where a row's place in the log stands: after the number of columns, the columns before it, and its own length.
 TRANSACTION_PLACE: Final = 2 + 4
@@ -40,6 +45,20 @@ class TransactionHead(NamedTuple):
     tenant: int
     kind: int
     refers_to: int | None
+
+
+class Claim(NamedTuple):
+    """What became of one idempotency key: a position, or a refusal's code and its batch."""
+
+    position: int | None
+    batch: int | None
+    code: int | None
+
+
+# Nearly all rows are made here, and a named tuple's own constructor takes twice as long.
+_new_transaction = partial(tuple.__new__, TransactionHead)
+_new_entry = partial(tuple.__new__, EntryRow)
+_new_claim = partial(tuple.__new__, Claim)
 
 
 class AccountChange(NamedTuple):
@@ -69,14 +88,6 @@ class HoldChange(NamedTuple):
     status: int
 
 
-class Claim(NamedTuple):
-    """What became of one idempotency key: a position, or a refusal's code and its batch."""
-
-    position: int | None
-    batch: int | None
-    code: int | None
-
-
 class ReversalPart(NamedTuple):
     """One entry of a transaction that was reversed, or of one of its reversals; no account: it has no entries."""
 
@@ -88,20 +99,15 @@ class ReversalPart(NamedTuple):
     amount: int
 
 
-def read_place(row: CanonicalBytes, offset: int) -> int:
-    """The position, or batch, that a row belongs to."""
-    (place,) = _int64(row, offset)
-    return int(place)
+read_place: Final = _int64
+"""Reads the position, or batch, that a row belongs to, as a tuple of one: `read_place(row, offset)`."""
 
 
-def read_transaction(row: CanonicalBytes) -> TransactionHead:
+def read_transaction(row: bytes) -> TransactionHead:
     """A transaction from its canonical bytes."""
-    if len(row) == _plain_transaction.size:
-        _, _, position, _, recorded, _, tenant, _, kind, effective, refers, text, metadata = (
-            _plain_transaction.unpack(row)
-        )
-        if effective == refers == text == metadata == _NULL:
-            return TransactionHead(position, recorded + POSTGRES_EPOCH_US, tenant, kind, None)
+    position, recorded, tenant, kind, effective, refers = _transaction_start.unpack_from(row)
+    if effective == refers == _NULL:
+        return _new_transaction((position, recorded + POSTGRES_EPOCH_US, tenant, kind, None))
     columns = _columns(row)
     return TransactionHead(
         _number(columns[0]),
@@ -112,30 +118,37 @@ def read_transaction(row: CanonicalBytes) -> TransactionHead:
     )
 
 
-def read_entry(row: CanonicalBytes) -> EntryRow:
+def read_entry(row: bytes) -> EntryRow:
     """An entry from its canonical bytes. NULL held and held_after are zero."""
-    if len(row) > _plain_entry.size:
-        (
-            _,
-            _,
-            account,
-            _,
-            position,
-            amount_bytes,
-            amount,
-            balance_bytes,
-            balance,
-            held,
-            held_after,
-            bound_bytes,
-            asset_bytes,
-        ) = _plain_entry.unpack_from(row)
-        if held == held_after == _NULL and amount_bytes == balance_bytes == _INT64_BYTES:
-            if bound_bytes == _NULL and asset_bytes != _NULL:
-                return EntryRow(account, position, amount, balance, 0, 0, None, str(row[66:], "utf-8"))
-            if bound_bytes == _INT64_BYTES and len(row) >= 74:  # noqa: PLR2004 - see the layout above
-                (bound,) = _int64(row, 62)
-                return EntryRow(account, position, amount, balance, 0, 0, bound, str(row[74:], "utf-8"))
+    if len(row) > _ENTRY_ASSET:
+        account, position, amount, balance, held, held_after, bound = _entry_start.unpack_from(row)
+        if held == held_after == _NULL:
+            if bound == _NULL:
+                return _new_entry(
+                    (
+                        account,
+                        position,
+                        amount,
+                        balance,
+                        0,
+                        0,
+                        None,
+                        row[_ENTRY_ASSET:].decode(errors="replace"),
+                    )
+                )
+            bound = _int64(row, _ENTRY_BOUND)[0]
+            return _new_entry(
+                (
+                    account,
+                    position,
+                    amount,
+                    balance,
+                    0,
+                    0,
+                    bound,
+                    row[_ENTRY_BOUNDED_ASSET:].decode(errors="replace"),
+                )
+            )
     columns = _columns(row)
     return EntryRow(
         _number(columns[0]),
@@ -149,7 +162,7 @@ def read_entry(row: CanonicalBytes) -> EntryRow:
     )
 
 
-def read_account(row: CanonicalBytes) -> AccountChange:
+def read_account(row: bytes) -> AccountChange:
     """An account's terms from their canonical bytes."""
     columns = _columns(row)
     return AccountChange(
@@ -165,7 +178,7 @@ def read_account(row: CanonicalBytes) -> AccountChange:
     )
 
 
-def read_hold(row: CanonicalBytes) -> HoldChange:
+def read_hold(row: bytes) -> HoldChange:
     """A hold's change from its canonical bytes."""
     columns = _columns(row)
     return HoldChange(
@@ -180,17 +193,16 @@ def read_hold(row: CanonicalBytes) -> HoldChange:
     )
 
 
-def read_request(row: CanonicalBytes) -> Claim:
+def read_request(row: bytes) -> Claim:
     """The claim of an idempotency key from its canonical bytes."""
-    if len(row) > _plain_request.size:
-        _, _, _, position_bytes, position, batch, code, _, _ = _plain_request.unpack_from(row)
-        if position_bytes == _INT64_BYTES and batch == code == _NULL:
-            return Claim(position, None, None)
+    position_bytes, position, batch, code = _request_start.unpack_from(row)
+    if position_bytes != _NULL and batch == code == _NULL:
+        return _new_claim((position, None, None))
     columns = _columns(row)
     return Claim(_optional(columns[1]), _optional(columns[2]), _optional(columns[3]))
 
 
-def read_batch(row: CanonicalBytes) -> BatchRow:
+def read_batch(row: bytes) -> BatchRow:
     """The row that closes a batch, from its canonical bytes."""
     columns = _columns(row)
     return BatchRow(
@@ -202,7 +214,7 @@ def read_batch(row: CanonicalBytes) -> BatchRow:
     )
 
 
-def read_reversal_part(row: CanonicalBytes) -> ReversalPart:
+def read_reversal_part(row: bytes) -> ReversalPart:
     """One row of what is asked about reversals."""
     columns = _columns(row)
     return ReversalPart(
@@ -215,7 +227,7 @@ def read_reversal_part(row: CanonicalBytes) -> ReversalPart:
     )
 
 
-def _columns(row: CanonicalBytes) -> list[bytes | None]:
+def _columns(row: bytes) -> list[bytes | None]:
     (count,) = _int16(row)
     columns: list[bytes | None] = []
     offset = 2
@@ -239,4 +251,4 @@ def _number(column: bytes | None) -> int:
 
 
 def _text(column: bytes | None) -> str:
-    return "" if column is None else column.decode()
+    return "" if column is None else column.decode(errors="replace")

@@ -1,6 +1,8 @@
 """Transactions: gapless positions, each with the rows that its kind must have, its entries summing to zero."""
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 from tallystick.domain.commands import Kind
@@ -18,6 +20,9 @@ class _HasPosition(Protocol):
 
 
 Placed = TypeVar("Placed", bound=_HasPosition)
+
+
+_POSITION: Final = attrgetter("position")
 
 
 class Rows(NamedTuple):
@@ -40,16 +45,19 @@ class _Shape(NamedTuple):
 
 
 _SHAPES: Final[dict[int, _Shape]] = {
-    Kind.ACCOUNT_OPENED: _Shape(0, 0, accounts=1),
-    Kind.ACCOUNT_CHANGED: _Shape(0, 0, accounts=1),
-    Kind.TRANSFER: _Shape(2, 2),
-    Kind.TRANSACTION: _Shape(2, ENTRIES_PER_TRANSACTION_MAX),
-    Kind.REVERSAL: _Shape(2, ENTRIES_PER_TRANSACTION_MAX, refers=True),
-    Kind.HOLD_PLACED: _Shape(1, 1, holds=1),
-    Kind.HOLD_CAPTURED: _Shape(2, 2, refers=True, holds=1),
-    Kind.HOLD_VOIDED: _Shape(1, 1, refers=True, holds=1),
-    Kind.HOLD_EXPIRED: _Shape(1, 1, refers=True, holds=1),
+    int(Kind.ACCOUNT_OPENED): _Shape(0, 0, accounts=1),
+    int(Kind.ACCOUNT_CHANGED): _Shape(0, 0, accounts=1),
+    int(Kind.TRANSFER): _Shape(2, 2),
+    int(Kind.TRANSACTION): _Shape(2, ENTRIES_PER_TRANSACTION_MAX),
+    int(Kind.REVERSAL): _Shape(2, ENTRIES_PER_TRANSACTION_MAX, refers=True),
+    int(Kind.HOLD_PLACED): _Shape(1, 1, holds=1),
+    int(Kind.HOLD_CAPTURED): _Shape(2, 2, refers=True, holds=1),
+    int(Kind.HOLD_VOIDED): _Shape(1, 1, refers=True, holds=1),
+    int(Kind.HOLD_EXPIRED): _Shape(1, 1, refers=True, holds=1),
 }
+
+
+_TWO_ENTRIES: Final = 2
 
 
 class Transactions:
@@ -140,6 +148,10 @@ class Transactions:
             self.holds.change(transaction, hold, entries)
 
     def _judge_sums(self, position: int, entries: Sequence[EntryRow]) -> None:
+        if len(entries) == _TWO_ENTRIES:
+            first, second = entries
+            if first.amount + second.amount == 0 and first.asset == second.asset:
+                return
         totals: dict[str, int] = {}
         for entry in entries:
             totals[entry.asset] = totals.get(entry.asset, 0) + entry.amount
@@ -166,11 +178,4 @@ class Transactions:
 
 
 def _by_position(rows: Iterable[Placed]) -> dict[int, list[Placed]]:
-    found: dict[int, list[Placed]] = {}
-    for row in rows:
-        position = row.position
-        if position in found:
-            found[position].append(row)
-        else:
-            found[position] = [row]
-    return found
+    return {position: list(group) for position, group in groupby(rows, _POSITION)}

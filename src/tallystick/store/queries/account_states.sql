@@ -1,13 +1,13 @@
 -- Terms and newest entry of accounts: those named, and those that the named holds and transactions involve.
 WITH wanted AS (
-    SELECT unnest(%(accounts)s::bigint[]) AS account
+    SELECT unnest($1::bigint[]) AS account
     UNION
     SELECT unnest(ARRAY[held.account, held.destination])
-    FROM unnest(%(holds)s::bigint[]) AS named (hold)
+    FROM unnest($2::bigint[]) AS named (hold)
     CROSS JOIN LATERAL (SELECT * FROM holds WHERE holds.hold = named.hold LIMIT 1) AS held
     UNION
     SELECT entries.account
-    FROM unnest(%(originals)s::bigint[]) AS named (position)
+    FROM unnest($3::bigint[]) AS named (position)
     JOIN entries ON entries.position = named.position
 )
 SELECT

@@ -2,7 +2,7 @@
 WITH RECURSIVE owned AS (
     (
         SELECT account FROM accounts
-        WHERE tenant = %(tenant)s AND owner = %(owner)s AND account > %(after)s
+        WHERE tenant = $1 AND owner = $2 AND account > $3
         ORDER BY tenant, owner, account LIMIT 1
     )
     UNION ALL
@@ -10,8 +10,8 @@ WITH RECURSIVE owned AS (
     FROM owned
     CROSS JOIN LATERAL (
         SELECT account FROM accounts
-        WHERE tenant = %(tenant)s AND owner = %(owner)s AND account > owned.account
+        WHERE tenant = $1 AND owner = $2 AND account > owned.account
         ORDER BY tenant, owner, account LIMIT 1
     ) AS following
 )
-SELECT account FROM owned LIMIT %(rows)s
+SELECT account FROM owned LIMIT $4

@@ -1,1 +1,1 @@
-INSERT INTO api_keys (id, tenant, name, hash) VALUES (%(id)s, %(tenant)s, %(name)s, %(hash)s)
+INSERT INTO api_keys (id, tenant, name, hash) VALUES ($1, $2, $3, $4)

@@ -1,2 +1,2 @@
-INSERT INTO assets (tenant, code, scale, name) VALUES (%(tenant)s, %(code)s, %(scale)s, %(name)s)
+INSERT INTO assets (tenant, code, scale, name) VALUES ($1, $2, $3, $4)
 ON CONFLICT DO NOTHING

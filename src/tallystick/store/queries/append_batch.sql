@@ -1,2 +1,2 @@
 INSERT INTO batches (number, last_position, recorded_at, previous_hash, hash)
-VALUES (%s, %s, timestamptz '1970-01-01 00:00:00+00' + %s * interval '1 microsecond', %s, %s)
+VALUES ($1, $2, timestamptz '1970-01-01 00:00:00+00' + $3::bigint * interval '1 microsecond', $4, $5)

@@ -2,11 +2,11 @@
 SELECT e.balance, coalesce(e.held_after, 0), e.position
 FROM (
     SELECT last_position FROM batches
-    WHERE recorded_at <= timestamptz '1970-01-01 00:00:00+00' + %(at_us)s * interval '1 microsecond'
+    WHERE recorded_at <= timestamptz '1970-01-01 00:00:00+00' + $2::bigint * interval '1 microsecond'
     ORDER BY recorded_at DESC, number DESC LIMIT 1
 ) AS then_newest
 CROSS JOIN LATERAL (
     SELECT * FROM entries
-    WHERE entries.account = %(account)s AND entries.position <= then_newest.last_position
+    WHERE entries.account = $1 AND entries.position <= then_newest.last_position
     ORDER BY position DESC LIMIT 1
 ) AS e

@@ -2,6 +2,6 @@
 SELECT coalesce(sum(e.amount), 0)::bigint, coalesce(max(e.position), 0)
 FROM entries AS e
 JOIN transactions AS t ON t.position = e.position
-WHERE e.account = %(account)s
+WHERE e.account = $1
     AND coalesce(t.effective_at, t.recorded_at)
-        <= timestamptz '1970-01-01 00:00:00+00' + %(at_us)s * interval '1 microsecond'
+        <= timestamptz '1970-01-01 00:00:00+00' + $2::bigint * interval '1 microsecond'

@@ -1,1 +1,1 @@
-SELECT EXISTS (SELECT FROM batches WHERE number = %s AND hash = %s)
+SELECT EXISTS (SELECT FROM batches WHERE number = $1 AND hash = $2)

@@ -1,1 +1,1 @@
-SELECT id, tenant FROM api_keys WHERE hash = %s AND revoked_at IS NULL
+SELECT id, tenant FROM api_keys WHERE hash = $1 AND revoked_at IS NULL

@@ -1,1 +1,1 @@
-SELECT tenant FROM tenants WHERE name = %s
+SELECT tenant FROM tenants WHERE name = $1

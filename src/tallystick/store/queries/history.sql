@@ -5,8 +5,8 @@ SELECT
     (extract(epoch FROM t.effective_at) * 1000000)::bigint, t.refers_to, t.description, t.metadata::text
 FROM (
     SELECT * FROM entries
-    WHERE entries.account = %(account)s AND entries.position < %(before)s
-    ORDER BY position DESC LIMIT %(rows)s
+    WHERE entries.account = $1 AND entries.position < $2
+    ORDER BY position DESC LIMIT $3
 ) AS e
 JOIN transactions AS t ON t.position = e.position
 ORDER BY e.position DESC

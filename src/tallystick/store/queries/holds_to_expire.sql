@@ -4,9 +4,9 @@ FROM (
     SELECT DISTINCT expires_at, hold FROM holds
     WHERE status = 1 AND expires_at <= clock_timestamp()
         AND (expires_at, hold) > (
-            timestamptz '1970-01-01 00:00:00+00' + %(after_us)s * interval '1 microsecond', %(after_hold)s
+            timestamptz '1970-01-01 00:00:00+00' + $1::bigint * interval '1 microsecond', $2
         )
-    ORDER BY expires_at, hold LIMIT %(rows)s
+    ORDER BY expires_at, hold LIMIT $3
 ) AS opened
 CROSS JOIN LATERAL (
     SELECT status FROM holds WHERE holds.hold = opened.hold ORDER BY position DESC LIMIT 1

@@ -1,1 +1,1 @@
-SELECT code, scale, name FROM assets WHERE tenant = %s ORDER BY code
+SELECT code, scale, name FROM assets WHERE tenant = $1 ORDER BY code

@@ -7,7 +7,7 @@ SELECT
         JOIN entries AS undone ON undone.position = reversal.position AND undone.amount > 0
         WHERE reversal.refers_to = original.position AND reversal.kind = 12
     ), 0)
-FROM unnest(%s::bigint[]) AS wanted (position)
+FROM unnest($1::bigint[]) AS wanted (position)
 CROSS JOIN LATERAL (SELECT * FROM transactions WHERE transactions.position = wanted.position LIMIT 1) AS original
 JOIN entries ON entries.position = original.position
 ORDER BY entries.position, entries.account

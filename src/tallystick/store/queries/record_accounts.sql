@@ -4,7 +4,7 @@ SELECT
     terms.account, terms.tenant, terms.owner, terms.asset, terms.kind, terms.status,
     terms.min_balance, terms.max_balance, terms.metadata::text,
     coalesce(newest.balance, 0), coalesce(newest.held_after, 0), coalesce(newest.position, 0)
-FROM unnest(%s::bigint[]) AS wanted (position)
+FROM unnest($1::bigint[]) AS wanted (position)
 CROSS JOIN LATERAL (SELECT * FROM accounts WHERE accounts.position = wanted.position LIMIT 1) AS terms
 LEFT JOIN LATERAL (
     SELECT balance, held_after, position FROM entries

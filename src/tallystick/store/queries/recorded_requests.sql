@@ -1,3 +1,0 @@
-SELECT found.key, found.position, found.code, found.param, found.detail, found.fingerprint
-FROM unnest(%s::uuid[]) AS wanted (key)
-CROSS JOIN LATERAL (SELECT * FROM requests WHERE requests.key = wanted.key LIMIT 1) AS found

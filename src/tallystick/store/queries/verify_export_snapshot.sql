@@ -1,0 +1,1 @@
+SELECT pg_export_snapshot(), coalesce((SELECT last_position FROM batches ORDER BY number DESC LIMIT 1), 0)
