@@ -20,7 +20,6 @@ from tallystick.domain.needs import Needs
 from tallystick.domain.outcomes import Outcome, Posted, Refused
 from tallystick.domain.rows import Appended, EntryRow, RequestRow, TransactionRow
 from tallystick.domain.snapshot import Head, Original, RecordedRequest, Snapshot
-
 from tests.oracle import model
 
 SHARD = 1
@@ -195,7 +194,11 @@ class Store:
             MappingProxyType({state.terms.account: state for state in self.account_states(accounts)}),
             MappingProxyType({hold.hold: hold for hold in self.holds if hold.hold in needs.holds}),
             MappingProxyType(
-                {row.position: self._original(row) for row in self.transactions if row.position in needs.originals}
+                {
+                    row.position: self._original(row)
+                    for row in self.transactions
+                    if row.position in needs.originals
+                }
             ),
             MappingProxyType(requests),
         )
@@ -221,7 +224,9 @@ class Store:
             transaction.tenant,
             transaction.kind,
             tuple(
-                sorted((row.account, row.amount) for row in self.entries if row.position == transaction.position)
+                sorted(
+                    (row.account, row.amount) for row in self.entries if row.position == transaction.position
+                )
             ),
             sum(row.amount for row in self.entries if row.position in reversals and row.amount > 0),
         )
@@ -265,7 +270,9 @@ class Comparison:
         snapshot = self.store.snapshot(asked, remembers_accounts=remembers_accounts)
         decision = self.decide_batch(snapshot, asked, now_us)
 
-        assert [from_outcome(outcome) for outcome in decision.outcomes] == expected, list(units)
+        assert [from_outcome(outcome) for outcome in decision.outcomes] == expected, "\n".join(
+            ["in this batch:", *map(str, units)]
+        )
         self._compare_rows(decision, before)
         batch = snapshot.head.number + 1
         self._compare_requests(decision, self.model.claims[before[1] :], batch)
@@ -294,7 +301,8 @@ class Comparison:
         assert positions == sorted(positions), "entries are not in the order of the log"
         # Which of a transaction's entries comes first means nothing.
         assert sorted(appended.entries, key=_entry_key) == sorted(
-            (EntryRow(**vars(view)) for event in events for view in history.entry_views(event)), key=_entry_key
+            (EntryRow(**vars(view)) for event in events for view in history.entry_views(event)),
+            key=_entry_key,
         )
         assert [(row.position, row.state.terms) for row in appended.accounts] == [
             (event.position, _to_terms(event.terms)) for event in events if event.terms

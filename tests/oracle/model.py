@@ -365,15 +365,11 @@ def _moved(event: Event) -> int:
 # Complaints about a command that can be told from its fields and from what they name.
 
 
-def _complaints_about_amount(amount: int | None) -> Iterator[Complaint]:
-    if amount is not None and not 1 <= amount <= LARGEST:
-        yield "amount_invalid", "amount"
-
-
 def _complaints_about_payment(history: History, command: Transfer | Hold) -> Iterator[Complaint]:
     if command.source == command.destination:
         yield "same_account", "destination"
-    yield from _complaints_about_amount(command.amount)
+    if not 1 <= command.amount <= LARGEST:
+        yield "amount_invalid", "amount"
     for account, param in ((command.source, "source"), (command.destination, "destination")):
         terms = history.terms_for(account, command.tenant)
         if terms is None:
@@ -413,14 +409,17 @@ def _complaints_about_hold(
     history: History, command: Capture | Void | Expire, now: int
 ) -> Iterator[Complaint]:
     placed = history.event(command.id)
-    amount = command.amount if isinstance(command, Capture) else None
-    yield from _complaints_about_amount(amount)
     if placed is None or placed.reservation is None or placed.tenant != command.tenant:
         yield "hold_not_found", "id"
         return
     is_over = now >= placed.reservation.expires_at
     if history.end_of_hold(placed.position) or is_over != isinstance(command, Expire):
+        # What the state of the hold allows is judged before what is asked of it.
         yield "hold_not_open", "id"
+        return
+    amount = command.amount if isinstance(command, Capture) else None
+    if amount is not None and amount <= 0:
+        yield "amount_invalid", "amount"
     if amount is not None and amount > history.remaining(placed):
         yield "capture_exceeds_hold", "amount"
     if isinstance(command, Capture):
@@ -430,7 +429,8 @@ def _complaints_about_hold(
 
 
 def _complaints_about_reversal(history: History, command: Reverse) -> Iterator[Complaint]:
-    yield from _complaints_about_amount(command.amount)
+    if command.amount is not None and command.amount <= 0:
+        yield "amount_invalid", "amount"
     original = history.event(command.id)
     if original is None or original.tenant != command.tenant:
         yield "transaction_not_found", "id"
@@ -546,21 +546,24 @@ def _carry_out(history: History, command: Command, now: int) -> Event:
                 command.max_balance,
                 command.metadata,
             )
-            return replace(event, kind="account_opened", terms=terms)
+            event = replace(event, kind="account_opened", terms=terms)
         case Change():
             before = history.terms(command.id)
             assert before
-            return replace(event, kind="account_changed", terms=_changed(before, command))
+            event = replace(event, kind="account_changed", terms=_changed(before, command))
         case Transfer():
-            entries = ((command.source, -command.amount), (command.destination, command.amount))
-            return replace(event, kind="transfer", entries=entries)
+            event = replace(
+                event,
+                kind="transfer",
+                entries=((command.source, -command.amount), (command.destination, command.amount)),
+            )
         case Transaction():
-            return replace(event, kind="transaction", entries=command.entries)
+            event = replace(event, kind="transaction", entries=command.entries)
         case Hold():
             reservation = Reservation(
                 command.source, command.destination, command.amount, now + command.expires_in
             )
-            return replace(event, kind="hold_placed", reservation=reservation)
+            event = replace(event, kind="hold_placed", reservation=reservation)
         case Reverse():
             original = history.event(command.id)
             assert original
@@ -570,9 +573,10 @@ def _carry_out(history: History, command: Command, now: int) -> Event:
                 (account, -amount if len(original.entries) > 2 else (part if amount < 0 else -part))
                 for account, amount in original.entries
             )
-            return replace(event, kind="reversal", entries=entries, refers_to=command.id)
+            event = replace(event, kind="reversal", entries=entries, refers_to=command.id)
         case _:
-            return _carry_out_on_hold(history, command, event)
+            event = _carry_out_on_hold(history, command, event)
+    return event
 
 
 def _carry_out_on_hold(history: History, command: Command, event: Event) -> Event:
@@ -675,7 +679,9 @@ class Model:
         if command.key is None:
             return None
         who = (command.tenant, command.key)
-        return next((claim for claim in self.claims if (claim.command.tenant, claim.command.key) == who), None)
+        return next(
+            (claim for claim in self.claims if (claim.command.tenant, claim.command.key) == who), None
+        )
 
     def _remember(self, command: Command, outcome: Outcome) -> None:
         if command.key is not None:

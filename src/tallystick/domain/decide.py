@@ -32,7 +32,7 @@ from tallystick.domain.identifiers import local_of
 from tallystick.domain.limits import AMOUNT_MAX, ENTRIES_PER_TRANSACTION_MAX, INT64_MAX, INT64_MIN
 from tallystick.domain.outcomes import Outcome, Posted, RefusalCode, Refused, refuse
 from tallystick.domain.rows import AccountRow, Appended, EntryRow, RequestRow, TransactionRow
-from tallystick.domain.snapshot import Head, RecordedRequest, Snapshot
+from tallystick.domain.snapshot import Head, Original, RecordedRequest, Snapshot
 
 REVERSIBLE_KINDS: Final = frozenset({Kind.TRANSFER, Kind.TRANSACTION, Kind.HOLD_CAPTURED})
 _TWO_ENTRIES: Final = 2
@@ -249,8 +249,6 @@ class _Batch:
 
     def post_transaction(self, command: PostTransaction) -> Outcome:
         """Post several entries that sum to zero in each asset."""
-        if not _TWO_ENTRIES <= len(command.entries) <= ENTRIES_PER_TRANSACTION_MAX:
-            return refuse(RefusalCode.ENTRIES_UNBALANCED, "entries")
         seen: set[int] = set()
         totals: dict[str, int] = {}
         for index, (account, _) in enumerate(command.entries):
@@ -265,7 +263,7 @@ class _Batch:
             if state is None or state.terms.tenant != command.tenant:
                 return refuse(RefusalCode.ACCOUNT_NOT_FOUND, f"entries[{index}].account")
             totals[state.terms.asset] = totals.get(state.terms.asset, 0) + amount
-        if any(totals.values()):
+        if any(totals.values()) or not _TWO_ENTRIES <= len(command.entries) <= ENTRIES_PER_TRANSACTION_MAX:
             return refuse(RefusalCode.ENTRIES_UNBALANCED, "entries")
         movements = [
             _Movement(account, amount, 0, f"entries[{index}].account")
@@ -275,7 +273,9 @@ class _Batch:
 
     def reverse(self, command: Reverse) -> Outcome:
         """Post the opposite of a transaction, never more than the whole in total."""
-        original = self.originals.get(local_of(command.transaction))
+        if command.amount is not None and command.amount <= 0:
+            return refuse(RefusalCode.AMOUNT_INVALID, "amount")
+        original = self._original(local_of(command.transaction))
         if original is None or original.tenant != command.tenant:
             return refuse(RefusalCode.TRANSACTION_NOT_FOUND, "id")
         if original.kind not in REVERSIBLE_KINDS:
@@ -283,8 +283,6 @@ class _Batch:
         whole = sum(amount for _, amount in original.entries if amount > 0)
         remaining = whole - original.reversed_amount
         amount = remaining if command.amount is None else command.amount
-        if command.amount is not None and command.amount <= 0:
-            return refuse(RefusalCode.AMOUNT_INVALID, "amount")
         if not 0 < amount <= remaining:
             return refuse(RefusalCode.REVERSAL_EXCEEDS_ORIGINAL, "amount")
         if amount != whole and len(original.entries) != _TWO_ENTRIES:
@@ -396,6 +394,18 @@ class _Batch:
 
     def _account(self, account: int) -> AccountState | None:
         return self.accounts.get(account) or self.known_accounts.get(account)
+
+    def _original(self, position: int) -> Original | None:
+        original = self.originals.get(position)
+        index = position - self.head.last_position - 1
+        if original is None and 0 <= index < len(self.appended.transactions):
+            # Posted by an earlier command of this batch.
+            row = self.appended.transactions[index]
+            entries = tuple(
+                (entry.account, entry.amount) for entry in self.appended.entries if entry.position == position
+            )
+            original = Original(position, row.tenant, row.kind, entries)
+        return original
 
     def _hold(self, tenant: int, identifier: int) -> HoldState | None:
         hold = self.holds.get(local_of(identifier))

@@ -17,6 +17,8 @@ _SETTINGS: Final = {
     "statement_timeout": str(limits.STATEMENT_TIMEOUT_MS),
     # An answer goes out only when the commit is on disk, whatever the database's default is.
     "synchronous_commit": "on",
+    # A batch must see what was committed while it waited for the lock: one snapshot for all would be older.
+    "default_transaction_isolation": "read committed",
     # Every query of the server is a handful of index descents; statistics of a table that has
     # just begun to grow must not talk the planner out of them.
     "enable_seqscan": "off",

@@ -230,11 +230,10 @@ def hold_state(row: Row) -> HoldState:
 
 
 def originals_of(rows: Iterable[Row]) -> list[Original]:
-    """Transactions that may be reversed, from one row for each entry."""
+    """Transactions that may be reversed, from one row for each entry (or one without an account for none)."""
     found: dict[int, Original] = {}
     for position, tenant, kind, account, amount, reversed_amount in rows:
         before = found[position].entries if position in found else ()
-        found[position] = Original(
-            position, tenant, Kind(kind), (*before, (account, amount)), reversed_amount
-        )
+        entries = before if account is None else (*before, (account, amount))
+        found[position] = Original(position, tenant, Kind(kind), entries, int(reversed_amount))
     return list(found.values())

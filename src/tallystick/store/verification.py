@@ -81,12 +81,12 @@ class RowStream:
         # What libpq has received already is taken from it directly: the driver's own loop costs three times as
         # much, and only it knows how to wait.
         self._received = copy.cursor.connection.pgconn.get_copy_data
-        self._next = bytes(copy.read()).removeprefix(COPY_HEADER)
+        self._next: bytes | None = None
 
     def take(self, through: int) -> list[bytes]:
         """The following rows up to a place in the log (a position, or a batch's number)."""
         taken: list[bytes] = []
-        row, offset, received, wait = self._next, self._place_offset, self._received, self._copy.read
+        row, offset, received, wait = self._peek(), self._place_offset, self._received, self._copy.read
         while len(row) > _TRAILER_BYTES and read_place(row, offset)[0] <= through:
             taken.append(row)
             byte_count, message = received(1)
@@ -96,9 +96,15 @@ class RowStream:
 
     def __iter__(self) -> Iterator[bytes]:
         """All rows that were not taken yet, one at a time."""
-        while len(self._next) > _TRAILER_BYTES:
-            row, self._next = self._next, bytes(self._copy.read())
+        while len(row := self._peek()) > _TRAILER_BYTES:
+            self._next = bytes(self._copy.read())
             yield row
+
+    def _peek(self) -> bytes:
+        # The first row is not waited for before it is needed: meanwhile the server sorts other tables.
+        if self._next is None:
+            self._next = bytes(self._copy.read()).removeprefix(COPY_HEADER)
+        return self._next
 
     def places(self) -> Iterator[int]:
         """The places of all rows that were not taken yet."""

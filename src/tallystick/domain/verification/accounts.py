@@ -84,23 +84,12 @@ class Accounts:
             yield f"belongs to shard {shard_of(change.account)}, not to shard {self._shard}"
         if change.tenant != transaction.tenant:
             yield f"is of tenant {change.tenant}, its transaction of tenant {transaction.tenant}"
-        if change.min_balance is not None and change.max_balance is not None:
-            if change.min_balance > change.max_balance:
-                yield f"has min_balance {change.min_balance} above max_balance {change.max_balance}"
+        lower, upper = change.min_balance, change.max_balance
+        if lower is not None and upper is not None and lower > upper:
+            yield f"has min_balance {lower} above max_balance {upper}"
         if change.status not in _STATUSES:
             yield f"has the unknown status {change.status}"
-        if transaction.kind == Kind.ACCOUNT_OPENED:
-            if account is not None:
-                yield "is opened a second time"
-            if change.status != _OPEN:
-                yield "is opened, but its status is not open"
-        elif account is None:
-            yield "is changed, but was never opened"
-        if account is not None:
-            if account.identity != identity:
-                yield "changed its tenant, kind, owner or asset, which never change"
-            if change.status == _CLOSED and (account.balance or account.held):
-                yield f"is closed with a balance of {account.balance} and {account.held} held"
+        yield from _wrong_step(transaction, change, account, identity)
 
     # Entries.
 
@@ -169,14 +158,18 @@ class Accounts:
             (
                 entry.balance != balance,
                 ProblemKind.BALANCE_WRONG,
-                f"had {account.balance}, the entry adds {entry.amount}: the balance must be {balance}, "
-                f"the entry says {entry.balance}",
+                (
+                    f"had {account.balance}, the entry adds {entry.amount}: the balance must be {balance}, "
+                    f"the entry says {entry.balance}"
+                ),
             ),
             (
                 entry.held_after != held or held < 0,
                 ProblemKind.HELD_WRONG,
-                f"had {account.held} held, the entry adds {entry.held}: held_after must be {held} "
-                f"and not below zero, the entry says {entry.held_after}",
+                (
+                    f"had {account.held} held, the entry adds {entry.held}: held_after must be {held} "
+                    f"and not below zero, the entry says {entry.held_after}"
+                ),
             ),
             (
                 entry.bound != term,
@@ -193,6 +186,23 @@ class Accounts:
         for wrong, kind, detail in found:
             if wrong:
                 self._findings.at_position(kind, entry.position, f"account {name(entry.account)} {detail}")
+
+
+def _wrong_step(
+    transaction: TransactionHead, change: AccountChange, account: _Account | None, identity: int
+) -> Iterator[str]:
+    if transaction.kind == Kind.ACCOUNT_OPENED:
+        if account is not None:
+            yield "is opened a second time"
+        if change.status != _OPEN:
+            yield "is opened, but its status is not open"
+    elif account is None:
+        yield "is changed, but was never opened"
+    if account is not None:
+        if account.identity != identity:
+            yield "changed its tenant, kind, owner or asset, which never change"
+        if change.status == _CLOSED and (account.balance or account.held):
+            yield f"is closed with a balance of {account.balance} and {account.held} held"
 
 
 def name(account: int) -> str:
