@@ -14,11 +14,10 @@ from tallystick.api.documentation import Description, DocumentationPage
 from tallystick.api.endpoint import Endpoint, MalformedError, Tenants, write_problem
 from tallystick.api.health import Alive, Metrics, Ready
 from tallystick.api.operations import OPERATIONS, Operation
-from tallystick.service.configuration import read_configuration
+from tallystick.service.configuration import CONFIGURATION_VARIABLE, read_configuration
 from tallystick.service.engine import Engine
 from tallystick.service.process import tune_garbage_collection
 
-CONFIGURATION_VARIABLE = "TALLYSTICK_CONFIG"
 
 _log = structlog.get_logger(__name__)
 

@@ -127,7 +127,7 @@ def _headers(operation: Operation) -> list[dict[str, Any]]:
         "type": "string",
         "minLength": 1,
         "maxLength": limits.IDEMPOTENCY_KEY_CHARACTERS_MAX,
-        "pattern": "^[!-~]+$",
+        "pattern": "^[!-~]([ -~]*[!-~])?$",
     }
     return [
         {

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
+from urllib.parse import unquote_to_bytes
 
 import falcon
 import msgspec
@@ -13,7 +14,7 @@ from tallystick.api.wire import Problem
 from tallystick.domain import limits
 from tallystick.domain.outcomes import Refused
 from tallystick.service.engine import Engine
-from tallystick.service.errors import AuthenticationError, IdempotencyKeyMissingError
+from tallystick.service.errors import AuthenticationError, IdempotencyKeyMissingError, ParameterError
 from tallystick.service.ledger import Ledger
 
 Responder = Callable[..., Awaitable[None]]
@@ -23,7 +24,7 @@ _BEARER: Final = "bearer "
 _encode = msgspec.json.Encoder().encode
 
 
-_NOT_UTF8: Final = msgspec.DecodeError("JSON must be UTF-8")
+_NOT_UTF8: Final = msgspec.DecodeError("Expected UTF-8")
 _TOO_DEEP: Final = msgspec.DecodeError("JSON is nested too deeply")
 
 
@@ -96,6 +97,9 @@ def _idempotency_key(request: Request, wanted: Key) -> str:
     key = request.get_header("Idempotency-Key") or ""
     if wanted is Key.REQUIRED and not key:
         raise IdempotencyKeyMissingError
+    if not (key.isascii() and key.isprintable()):
+        # Other bytes mean different characters to different programs on the way.
+        raise ParameterError("Idempotency-Key", "expected printable ASCII characters")
     return key
 
 
@@ -131,6 +135,11 @@ def _too_large() -> falcon.HTTPError:
 def _query(request: Request, wanted: type[msgspec.Struct] | None) -> Any:
     if wanted is None and not request.query_string:
         return None
+    try:
+        # The framework replaces what is not UTF-8; a query that was changed is not what was asked.
+        unquote_to_bytes(request.query_string).decode()
+    except UnicodeDecodeError:
+        raise MalformedError(problems.malformed(_NOT_UTF8, "query")) from None
     try:
         return msgspec.convert(request.params, wanted or _NoQuery, strict=False)
     except msgspec.ValidationError as error:

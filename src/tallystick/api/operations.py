@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from tallystick.api import wire
+from tallystick.domain import limits
 from tallystick.domain.outcomes import Refused
+from tallystick.service import parameters
 from tallystick.service.ledger import Ledger, TransferRequest
 
 
@@ -93,6 +95,8 @@ async def change_account(call: Call) -> wire.Account | Refused:
 async def get_balance(call: Call) -> wire.Balance | Refused:
     """Get a balance. It is read from the database, so it is always at least as new as any position seen."""
     query: wire.BalanceQuery = call.query
+    if query.min_position is not None:
+        parameters.between(query.min_position, "min_position", 0, limits.LOCAL_NUMBER_MAX)
     found = await call.ledger.balance(call.identifier, at=query.at, effective_at=query.effective_at)
     return found if isinstance(found, Refused) else wire.balance(found)
 

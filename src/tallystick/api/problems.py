@@ -54,7 +54,8 @@ def malformed(error: msgspec.DecodeError, where: str) -> Problem:
     """What is wrong with a body or a query that does not have the right form."""
     match = _PLACE.match(str(error))
     detail, place = (match["detail"], match["place"]) if match else (str(error), None)
-    param = (place or "").removeprefix("$").removeprefix(".")
+    # A place inside of metadata reads `metadata[...]`.
+    param = (place or "").removeprefix("$").removeprefix(".").replace("[...]", "")
     field = _FIELD.search(detail)
     if field:
         param = f"{param}.{field['field']}" if param else field["field"]

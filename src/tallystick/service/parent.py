@@ -1,6 +1,5 @@
 """No process of ours outlives the one that started it, also when that one was killed and could say nothing."""
 
-import asyncio
 import multiprocessing
 import os
 import signal
@@ -19,25 +18,21 @@ GRACE_SECONDS: Final = limits.SHUTDOWN_SECONDS_MAX + 5.0
 _log = structlog.get_logger(__name__)
 
 
-async def stop_when_orphaned() -> None:
-    """Watch our parent; when it is gone, stop this process as SIGTERM would. Run it as a task, and cancel it."""
-    parent = _starter()
-    while os.getppid() == parent:  # noqa: ASYNC110 - no event tells us
-        await asyncio.sleep(POLL_INTERVAL_SECONDS)
-    _stop(parent)
+def stop_when_orphaned(parent: int | None = None) -> None:
+    """Watch our parent from now on; when it is gone, stop this process as SIGTERM would.
 
-
-def watch_parent(parent: int | None = None) -> None:
-    """Do the same in a thread of its own, for a process whose main thread is not ours.
-
-    `parent` is the process that started us, told by itself: it may be gone before we first look.
+    It is watched in a thread, which goes on also when an event loop hangs. `parent` is the process that started
+    us, as it has told us itself: it may be gone before we first look. A worker knows it without being told.
     """
     expected = _starter() if parent is None else parent
 
     def watch() -> None:
         while os.getppid() == expected:
             time.sleep(POLL_INTERVAL_SECONDS)
-        _stop(expected)
+        _log.warning("the process that started this one is gone: stopping", parent=expected)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE_SECONDS)
+        os._exit(1)
 
     threading.Thread(target=watch, name="parent watcher", daemon=True).start()
 
@@ -48,11 +43,3 @@ def _starter() -> int:
     if started_by is not None and started_by.pid is not None:
         return started_by.pid
     return os.getppid()
-
-
-def _stop(parent: int) -> None:
-    _log.warning("the process that started this one is gone: stopping", parent=parent)
-    end = threading.Timer(GRACE_SECONDS, os._exit, (1,))
-    end.daemon = True
-    end.start()
-    os.kill(os.getpid(), signal.SIGTERM)

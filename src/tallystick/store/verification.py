@@ -103,7 +103,8 @@ class RowStream:
     def _peek(self) -> bytes:
         # The first row is not waited for before it is needed: meanwhile the server sorts other tables.
         if self._next is None:
-            self._next = bytes(self._copy.read()).removeprefix(COPY_HEADER)
+            first = bytes(self._copy.read()).removeprefix(COPY_HEADER)
+            self._next = first or bytes(self._copy.read())
         return self._next
 
     def places(self) -> Iterator[int]:

@@ -7,7 +7,7 @@ CREATE TABLE batches (
     previous_hash bytea       NOT NULL CHECK (length(previous_hash) = 32),
     hash          bytea       NOT NULL CHECK (length(hash) = 32)
 );
-CREATE INDEX batches_recorded_at ON batches (recorded_at);
+CREATE INDEX batches_recorded_at ON batches (recorded_at, number);
 
 CREATE TABLE transactions (
     position     bigint      NOT NULL PRIMARY KEY,
@@ -195,6 +195,21 @@ BEGIN
             'CREATE TRIGGER immutable BEFORE UPDATE OR DELETE OR TRUNCATE ON %I '
             'FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()', log_table);
         EXECUTE format('ALTER TABLE %I ENABLE ALWAYS TRIGGER immutable', log_table);
+    END LOOP;
+END
+$$;
+
+-- The checks read the tables of this schema and no others: anybody may make a temporary table, and by its name
+-- it would be found first.
+
+DO $$
+DECLARE
+    function_name text;
+BEGIN
+    FOREACH function_name IN ARRAY ARRAY[
+        'refuse_change', 'head_position', 'check_transactions', 'check_within_batch', 'check_entries', 'check_batch'
+    ] LOOP
+        EXECUTE format('ALTER FUNCTION %I() SET search_path = %I, pg_temp', function_name, current_schema());
     END LOOP;
 END
 $$;

@@ -2,7 +2,7 @@
 SELECT opened.hold, (extract(epoch FROM opened.expires_at) * 1000000)::bigint, t.tenant, newest.status
 FROM (
     SELECT DISTINCT expires_at, hold FROM holds
-    WHERE status = 1 AND expires_at <= clock_timestamp()
+    WHERE status = 1 AND expires_at <= statement_timestamp()
         AND (expires_at, hold) > (
             timestamptz '1970-01-01 00:00:00+00' + $1::bigint * interval '1 microsecond', $2
         )

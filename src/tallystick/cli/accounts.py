@@ -1,0 +1,257 @@
+"""`tallystick accounts`: open, show and change accounts."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from tallystick.api import wire
+from tallystick.cli.errors import CommandError
+from tallystick.cli.options import configuration_option, json_option, tenant_option
+from tallystick.cli.outcomes import expect_posted
+from tallystick.cli.output import print_fields, print_json, print_rows
+from tallystick.cli.session import open_ledger
+from tallystick.domain import limits
+from tallystick.domain.outcomes import Refused
+from tallystick.service import views
+from tallystick.service.configuration import read_configuration
+from tallystick.service.ledger import UNSET, Ledger
+from tallystick.service.logging import configure_logging
+
+Answer = TypeVar("Answer")
+
+ENTRIES_SHOWN = 10
+NO_BOUND = "none"
+
+
+@click.group(epilog="Example: tallystick accounts open --owner carol --asset USD")
+def accounts() -> None:
+    """Open, show and change accounts. Amounts are minor units: 1250 is 12.50 USD."""
+    configure_logging(default_level="warning", for_people=True)
+
+
+@accounts.command(name="open", epilog="Example: tallystick accounts open --owner carol --asset USD")
+@configuration_option
+@tenant_option
+@click.option("--owner", required=True, help="Whose account it is, in your own words.")
+@click.option("--asset", required=True, help="What it holds, such as USD.")
+@click.option("--kind", type=click.Choice(["wallet", "system"]), default="wallet", show_default=True)
+@click.option(
+    "--min-balance",
+    metavar="AMOUNT",
+    help="Never less than this, or 'none'. Default: 0 for a wallet, none for a system account.",
+)
+@click.option("--max-balance", metavar="AMOUNT", help="Never more than this. Default: none.")
+@click.option("--key", help="An idempotency key: the same key opens the account once.")
+@json_option
+def open_account(
+    *,
+    configuration_path: Path,
+    tenant: str,
+    owner: str,
+    asset: str,
+    kind: str,
+    min_balance: str | None,
+    max_balance: str | None,
+    key: str | None,
+    as_json: bool,
+) -> None:
+    """Open an account."""
+    outcome = _run(
+        configuration_path,
+        tenant,
+        lambda ledger: ledger.open_account(
+            owner,
+            asset,
+            kind=kind,
+            min_balance=UNSET if min_balance is None else _bound(min_balance),
+            max_balance=_bound(max_balance),
+            idempotency_key=key,
+        ),
+    )
+    _print_account(expect_posted(outcome, as_json=as_json), as_json=as_json)
+
+
+@accounts.command(epilog="Example: tallystick accounts show acct_0023ejy4p9kvt6")
+@configuration_option
+@tenant_option
+@click.argument("account")
+@click.option(
+    "--entries",
+    "entries_count",
+    type=click.IntRange(1, limits.PAGE_ROWS_MAX),
+    default=ENTRIES_SHOWN,
+    show_default=True,
+    help="How many of its last entries.",
+)
+@json_option
+def show(configuration_path: Path, tenant: str, account: str, entries_count: int, as_json: bool) -> None:
+    """Show an account: its balance and its last entries, newest first."""
+
+    async def read(
+        ledger: Ledger,
+    ) -> tuple[views.Account | Refused, views.Page[views.HistoryEntry] | Refused]:
+        return await ledger.account(account), await ledger.entries(account, limit=entries_count)
+
+    found, history = _run(configuration_path, tenant, read)
+    view = expect_posted(found, as_json=as_json)
+    entries = expect_posted(history, as_json=as_json).items
+    if as_json:
+        print_json(
+            {"account": wire.account(view), "entries": [wire.history_entry(entry) for entry in entries]}
+        )
+        return
+    _print_account(view, as_json=False)
+    if entries:
+        click.echo()
+        print_rows(
+            ("Recorded", "Kind", "Amount", "Balance", "Held", "Transaction", "Description"),
+            [
+                (
+                    f"{entry.recorded_at:%Y-%m-%d %H:%M:%S}Z",
+                    entry.kind,
+                    entry.amount,
+                    entry.balance,
+                    entry.held_after,
+                    entry.transaction,
+                    entry.description or "",
+                )
+                for entry in entries
+            ],
+            numbers=("Amount", "Balance", "Held"),
+        )
+
+
+@accounts.command(name="list", epilog="Example: tallystick accounts list --owner alice")
+@configuration_option
+@tenant_option
+@click.option("--owner", required=True, help="Whose accounts.")
+@click.option("--cursor", help="Where the last page ended.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, limits.PAGE_ROWS_MAX),
+    default=limits.PAGE_ROWS_DEFAULT,
+    show_default=True,
+    help="Accounts on a page.",
+)
+@json_option
+def list_accounts(
+    *, configuration_path: Path, tenant: str, owner: str, cursor: str | None, limit: int, as_json: bool
+) -> None:
+    """List an owner's accounts."""
+    page = _run(configuration_path, tenant, lambda ledger: ledger.accounts(owner, cursor=cursor, limit=limit))
+    if as_json:
+        items = [wire.account(view) for view in page.items]
+        print_json({"accounts": items, "next_cursor": page.next_cursor})
+        return
+    print_rows(
+        ("Account", "Asset", "Kind", "Status", "Balance", "Held", "Available"),
+        [
+            (view.id, view.asset, view.kind, view.status, view.balance, view.held, view.available)
+            for view in page.items
+        ],
+        numbers=("Balance", "Held", "Available"),
+    )
+    if page.next_cursor is not None:
+        click.echo(f"There are more: --cursor {page.next_cursor}", err=True)
+
+
+@accounts.command(epilog="Example: tallystick accounts freeze acct_0023ejy4p9kvt6")
+@configuration_option
+@tenant_option
+@click.argument("account")
+@json_option
+def freeze(configuration_path: Path, tenant: str, account: str, as_json: bool) -> None:
+    """Let nothing more go out of an account; money may still come in."""
+    _set_status(configuration_path, tenant, account, "frozen", as_json=as_json)
+
+
+@accounts.command(epilog="Example: tallystick accounts unfreeze acct_0023ejy4p9kvt6")
+@configuration_option
+@tenant_option
+@click.argument("account")
+@json_option
+def unfreeze(configuration_path: Path, tenant: str, account: str, as_json: bool) -> None:
+    """Let money go out of a frozen account again."""
+    _set_status(configuration_path, tenant, account, "open", expected="frozen", as_json=as_json)
+
+
+@accounts.command(epilog="Example: tallystick accounts close acct_0023ejy4p9kvt6")
+@configuration_option
+@tenant_option
+@click.argument("account")
+@json_option
+def close(configuration_path: Path, tenant: str, account: str, as_json: bool) -> None:
+    """Close an account that is empty."""
+    _set_status(configuration_path, tenant, account, "closed", as_json=as_json)
+
+
+@accounts.command(epilog="Example: tallystick accounts reopen acct_0023ejy4p9kvt6")
+@configuration_option
+@tenant_option
+@click.argument("account")
+@json_option
+def reopen(configuration_path: Path, tenant: str, account: str, as_json: bool) -> None:
+    """Open a closed account again."""
+    _set_status(configuration_path, tenant, account, "open", expected="closed", as_json=as_json)
+
+
+def _set_status(
+    configuration_path: Path,
+    tenant: str,
+    account: str,
+    status: str,
+    *,
+    expected: str | None = None,
+    as_json: bool,
+) -> None:
+    async def change(ledger: Ledger) -> views.Account | Refused:
+        found = await ledger.account(account)
+        if isinstance(found, Refused):
+            return found
+        # Unfreezing and reopening are the same change; whoever asks for one does not mean the other.
+        if found.status == status:
+            return found
+        if expected is not None and found.status != expected:
+            raise CommandError(
+                f"the account is {found.status}, not {expected}: see tallystick accounts --help"
+            )
+        return await ledger.change_account(account, status=status)
+
+    outcome = _run(configuration_path, tenant, change)
+    _print_account(expect_posted(outcome, as_json=as_json), as_json=as_json)
+
+
+def _run(configuration_path: Path, tenant: str, ask: Callable[[Ledger], Awaitable[Answer]]) -> Answer:
+    async def run() -> Answer:
+        async with open_ledger(read_configuration(configuration_path), tenant) as ledger:
+            return await ask(ledger)
+
+    return asyncio.run(run())
+
+
+def _bound(text: str | None) -> str | None:
+    return None if text == NO_BOUND else text
+
+
+def _print_account(view: views.Account, *, as_json: bool) -> None:
+    if as_json:
+        print_json(wire.account(view))
+        return
+    print_fields(
+        {
+            "account": view.id,
+            "owner": view.owner,
+            "asset": view.asset,
+            "kind": view.kind,
+            "status": view.status,
+            "balance": view.balance,
+            "held": view.held,
+            "available": view.available,
+            "min balance": view.min_balance,
+            "max balance": view.max_balance,
+            **{f"metadata {name}": value for name, value in view.metadata.items()},
+        }
+    )

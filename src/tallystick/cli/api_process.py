@@ -1,0 +1,125 @@
+"""The API server as a child process: started, waited for, stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import suppress
+from http import HTTPStatus
+from http.client import HTTPException
+from pathlib import Path
+from typing import Final
+
+from tallystick.cli.errors import CommandError
+from tallystick.cli.stop_signals import StopSignals
+from tallystick.service.configuration import CONFIGURATION_VARIABLE
+from tallystick.service.parent import GRACE_SECONDS
+
+READY_TIMEOUT_SECONDS: Final = 30.0
+STOP_TIMEOUT_SECONDS: Final = GRACE_SECONDS + 5.0
+KILL_TIMEOUT_SECONDS: Final = 5.0
+POLL_INTERVAL_SECONDS: Final = 0.05
+ANSWER_TIMEOUT_SECONDS: Final = 2.0
+LOG_BYTES_MAX: Final = 10 * 1024 * 1024
+LOG_TAIL_BYTES: Final = 4096
+LOG_TAIL_LINES: Final = 12
+
+# No proxy of the environment stands between us and this machine.
+_opener: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class ApiProcess:
+    """`tallystick serve` on a port of this machine that we have reserved, with its log in a file."""
+
+    def __init__(self, configuration_path: Path, host: str, port: int, log_path: Path) -> None:
+        self._configuration_path = configuration_path
+        self._host = host
+        self._port = port
+        self._log_path = log_path
+        self._log_start = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://{self._host}:{self._port}"
+
+    @property
+    def running(self) -> bool:
+        """Whether it lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start it; it is not ready yet."""
+        with suppress(FileNotFoundError):
+            if self._log_path.stat().st_size > LOG_BYTES_MAX:
+                self._log_path.replace(self._log_path.with_suffix(".log.1"))
+        # -P keeps the current folder, which may hold anything, off the path of imports.
+        command = [sys.executable, "-P", "-m", "tallystick.cli", "serve"]
+        command += ["--host", self._host, "--port", str(self._port), "--child-of", str(os.getpid())]
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+        try:
+            with os.fdopen(os.open(self._log_path, flags, 0o600), "ab") as log:
+                self._log_start = log.tell()
+                # The session keeps Ctrl-C of the terminal away from it: we stop it before its database.
+                self._process = subprocess.Popen(  # noqa: S603 - the program is ours and there is no shell
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env={**os.environ, CONFIGURATION_VARIABLE: str(self._configuration_path)},
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise CommandError(f"the API cannot be started ({error}): correct this") from None
+
+    def wait_until_ready(self, stop: StopSignals) -> None:
+        """Wait until it answers that it can serve."""
+        deadline = time.monotonic() + READY_TIMEOUT_SECONDS
+        while time.monotonic() < deadline:
+            stop.raise_if_requested()
+            if not self.running:
+                raise CommandError(self.why_it_ended())
+            if self._ready():
+                return
+            time.sleep(POLL_INTERVAL_SECONDS)
+        raise CommandError(f"the API was not ready in {READY_TIMEOUT_SECONDS:.0f} s: see {self._log_path}")
+
+    def stop(self) -> None:
+        """Let it answer what it has taken, then end it; harmless when it is not running."""
+        process, self._process = self._process, None
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_TIMEOUT_SECONDS)
+            return
+        # It leads a group of its own, so that this reaches its workers too.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(KILL_TIMEOUT_SECONDS)
+
+    def why_it_ended(self) -> str:
+        """Say that it ended by itself, in one line."""
+        status = None if self._process is None else self._process.poll()
+        how = f"status {status}" if status is None or status >= 0 else signal.Signals(-status).name
+        return f"the API ended by itself ({how}): correct what its log says, {self._log_path}"
+
+    def log_tail(self) -> list[str]:
+        """Return the last lines of its log since it was started."""
+        try:
+            with self._log_path.open("rb") as log:
+                end = log.seek(0, os.SEEK_END)
+                log.seek(max(self._log_start, end - LOG_TAIL_BYTES))
+                return log.read().decode("utf-8", "replace").splitlines()[-LOG_TAIL_LINES:]
+        except OSError:
+            return []
+
+    def _ready(self) -> bool:
+        try:
+            with _opener.open(f"{self.url}/readyz", timeout=ANSWER_TIMEOUT_SECONDS) as answer:
+                return bool(answer.status == HTTPStatus.OK)
+        except (OSError, HTTPException):
+            return False  # not listening yet, not ready yet, or too slow

@@ -1,0 +1,24 @@
+"""How a command ends when it could not do what was asked: one line that says what to do, and an exit status."""
+
+from typing import Final
+
+import click
+
+from tallystick.embedded import EmbeddedServerError
+from tallystick.ledger.errors import NotTakenError
+from tallystick.service.configuration import ConfigurationError
+from tallystick.service.errors import ParameterError
+from tallystick.store.errors import StoreError
+
+EXPECTED_ERRORS: Final = (
+    ConfigurationError,
+    EmbeddedServerError,
+    NotTakenError,
+    ParameterError,
+    StoreError,
+)
+"""What can go wrong without a bug. Each says in one line what happened and what would be right."""
+
+
+class CommandError(click.ClickException):
+    """A command could not do what was asked; exit status 1."""

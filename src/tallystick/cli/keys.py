@@ -1,0 +1,84 @@
+"""`tallystick keys`: who may use the HTTP API."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from tallystick.cli.errors import CommandError
+from tallystick.cli.options import configuration_option, json_option, tenant_option
+from tallystick.cli.output import print_fields, print_json, print_rows
+from tallystick.cli.session import open_engine
+from tallystick.domain import limits
+from tallystick.service import parameters
+from tallystick.service.authentication import NewApiKey
+from tallystick.service.configuration import read_configuration
+from tallystick.service.logging import configure_logging
+from tallystick.store.directory import ApiKeyRow
+
+
+@click.group(epilog="Example: tallystick keys create --name shop")
+def keys() -> None:
+    """Make, list and revoke API keys."""
+    configure_logging(default_level="warning", for_people=True)
+
+
+@keys.command(epilog="Example: tallystick keys create --name shop --tenant default")
+@configuration_option
+@tenant_option
+@click.option("--name", required=True, help="What the key is for, in your own words.")
+@json_option
+def create(configuration_path: Path, tenant: str, name: str, as_json: bool) -> None:
+    """Make a key. It is printed once and kept nowhere: only its hash is. A new tenant is made too."""
+    parameters.text(name, "name", limits.OWNER_CHARACTERS_MAX)
+    parameters.text(tenant, "tenant", limits.OWNER_CHARACTERS_MAX)
+
+    async def run() -> NewApiKey:
+        async with open_engine(read_configuration(configuration_path)) as engine:
+            return await engine.api_keys.create(name, tenant)
+
+    made = asyncio.run(run())
+    fields = {"id": made.id, "key": made.key, "name": name, "tenant": tenant}
+    if as_json:
+        print_json(fields)
+    else:
+        print_fields(fields)
+        click.echo("Keep the key now: it cannot be shown again.", err=True)
+
+
+@keys.command(name="list", epilog="Example: tallystick keys list")
+@configuration_option
+@json_option
+def list_keys(configuration_path: Path, as_json: bool) -> None:
+    """List all keys, without their secrets."""
+
+    async def run() -> list[ApiKeyRow]:
+        async with open_engine(read_configuration(configuration_path)) as engine:
+            return await engine.api_keys.all()
+
+    found = asyncio.run(run())
+    if as_json:
+        print_json({"keys": [row._asdict() for row in found]})
+    else:
+        print_rows(("ID", "Tenant", "Name", "Created", "Revoked"), found)
+
+
+@keys.command(epilog="Example: tallystick keys revoke 0123456789ab")
+@configuration_option
+@click.argument("identifier", metavar="ID")
+@json_option
+def revoke(configuration_path: Path, identifier: str, as_json: bool) -> None:
+    """Take a key out of force. Every server refuses it within a few seconds."""
+    parameters.text(identifier, "ID", limits.OWNER_CHARACTERS_MAX)
+
+    async def run() -> bool:
+        async with open_engine(read_configuration(configuration_path)) as engine:
+            return await engine.api_keys.revoke(identifier)
+
+    if not asyncio.run(run()):
+        # The name may be the key itself, by mistake: it is not repeated.
+        raise CommandError("no key in force has this ID: see tallystick keys list")
+    if as_json:
+        print_json({"id": identifier, "revoked": True})
+    else:
+        click.echo(f"revoked {identifier}")

@@ -1,0 +1,93 @@
+"""`tallystick`: the group of all commands, each imported only when it runs."""
+
+import importlib
+import importlib.util
+import os
+import sys
+from typing import Final, NamedTuple, NoReturn
+
+import click
+
+from tallystick.cli.errors import EXPECTED_ERRORS
+
+
+class _Place(NamedTuple):
+    """Where a command is, and what it does in one line: known without importing it."""
+
+    module: str
+    summary: str
+
+
+_COMMANDS: Final = {
+    "up": _Place("tallystick.cli.up", "Start everything on this machine and move money."),
+    "serve": _Place("tallystick.cli.serve", "Serve the HTTP API."),
+    "migrate": _Place("tallystick.cli.migrate", "Bring the databases of all shards to this version."),
+    "keys": _Place("tallystick.cli.keys", "Make, list and revoke API keys."),
+    "accounts": _Place("tallystick.cli.accounts", "Open, show and change accounts."),
+    "transfer": _Place("tallystick.cli.transfer", "Move money from one account to another."),
+    "verify": _Place("tallystick.cli.verify", "Check that the ledger is whole."),
+    "bench": _Place("tallystick.bench.command", "Measure on this machine."),
+}
+
+
+class Commands(click.Group):
+    """A group that looks its commands up in a table, so that `--help` is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands, in the order in which people need them."""
+        return [name for name, place in _COMMANDS.items() if _exists(place.module)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command: the attribute of its module that has its name."""
+        place = _COMMANDS.get(cmd_name)
+        if place is None or not _exists(place.module):
+            return None
+        command: click.Command = getattr(importlib.import_module(place.module), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands for `--help`, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _COMMANDS[name].summary) for name in self.list_commands(ctx)])
+
+
+def _exists(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+@click.group(
+    cls=Commands,
+    epilog="Begin with: tallystick up",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="tallystick", prog_name="tallystick")
+def commands() -> None:
+    """A digital wallet and double-entry ledger on PostgreSQL."""
+
+
+def main() -> NoReturn:
+    """Run a command and end the process: status 0, 1 when it failed, 2 when it was called wrongly."""
+    try:
+        status = commands.main(prog_name="tallystick", standalone_mode=False)
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx is not None else "tallystick"
+        _fail(f"{error.format_message().removesuffix('.')} (see {where} --help)", 2)
+    except click.ClickException as error:
+        _fail(error.format_message(), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted", 130)
+    except EXPECTED_ERRORS as error:
+        _fail(str(error), 1)
+    except BrokenPipeError:
+        # Whoever read along has read enough; what is left must not fail again when Python flushes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    click.echo(f"error: {' '.join(message.split())}", err=True)
+    sys.exit(status)

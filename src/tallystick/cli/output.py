@@ -1,0 +1,53 @@
+"""What commands print: tables for people, one line of JSON for scripts."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+
+def print_json(value: object) -> None:
+    """Print one line of JSON."""
+    click.echo(msgspec.json.encode(value))
+
+
+def print_fields(fields: Mapping[str, object]) -> None:
+    """Print one thing: a name and a value on each line."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in fields.items():
+        table.add_row(Text(name, style="bold"), _text(value))
+    _console().print(table)
+
+
+def print_rows(
+    headings: Sequence[str], rows: Sequence[Sequence[object]], *, numbers: Sequence[str] = ()
+) -> None:
+    """Print many things as a table; columns named in `numbers` are aligned to the right."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(_text, row))
+    _console().print(table)
+
+
+def _text(value: object) -> Text:
+    # Not markup: an owner may be called "[red]". No control characters: they would reach the terminal.
+    shown: Any = "-" if value is None else value
+    return Text(
+        "".join(
+            character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in str(shown)
+        )
+    )
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        # A pipe has no width, and nothing in it should be cut.
+        console.width = 1_000
+    return console

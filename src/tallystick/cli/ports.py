@@ -1,0 +1,75 @@
+"""Ports: ours alone while we listen, and the next one when one is taken."""
+
+import errno
+import ipaddress
+import socket
+import time
+from typing import Final
+
+from tallystick.cli.errors import CommandError
+
+PORT_MAX: Final = 65_535
+ATTEMPTS_MAX: Final = 100
+POLL_INTERVAL_SECONDS: Final = 0.1
+
+
+class PortTakenError(CommandError):
+    """Somebody listens on the port already."""
+
+
+def reserve_port(host: str, port: int) -> socket.socket:
+    """Take a port so that nobody else can, but our own server; closing what is returned gives it back.
+
+    The server binds with SO_REUSEPORT, so that each of its workers can have a socket of its own. Two servers
+    of one user would then share a port in silence and each get some of the other's requests. So the port is
+    first bound without that flag, which only one can do, and the flag is set when we have it: our own server
+    can join us, and whoever tries to reserve it cannot.
+    """
+    holder = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        # Connections that have just ended must not keep a port from its next owner.
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind((host, port))
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    except OSError as error:
+        holder.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortTakenError(
+                f"port {port} is taken: stop who has it, or choose another one with --port"
+            ) from None
+        if error.errno == errno.EACCES:
+            raise CommandError(f"port {port} is not open to this user: choose one above 1023") from None
+        raise CommandError(
+            f"cannot listen on {host} port {port} ({error.strerror}): choose another"
+        ) from None
+    return holder
+
+
+def reserve_next_free_port(host: str, first_port: int, *, wait_seconds: float) -> tuple[socket.socket, int]:
+    """Reserve a port, or when it is still taken after the wait, the next one that is free."""
+    deadline = time.monotonic() + wait_seconds
+    last_port = min(first_port + ATTEMPTS_MAX - 1, PORT_MAX)
+    port = first_port
+    while port <= last_port:
+        try:
+            return reserve_port(host, port), port
+        except PortTakenError:
+            if port == first_port and time.monotonic() < deadline:
+                time.sleep(POLL_INTERVAL_SECONDS)
+            else:
+                port += 1
+    raise CommandError(f"ports {first_port} to {last_port} are all taken: choose another one with --port")
+
+
+def address_of(host: str) -> str:
+    """The IP address to listen on: the server takes no names."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        pass
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise CommandError(f"the host {host!r} is unknown ({error.strerror}): name an address") from None
+    return str(found[0][4][0])

@@ -1,0 +1,67 @@
+"""Being asked to stop: Ctrl-C, SIGTERM, a terminal that closes."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Any, Final, Self
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class StopRequestedError(BaseException):
+    """Somebody asked us to stop. No `Exception`: nothing that handles errors may swallow it."""
+
+
+class StopSignals:
+    """Notes signals instead of dying of them, so that what was started can be stopped in order.
+
+    Used in a `with` statement. A signal only sets `requested`, to be looked at between steps; it interrupts a
+    step only where that was declared harmless.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._may_interrupt = False
+        self._handlers_before: dict[signal.Signals, Any] = {}
+
+    def raise_if_requested(self) -> None:
+        """Raise `StopRequestedError` when somebody has asked us to stop."""
+        if self.requested:
+            raise StopRequestedError
+
+    @contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """Let the first signal raise `StopRequestedError` from inside of this block."""
+        self.raise_if_requested()
+        self._may_interrupt = True
+        try:
+            yield
+        finally:
+            self._may_interrupt = False
+        self.raise_if_requested()
+
+    def __enter__(self) -> Self:
+        for number in _SIGNALS:
+            before = signal.getsignal(number)
+            # nohup has SIGHUP ignored, and means it.
+            if number is signal.SIGHUP and before is signal.SIG_IGN:
+                continue
+            self._handlers_before[number] = before
+            signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, before in self._handlers_before.items():
+            signal.signal(number, before)
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        self.requested = True
+        if self._may_interrupt:
+            self._may_interrupt = False
+            raise StopRequestedError

@@ -1,0 +1,157 @@
+"""The program as people start it: real processes, waited for and ended by their number."""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+COMMAND = [sys.executable, "-P", "-m", "tallystick.cli"]
+READY_TIMEOUT_SECONDS = 60.0
+STOP_TIMEOUT_SECONDS = 30.0
+COMMAND_TIMEOUT_SECONDS = 60.0
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Our environment without what would reach into the program."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TALLYSTICK_")}
+    return {**kept, **more}
+
+
+def run(
+    *arguments: str, folder: Path | None = None, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a short command to its end."""
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=folder,
+        env=environment(**(env or {})),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_TIMEOUT_SECONDS,
+        check=False,
+    )
+
+
+class Up:
+    """A running `tallystick up`, in a session of its own; whatever is left of it at the end is killed."""
+
+    def __init__(self, data: Path, port: int, *options: str) -> None:
+        self.process = subprocess.Popen(
+            [*COMMAND, "up", "--data", str(data), "--port", str(port), *options],
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self.stdout = b""
+        self.stderr = b""
+
+    def read_until(self, end: bytes) -> str:
+        """Read stdout until a line begins with this text, and return that line."""
+        deadline = time.monotonic() + READY_TIMEOUT_SECONDS
+        assert self.process.stdout is not None
+        while True:
+            for line in self.stdout.split(b"\n")[:-1]:
+                if line.startswith(end):
+                    return line.decode()
+            assert select.select([self.process.stdout], [], [], max(0, deadline - time.monotonic()))[0]
+            read = os.read(self.process.stdout.fileno(), 65_536)
+            assert read, self._ended()
+            self.stdout += read
+
+    def ready(self) -> dict[str, Any]:
+        """What it said with `--json` when it was ready."""
+        answer: dict[str, Any] = json.loads(self.read_until(b"{"))
+        return answer
+
+    def end(self, number: signal.Signals = signal.SIGTERM, *, group: bool = False) -> int:
+        """Send it a signal and wait for its end; return its exit status."""
+        (os.killpg if group else os.kill)(self.process.pid, number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for its end; return its exit status, with all that it said in `stdout` and `stderr`."""
+        stdout, stderr = self.process.communicate(timeout=STOP_TIMEOUT_SECONDS)
+        self.stdout += stdout
+        self.stderr += stderr
+        return self.process.returncode
+
+    def _ended(self) -> str:
+        self.wait()
+        return f"status {self.process.returncode}: {self.stderr.decode()}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_TIMEOUT_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        for pipe in (self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+def call(
+    ready: Mapping[str, Any], method: str, path: str, body: object = None, *, key: str | None = None
+) -> tuple[int, dict[str, Any]]:
+    """Make one call to the API; return its status and its answer."""
+    request = urllib.request.Request(f"{ready['url']}{path}", method=method)
+    request.add_header("Authorization", f"Bearer {ready['api_key']}")
+    if key is not None:
+        request.add_header("Idempotency-Key", key)
+    if body is not None:
+        request.add_header("Content-Type", "application/json")
+        request.data = json.dumps(body).encode()
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+def shell(line: str) -> str:
+    """Run a line as somebody pastes it."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", line], capture_output=True, text=True, timeout=COMMAND_TIMEOUT_SECONDS, check=True
+    )
+    return done.stdout
+
+
+def gone(pids: Sequence[int], *, timeout_seconds: float = 10.0) -> bool:
+    """Whether none of these processes lives any more, or will after a moment."""
+    deadline = time.monotonic() + timeout_seconds
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

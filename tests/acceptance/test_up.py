@@ -1,0 +1,179 @@
+"""`tallystick up`: from nothing to a payment, stopped in order, killed, and started again."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+from tallystick.cli.installation import PORT_WAIT_SECONDS
+from tallystick.embedded import EmbeddedPostgres
+from tests.acceptance.processes import Up, call, free_port, gone, run, shell
+
+FIRST_BALANCE = 1_000_000
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One data folder for all tests: the first that needs it makes the database."""
+    folder = tmp_path_factory.mktemp("up") / "a folder"
+    yield folder
+    EmbeddedPostgres(folder / "postgres").remove()
+
+
+def descendants(up: Up) -> list[int]:
+    return [process.pid for process in psutil.Process(up.process.pid).children(recursive=True)]
+
+
+def balance(up_ready: dict[str, object], account: str) -> int:
+    status, found = call(up_ready, "GET", f"/v1/accounts/{account}")
+    assert status == 200
+    return int(found["balance"])
+
+
+def test_the_first_start_prints_a_curl_line_that_moves_money(tmp_path: Path, port: int) -> None:
+    folder = tmp_path / "with a space" / "data"
+    try:
+        with Up(folder, port) as up:
+            line = up.read_until(b"curl ")
+            started = descendants(up)
+            assert f"http://127.0.0.1:{port}/docs" in up.stdout.decode()
+            first, second = json.loads(shell(line)), json.loads(shell(line))
+            assert first["id"] != second["id"]
+            assert [entry["balance"] for entry in second["entries"]] == ["997500", "52500"]
+            assert up.end(signal.SIGTERM) == 0
+        assert b"Traceback" not in up.stderr
+        assert gone(started)
+        for secret in ("api_key", "tallystick.toml", "api.log"):
+            assert stat.S_IMODE((folder / secret).stat().st_mode) == 0o600
+        assert not (folder / "running").exists()
+    finally:
+        EmbeddedPostgres(folder / "postgres").remove()
+
+
+def test_json_is_one_line_and_a_later_start_has_the_same_key_and_accounts(data: Path, port: int) -> None:
+    with Up(data, port, "--json") as up:
+        first = up.ready()
+        assert first["url"] == f"http://127.0.0.1:{port}"
+        assert up.end() == 0
+        assert up.stdout.count(b"\n") == 1
+    with Up(data, port, "--json") as up:
+        assert {**up.ready(), "pid": 0} == {**first, "pid": 0}
+        assert call(first, "GET", f"/v1/accounts/{first['accounts']['alice']}")[0] == 200
+        assert up.end() == 0
+
+
+def test_a_folder_in_use_is_refused_in_one_line(data: Path, port: int) -> None:
+    with Up(data, port, "--json") as up:
+        up.ready()
+        refused = run("up", "--data", str(data), "--port", str(port))
+        assert refused.returncode == 1
+        assert refused.stdout == ""
+        assert refused.stderr.count("\n") == 1
+        assert f"already in use by process {up.process.pid}" in refused.stderr
+
+
+def test_a_taken_port_is_said_and_the_next_one_taken(data: Path, port: int) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        with Up(data, port, "--json") as up:
+            ready = up.ready()
+            assert ready["url"] != f"http://127.0.0.1:{port}"
+            assert call(ready, "GET", "/readyz")[0] == 200
+            assert up.end() == 0
+            assert f"Port {port} is taken".encode() in up.stderr
+
+
+def test_ctrl_c_reaches_the_group_and_stops_in_order(data: Path, port: int) -> None:
+    with Up(data, port, "--json") as up:
+        up.ready()
+        started = descendants(up)
+        assert up.end(signal.SIGINT, group=True) == 0
+        said = up.stderr.decode()
+        assert said.index("Stopping the API") < said.index("Stopping PostgreSQL")
+        assert "Traceback" not in said
+        assert gone(started)
+
+
+def test_a_signal_while_it_starts_stops_it_too(data: Path, port: int) -> None:
+    with Up(data, port, "--json") as up:
+        assert up.process.stderr is not None
+        up.stderr += up.process.stderr.readline()  # "Starting PostgreSQL"
+        assert up.end(signal.SIGTERM) == 0
+        assert b"Traceback" not in up.stderr
+    assert not EmbeddedPostgres(data / "postgres").running()
+
+
+def test_after_kill_9_nothing_outlives_it_and_nothing_acknowledged_is_missing(data: Path, port: int) -> None:
+    with Up(data, port, "--json") as up:
+        ready = up.ready()
+        alice, bob = ready["accounts"]["alice"], ready["accounts"]["bob"]
+        before = balance(ready, alice)
+        body = {"source": alice, "destination": bob, "amount": "7", "asset": "USD"}
+        answers = [call(ready, "POST", "/v1/transfers", body, key=f"{port} {i}") for i in range(5)]
+        assert {status for status, _ in answers} == {201}
+        api = [pid for pid in descendants(up) if "serve" in psutil.Process(pid).cmdline()]
+        assert len(api) == 2  # the server and its worker
+        assert up.end(signal.SIGKILL) == -signal.SIGKILL
+    assert (data / "running").exists()
+    with Up(data, port, "--json") as up:
+        again = up.ready()
+        assert again["url"] == ready["url"]
+        assert gone(api, timeout_seconds=PORT_WAIT_SECONDS)
+        assert balance(again, alice) == before - 5 * 7
+        assert call(again, "POST", "/v1/transfers", body, key=f"{port} 4")[1] == answers[4][1]
+        assert balance(again, alice) == before - 5 * 7
+
+
+def test_an_api_that_ends_by_itself_ends_everything_with_the_tail_of_its_log(data: Path, port: int) -> None:
+    with Up(data, port, "--json") as up:
+        up.ready()
+        started = descendants(up)
+        api = [pid for pid in started if "serve" in psutil.Process(pid).cmdline()]
+        os.kill(api[0], signal.SIGKILL)
+        assert up.wait() == 1
+        assert b"error: the API ended by itself (SIGKILL)" in up.stderr
+        assert b'"event": "serving"' in up.stderr
+        assert gone(started)
+
+
+def test_a_revoked_or_lost_key_is_replaced(data: Path, port: int) -> None:
+    with Up(data, port, "--json") as up:
+        old = up.ready()
+        identifier = old["api_key"].split("_")[1]
+        revoked = run("keys", "revoke", identifier, "--config", old["config"])
+        assert revoked.returncode == 0
+    with Up(data, port, "--json") as up:
+        new = up.ready()
+        assert new["api_key"] != old["api_key"]
+        alice = f"/v1/accounts/{new['accounts']['alice']}"
+        assert call(new, "GET", alice)[0] == 200
+        assert call({**new, "api_key": old["api_key"]}, "GET", alice)[0] == 401
+
+
+def test_bad_places_and_ports_are_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for arguments, status, words in (
+        (["--data", str(file)], 1, "choose another with --data"),
+        (["--data", str(file / "below")], 1, "choose another with --data"),
+        (["--port", "0"], 2, "tallystick up --help"),
+        (["--port", "many"], 2, "tallystick up --help"),
+    ):
+        done = run("up", *arguments)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (status, "", 1)
+        assert done.stderr.startswith("error: ")
+        assert words in done.stderr
+    shutil.rmtree(tmp_path)
