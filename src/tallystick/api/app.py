@@ -18,7 +18,6 @@ from tallystick.service.configuration import CONFIGURATION_VARIABLE, read_config
 from tallystick.service.engine import Engine
 from tallystick.service.process import tune_garbage_collection
 
-
 _log = structlog.get_logger(__name__)
 
 

@@ -8,8 +8,8 @@ import falcon
 import msgspec
 from falcon.asgi import Request, Response
 
+from tallystick.api.answers import Health, Problem
 from tallystick.api.operations import OPERATIONS, Key, Operation
-from tallystick.api.wire import Health, Problem
 from tallystick.domain import limits
 from tallystick.domain.identifiers import Prefix
 

@@ -9,8 +9,8 @@ import msgspec
 from falcon.asgi import Request, Response
 
 from tallystick.api import problems
+from tallystick.api.answers import Problem
 from tallystick.api.operations import Call, Key, Operation
-from tallystick.api.wire import Problem
 from tallystick.domain import limits
 from tallystick.domain.outcomes import Refused
 from tallystick.service.engine import Engine

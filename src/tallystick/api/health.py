@@ -4,8 +4,8 @@ import msgspec
 from falcon.asgi import Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from tallystick.api.answers import Health, ShardHealth
 from tallystick.api.endpoint import Tenants
-from tallystick.api.wire import Health, ShardHealth
 from tallystick.service.engine import Engine
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from tallystick.api import wire
+from tallystick.api import answers, requests
 from tallystick.domain import limits
 from tallystick.domain.outcomes import Refused
 from tallystick.service import parameters
@@ -50,9 +50,9 @@ class Operation(NamedTuple):
     key: Key = Key.NONE
 
 
-async def open_account(call: Call) -> wire.Account | Refused:
+async def open_account(call: Call) -> answers.Account | Refused:
     """Open an account."""
-    body: wire.OpenAccountRequest = call.body
+    body: requests.OpenAccountRequest = call.body
     found = await call.ledger.open_account(
         body.owner,
         body.asset,
@@ -62,25 +62,25 @@ async def open_account(call: Call) -> wire.Account | Refused:
         metadata=body.metadata,
         idempotency_key=call.idempotency_key or None,
     )
-    return found if isinstance(found, Refused) else wire.account(found)
+    return found if isinstance(found, Refused) else answers.account(found)
 
 
-async def list_accounts(call: Call) -> wire.AccountList:
+async def list_accounts(call: Call) -> answers.AccountList:
     """List an owner's accounts."""
-    query: wire.AccountsQuery = call.query
+    query: requests.AccountsQuery = call.query
     page = await call.ledger.accounts(query.owner, cursor=query.cursor, limit=query.limit)
-    return wire.AccountList([wire.account(item) for item in page.items], page.next_cursor)
+    return answers.AccountList([answers.account(item) for item in page.items], page.next_cursor)
 
 
-async def get_account(call: Call) -> wire.Account | Refused:
+async def get_account(call: Call) -> answers.Account | Refused:
     """Get an account."""
     found = await call.ledger.account(call.identifier)
-    return found if isinstance(found, Refused) else wire.account(found)
+    return found if isinstance(found, Refused) else answers.account(found)
 
 
-async def change_account(call: Call) -> wire.Account | Refused:
+async def change_account(call: Call) -> answers.Account | Refused:
     """Change an account."""
-    body: wire.ChangeAccountRequest = call.body
+    body: requests.ChangeAccountRequest = call.body
     found = await call.ledger.change_account(
         call.identifier,
         status=body.status,
@@ -89,30 +89,30 @@ async def change_account(call: Call) -> wire.Account | Refused:
         metadata=body.metadata,
         idempotency_key=call.idempotency_key or None,
     )
-    return found if isinstance(found, Refused) else wire.account(found)
+    return found if isinstance(found, Refused) else answers.account(found)
 
 
-async def get_balance(call: Call) -> wire.Balance | Refused:
+async def get_balance(call: Call) -> answers.Balance | Refused:
     """Get a balance. It is read from the database, so it is always at least as new as any position seen."""
-    query: wire.BalanceQuery = call.query
+    query: requests.BalanceQuery = call.query
     if query.min_position is not None:
         parameters.between(query.min_position, "min_position", 0, limits.LOCAL_NUMBER_MAX)
     found = await call.ledger.balance(call.identifier, at=query.at, effective_at=query.effective_at)
-    return found if isinstance(found, Refused) else wire.balance(found)
+    return found if isinstance(found, Refused) else answers.balance(found)
 
 
-async def list_entries(call: Call) -> wire.HistoryList | Refused:
+async def list_entries(call: Call) -> answers.HistoryList | Refused:
     """List an account's history."""
-    query: wire.Page = call.query
+    query: requests.Page = call.query
     page = await call.ledger.entries(call.identifier, cursor=query.cursor, limit=query.limit)
     if isinstance(page, Refused):
         return page
-    return wire.HistoryList([wire.history_entry(item) for item in page.items], page.next_cursor)
+    return answers.HistoryList([answers.history_entry(item) for item in page.items], page.next_cursor)
 
 
-async def transfer(call: Call) -> wire.Transaction | Refused:
+async def transfer(call: Call) -> answers.Transaction | Refused:
     """Move money."""
-    body: wire.TransferRequest = call.body
+    body: requests.TransferRequest = call.body
     found = await call.ledger.transfer(
         body.source,
         body.destination,
@@ -123,13 +123,13 @@ async def transfer(call: Call) -> wire.Transaction | Refused:
         metadata=body.metadata,
         effective_at=body.effective_at,
     )
-    return found if isinstance(found, Refused) else wire.transaction(found)
+    return found if isinstance(found, Refused) else answers.transaction(found)
 
 
-async def transfer_batch(call: Call) -> wire.TransferBatch:
+async def transfer_batch(call: Call) -> answers.TransferBatch:
     """Move money many times."""
-    body: wire.TransferBatchRequest = call.body
-    requests = [
+    body: requests.TransferBatchRequest = call.body
+    transfers = [
         TransferRequest(
             one.source,
             one.destination,
@@ -142,13 +142,13 @@ async def transfer_batch(call: Call) -> wire.TransferBatch:
         )
         for one in body.transfers
     ]
-    found = await call.ledger.transfers(requests, atomic=body.atomic)
-    return wire.TransferBatch([wire.outcome(one) for one in found])
+    found = await call.ledger.transfers(transfers, atomic=body.atomic)
+    return answers.TransferBatch([answers.outcome(one) for one in found])
 
 
-async def post_transaction(call: Call) -> wire.Transaction | Refused:
+async def post_transaction(call: Call) -> answers.Transaction | Refused:
     """Post a transaction of several entries."""
-    body: wire.TransactionRequest = call.body
+    body: requests.TransactionRequest = call.body
     found = await call.ledger.post(
         [(entry.account, entry.amount) for entry in body.entries],
         idempotency_key=call.idempotency_key,
@@ -156,18 +156,18 @@ async def post_transaction(call: Call) -> wire.Transaction | Refused:
         metadata=body.metadata,
         effective_at=body.effective_at,
     )
-    return found if isinstance(found, Refused) else wire.transaction(found)
+    return found if isinstance(found, Refused) else answers.transaction(found)
 
 
-async def get_transaction(call: Call) -> wire.Transaction | Refused:
+async def get_transaction(call: Call) -> answers.Transaction | Refused:
     """Get a transaction."""
     found = await call.ledger.transaction(call.identifier)
-    return found if isinstance(found, Refused) else wire.transaction(found)
+    return found if isinstance(found, Refused) else answers.transaction(found)
 
 
-async def reverse(call: Call) -> wire.Transaction | Refused:
+async def reverse(call: Call) -> answers.Transaction | Refused:
     """Reverse a transaction."""
-    body: wire.ReverseRequest = call.body
+    body: requests.ReverseRequest = call.body
     found = await call.ledger.reverse(
         call.identifier,
         body.amount,
@@ -176,12 +176,12 @@ async def reverse(call: Call) -> wire.Transaction | Refused:
         metadata=body.metadata,
         effective_at=body.effective_at,
     )
-    return found if isinstance(found, Refused) else wire.transaction(found)
+    return found if isinstance(found, Refused) else answers.transaction(found)
 
 
-async def place_hold(call: Call) -> wire.Hold | Refused:
+async def place_hold(call: Call) -> answers.Hold | Refused:
     """Set money aside."""
-    body: wire.HoldRequest = call.body
+    body: requests.HoldRequest = call.body
     found = await call.ledger.hold(
         body.source,
         body.destination,
@@ -193,18 +193,18 @@ async def place_hold(call: Call) -> wire.Hold | Refused:
         metadata=body.metadata,
         effective_at=body.effective_at,
     )
-    return found if isinstance(found, Refused) else wire.hold(found)
+    return found if isinstance(found, Refused) else answers.hold(found)
 
 
-async def get_hold(call: Call) -> wire.Hold | Refused:
+async def get_hold(call: Call) -> answers.Hold | Refused:
     """Get a hold."""
     found = await call.ledger.held(call.identifier)
-    return found if isinstance(found, Refused) else wire.hold(found)
+    return found if isinstance(found, Refused) else answers.hold(found)
 
 
-async def capture(call: Call) -> wire.Hold | Refused:
+async def capture(call: Call) -> answers.Hold | Refused:
     """Pay from a hold."""
-    body: wire.CaptureRequest = call.body
+    body: requests.CaptureRequest = call.body
     found = await call.ledger.capture(
         call.identifier,
         body.amount,
@@ -214,12 +214,12 @@ async def capture(call: Call) -> wire.Hold | Refused:
         metadata=body.metadata,
         effective_at=body.effective_at,
     )
-    return found if isinstance(found, Refused) else wire.hold(found)
+    return found if isinstance(found, Refused) else answers.hold(found)
 
 
-async def void(call: Call) -> wire.Hold | Refused:
+async def void(call: Call) -> answers.Hold | Refused:
     """Release a hold."""
-    body: wire.VoidRequest = call.body
+    body: requests.VoidRequest = call.body
     found = await call.ledger.void(
         call.identifier,
         idempotency_key=call.idempotency_key,
@@ -227,18 +227,18 @@ async def void(call: Call) -> wire.Hold | Refused:
         metadata=body.metadata,
         effective_at=body.effective_at,
     )
-    return found if isinstance(found, Refused) else wire.hold(found)
+    return found if isinstance(found, Refused) else answers.hold(found)
 
 
-async def list_assets(call: Call) -> wire.AssetList:
+async def list_assets(call: Call) -> answers.AssetList:
     """List all assets."""
-    return wire.AssetList([wire.asset(asset) for asset in await call.ledger.assets()])
+    return answers.AssetList([answers.asset(asset) for asset in await call.ledger.assets()])
 
 
-async def create_asset(call: Call) -> wire.Asset:
+async def create_asset(call: Call) -> answers.Asset:
     """Define an asset."""
-    body: wire.AssetRequest = call.body
-    return wire.asset(await call.ledger.create_asset(body.code, body.scale, body.name))
+    body: requests.AssetRequest = call.body
+    return answers.asset(await call.ledger.create_asset(body.code, body.scale, body.name))
 
 
 _ACCOUNT = "/v1/accounts/{identifier}"
@@ -248,59 +248,59 @@ _CREATED = HTTPStatus.CREATED
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
-        "POST", "/v1/accounts", "openAccount", "Open an account", open_account, wire.Account,
-        _CREATED, body=wire.OpenAccountRequest, key=Key.OPTIONAL,
+        "POST", "/v1/accounts", "openAccount", "Open an account", open_account, answers.Account,
+        _CREATED, body=requests.OpenAccountRequest, key=Key.OPTIONAL,
     ),
     Operation(
-        "GET", "/v1/accounts", "listAccounts", "List an owner's accounts", list_accounts, wire.AccountList,
-        query=wire.AccountsQuery,
+        "GET", "/v1/accounts", "listAccounts", "List an owner's accounts", list_accounts, answers.AccountList,
+        query=requests.AccountsQuery,
     ),
-    Operation("GET", _ACCOUNT, "getAccount", "Get an account", get_account, wire.Account),
+    Operation("GET", _ACCOUNT, "getAccount", "Get an account", get_account, answers.Account),
     Operation(
         "PATCH", _ACCOUNT, "changeAccount", "Freeze, unfreeze, close, reopen or change an account",
-        change_account, wire.Account, body=wire.ChangeAccountRequest, key=Key.OPTIONAL,
+        change_account, answers.Account, body=requests.ChangeAccountRequest, key=Key.OPTIONAL,
     ),
     Operation(
         "GET", f"{_ACCOUNT}/balance", "getBalance", "Get a balance, now or at a past time", get_balance,
-        wire.Balance, query=wire.BalanceQuery,
+        answers.Balance, query=requests.BalanceQuery,
     ),
     Operation(
         "GET", f"{_ACCOUNT}/entries", "listEntries", "List an account's history, newest first", list_entries,
-        wire.HistoryList, query=wire.Page,
+        answers.HistoryList, query=requests.Page,
     ),
     Operation(
         "POST", "/v1/transfers", "transfer", "Move money from one account to another", transfer,
-        wire.Transaction, _CREATED, body=wire.TransferRequest, key=Key.REQUIRED,
+        answers.Transaction, _CREATED, body=requests.TransferRequest, key=Key.REQUIRED,
     ),
     Operation(
         "POST", "/v1/transfers/batch", "transferBatch", "Move money up to 5,000 times in one call",
-        transfer_batch, wire.TransferBatch, body=wire.TransferBatchRequest,
+        transfer_batch, answers.TransferBatch, body=requests.TransferBatchRequest,
     ),
     Operation(
         "POST", "/v1/transactions", "postTransaction", "Post one transaction of several entries",
-        post_transaction, wire.Transaction, _CREATED, body=wire.TransactionRequest, key=Key.REQUIRED,
+        post_transaction, answers.Transaction, _CREATED, body=requests.TransactionRequest, key=Key.REQUIRED,
     ),
-    Operation("GET", _TRANSACTION, "getTransaction", "Get a transaction", get_transaction, wire.Transaction),
+    Operation("GET", _TRANSACTION, "getTransaction", "Get a transaction", get_transaction, answers.Transaction),
     Operation(
         "POST", f"{_TRANSACTION}/reverse", "reverseTransaction", "Reverse a transaction, whole or in part",
-        reverse, wire.Transaction, _CREATED, body=wire.ReverseRequest, key=Key.REQUIRED,
+        reverse, answers.Transaction, _CREATED, body=requests.ReverseRequest, key=Key.REQUIRED,
     ),
     Operation(
-        "POST", "/v1/holds", "placeHold", "Set money aside", place_hold, wire.Hold, _CREATED,
-        body=wire.HoldRequest, key=Key.REQUIRED,
+        "POST", "/v1/holds", "placeHold", "Set money aside", place_hold, answers.Hold, _CREATED,
+        body=requests.HoldRequest, key=Key.REQUIRED,
     ),
-    Operation("GET", _HOLD, "getHold", "Get a hold", get_hold, wire.Hold),
+    Operation("GET", _HOLD, "getHold", "Get a hold", get_hold, answers.Hold),
     Operation(
         "POST", f"{_HOLD}/capture", "captureHold", "Pay from a hold, once or several times", capture,
-        wire.Hold, body=wire.CaptureRequest, key=Key.REQUIRED,
+        answers.Hold, body=requests.CaptureRequest, key=Key.REQUIRED,
     ),
     Operation(
-        "POST", f"{_HOLD}/void", "voidHold", "Release what is left of a hold", void, wire.Hold,
-        body=wire.VoidRequest, key=Key.REQUIRED,
+        "POST", f"{_HOLD}/void", "voidHold", "Release what is left of a hold", void, answers.Hold,
+        body=requests.VoidRequest, key=Key.REQUIRED,
     ),
-    Operation("GET", "/v1/assets", "listAssets", "List all assets", list_assets, wire.AssetList),
+    Operation("GET", "/v1/assets", "listAssets", "List all assets", list_assets, answers.AssetList),
     Operation(
-        "POST", "/v1/assets", "createAsset", "Define an asset of your own", create_asset, wire.Asset, _CREATED,
-        body=wire.AssetRequest,
+        "POST", "/v1/assets", "createAsset", "Define an asset of your own", create_asset, answers.Asset, _CREATED,
+        body=requests.AssetRequest,
     ),
 )  # fmt: skip

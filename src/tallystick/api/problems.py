@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import falcon
 import msgspec
 
-from tallystick.api.wire import Problem
+from tallystick.api.answers import Problem
 from tallystick.domain import limits
 from tallystick.domain.outcomes import RefusalCode, Refused, Unserved
 from tallystick.ledger.errors import NotTakenError, OverloadedError

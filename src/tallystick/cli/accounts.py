@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import click
 
-from tallystick.api import wire
+from tallystick.api import answers
 from tallystick.cli.errors import CommandError
 from tallystick.cli.options import configuration_option, json_option, tenant_option
 from tallystick.cli.outcomes import expect_posted
@@ -100,7 +100,7 @@ def show(configuration_path: Path, tenant: str, account: str, entries_count: int
     entries = expect_posted(history, as_json=as_json).items
     if as_json:
         print_json(
-            {"account": wire.account(view), "entries": [wire.history_entry(entry) for entry in entries]}
+            {"account": answers.account(view), "entries": [answers.history_entry(entry) for entry in entries]}
         )
         return
     _print_account(view, as_json=False)
@@ -143,7 +143,7 @@ def list_accounts(
     """List an owner's accounts."""
     page = _run(configuration_path, tenant, lambda ledger: ledger.accounts(owner, cursor=cursor, limit=limit))
     if as_json:
-        items = [wire.account(view) for view in page.items]
+        items = [answers.account(view) for view in page.items]
         print_json({"accounts": items, "next_cursor": page.next_cursor})
         return
     print_rows(
@@ -238,7 +238,7 @@ def _bound(text: str | None) -> str | None:
 
 def _print_account(view: views.Account, *, as_json: bool) -> None:
     if as_json:
-        print_json(wire.account(view))
+        print_json(answers.account(view))
         return
     print_fields(
         {

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from tallystick.api import wire
+from tallystick.api import answers
 from tallystick.cli.errors import CommandError
 from tallystick.cli.options import configuration_option, json_option, tenant_option
 from tallystick.cli.outcomes import expect_posted
@@ -66,7 +66,7 @@ def transfer(
         raise CommandError(f"{error}: run it again with --key {request_key}") from None
     posted = expect_posted(outcome, as_json=as_json)
     if as_json:
-        print_json({**msgspec.to_builtins(wire.transaction(posted)), "idempotency_key": request_key})
+        print_json({**msgspec.to_builtins(answers.transaction(posted)), "idempotency_key": request_key})
         return
     print_fields(
         {

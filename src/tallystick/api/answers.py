@@ -1,0 +1,289 @@
+"""What callers get: the types of answers, and how the service's views become them."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+
+from msgspec import Struct
+
+from tallystick.api.fields import (
+    AccountId,
+    AmountOut,
+    AssetCode,
+    HoldId,
+    Metadata,
+    Owner,
+    Position,
+    TransactionId,
+)
+from tallystick.domain.outcomes import Refused
+from tallystick.service import views
+
+
+class Account(Struct):
+    """A place where one asset is held. `available` is the balance less what is held."""
+
+    id: AccountId
+    owner: Owner
+    asset: AssetCode
+    kind: Literal["wallet", "system"]
+    status: Literal["open", "frozen", "closed"]
+    min_balance: AmountOut | None
+    max_balance: AmountOut | None
+    metadata: Metadata
+    balance: AmountOut
+    held: AmountOut
+    available: AmountOut
+    position: Position
+
+
+class Entry(Struct):
+    """One account's change: debits are negative. `balance` and `held_after` are as of right after it."""
+
+    account: AccountId
+    asset: AssetCode
+    amount: AmountOut
+    balance: AmountOut
+    held: AmountOut
+    held_after: AmountOut
+
+
+class Transaction(Struct):
+    """One event in the log. `refers_to` is the hold it is about, or the transaction it reverses."""
+
+    id: TransactionId
+    kind: str
+    position: Position
+    recorded_at: datetime
+    effective_at: datetime
+    refers_to: str | None
+    description: str | None
+    metadata: Metadata
+    entries: list[Entry]
+
+
+class Hold(Struct):
+    """Money set aside. `transaction` is the newest change of the hold."""
+
+    id: HoldId
+    status: Literal["open", "captured", "voided", "expired"]
+    source: AccountId
+    destination: AccountId
+    amount: AmountOut
+    captured: AmountOut
+    remaining: AmountOut
+    expires_at: datetime
+    transaction: TransactionId
+    position: Position
+
+
+class Balance(Struct):
+    """A balance as of a position. `held` is null where it is not known for the time asked about."""
+
+    account: AccountId
+    asset: AssetCode
+    balance: AmountOut
+    held: AmountOut | None
+    available: AmountOut | None
+    position: Position
+
+
+class HistoryEntry(Struct):
+    """One line of an account's history, with the running balance after it."""
+
+    transaction: TransactionId
+    kind: str
+    position: Position
+    recorded_at: datetime
+    effective_at: datetime
+    refers_to: str | None
+    description: str | None
+    metadata: Metadata
+    amount: AmountOut
+    balance: AmountOut
+    held: AmountOut
+    held_after: AmountOut
+
+
+class Asset(Struct):
+    """What is counted. `scale` is the number of digits after the point."""
+
+    code: AssetCode
+    scale: int
+    name: str
+    custom: bool
+
+
+class AccountList(Struct):
+    """One page of accounts."""
+
+    items: list[Account]
+    next_cursor: str | None
+
+
+class HistoryList(Struct):
+    """One page of an account's history, newest first."""
+
+    items: list[HistoryEntry]
+    next_cursor: str | None
+
+
+class AssetList(Struct):
+    """All assets."""
+
+    items: list[Asset]
+
+
+class Refusal(Struct):
+    """Why one transfer of a batch was refused."""
+
+    code: str
+    param: str | None
+    detail: str
+
+
+class TransferOutcome(Struct):
+    """What one transfer of a batch came to: one of the two."""
+
+    transaction: Transaction | None
+    refusal: Refusal | None
+
+
+class TransferBatch(Struct):
+    """One outcome for each transfer, in their order."""
+
+    outcomes: list[TransferOutcome]
+
+
+class ShardHealth(Struct):
+    """Whether one shard can be written to."""
+
+    shard: int
+    available: bool
+
+
+class Health(Struct):
+    """Whether this server can serve."""
+
+    status: Literal["ok", "unavailable"]
+    shards: list[ShardHealth]
+
+
+class Problem(Struct, omit_defaults=True):
+    """A problem document (RFC 9457). `code` is stable; `param` names what of the request it is about."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    param: str | None = None
+
+
+def account(view: views.Account) -> Account:
+    """An account's JSON."""
+    return Account(
+        id=view.id,
+        owner=view.owner,
+        asset=view.asset,
+        kind=view.kind,  # type: ignore[arg-type]
+        status=view.status,  # type: ignore[arg-type]
+        min_balance=_amount(view.min_balance),
+        max_balance=_amount(view.max_balance),
+        metadata=_metadata(view.metadata),
+        balance=str(view.balance),
+        held=str(view.held),
+        available=str(view.available),
+        position=view.position,
+    )
+
+
+def transaction(view: views.Transaction) -> Transaction:
+    """A transaction's JSON."""
+    return Transaction(
+        view.id,
+        view.kind,
+        view.position,
+        view.recorded_at,
+        view.effective_at,
+        view.refers_to,
+        view.description,
+        _metadata(view.metadata),
+        [
+            Entry(
+                entry.account,
+                entry.asset,
+                str(entry.amount),
+                str(entry.balance),
+                str(entry.held),
+                str(entry.held_after),
+            )
+            for entry in view.entries
+        ],
+    )
+
+
+def hold(view: views.Hold) -> Hold:
+    """A hold's JSON."""
+    return Hold(
+        id=view.id,
+        status=view.status,  # type: ignore[arg-type]
+        source=view.source,
+        destination=view.destination,
+        amount=str(view.amount),
+        captured=str(view.captured),
+        remaining=str(view.remaining),
+        expires_at=view.expires_at,
+        transaction=view.transaction,
+        position=view.position,
+    )
+
+
+def balance(view: views.Balance) -> Balance:
+    """A balance's JSON."""
+    return Balance(
+        account=view.account,
+        asset=view.asset,
+        balance=str(view.balance),
+        held=_amount(view.held),
+        available=_amount(view.available),
+        position=view.position,
+    )
+
+
+def history_entry(view: views.HistoryEntry) -> HistoryEntry:
+    """The JSON of one line of an account's history."""
+    return HistoryEntry(
+        transaction=view.transaction,
+        kind=view.kind,
+        position=view.position,
+        recorded_at=view.recorded_at,
+        effective_at=view.effective_at,
+        refers_to=view.refers_to,
+        description=view.description,
+        metadata=_metadata(view.metadata),
+        amount=str(view.amount),
+        balance=str(view.balance),
+        held=str(view.held),
+        held_after=str(view.held_after),
+    )
+
+
+def asset(view: views.Asset) -> Asset:
+    """An asset's JSON."""
+    return Asset(view.code, view.scale, view.name, view.custom)
+
+
+def outcome(view: views.Transaction | Refused) -> TransferOutcome:
+    """The JSON of what one transfer of a batch came to."""
+    if isinstance(view, Refused):
+        return TransferOutcome(None, Refusal(view.code.text, view.param, view.detail))
+    return TransferOutcome(transaction(view), None)
+
+
+def _amount(value: int | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _metadata(value: Mapping[str, str]) -> dict[str, str]:
+    return value if isinstance(value, dict) else dict(value)

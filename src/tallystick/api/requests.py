@@ -1,0 +1,186 @@
+"""What callers send: the types that validate bodies and queries, and that the OpenAPI document is made from."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from tallystick.api.fields import (
+    AccountId,
+    Amount,
+    AssetCode,
+    Bound,
+    Description,
+    Metadata,
+    Owner,
+    PastTime,
+    SignedAmount,
+    text,
+)
+from tallystick.domain import limits
+
+
+class OpenAccountRequest(Struct, forbid_unknown_fields=True):
+    """A new account."""
+
+    owner: Owner
+    asset: AssetCode
+    kind: Literal["wallet", "system"] = "wallet"
+    min_balance: Bound | UnsetType = UNSET
+    max_balance: Bound = None
+    metadata: Metadata | None = None
+
+
+class ChangeAccountRequest(Struct, forbid_unknown_fields=True):
+    """What shall be otherwise about an account; what is left out stays."""
+
+    status: Literal["open", "frozen", "closed"] | UnsetType = UNSET
+    min_balance: Bound | UnsetType = UNSET
+    max_balance: Bound | UnsetType = UNSET
+    metadata: Metadata | None | UnsetType = UNSET
+
+
+class Noted(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What a caller may write beside any movement of money."""
+
+    description: Description = None
+    metadata: Metadata | None = None
+    effective_at: PastTime | None = None
+
+
+class TransferRequest(Noted, forbid_unknown_fields=True, kw_only=True):
+    """Money from source to destination."""
+
+    source: AccountId
+    destination: AccountId
+    amount: Amount
+    asset: AssetCode
+
+
+class BatchTransferRequest(TransferRequest, forbid_unknown_fields=True, kw_only=True):
+    """One transfer of a batch, with a key of its own."""
+
+    idempotency_key: Annotated[
+        str, text("Your name for this transfer.", limits.IDEMPOTENCY_KEY_CHARACTERS_MAX)
+    ]
+
+
+class TransferBatchRequest(Struct, forbid_unknown_fields=True):
+    """Many transfers in one call: each on its own, or (`atomic`) all or none."""
+
+    transfers: Annotated[
+        list[BatchTransferRequest],
+        Meta(extra_json_schema={"minItems": 1, "maxItems": limits.TRANSFERS_PER_BATCH_REQUEST_MAX}),
+    ]
+    atomic: bool = False
+
+
+class EntryRequest(Struct, forbid_unknown_fields=True):
+    """One account's part in a transaction."""
+
+    account: AccountId
+    amount: SignedAmount
+
+
+class TransactionRequest(Noted, forbid_unknown_fields=True, kw_only=True):
+    """Several entries that sum to zero in each asset."""
+
+    entries: Annotated[
+        list[EntryRequest],
+        Meta(extra_json_schema={"minItems": 2, "maxItems": limits.ENTRIES_PER_TRANSACTION_MAX}),
+    ]
+
+
+class HoldRequest(Noted, forbid_unknown_fields=True, kw_only=True):
+    """Money of the source, set aside for the destination."""
+
+    source: AccountId
+    destination: AccountId
+    amount: Amount
+    asset: AssetCode
+    expires_in: Annotated[
+        int,
+        Meta(
+            description="Seconds until what is left is released.",
+            extra_json_schema={"minimum": 1, "maximum": limits.HOLD_SECONDS_MAX},
+        ),
+    ] = limits.HOLD_SECONDS_DEFAULT
+
+
+class CaptureRequest(Noted, forbid_unknown_fields=True, kw_only=True):
+    """How much of a hold to pay out: all that is left when no amount is named."""
+
+    amount: Amount | None = None
+    final: Annotated[bool, Meta(description="Release what remains after this capture.")] = False
+
+
+class VoidRequest(Noted, forbid_unknown_fields=True, kw_only=True):
+    """A note on why the hold is released."""
+
+
+class ReverseRequest(Noted, forbid_unknown_fields=True, kw_only=True):
+    """How much of a transaction to reverse: all that is left when no amount is named."""
+
+    amount: Amount | None = None
+
+
+class AssetRequest(Struct, forbid_unknown_fields=True):
+    """An asset of your own: points, credits, game money."""
+
+    code: Annotated[
+        str,
+        Meta(examples=["POINTS"], extra_json_schema={"pattern": "^[A-Z][A-Z0-9_]{2,11}$"}),
+    ]
+    scale: Annotated[
+        int,
+        Meta(
+            description="Digits after the point.",
+            extra_json_schema={"minimum": 0, "maximum": limits.ASSET_SCALE_MAX},
+        ),
+    ]
+    name: Annotated[str, text("For people.", limits.ASSET_NAME_CHARACTERS_MAX)]
+
+
+class Page(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Which part of a list."""
+
+    cursor: Annotated[str, Meta(description="next_cursor of the page before.")] | None = None
+    limit: Annotated[
+        int,
+        Meta(
+            description="Items on a page.",
+            extra_json_schema={"minimum": 1, "maximum": limits.PAGE_ROWS_MAX},
+        ),
+    ] = limits.PAGE_ROWS_DEFAULT
+
+
+class AccountsQuery(Page, forbid_unknown_fields=True, kw_only=True):
+    """Whose accounts, and which part of the list."""
+
+    owner: Owner
+
+
+class BalanceQuery(Struct, forbid_unknown_fields=True):
+    """Which balance: the newest one unless a time is named."""
+
+    at: Annotated[datetime, Meta(description="As it was recorded at this time.")] | None = None
+    effective_at: (
+        Annotated[
+            datetime,
+            Meta(description="Of what was effective by this time. Costs as much as the history is long."),
+        ]
+        | None
+    ) = None
+    min_position: (
+        Annotated[
+            int,
+            Meta(
+                description="At least as new as this position, such as that of a transfer's answer.",
+                extra_json_schema={"minimum": 0, "maximum": limits.LOCAL_NUMBER_MAX},
+            ),
+        ]
+        | None
+    ) = None
+    consistency: Annotated[
+        Literal["fast", "strong"], Meta(description="`strong` always reads the database.")
+    ] = "fast"

@@ -1,0 +1,206 @@
+"""`tallystick bench`."""
+
+import asyncio
+import importlib
+import signal
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+import psycopg
+import uvloop
+
+from tallystick.bench.errors import BenchError
+from tallystick.bench.progress import ProgressBar
+from tallystick.bench.report import report
+from tallystick.bench.result import Result
+from tallystick.bench.run import measure
+from tallystick.bench.settings import (
+    ACCOUNTS_MAX,
+    ACCOUNTS_MIN,
+    CONCURRENCY_DEFAULT,
+    Baseline,
+    Settings,
+    Through,
+    Workload,
+)
+from tallystick.bench.target import Target, existing_target, temporary_target
+from tallystick.domain import limits
+from tallystick.embedded import EmbeddedServerError
+from tallystick.ledger.errors import FaultyCommandError, NotTakenError
+from tallystick.service.configuration import ConfigurationError
+from tallystick.store.errors import StoreError
+
+CONCURRENCY_MAX: Final = limits.QUEUE_COMMANDS_MAX
+SECONDS_MAX: Final = 24 * 3600
+TRANSFERS_MAX: Final = 1_000_000_000
+
+_EXPECTED: Final = (
+    EmbeddedServerError,
+    ConfigurationError,
+    StoreError,
+    NotTakenError,
+    FaultyCommandError,
+    psycopg.Error,
+    OSError,
+)
+
+
+_EXAMPLES: Final = """\b
+Examples:
+  tallystick bench --baseline copy --baseline rows
+  tallystick bench --workload hot --seconds 30 --json
+  tallystick bench --through http --wrk
+  tallystick bench --through http-batch --batch-size 500
+  tallystick bench --transfers 5000000
+  tallystick bench --baseline copy --plot throughput.svg
+"""
+
+
+@click.command(epilog=_EXAMPLES)
+@click.option(
+    "--workload",
+    type=click.Choice([one.value for one in Workload]),
+    default=Workload.UNIFORM.value,
+    show_default=True,
+    help="Who pays whom: all alike; everybody one merchant; the n-th account in proportion to 1/n.",
+)
+@click.option(
+    "--through",
+    type=click.Choice([one.value for one in Through]),
+    default=Through.ENGINE.value,
+    show_default=True,
+    help="The Python package in this process; HTTP, one transfer a request; HTTP, many in a request.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.5, SECONDS_MAX),
+    default=10.0,
+    show_default=True,
+    help="Measured time of the load, and of each baseline.",
+)
+@click.option(
+    "--transfers",
+    type=click.IntRange(1, TRANSFERS_MAX),
+    help="Make this many transfers instead of going on for a time.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, CONCURRENCY_MAX),
+    help="Callers or connections at once.  [default: engine 4000, http 64, http-batch 8]",
+)
+@click.option(
+    "--accounts",
+    type=click.IntRange(ACCOUNTS_MIN, ACCOUNTS_MAX),
+    default=100_000,
+    show_default=True,
+    help="Accounts to open and to pay between.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1, limits.TRANSFERS_PER_BATCH_REQUEST_MAX),
+    default=500,
+    show_default=True,
+    help="Transfers in one request of http-batch.",
+)
+@click.option(
+    "--baseline",
+    "baselines",
+    type=click.Choice([one.value for one in Baseline]),
+    multiple=True,
+    help="Compare with raw COPY of the same rows, or with a row-locking transaction for each transfer. Repeatable.",
+)
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Draw throughput and latency against concurrency: a .png or .svg file.",
+)
+@click.option("--wrk", is_flag=True, help="Make the HTTP load with the program wrk, which must be installed.")
+@click.option("--dsn", help="Measure this database of a shard (migrated) instead of a temporary server.")
+@click.option(
+    "--config",
+    "configuration_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Measure the first shard of this configuration file instead of a temporary server.",
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the payments' randomness.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def bench(
+    *,
+    workload: str,
+    through: str,
+    seconds: float,
+    transfers: int | None,
+    concurrency: int | None,
+    accounts: int,
+    batch_size: int,
+    baselines: tuple[str, ...],
+    plot: Path | None,
+    wrk: bool,
+    dsn: str | None,
+    configuration_path: Path | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Measure how fast this machine moves money.
+
+    Unless a database is named, a temporary PostgreSQL server with durable commits is started in the folder for
+    temporary files (choose its disk with TMPDIR) and removed at the end. The load and the baselines take turns
+    on one server, so that the ratios hold on a noisy machine too. At the end the money is counted.
+    """
+    way = Through(through)
+    if dsn is not None and configuration_path is not None:
+        raise click.UsageError("--dsn and --config name the same thing: use one of them")
+    if wrk and way is Through.ENGINE:
+        raise click.UsageError("--wrk makes an HTTP load: add --through http or --through http-batch")
+    if wrk and transfers is not None:
+        raise click.UsageError("wrk goes on for a time: use --seconds instead of --transfers")
+    if plot is not None and plot.suffix.lower() not in {".png", ".svg"}:
+        raise click.UsageError("--plot draws .png and .svg files")
+    settings = Settings(
+        workload=Workload(workload),
+        through=way,
+        concurrency=concurrency or CONCURRENCY_DEFAULT[way],
+        accounts=accounts,
+        seconds=seconds,
+        transfers=transfers,
+        batch_size=batch_size,
+        baselines=tuple(dict.fromkeys(Baseline(one) for one in baselines)),
+        seed=seed,
+        wrk=wrk,
+        ladder=plot is not None,
+    )
+    if dsn is not None or configuration_path is not None:
+        target = existing_target(dsn, configuration_path)
+    else:
+        target = temporary_target()
+    # A temporary server must not outlive us, however we are asked to end.
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        result = _measure(settings, target)
+        if plot is not None:
+            # Slow to import, and seldom wanted.
+            importlib.import_module("tallystick.bench.plot").draw(result, plot)
+    except KeyboardInterrupt:
+        raise click.Abort from None
+    except _EXPECTED as error:
+        raise BenchError(_one_line(error)) from error
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    click.echo(msgspec.json.encode(result).decode() if as_json else report(result))
+    if not result.money.conserved:
+        raise BenchError("MONEY WAS NOT CONSERVED: see `money` in the output, run `tallystick verify`")
+
+
+def _measure(settings: Settings, target: AbstractContextManager[Target]) -> Result:
+    with ProgressBar() as progress:
+        phase = progress.phase("starting", 1)
+        with target as found, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            phase.advance()
+            return runner.run(measure(settings, found, progress))
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

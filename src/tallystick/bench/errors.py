@@ -1,0 +1,7 @@
+"""What can keep a benchmark from being run."""
+
+import click
+
+
+class BenchError(click.ClickException):
+    """The benchmark cannot be run; the message is one line that says what to do."""

@@ -1,0 +1,32 @@
+"""What a generator of HTTP requests in another process is told, and what it answers: one line of JSON each."""
+
+import msgspec
+
+from tallystick.bench.payments import Recipe
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What to send, and where to. `batch_size` 0: one transfer a request."""
+
+    url: str
+    api_key: str
+    recipe: Recipe
+    batch_size: int
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """One turn: for a time, or for a number of transfers."""
+
+    seconds: float
+    transfers: int
+    concurrency: int
+
+
+class TurnReport(msgspec.Struct, frozen=True):
+    """What a turn came to. A latency is of a request."""
+
+    transfers: int
+    seconds: float
+    latencies_seconds: list[float]
+    refused: int
+    failed: int

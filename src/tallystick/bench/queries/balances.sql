@@ -1,0 +1,6 @@
+-- How many of these accounts have a balance, and how much all of them hold together.
+SELECT count(*), coalesce(sum(newest.balance), 0)
+FROM unnest(%s::bigint[]) AS named (account)
+CROSS JOIN LATERAL (
+    SELECT balance FROM entries WHERE entries.account = named.account ORDER BY position DESC LIMIT 1
+) AS newest

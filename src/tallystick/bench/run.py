@@ -1,0 +1,282 @@
+"""One run: open accounts, let the measured load and the baselines take turns, and count the money."""
+
+import os
+import platform
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+
+import msgspec
+
+from tallystick.bench import measurement
+from tallystick.bench.api_server import api_server
+from tallystick.bench.books import open_books
+from tallystick.bench.copy_baseline import BATCH_TRANSFERS, CopyBaseline
+from tallystick.bench.engine_load import EngineLoad
+from tallystick.bench.generator_messages import Order
+from tallystick.bench.http_load import http_load
+from tallystick.bench.measurement import Slice
+from tallystick.bench.payments import Payments, Recipe
+from tallystick.bench.progress import ProgressBar
+from tallystick.bench.result import Machine, Money, Result, Round, Step
+from tallystick.bench.rows_baseline import CONNECTIONS_TRIED, RowsBaseline
+from tallystick.bench.settings import FUNDS_PER_ACCOUNT, WARM_UP_SECONDS, Baseline, Settings, Stint, Through
+from tallystick.bench.target import LogState, Target
+from tallystick.bench.wrk_load import wrk_load
+from tallystick.service.engine import Engine
+from tallystick.service.ledger import Ledger
+
+TENANT: Final = 1
+COPY_ENCODING_INCLUDED: Final = "copy_encoding_included"
+_RUN_BYTES: Final = 8
+_CPU_INFORMATION: Final = Path("/proc/cpuinfo")
+
+
+class Load(Protocol):
+    """Whatever makes transfers."""
+
+    generator: str
+    notes: list[str]
+
+    async def run(self, stint: Stint, concurrency: int) -> Slice:
+        """Take one turn, and wait for the last answer."""
+        ...
+
+
+class _Turns(NamedTuple):
+    """All turns of a run, in order."""
+
+    measured: list[Slice]
+    baselines: dict[str, list[Slice]]
+
+
+async def measure(settings: Settings, target: Target, progress: ProgressBar) -> Result:
+    """Carry out one run."""
+    run = os.urandom(_RUN_BYTES).hex()
+    engine = Engine({target.shard: target.dsn})
+    await engine.start()
+    try:
+        *wallets, treasury = await open_books(
+            engine.router.shards[0], TENANT, settings.accounts, run, progress
+        )
+        recipe = Recipe(settings.workload, wallets, settings.seed, run)
+        opened = target.log_state()
+        async with _load(settings, target, engine, recipe) as load:
+            runner = _Runner(settings, target, load, recipe, progress)
+            await runner.prepare()
+            turns, growth = await runner.rounds()
+            ladder = await runner.ladder()
+    finally:
+        await engine.stop()
+    money = _count_money(target, opened, wallets, treasury, runner.acknowledged)
+    return _result(
+        settings=settings,
+        target=target,
+        load=load,
+        runner=runner,
+        turns=turns,
+        growth=growth,
+        ladder=ladder,
+        money=money,
+    )
+
+
+@asynccontextmanager
+async def _load(settings: Settings, target: Target, engine: Engine, recipe: Recipe) -> AsyncIterator[Load]:
+    """Whatever makes the transfers of this run, with what it needs."""
+    if settings.through is Through.ENGINE:
+        yield EngineLoad(Ledger(engine, TENANT), Payments(recipe))
+        return
+    api_key = await engine.api_keys.create(f"bench {recipe.run}")
+    try:
+        async with api_server(target) as url:
+            batch_size = settings.batch_size if settings.through is Through.HTTP_BATCH else 0
+            order = Order(url, api_key.key, recipe, batch_size)
+            async with wrk_load(order) if settings.wrk else http_load(order) as load:
+                yield load
+    finally:
+        await engine.api_keys.revoke(api_key.id)
+
+
+class _Growth(msgspec.Struct):
+    """What the measured turns added to the log."""
+
+    size_bytes: int = 0
+    transfers: int = 0
+    batches: int = 0
+
+    def add(self, before: LogState, after: LogState) -> None:
+        """Add one turn."""
+        self.size_bytes += after.size_bytes - before.size_bytes
+        self.transfers += after.position - before.position
+        self.batches += after.batch - before.batch
+
+
+class _Runner:
+    """Whose turn it is."""
+
+    def __init__(
+        self, settings: Settings, target: Target, load: Load, recipe: Recipe, progress: ProgressBar
+    ) -> None:
+        self._settings = settings
+        self._target = target
+        self._load = load
+        self._recipe = recipe
+        self._progress = progress
+        self._copy: CopyBaseline | None = None
+        self.rows: RowsBaseline | None = None
+        self.acknowledged = 0
+
+    @property
+    def copying(self) -> bool:
+        """Whether there is the baseline `copy`."""
+        return self._copy is not None
+
+    async def prepare(self) -> None:
+        """Warm up, and make what the baselines need."""
+        phase = self._progress.phase("preparing", 1 + 2 * len(self._settings.baselines))
+        await self._turn(Stint(seconds=WARM_UP_SECONDS), self._settings.concurrency)
+        phase.advance()
+        if Baseline.COPY in self._settings.baselines:
+            self._target.run("copy_tables")
+            phase.advance()
+            self._copy = CopyBaseline(self._target, Payments(self._recipe))
+            await self._copy.run(Stint(seconds=WARM_UP_SECONDS))
+            phase.advance()
+        if Baseline.ROWS in self._settings.baselines:
+            self.rows = RowsBaseline(self._target, self._settings.workload, self._settings.accounts)
+            self.rows.prepare(self._target, self._settings.accounts)
+            phase.advance()
+            await self.rows.choose_connections()
+            phase.advance()
+
+    async def rounds(self) -> tuple[_Turns, _Growth]:
+        """Let the measured load and each baseline take turns."""
+        settings = self._settings
+        phase = self._progress.phase(
+            f"measuring {settings.through}, {settings.workload}",
+            settings.rounds * (1 + len(settings.baselines)),
+        )
+        turns, growth = _Turns([], {}), _Growth()
+        for _ in range(settings.rounds):
+            before = self._target.log_state()
+            measured = await self._turn(settings.stint, settings.concurrency)
+            growth.add(before, self._target.log_state())
+            turns.measured.append(measured)
+            phase.advance()
+            alike = Stint(seconds=measured.seconds)
+            if self._copy is not None:
+                copied, encoded_and_copied = await self._copy.run(alike)
+                turns.baselines.setdefault(Baseline.COPY, []).append(copied)
+                turns.baselines.setdefault(COPY_ENCODING_INCLUDED, []).append(encoded_and_copied)
+                phase.advance()
+            if self.rows is not None:
+                turns.baselines.setdefault(Baseline.ROWS, []).append(await self.rows.run(alike))
+                phase.advance()
+        return turns, growth
+
+    async def ladder(self) -> list[Step]:
+        """For a plot: one turn at each concurrency."""
+        if not self._settings.ladder:
+            return []
+        concurrencies = self._settings.concurrencies
+        phase = self._progress.phase("measuring each concurrency", len(concurrencies))
+        steps = []
+        for concurrency in concurrencies:
+            await self._turn(Stint(seconds=WARM_UP_SECONDS), concurrency)
+            found = await self._turn(self._settings.step, concurrency)
+            steps.append(
+                Step(concurrency, round(found.transfers_per_second, 1), measurement.latency([found]))
+            )
+            phase.advance()
+        return steps
+
+    async def _turn(self, stint: Stint, concurrency: int) -> Slice:
+        found = await self._load.run(stint, concurrency)
+        self.acknowledged += found.transfers
+        return found
+
+
+def _count_money(
+    target: Target, opened: LogState, wallets: list[str], treasury: str, acknowledged: int
+) -> Money:
+    """Whether all that was opened is still there, nothing more, and every acknowledged transfer is in the log."""
+    _, held = target.balances(wallets)
+    _, owed = target.balances([treasury])
+    (logged,) = target.fetch("logged_transfers", (opened.position,))
+    (unbalanced,) = target.fetch("unbalanced_entries", (opened.position,))
+    expected = len(wallets) * FUNDS_PER_ACCOUNT
+    conserved = held == expected and owed == -expected and not unbalanced and logged >= acknowledged
+    return Money(conserved, held, acknowledged, logged)
+
+
+def _result(
+    *,
+    settings: Settings,
+    target: Target,
+    load: Load,
+    runner: _Runner,
+    turns: _Turns,
+    growth: _Growth,
+    ladder: list[Step],
+    money: Money,
+) -> Result:
+    throughput = measurement.median_throughput(turns.measured)
+    baselines = {name: measurement.median_throughput(slices) for name, slices in turns.baselines.items()}
+    return Result(
+        workload=settings.workload,
+        through=settings.through,
+        generator=load.generator,
+        concurrency=settings.concurrency,
+        accounts=settings.accounts,
+        seconds=round(sum(one.seconds for one in turns.measured), 3),
+        transfers=sum(one.transfers for one in turns.measured),
+        transfers_per_second=round(throughput, 1),
+        latency_ms=measurement.latency(turns.measured),
+        bytes_per_transfer=round(growth.size_bytes / growth.transfers, 1) if growth.transfers else None,
+        transfers_per_commit=round(growth.transfers / growth.batches, 1) if growth.batches else None,
+        ratio_to={name: round(throughput / found, 3) for name, found in baselines.items() if found},
+        baselines={name: round(found, 1) for name, found in baselines.items()},
+        refused=sum(one.refused for one in turns.measured),
+        failed=sum(one.failed for one in turns.measured),
+        money=money,
+        machine=_machine(target),
+        rounds=[
+            Round(
+                round(one.transfers_per_second, 1),
+                {
+                    name: round(slices[index].transfers_per_second, 1)
+                    for name, slices in turns.baselines.items()
+                },
+            )
+            for index, one in enumerate(turns.measured)
+        ],
+        ladder=ladder,
+        notes=[*load.notes, *_baseline_notes(runner)],
+    )
+
+
+def _baseline_notes(runner: _Runner) -> list[str]:
+    notes = []
+    if runner.copying:
+        notes.append(
+            f"copy: rows encoded before the clock starts, {BATCH_TRANSFERS:,} transfers to a commit, one connection"
+        )
+    if runner.rows is not None:
+        tried = ", ".join(map(str, CONNECTIONS_TRIED))
+        notes.append(f"rows: pgbench over {runner.rows.connections} connections, the fastest of {tried}")
+    return notes
+
+
+def _machine(target: Target) -> Machine:
+    (version,) = target.fetch("server_version")
+    return Machine(len(os.sched_getaffinity(0)), _processor(), platform.python_version(), str(version))
+
+
+def _processor() -> str:
+    try:
+        lines = _CPU_INFORMATION.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")

@@ -1,0 +1,101 @@
+"""What to measure, and the bounds of measuring."""
+
+from enum import StrEnum
+from math import ceil
+from typing import Final
+
+import msgspec
+
+ASSET: Final = "USD"
+AMOUNT_MINOR_UNITS_MAX: Final = 10_000
+"""Payments are of 1 to this many minor units."""
+FUNDS_PER_ACCOUNT: Final = 10**11
+"""Enough that nobody runs out: a refusal would be a cheaper thing to measure than a payment."""
+ACCOUNTS_MIN: Final = 10
+ACCOUNTS_MAX: Final = 10_000_000
+
+ROUNDS: Final = 5
+SLICE_SECONDS_MIN: Final = 0.5
+SLICE_SECONDS_MIN_OF_WRK: Final = 5.0
+"""Long, because wrk leaves its last requests of each turn unanswered, and nobody counts them."""
+SLICE_TRANSFERS_MAX: Final = 200_000
+WARM_UP_SECONDS: Final = 1.0
+LADDER_STEP: Final = 4
+"""For a plot, each concurrency is this many times the one before."""
+
+
+class Workload(StrEnum):
+    """Who pays whom."""
+
+    UNIFORM = "uniform"
+    HOT = "hot"
+    ZIPF = "zipf"
+
+
+class Through(StrEnum):
+    """Which way a transfer takes into the ledger."""
+
+    ENGINE = "engine"
+    HTTP = "http"
+    HTTP_BATCH = "http-batch"
+
+
+class Baseline(StrEnum):
+    """What the ledger is compared with."""
+
+    COPY = "copy"
+    ROWS = "rows"
+
+
+CONCURRENCY_DEFAULT: Final = {Through.ENGINE: 4_000, Through.HTTP: 64, Through.HTTP_BATCH: 8}
+
+
+class Stint(msgspec.Struct, frozen=True):
+    """How long one slice goes on: for a time, or for a number of transfers."""
+
+    seconds: float = 0.0
+    transfers: int = 0
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of the benchmark."""
+
+    workload: Workload
+    through: Through
+    concurrency: int
+    accounts: int
+    seconds: float
+    transfers: int | None
+    batch_size: int
+    baselines: tuple[Baseline, ...]
+    seed: int
+    wrk: bool
+    ladder: bool
+
+    @property
+    def rounds(self) -> int:
+        """How many turns the measured load and the baselines take."""
+        if self.transfers is not None:
+            return max(1, ceil(self.transfers / SLICE_TRANSFERS_MAX))
+        slice_seconds_min = SLICE_SECONDS_MIN_OF_WRK if self.wrk else SLICE_SECONDS_MIN
+        return max(1, min(ROUNDS, int(self.seconds / slice_seconds_min)))
+
+    @property
+    def stint(self) -> Stint:
+        """One turn of the measured load."""
+        if self.transfers is not None:
+            return Stint(transfers=ceil(self.transfers / self.rounds))
+        return Stint(seconds=self.seconds / self.rounds)
+
+    @property
+    def step(self) -> Stint:
+        """One turn at one concurrency of a plot: always for a time, because one caller alone is slow."""
+        return Stint(seconds=max(self.seconds / ROUNDS, SLICE_SECONDS_MIN))
+
+    @property
+    def concurrencies(self) -> list[int]:
+        """For a plot: 1 and upwards, to the concurrency of the run."""
+        steps = [1]
+        while steps[-1] * LADDER_STEP < self.concurrency:
+            steps.append(steps[-1] * LADDER_STEP)
+        return [*steps, self.concurrency] if self.concurrency > 1 else steps

@@ -1,0 +1,104 @@
+"""The database that is measured: one that exists, or a temporary server of its own."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import psycopg
+from psycopg.rows import TupleRow
+
+from tallystick.bench.errors import BenchError
+from tallystick.bench.queries import query
+from tallystick.domain.identifiers import Prefix, parse_identifier
+from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres_cluster import LOGIN_ROLE
+from tallystick.service.configuration import read_configuration
+from tallystick.store.migrate import migrate, shard_number
+
+_DATABASE: Final = "tallystick"
+
+
+class LogState(msgspec.Struct, frozen=True):
+    """How far the log goes, and how much room it takes on disk, indexes included."""
+
+    position: int
+    batch: int
+    size_bytes: int
+
+
+class Target(msgspec.Struct, frozen=True):
+    """One shard's database: how the ledger connects, and how we look at it from outside and make baselines."""
+
+    shard: int
+    dsn: str
+    owner_dsn: str
+    temporary: bool
+
+    def fetch(self, name: str, parameters: tuple[Any, ...] = ()) -> TupleRow:
+        """Run a named query that returns one row."""
+        with psycopg.connect(self.owner_dsn, autocommit=True) as connection:
+            row = connection.execute(query(name), parameters).fetchone()
+        if row is None:
+            raise BenchError(f"the query {name} returned nothing: this is a bug")
+        return row
+
+    def run(self, name: str, parameters: dict[str, Any] | None = None) -> None:
+        """Run named statements; several in one file when there are no parameters."""
+        with psycopg.connect(self.owner_dsn, autocommit=True) as connection:
+            connection.execute(query(name), parameters)
+
+    def log_state(self) -> LogState:
+        """How far the log goes now."""
+        position, batch = self.fetch("log_end")
+        (size_bytes,) = self.fetch("size")
+        return LogState(position, batch, size_bytes)
+
+    def balances(self, accounts: list[str]) -> tuple[int, int]:
+        """How many of these accounts ever had a balance, and what all of them hold together."""
+        numbers = [parse_identifier(Prefix.ACCOUNT, account) for account in accounts]
+        found, total = self.fetch("balances", (numbers,))
+        return int(found), int(total)
+
+
+@contextmanager
+def temporary_target() -> Iterator[Target]:
+    """A durable PostgreSQL server of our own, removed at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="tallystick-bench-"))
+    server = EmbeddedPostgres(folder, durable=True)
+    try:
+        server.start()
+        server.create_database(_DATABASE)
+        migrate(server.dsn(_DATABASE), 1)
+        yield Target(1, server.dsn(_DATABASE, role=LOGIN_ROLE), server.dsn(_DATABASE), temporary=True)
+    finally:
+        server.remove()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def existing_target(dsn: str | None, configuration_path: Path | None) -> Iterator[Target]:
+    """A database that is there. The baselines' tables are dropped at the end; accounts and transfers stay."""
+    target = _configured(configuration_path) if configuration_path is not None else _named(dsn or "")
+    try:
+        yield target
+    finally:
+        target.run("drop_baselines")
+
+
+def _named(dsn: str) -> Target:
+    return Target(_number(dsn), dsn, dsn, temporary=False)
+
+
+def _configured(path: Path) -> Target:
+    # Until there are transfers that cross shards, one shard is measured: the first.
+    shard = read_configuration(path).shard[0]
+    return Target(_number(shard.dsn), shard.dsn, shard.owner_dsn or shard.dsn, temporary=False)
+
+
+def _number(dsn: str) -> int:
+    return asyncio.run(shard_number(dsn))
