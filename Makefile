@@ -23,7 +23,7 @@ up: $(VENV)/.runtime ## Start everything on this machine and move money
 	@exec $(VENV)/bin/tallystick up $(ARGUMENTS)
 
 test: $(VENV)/.development lint ## Check the code and run the tests
-	@exec $(VENV)/bin/python -m pytest $(ARGUMENTS)
+	@exec $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile $(ARGUMENTS)
 
 lint: $(VENV)/.development ## Check format, style, types and imports
 	@$(VENV)/bin/ruff format --quiet --check .

@@ -1,6 +1,8 @@
 """From a request to an operation and back: authenticate, check the form, carry out, write the answer."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -24,6 +26,7 @@ _BEARER: Final = "bearer "
 _encode = msgspec.json.Encoder().encode
 
 
+_INTEGER: Final = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _NOT_UTF8: Final = msgspec.DecodeError("Expected UTF-8")
 _TOO_DEEP: Final = msgspec.DecodeError("JSON is nested too deeply")
 
@@ -94,9 +97,14 @@ def write_problem(response: Response, problem: Problem) -> None:
 def _idempotency_key(request: Request, wanted: Key) -> str:
     if wanted is Key.NONE:
         return ""
-    key = request.get_header("Idempotency-Key") or ""
-    if wanted is Key.REQUIRED and not key:
+    key = request.get_header("Idempotency-Key")
+    if not key and wanted is Key.REQUIRED:
         raise IdempotencyKeyMissingError
+    if key is None:
+        return ""
+    if not key:
+        # Somebody meant to send one.
+        raise ParameterError("Idempotency-Key", "expected at least 1 character, or no such header")
     if not (key.isascii() and key.isprintable()):
         # Other bytes mean different characters to different programs on the way.
         raise ParameterError("Idempotency-Key", "expected printable ASCII characters")
@@ -129,7 +137,11 @@ def _decoded(read: Callable[[bytes], Any], body: bytes) -> Any:
 
 
 def _too_large() -> falcon.HTTPError:
-    return falcon.HTTPContentTooLarge(description=f"Send at most {limits.BODY_BYTES_MAX} bytes.")
+    return falcon.HTTPContentTooLarge(
+        description=f"Send at most {limits.BODY_BYTES_MAX} bytes.",
+        # The rest of the body is not read, so nothing else can come over this connection.
+        headers={"Connection": "close"},
+    )
 
 
 def _query(request: Request, wanted: type[msgspec.Struct] | None) -> Any:
@@ -140,10 +152,30 @@ def _query(request: Request, wanted: type[msgspec.Struct] | None) -> Any:
         unquote_to_bytes(request.query_string).decode()
     except UnicodeDecodeError:
         raise MalformedError(problems.malformed(_NOT_UTF8, "query")) from None
+    wanted = wanted or _NoQuery
     try:
-        return msgspec.convert(request.params, wanted or _NoQuery, strict=False)
+        return msgspec.convert(_with_integers(request.params, wanted), wanted)
     except msgspec.ValidationError as error:
         raise MalformedError(problems.malformed(error, "query")) from None
+
+
+def _with_integers(texts: Mapping[str, Any], wanted: type[msgspec.Struct]) -> dict[str, Any]:
+    """Read what shall be an integer; msgspec itself would also take 1e2, and a number for a time."""
+    integers = _integer_names(wanted)
+    return {
+        name: int(text) if name in integers and isinstance(text, str) and _INTEGER.fullmatch(text) else text
+        for name, text in texts.items()
+    }
+
+
+@cache
+def _integer_names(wanted: type[msgspec.Struct]) -> frozenset[str]:
+    properties = msgspec.json.schema(wanted)["$defs"][wanted.__name__]["properties"]
+    return frozenset(
+        name
+        for name, schema in properties.items()
+        if any(choice.get("type") == "integer" for choice in schema.get("anyOf", [schema]))
+    )
 
 
 class _NoQuery(msgspec.Struct, forbid_unknown_fields=True):

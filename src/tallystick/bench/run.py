@@ -1,9 +1,10 @@
 """One run: open accounts, let the measured load and the baselines take turns, and count the money."""
 
+import gc
 import os
 import platform
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -21,11 +22,12 @@ from tallystick.bench.payments import Payments, Recipe
 from tallystick.bench.progress import ProgressBar
 from tallystick.bench.result import Machine, Money, Result, Round, Step
 from tallystick.bench.rows_baseline import CONNECTIONS_TRIED, RowsBaseline
-from tallystick.bench.settings import FUNDS_PER_ACCOUNT, WARM_UP_SECONDS, Baseline, Settings, Stint, Through
+from tallystick.bench.settings import FUNDS_PER_ACCOUNT, Baseline, Settings, Stint, Through
 from tallystick.bench.target import LogState, Target
 from tallystick.bench.wrk_load import wrk_load
 from tallystick.service.engine import Engine
 from tallystick.service.ledger import Ledger
+from tallystick.service.process import tune_garbage_collection
 
 TENANT: Final = 1
 COPY_ENCODING_INCLUDED: Final = "copy_encoding_included"
@@ -86,7 +88,8 @@ async def measure(settings: Settings, target: Target, progress: ProgressBar) -> 
 async def _load(settings: Settings, target: Target, engine: Engine, recipe: Recipe) -> AsyncIterator[Load]:
     """Whatever makes the transfers of this run, with what it needs."""
     if settings.through is Through.ENGINE:
-        yield EngineLoad(Ledger(engine, TENANT), Payments(recipe))
+        with _tuned_like_the_server():
+            yield EngineLoad(Ledger(engine, TENANT), Payments(recipe))
         return
     api_key = await engine.api_keys.create(f"bench {recipe.run}")
     try:
@@ -97,6 +100,18 @@ async def _load(settings: Settings, target: Target, engine: Engine, recipe: Reci
                 yield load
     finally:
         await engine.api_keys.revoke(api_key.id)
+
+
+@contextmanager
+def _tuned_like_the_server() -> Iterator[None]:
+    """Collect garbage as rarely as a process does that serves nothing but the ledger."""
+    thresholds = gc.get_threshold()
+    tune_garbage_collection()
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
 
 
 class _Growth(msgspec.Struct):
@@ -136,13 +151,13 @@ class _Runner:
     async def prepare(self) -> None:
         """Warm up, and make what the baselines need."""
         phase = self._progress.phase("preparing", 1 + 2 * len(self._settings.baselines))
-        await self._turn(Stint(seconds=WARM_UP_SECONDS), self._settings.concurrency)
+        await self._turn(self._settings.warm_up, self._settings.concurrency)
         phase.advance()
         if Baseline.COPY in self._settings.baselines:
             self._target.run("copy_tables")
             phase.advance()
             self._copy = CopyBaseline(self._target, Payments(self._recipe))
-            await self._copy.run(Stint(seconds=WARM_UP_SECONDS))
+            await self._copy.run(self._settings.warm_up)
             phase.advance()
         if Baseline.ROWS in self._settings.baselines:
             self.rows = RowsBaseline(self._target, self._settings.workload, self._settings.accounts)
@@ -184,7 +199,7 @@ class _Runner:
         phase = self._progress.phase("measuring each concurrency", len(concurrencies))
         steps = []
         for concurrency in concurrencies:
-            await self._turn(Stint(seconds=WARM_UP_SECONDS), concurrency)
+            await self._turn(self._settings.warm_up, concurrency)
             found = await self._turn(self._settings.step, concurrency)
             steps.append(
                 Step(concurrency, round(found.transfers_per_second, 1), measurement.latency([found]))

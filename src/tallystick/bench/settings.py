@@ -19,7 +19,7 @@ SLICE_SECONDS_MIN: Final = 0.5
 SLICE_SECONDS_MIN_OF_WRK: Final = 5.0
 """Long, because wrk leaves its last requests of each turn unanswered, and nobody counts them."""
 SLICE_TRANSFERS_MAX: Final = 200_000
-WARM_UP_SECONDS: Final = 1.0
+WARM_UP_SECONDS: Final = 2.0
 LADDER_STEP: Final = 4
 """For a plot, each concurrency is this many times the one before."""
 
@@ -86,6 +86,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if self.transfers is not None:
             return Stint(transfers=ceil(self.transfers / self.rounds))
         return Stint(seconds=self.seconds / self.rounds)
+
+    @property
+    def warm_up(self) -> Stint:
+        """What comes before anything is measured."""
+        return Stint(seconds=min(WARM_UP_SECONDS, self.seconds / 2))
 
     @property
     def step(self) -> Stint:

@@ -1,10 +1,8 @@
 """The ledger as the commands use it: in this process, on the databases of the configuration file."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
 
 import structlog
 
@@ -17,8 +15,6 @@ from tallystick.store.directory import Directory
 from tallystick.store.errors import ShardUnavailableError
 from tallystick.store.migrate import check_schema
 
-CONNECT_SECONDS_MAX: Final = 10.0
-POLL_INTERVAL_SECONDS: Final = 0.01
 
 _log = structlog.get_logger(__name__)
 
@@ -54,12 +50,9 @@ async def open_engine(configuration: Configuration) -> AsyncIterator[Engine]:
     engine = Engine(configuration.dsns)
     await engine.start()
     try:
-        deadline = time.monotonic() + CONNECT_SECONDS_MAX
         alive = [shard for shard in engine.router.shards if shard.number not in unavailable]
-        while time.monotonic() < deadline and not all(  # noqa: ASYNC110 - batchers tell nobody
-            shard.batcher.available for shard in alive
-        ):
-            await asyncio.sleep(POLL_INTERVAL_SECONDS)
+        # One that cannot be reached after all says so itself when it is asked for something.
+        await asyncio.gather(*(shard.batcher.connected() for shard in alive), return_exceptions=True)
         yield engine
     finally:
         await engine.stop()

@@ -62,6 +62,7 @@ class Batcher:
         self._queued_commands = 0
         self._wake = asyncio.Event()
         self._connected = False
+        self._ready = asyncio.Event()
         self._stopping = False
         self._head: Head | None = None
         self._known: dict[int, AccountState] = {}
@@ -77,6 +78,17 @@ class Batcher:
     def available(self) -> bool:
         """Whether the shard can be written to now, as far as this process knows."""
         return self._connected and not self._stopping
+
+    async def connected(self) -> None:
+        """Wait until the shard can be written to.
+
+        Raises:
+            UnavailableError: it could not be reached in time.
+        """
+        try:
+            await asyncio.wait_for(self._ready.wait(), limits.CONNECT_TIMEOUT_SECONDS)
+        except TimeoutError:
+            raise UnavailableError(f"shard {self._shard} cannot be written to now") from None
 
     def start(self) -> None:
         """Begin to write, or to try to connect."""
@@ -311,6 +323,10 @@ class Batcher:
 
     def _set_connected(self, connected: bool) -> None:
         self._connected = connected
+        if connected:
+            self._ready.set()
+        else:
+            self._ready.clear()
         self._up.set(int(connected))
 
     def _fail_queue(self) -> None:

@@ -41,6 +41,11 @@ class Router:
         for worker in self._workers:
             worker.start()
 
+    async def connected(self) -> None:
+        """Wait until every shard can be written to; raises UnavailableError when one could not be reached in time."""
+        for shard in self._shards.values():
+            await shard.batcher.connected()
+
     async def stop(self) -> None:
         """Stop the workers, write what waits, close."""
         for worker in self._workers:

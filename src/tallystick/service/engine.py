@@ -21,6 +21,10 @@ class Engine:
         """Begin to serve."""
         await self.router.start()
 
+    async def connected(self) -> None:
+        """Wait until every shard can be written to; raises UnavailableError when one could not be reached in time."""
+        await self.router.connected()
+
     async def stop(self) -> None:
         """Answer what waits, then close all connections."""
         await self.router.stop()

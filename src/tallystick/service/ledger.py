@@ -87,6 +87,7 @@ class Ledger:
         engine = Engine({await shard_number(dsn): dsn for dsn in dsns})
         await engine.start()
         try:
+            await engine.connected()
             yield cls(engine, tenant)
         finally:
             await engine.stop()

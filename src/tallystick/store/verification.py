@@ -80,32 +80,40 @@ class RowStream:
         self._place_offset = place_offset
         # What libpq has received already is taken from it directly: the driver's own loop costs three times as
         # much, and only it knows how to wait.
-        self._received = copy.cursor.connection.pgconn.get_copy_data
+        self._connection = copy.cursor.connection.pgconn
         self._next: bytes | None = None
 
     def take(self, through: int) -> list[bytes]:
         """The following rows up to a place in the log (a position, or a batch's number)."""
         taken: list[bytes] = []
-        row, offset, received, wait = self._peek(), self._place_offset, self._received, self._copy.read
+        row, offset, received = self._peek(), self._place_offset, self._connection.get_copy_data
         while len(row) > _TRAILER_BYTES and read_place(row, offset)[0] <= through:
             taken.append(row)
             byte_count, message = received(1)
-            row = bytes(message if byte_count else wait())
+            row = bytes(message) if byte_count > 0 else self._read(ended=byte_count < 0)
         self._next = row
         return taken
 
     def __iter__(self) -> Iterator[bytes]:
         """All rows that were not taken yet, one at a time."""
         while len(row := self._peek()) > _TRAILER_BYTES:
-            self._next = bytes(self._copy.read())
+            self._next = self._read()
             yield row
 
     def _peek(self) -> bytes:
         # The first row is not waited for before it is needed: meanwhile the server sorts other tables.
         if self._next is None:
-            first = bytes(self._copy.read()).removeprefix(COPY_HEADER)
-            self._next = first or bytes(self._copy.read())
+            self._next = self._read().removeprefix(COPY_HEADER) or self._read()
         return self._next
+
+    def _read(self, *, ended: bool = False) -> bytes:
+        """Wait for a message. A stream ends with its trailer, and before that only because the server did."""
+        message = b"" if ended else bytes(self._copy.read())
+        if not message:
+            result = self._connection.get_result()
+            reason = "" if result is None else result.get_error_message()
+            raise psycopg.OperationalError(f"the log could not be read to its end: {reason.strip()}")
+        return message
 
     def places(self) -> Iterator[int]:
         """The places of all rows that were not taken yet."""

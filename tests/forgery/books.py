@@ -1,0 +1,74 @@
+"""One lively log on a server, and a copy of it that is spoiled again and again."""
+
+import psycopg
+
+from tallystick.domain.canonical import chain_hash, genesis_hash
+from tallystick.embedded import EmbeddedPostgres
+from tallystick.store.verification import LogStreams
+from tests.forgery.builder import Marks
+
+TABLES = ("batches", "transactions", "entries", "accounts", "holds", "requests")
+
+_CONSTRAINTS = """
+    SELECT conrelid::regclass::text, conname FROM pg_constraint
+    WHERE conrelid::regclass::text = ANY (%s) ORDER BY contype = 'n', contype = 'p'
+"""
+
+
+class Books:
+    """A server with one lively log, and a copy of it to spoil."""
+
+    def __init__(self, server: EmbeddedPostgres, marks: Marks) -> None:
+        self.server = server
+        self.marks = marks
+        self._spoiled = self.copy("spoiled")
+        with psycopg.connect(self._spoiled) as connection:
+            connection.execute("CREATE SCHEMA kept")
+            for table in TABLES:
+                connection.execute(f"CREATE TABLE kept.{table} AS TABLE public.{table}".encode())
+                connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL".encode())
+            constraints = connection.execute(_CONSTRAINTS, (list(TABLES),)).fetchall()
+            for table, constraint in constraints:
+                connection.execute(f"ALTER TABLE {table} DROP CONSTRAINT {constraint}".encode())
+            connection.execute("DROP INDEX accounts_position, holds_position")
+
+    def copy(self, name: str) -> str:
+        self.server.create_database(name, template="books")
+        return self.server.dsn(name)
+
+    def spoiled(self, *statements: str, rehash: bool = False) -> str:
+        """A fresh copy of the log in which somebody who may do anything ran these statements."""
+        with psycopg.connect(self._spoiled) as connection:
+            for table in TABLES:
+                connection.execute(f"DELETE FROM {table}".encode())
+                connection.execute(f"INSERT INTO {table} TABLE kept.{table}".encode())
+            for statement in statements:
+                changed = connection.execute(statement.format(**self.marks.positions).encode())
+                assert changed.rowcount, statement
+        if rehash:
+            make_chain_fit(self._spoiled)
+        return self._spoiled
+
+    def batch_of(self, position: int) -> int:
+        with psycopg.connect(self.server.dsn("books")) as connection:
+            row = connection.execute(
+                "SELECT min(number) FROM batches WHERE last_position >= %s", (position,)
+            ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+def make_chain_fit(dsn: str) -> None:
+    """Hash the whole log again, as a forger would who knows how: only the books themselves can tell now."""
+    hashed = genesis_hash(1)
+    rows = []
+    with LogStreams(dsn) as log:
+        for batch in log.batches():
+            encoded = log.take(batch.last_position, batch.number).encoded()
+            before = hashed
+            hashed = chain_hash(before, batch.number, batch.last_position, batch.recorded_at_us, encoded)
+            rows.append((before, hashed, batch.number))
+    with psycopg.connect(dsn) as connection:
+        connection.cursor().executemany(
+            "UPDATE batches SET previous_hash = %s, hash = %s WHERE number = %s", rows
+        )
