@@ -116,11 +116,11 @@ async def _body(request: Request) -> bytes:
     if content_type is not None and content_type.partition(";")[0].strip().lower() != _JSON:
         raise falcon.HTTPUnsupportedMediaType(description=f"Send the body as Content-Type: {_JSON}.")
     if (request.content_length or 0) > limits.BODY_BYTES_MAX:
-        raise _too_large()
+        raise _too_large(request)
     # Read one byte more than is allowed: a chunked body does not say how long it is.
     body: bytes = await request.stream.read(limits.BODY_BYTES_MAX + 1)
     if len(body) > limits.BODY_BYTES_MAX:
-        raise _too_large()
+        raise _too_large(request)
     # An empty body says nothing, which is all that some calls need.
     return body or b"{}"
 
@@ -136,11 +136,12 @@ def _decoded(read: Callable[[bytes], Any], body: bytes) -> Any:
         raise MalformedError(problems.malformed(_TOO_DEEP, "body")) from None
 
 
-def _too_large() -> falcon.HTTPError:
+def _too_large(request: Request) -> falcon.HTTPError:
+    # The rest of the body is not read, so no other request can follow it over an HTTP/1 connection. HTTP/2 has
+    # a stream for each request, and forbids this header.
+    headers = {"Connection": "close"} if request.scope["http_version"].startswith("1") else None
     return falcon.HTTPContentTooLarge(
-        description=f"Send at most {limits.BODY_BYTES_MAX} bytes.",
-        # The rest of the body is not read, so nothing else can come over this connection.
-        headers={"Connection": "close"},
+        description=f"Send at most {limits.BODY_BYTES_MAX} bytes.", headers=headers
     )
 
 

@@ -72,7 +72,8 @@ Examples:
     type=click.Choice([one.value for one in Through]),
     default=Through.ENGINE.value,
     show_default=True,
-    help="The Python package in this process; HTTP, one transfer a request; HTTP, many in a request.",
+    help="The ledger itself, in this process; the Python package, one call for each transfer; HTTP, one transfer "
+    "a request; HTTP, many in a request.",
 )
 @click.option(
     "--seconds",
@@ -89,7 +90,7 @@ Examples:
 @click.option(
     "--concurrency",
     type=click.IntRange(1, CONCURRENCY_MAX),
-    help="Callers or connections at once.  [default: engine 4000, http 64, http-batch 8]",
+    help="Callers or connections at once.  [default: engine and package 4000, http 64, http-batch 8]",
 )
 @click.option(
     "--accounts",

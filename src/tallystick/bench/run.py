@@ -18,18 +18,18 @@ from tallystick.bench.engine_load import EngineLoad
 from tallystick.bench.generator_messages import Order
 from tallystick.bench.http_load import http_load
 from tallystick.bench.measurement import Slice
+from tallystick.bench.package_load import PackageLoad
 from tallystick.bench.payments import Payments, Recipe
 from tallystick.bench.progress import ProgressBar
 from tallystick.bench.result import Machine, Money, Result, Round, Step
 from tallystick.bench.rows_baseline import CONNECTIONS_TRIED, RowsBaseline
-from tallystick.bench.settings import FUNDS_PER_ACCOUNT, Baseline, Settings, Stint, Through
+from tallystick.bench.settings import FUNDS_PER_ACCOUNT, TENANT, Baseline, Settings, Stint, Through
 from tallystick.bench.target import LogState, Target
 from tallystick.bench.wrk_load import wrk_load
 from tallystick.service.engine import Engine
 from tallystick.service.ledger import Ledger
 from tallystick.service.process import tune_garbage_collection
 
-TENANT: Final = 1
 COPY_ENCODING_INCLUDED: Final = "copy_encoding_included"
 _RUN_BYTES: Final = 8
 _CPU_INFORMATION: Final = Path("/proc/cpuinfo")
@@ -87,9 +87,12 @@ async def measure(settings: Settings, target: Target, progress: ProgressBar) -> 
 @asynccontextmanager
 async def _load(settings: Settings, target: Target, engine: Engine, recipe: Recipe) -> AsyncIterator[Load]:
     """Whatever makes the transfers of this run, with what it needs."""
-    if settings.through is Through.ENGINE:
+    if settings.through in {Through.ENGINE, Through.PACKAGE}:
         with _tuned_like_the_server():
-            yield EngineLoad(Ledger(engine, TENANT), Payments(recipe))
+            if settings.through is Through.ENGINE:
+                yield EngineLoad(engine.router.shards[0], Payments(recipe))
+            else:
+                yield PackageLoad(Ledger(engine, TENANT), Payments(recipe))
         return
     api_key = await engine.api_keys.create(f"bench {recipe.run}")
     try:

@@ -36,6 +36,7 @@ class Through(StrEnum):
     """Which way a transfer takes into the ledger."""
 
     ENGINE = "engine"
+    PACKAGE = "package"
     HTTP = "http"
     HTTP_BATCH = "http-batch"
 
@@ -47,7 +48,13 @@ class Baseline(StrEnum):
     ROWS = "rows"
 
 
-CONCURRENCY_DEFAULT: Final = {Through.ENGINE: 4_000, Through.HTTP: 64, Through.HTTP_BATCH: 8}
+TENANT: Final = 1
+CONCURRENCY_DEFAULT: Final = {
+    Through.ENGINE: 4_000,
+    Through.PACKAGE: 4_000,
+    Through.HTTP: 64,
+    Through.HTTP_BATCH: 8,
+}
 
 
 class Stint(msgspec.Struct, frozen=True):

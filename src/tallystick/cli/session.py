@@ -15,7 +15,6 @@ from tallystick.store.directory import Directory
 from tallystick.store.errors import ShardUnavailableError
 from tallystick.store.migrate import check_schema
 
-
 _log = structlog.get_logger(__name__)
 
 

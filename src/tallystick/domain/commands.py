@@ -26,6 +26,8 @@ class Kind(IntEnum):
         return _KIND_TEXTS[self]
 
 
+ACCOUNT_KINDS = frozenset({Kind.ACCOUNT_OPENED, Kind.ACCOUNT_CHANGED})
+HOLD_KINDS = frozenset({Kind.HOLD_PLACED, Kind.HOLD_CAPTURED, Kind.HOLD_VOIDED, Kind.HOLD_EXPIRED})
 _KIND_TEXTS = {kind: kind.name.lower() for kind in Kind}
 
 

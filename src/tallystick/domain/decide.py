@@ -50,12 +50,19 @@ def commands_of(unit: Command | Atomic) -> tuple[Command, ...]:
 
 
 class Decision(NamedTuple):
-    """What to answer (one outcome for each command, in order), what to append, and the states that follow."""
+    """What to answer (one outcome for each command, in order), what to append, and the states that follow.
+
+    `entry_starts` says for each transaction where its entries begin among those appended; `requests` are all
+    keys that were known or used.
+    """
 
     outcomes: list[Outcome]
     appended: Appended
     accounts: dict[int, AccountState]
+    requests: dict[bytes, RecordedRequest]
+    first_position: int
     last_position: int
+    entry_starts: list[int]
 
 
 class _Movement(msgspec.Struct, frozen=True, gc=False):
@@ -78,14 +85,9 @@ def decide(snapshot: Snapshot, units: Sequence[Command | Atomic], now_us: int) -
     Returns:
         One outcome for each command, in order, and the rows that carry them out.
     """
-    batch = _Batch(snapshot, now_us)
-    outcomes: list[Outcome] = []
-    for unit in units:
-        if isinstance(unit, Atomic):
-            outcomes.extend(batch.answer_atomic(unit))
-        else:
-            outcomes.append(batch.answer(unit))
-    return Decision(outcomes, batch.appended, batch.accounts, batch.position)
+    batch = Deciding(snapshot, now_us)
+    batch.take(units)
+    return batch.decision()
 
 
 def judge(state: AccountState, amount: int, held: int) -> RefusalCode | None:
@@ -108,10 +110,11 @@ def judge(state: AccountState, amount: int, held: int) -> RefusalCode | None:
     return None
 
 
-class _Batch:
-    """The working state of one decision. It lives only inside `decide`."""
+class Deciding:
+    """A decision in the making, for a caller that has other things to do in between: see `decide`."""
 
     def __init__(self, snapshot: Snapshot, now_us: int) -> None:
+        self.outcomes: list[Outcome] = []
         self.now_us = now_us
         self.head: Head = snapshot.head
         self.position = snapshot.head.last_position
@@ -121,6 +124,27 @@ class _Batch:
         self.originals = dict(snapshot.originals)
         self.requests = dict(snapshot.requests)
         self.appended = Appended([], [], [], [], [])
+        self.entry_starts: list[int] = []
+
+    def take(self, units: Sequence[Command | Atomic]) -> None:
+        """Answer the next commands, in order."""
+        for unit in units:
+            if isinstance(unit, Atomic):
+                self.outcomes.extend(self.answer_atomic(unit))
+            else:
+                self.outcomes.append(self.answer(unit))
+
+    def decision(self) -> Decision:
+        """What all that was taken came to."""
+        return Decision(
+            self.outcomes,
+            self.appended,
+            self.accounts,
+            self.requests,
+            self.head.last_position + 1,
+            self.position,
+            self.entry_starts,
+        )
 
     # One command, its key and its neighbours.
 
@@ -183,7 +207,7 @@ class _Batch:
             del rows[length:]
 
     def _tables(self) -> tuple[list[Any], ...]:
-        return tuple(self.appended)
+        return (*self.appended, self.entry_starts)
 
     # Accounts.
 
@@ -462,6 +486,7 @@ class _Batch:
 
     def _append(self, tenant: int, kind: Kind, note: Note, refers_to: int | None = None) -> Posted:
         self.position += 1
+        self.entry_starts.append(len(self.appended.entries))
         self.appended.transactions.append(
             TransactionRow(
                 self.position,
@@ -512,14 +537,14 @@ def _opposite(entry: int, amount: int, whole: int) -> int:
     return -amount if entry > 0 else amount
 
 
-_RULES: Final[dict[type[Command], Callable[[_Batch, Any], Outcome]]] = {
-    OpenAccount: _Batch.open_account,
-    ChangeAccount: _Batch.change_account,
-    Transfer: _Batch.transfer,
-    PostTransaction: _Batch.post_transaction,
-    Reverse: _Batch.reverse,
-    PlaceHold: _Batch.place_hold,
-    CaptureHold: _Batch.capture_hold,
-    VoidHold: _Batch.void_hold,
-    ExpireHold: _Batch.expire_hold,
+_RULES: Final[dict[type[Command], Callable[[Deciding, Any], Outcome]]] = {
+    OpenAccount: Deciding.open_account,
+    ChangeAccount: Deciding.change_account,
+    Transfer: Deciding.transfer,
+    PostTransaction: Deciding.post_transaction,
+    Reverse: Deciding.reverse,
+    PlaceHold: Deciding.place_hold,
+    CaptureHold: Deciding.capture_hold,
+    VoidHold: Deciding.void_hold,
+    ExpireHold: Deciding.expire_hold,
 }

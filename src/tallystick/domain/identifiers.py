@@ -18,7 +18,6 @@ _TEXT_CACHE_SIZE: Final = 65_536
 
 # Python reads base 32 natively in the digits 0-9a-v.
 _TO_PYTHON_DIGITS: Final = str.maketrans(_DIGITS, "0123456789abcdefghijklmnopqrstuv")
-_ALPHABET: Final = frozenset(_DIGITS)
 
 
 class Prefix(StrEnum):
@@ -105,10 +104,12 @@ def parse_identifier(prefix: Prefix, text: str) -> int:
     digits = text[len(prefix) + 1 :]
     if len(digits) != _DIGIT_COUNT + 1:
         raise IdentifierError(f"expected {prefix}_ and {_DIGIT_COUNT + 1} characters")
-    if not _ALPHABET.issuperset(digits):
-        raise IdentifierError(f"expected only the characters {_DIGITS} after {prefix}_")
-    identifier = int(digits[:-1].translate(_TO_PYTHON_DIGITS), 32)
-    if _with_check(identifier) != digits:
+    try:
+        identifier = int(digits[:-1].translate(_TO_PYTHON_DIGITS), 32)
+    except ValueError:
+        raise IdentifierError(f"expected only the characters {_DIGITS} after {prefix}_") from None
+    # Written again it must look the same: right check character, and no sign, space or digit of another script.
+    if identifier < 0 or _with_check(identifier) != digits:
         raise IdentifierError("the check character does not fit: the identifier was mistyped")
     if shard_of(identifier) > SHARD_NUMBER_MAX or not shard_of(identifier) or not local_of(identifier):
         raise IdentifierError("no shard has such an identifier")

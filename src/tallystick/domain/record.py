@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from tallystick.domain.accounts import AccountState
+from tallystick.domain.commands import ACCOUNT_KINDS, HOLD_KINDS
 from tallystick.domain.decide import Decision
 from tallystick.domain.holds import HoldState
 from tallystick.domain.rows import EntryRow, TransactionRow
@@ -17,20 +18,16 @@ class Record(NamedTuple):
     hold: HoldState | None = None
 
 
-def records_of(decision: Decision) -> dict[int, Record]:
-    """The records of all that a decision posts, by position."""
+def record_at(decision: Decision, position: int) -> Record:
+    """The record of one transaction that a decision posts. Made when it is asked for: not everybody asks."""
     appended = decision.appended
-    entries: dict[int, list[EntryRow]] = {}
-    for entry in appended.entries:
-        entries.setdefault(entry.position, []).append(entry)
-    accounts = {row.position: row.state for row in appended.accounts}
-    holds = {hold.position: hold for hold in appended.holds}
-    return {
-        row.position: Record(
-            row,
-            tuple(entries.get(row.position, ())),
-            accounts.get(row.position),
-            holds.get(row.position),
-        )
-        for row in appended.transactions
-    }
+    index = position - decision.first_position
+    starts = decision.entry_starts
+    end = starts[index + 1] if index + 1 < len(starts) else len(appended.entries)
+    transaction = appended.transactions[index]
+    account = hold = None
+    if transaction.kind in ACCOUNT_KINDS:
+        account = next(row.state for row in appended.accounts if row.position == position)
+    elif transaction.kind in HOLD_KINDS:
+        hold = next(one for one in appended.holds if one.position == position)
+    return Record(transaction, tuple(appended.entries[starts[index] : end]), account, hold)

@@ -8,35 +8,33 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import structlog
 
 from tallystick.domain import limits
-from tallystick.domain.accounts import AccountState
-from tallystick.domain.canonical import chain, encode
 from tallystick.domain.commands import Command
-from tallystick.domain.decide import Atomic, Decision, IdentifierTakenError, commands_of, decide
-from tallystick.domain.needs import Needs
+from tallystick.domain.decide import Atomic, Decision, IdentifierTakenError, commands_of
 from tallystick.domain.outcomes import Outcome, Posted, Unserved
-from tallystick.domain.record import Record, records_of
-from tallystick.domain.rows import BatchRow
-from tallystick.domain.snapshot import Head, Snapshot
 from tallystick.ledger import metrics
 from tallystick.ledger.errors import FaultyCommandError, OverloadedError, UnavailableError
+from tallystick.ledger.writing import BatchWriter, Decided
 from tallystick.store.errors import CommitUnknownError, ShardUnavailableError, StoreError
-from tallystick.store.log import LogWriter
 
 _log = structlog.get_logger(__name__)
 
 
 class Answer(NamedTuple):
-    """An outcome, and what it appended; None for a refusal, or when an earlier batch appended it."""
+    """An outcome, and the decision that it is part of."""
 
     outcome: Outcome
-    record: Record | None
+    decision: Decision
+
+    @property
+    def appended(self) -> bool:
+        """Whether this decision posted it, and not an earlier one."""
+        return isinstance(self.outcome, Posted) and self.outcome.position >= self.decision.first_position
 
 
 class _Waiting(NamedTuple):
@@ -48,36 +46,51 @@ class _Waiting(NamedTuple):
     deadline: float
 
 
+class _Batch(NamedTuple):
+    """Requests that are written together, and what was decided about them ahead of their turn."""
+
+    waiting: list[_Waiting]
+    ahead: Decided | None = None
+
+    @property
+    def units(self) -> list[Command | Atomic]:
+        """All commands of the batch, in order."""
+        return [unit for waiting in self.waiting for unit in waiting.units]
+
+
+class _Written(NamedTuple):
+    """A batch that is committed, and who of it waits for an answer."""
+
+    waiting: list[_Waiting]
+    decision: Decision
+
+
 class Batcher:
     """Writes one shard's log for this process.
 
-    `submit` puts commands in a bounded queue and waits; `run` is the loop that writes. Between batches it
-    remembers the newest state of accounts, and believes it only while the head is the one it wrote itself.
+    `submit` puts commands in a bounded queue and waits; `_run` is the loop that writes them, batch by batch.
     """
 
     def __init__(self, shard: int, dsn: str) -> None:
         self._shard = shard
-        self._writer = LogWriter(dsn, shard)
+        self._look_ahead = asyncio.Event()
+        self._writer = BatchWriter(shard, dsn, self._look_ahead.set)
         self._queue: deque[_Waiting] = deque()
         self._queued_commands = 0
         self._wake = asyncio.Event()
-        self._connected = False
-        self._ready = asyncio.Event()
         self._stopping = False
-        self._head: Head | None = None
-        self._known: dict[int, AccountState] = {}
-        self._batch: list[_Waiting] = []
+        # What was taken from the queue and not answered yet: being written, and decided ahead.
+        self._taken: list[_Waiting] = []
         self._tasks: list[asyncio.Task[None]] = []
         label = str(shard)
         self._batch_commands = metrics.BATCH_COMMANDS.labels(label)
         self._batch_seconds = metrics.BATCH_SECONDS.labels(label)
         self._queued = metrics.QUEUED_COMMANDS.labels(label)
-        self._up = metrics.SHARD_UP.labels(label)
 
     @property
     def available(self) -> bool:
         """Whether the shard can be written to now, as far as this process knows."""
-        return self._connected and not self._stopping
+        return self._writer.connected and not self._stopping
 
     async def connected(self) -> None:
         """Wait until the shard can be written to.
@@ -86,9 +99,9 @@ class Batcher:
             UnavailableError: it could not be reached in time.
         """
         try:
-            await asyncio.wait_for(self._ready.wait(), limits.CONNECT_TIMEOUT_SECONDS)
+            await asyncio.wait_for(self._writer.ready.wait(), limits.CONNECT_TIMEOUT_SECONDS)
         except TimeoutError:
-            raise UnavailableError(f"shard {self._shard} cannot be written to now") from None
+            raise self._unavailable() from None
 
     def start(self) -> None:
         """Begin to write, or to try to connect."""
@@ -120,10 +133,10 @@ class Batcher:
             UnavailableError: the shard cannot be reached, or did not answer in time.
             FaultyCommandError: a bug refused this command; nothing was written.
         """
-        command_count = sum(len(commands_of(unit)) for unit in units)
+        command_count = sum([len(commands_of(unit)) for unit in units])
         if not self.available:
             self._count_unserved(Unserved.SHARD_UNAVAILABLE)
-            raise UnavailableError(f"shard {self._shard} cannot be written to now")
+            raise self._unavailable()
         if self._queued_commands + command_count > limits.QUEUE_COMMANDS_MAX:
             self._count_unserved(Unserved.OVERLOADED)
             raise OverloadedError(f"{self._queued_commands} commands wait for shard {self._shard}")
@@ -133,6 +146,8 @@ class Batcher:
         self._queue.append(_Waiting(units, command_count, answers, deadline))
         self._queued_commands += command_count
         self._wake.set()
+        if self._queued_commands >= limits.AHEAD_COMMANDS_MIN:
+            self._look_ahead.set()
         return await answers
 
     # The loop.
@@ -141,28 +156,43 @@ class Batcher:
         while await self._connect():
             await self._wake.wait()
             self._wake.clear()
-            while self._queue and self._connected:
-                self._batch = self._take()
-                await self._post(self._batch)
-                self._batch = []
-            if self._stopping:
+            try:
+                await self._write_all()
+            except Exception as error:  # noqa: BLE001 - a bug must not leave the shard without its batcher
+                _log.error("ALARM: the batcher failed", shard=self._shard, exc_info=error)
+                self._writer.disconnected()
+                _fail(self._taken, self._unavailable())
+            if self._stopping and not self._queue:
                 return
+
+    async def _write_all(self) -> None:
+        """Write batch after batch until nothing waits, or the connection is lost."""
+        batch = self._take()
+        written: _Written | None = None
+        while batch.waiting and self._writer.connected:
+            writing = asyncio.create_task(self._post(batch), name=f"batch of shard {self._shard}")
+            # Let it begin, before those who got their answers ask for more.
+            await asyncio.sleep(0)
+            self._answer(written)
+            following = await self._decide_ahead(writing)
+            written = await writing
+            batch = following or self._take()
+        self._answer(written)
+        self._put_back(batch)
 
     async def _connect(self) -> bool:
         """Be connected: try until it works, with growing pauses. False when stopped meanwhile."""
         delay_seconds = limits.RECONNECT_DELAY_SECONDS_MIN
-        while not self._connected:
+        while not self._writer.connected:
             if self._stopping:
                 return False
             try:
-                await self._writer.reconnect()
+                await self._writer.connect()
             except StoreError as error:
                 self._fail_queue()
                 _log.warning("shard unavailable", shard=self._shard, reason=str(error))
                 await asyncio.sleep(delay_seconds * random.uniform(0.5, 1.0))  # noqa: S311
                 delay_seconds = min(2 * delay_seconds, limits.RECONNECT_DELAY_SECONDS_MAX)
-            else:
-                self._set_connected(True)
         return True
 
     async def _watch(self) -> None:
@@ -172,14 +202,14 @@ class Batcher:
             await asyncio.sleep(limits.DEADLINE_CHECK_SECONDS)
             late = [
                 waiting
-                for waiting in (*self._batch, *self._queue)
+                for waiting in (*self._taken, *self._queue)
                 if waiting.deadline < loop.time() and not waiting.answers.done()
             ]
             if late:
                 _fail(late, UnavailableError(f"shard {self._shard} did not answer in time"))
                 metrics.UNSERVED.labels(str(self._shard), Unserved.SHARD_UNAVAILABLE.value).inc(len(late))
 
-    def _take(self) -> list[_Waiting]:
+    def _take(self) -> _Batch:
         """The next batch: all that wait, up to a limit, without those whose callers have gone."""
         batch: list[_Waiting] = []
         count = 0
@@ -190,164 +220,94 @@ class Batcher:
                 batch.append(waiting)
                 count += waiting.command_count
         self._queued.set(self._queued_commands)
-        return batch
+        self._taken = batch
+        return _Batch(batch)
 
-    async def _post(self, batch: list[_Waiting]) -> None:
-        """Write a batch and answer it; if it is refused as a whole, find out who is at fault."""
-        if not batch:
-            return
+    def _put_back(self, batch: _Batch) -> None:
+        """Let a batch that was not begun wait again, before all others."""
+        self._queue.extendleft(reversed(batch.waiting))
+        self._queued_commands += sum(waiting.command_count for waiting in batch.waiting)
+        self._taken = []
+        if self._queue:
+            self._wake.set()
+
+    async def _decide_ahead(self, writing: asyncio.Task[_Written | None]) -> _Batch | None:
+        """While a batch is being written, decide the next one, if enough waits to make one."""
+        writing.add_done_callback(lambda _: self._look_ahead.set())
+        while not writing.done():
+            if self._writer.may_decide_ahead and self._queued_commands >= limits.AHEAD_COMMANDS_MIN:
+                being_written = self._taken
+                batch = self._take()
+                self._taken = [*being_written, *batch.waiting]
+                return batch._replace(ahead=await self._writer.decide_ahead(batch.units))
+            self._look_ahead.clear()
+            await self._look_ahead.wait()
+        return None
+
+    async def _post(self, batch: _Batch) -> _Written | None:
+        """Write a batch; if it is refused as a whole, find out who is at fault. None: all were told already."""
         started = time.perf_counter()
         try:
-            answers = await self._write_surely([unit for waiting in batch for unit in waiting.units])
+            decision = await self._writer.write(batch.units, batch.ahead)
         except (ShardUnavailableError, CommitUnknownError) as error:
-            self._lose_connection()
+            self._writer.disconnected()
             _log.warning("batch failed", shard=self._shard, reason=str(error))
-            _fail(batch, UnavailableError(f"shard {self._shard} cannot be written to now"))
+            _fail(batch.waiting, self._unavailable())
+            return None
         except Exception as error:  # noqa: BLE001 - whatever it is, its neighbours must be answered
-            await self._post_one_by_one(batch, error)
-        else:
-            self._batch_commands.observe(len(answers))
-            self._batch_seconds.observe(time.perf_counter() - started)
-            self._answer(batch, answers)
+            await self._post_one_by_one(batch.waiting, error)
+            return None
+        self._batch_commands.observe(len(decision.outcomes))
+        self._batch_seconds.observe(time.perf_counter() - started)
+        return _Written(batch.waiting, decision)
 
-    async def _post_one_by_one(self, batch: list[_Waiting], error: Exception) -> None:
-        """A bug, or an identifier drawn twice: the faulty unit fails alone, its neighbours are answered."""
-        if not await self._roll_back():
-            _fail(batch, UnavailableError(f"shard {self._shard} cannot be written to now"))
-            return
-        if len(batch) > 1:
-            for waiting in batch:
-                await self._post([waiting])
-            return
-        if isinstance(error, IdentifierTakenError):
-            _fail(batch, error)
-            return
-        metrics.FAULTY_COMMANDS.labels(str(self._shard)).inc()
-        _log.error("ALARM: command failed alone", shard=self._shard, exc_info=error)
-        _fail(batch, FaultyCommandError("the command could not be carried out; nothing was written"))
-
-    async def _write_surely(self, units: Sequence[Command | Atomic]) -> list[Answer]:
-        """Write a batch; where the connection is lost on the way, find out what became of it, or write it again."""
-        for _ in range(limits.WRITE_ATTEMPTS_MAX - 1):
-            try:
-                return await self._write(units)
-            except ShardUnavailableError as error:
-                # Nothing was written: COMMIT was never sent.
-                _log.warning("connection lost, writing the batch again", shard=self._shard, reason=str(error))
-                self._head = None
-                await self._writer.reconnect()
-        return await self._write(units)
-
-    async def _write(self, units: Sequence[Command | Atomic]) -> list[Answer]:
-        """One database transaction: lock, head, load, decide, append, commit."""
-        needs = Needs()
-        for unit in units:
-            needs.add(commands_of(unit))
-        snapshot, now_us = await self._begin(needs)
-        decision = decide(snapshot, units, now_us)
-        if not decision.appended.transactions and not decision.appended.requests:
-            await self._writer.roll_back()
-            return _answers(decision)
-        head = snapshot.head
-        rows = encode(decision.appended)
-        row = chain(head.hash, head.number + 1, decision.last_position, now_us, rows)
-        await self._writer.append(rows)
-        try:
-            await self._writer.commit(row)
-        except CommitUnknownError:
-            if not await self._was_committed(row):
-                raise ShardUnavailableError("the commit was lost before it took effect") from None
-        self._remember(decision, row)
-        return _answers(decision)
-
-    async def _begin(self, needs: Needs) -> tuple[Snapshot, int]:
-        """Lock the shard, and load what is needed and not known. Returns the server's clock beside it."""
-        wanted_accounts = needs.accounts
-        needs.accounts = wanted_accounts - self._known.keys()
-        head, now_us, loaded = await self._writer.begin(needs)
-        if head != self._head:
-            # Somebody else wrote since: what was known may be old.
-            self._known.clear()
-            missing = Needs()
-            missing.accounts = wanted_accounts - loaded.accounts.keys()
-            self._known.update((await self._writer.load(missing)).accounts)
-            self._head = head
-        self._known.update(loaded.accounts)
-        return Snapshot(head, self._known, loaded.holds, loaded.originals, loaded.requests), now_us
-
-    def _remember(self, decision: Decision, row: BatchRow) -> None:
-        self._head = Head(row.number, row.last_position, row.recorded_at_us, row.hash)
-        self._known.update(decision.accounts)
-        excess = len(self._known) - limits.KNOWN_ACCOUNTS_MAX
-        if excess > 0:
-            for account in list(islice(self._known, excess)):
-                del self._known[account]
-        metrics.HEAD_POSITION.labels(str(self._shard)).set(row.last_position)
-
-    # When things go wrong.
-
-    async def _was_committed(self, row: BatchRow) -> bool:
-        """Ask the ledger what became of a commit whose answer was lost. Unknown is never reported as failed."""
-        metrics.COMMITS_UNKNOWN.labels(str(self._shard)).inc()
-        _log.warning("commit unknown, asking the ledger", shard=self._shard, batch=row.number)
-        self._lose_connection()
-        deadline = time.monotonic() + limits.COMMIT_RESOLUTION_SECONDS_MAX
-        delay_seconds = limits.RECONNECT_DELAY_SECONDS_MIN
-        while True:
-            try:
-                await self._writer.reconnect()
-                committed = await self._writer.was_committed(row)
-            except StoreError as error:
-                if time.monotonic() > deadline or self._stopping:
-                    raise CommitUnknownError(str(error)) from error
-                await asyncio.sleep(delay_seconds * random.uniform(0.5, 1.0))  # noqa: S311
-                delay_seconds = min(2 * delay_seconds, limits.RECONNECT_DELAY_SECONDS_MAX)
-            else:
-                self._set_connected(True)
-                _log.info("commit resolved", shard=self._shard, batch=row.number, committed=committed)
-                return committed
-
-    async def _roll_back(self) -> bool:
-        self._head = None
+    async def _post_one_by_one(self, waiting: list[_Waiting], error: Exception) -> None:
+        """A bug, or an identifier drawn twice: the faulty request fails alone, its neighbours are answered."""
         try:
             await self._writer.roll_back()
         except StoreError:
-            self._lose_connection()
-            return False
-        return True
+            self._writer.disconnected()
+            _fail(waiting, self._unavailable())
+            return
+        if len(waiting) > 1:
+            for one in waiting:
+                self._answer(await self._post(_Batch([one])))
+            return
+        if isinstance(error, IdentifierTakenError):
+            _fail(waiting, error)
+            return
+        metrics.FAULTY_COMMANDS.labels(str(self._shard)).inc()
+        _log.error("ALARM: command failed alone", shard=self._shard, exc_info=error)
+        _fail(waiting, FaultyCommandError("the command could not be carried out; nothing was written"))
 
-    def _lose_connection(self) -> None:
-        self._head = None
-        self._set_connected(False)
-        self._wake.set()
+    # Answers.
 
-    def _set_connected(self, connected: bool) -> None:
-        self._connected = connected
-        if connected:
-            self._ready.set()
-        else:
-            self._ready.clear()
-        self._up.set(int(connected))
+    def _answer(self, written: _Written | None) -> None:
+        """Tell everybody of a committed batch."""
+        if written is None:
+            return
+        start = 0
+        for waiting in written.waiting:
+            end = start + waiting.command_count
+            if not waiting.answers.done():
+                answers = [
+                    Answer(outcome, written.decision) for outcome in written.decision.outcomes[start:end]
+                ]
+                waiting.answers.set_result(answers)
+            start = end
+        self._count(written.decision.outcomes)
 
     def _fail_queue(self) -> None:
         waiting, self._queue = list(self._queue), deque()
         self._queued_commands = 0
-        _fail(waiting, UnavailableError(f"shard {self._shard} cannot be written to now"))
+        _fail(waiting, self._unavailable())
 
-    # Answers.
+    def _unavailable(self) -> UnavailableError:
+        return UnavailableError(f"shard {self._shard} cannot be written to now")
 
-    def _answer(self, batch: list[_Waiting], answers: list[Answer]) -> None:
-        start = 0
-        for waiting in batch:
-            end = start + waiting.command_count
-            if not waiting.answers.done():
-                waiting.answers.set_result(answers[start:end])
-            start = end
-        self._count(answers)
-
-    def _count(self, answers: list[Answer]) -> None:
+    def _count(self, outcomes: Iterable[Outcome]) -> None:
         counts: dict[str, int] = {}
-        for outcome, _ in answers:
+        for outcome in outcomes:
             name = "posted" if isinstance(outcome, Posted) else outcome.code.text
             counts[name] = counts.get(name, 0) + 1
         for name, count in counts.items():
@@ -355,14 +315,6 @@ class Batcher:
 
     def _count_unserved(self, reason: Unserved) -> None:
         metrics.UNSERVED.labels(str(self._shard), reason.value).inc()
-
-
-def _answers(decision: Decision) -> list[Answer]:
-    records = records_of(decision)
-    return [
-        Answer(outcome, records.get(outcome.position) if isinstance(outcome, Posted) else None)
-        for outcome in decision.outcomes
-    ]
 
 
 def _fail(batch: Sequence[_Waiting], error: Exception) -> None:

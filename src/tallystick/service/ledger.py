@@ -29,8 +29,8 @@ from tallystick.domain.commands import (
 from tallystick.domain.decide import Atomic, IdentifierTakenError
 from tallystick.domain.fingerprint import Field, Operation, fingerprint, request_key
 from tallystick.domain.identifiers import local_of, make_identifier
-from tallystick.domain.outcomes import Outcome, RefusalCode, Refused, refuse
-from tallystick.domain.record import Record
+from tallystick.domain.outcomes import Posted, RefusalCode, Refused, refuse
+from tallystick.domain.record import Record, record_at
 from tallystick.ledger.batcher import Answer
 from tallystick.ledger.errors import FaultyCommandError
 from tallystick.ledger.shard import Shard
@@ -579,16 +579,19 @@ class Ledger:
 async def _records(shard: Shard, answers: Sequence[Answer]) -> list[Record | Refused]:
     """What each answer posted; what an earlier batch posted is read back."""
     earlier = [
-        outcome.position for outcome, record in answers if record is None and not isinstance(outcome, Refused)
+        answer.outcome.position
+        for answer in answers
+        if isinstance(answer.outcome, Posted) and not answer.appended
     ]
     read = await shard.reader.records(earlier) if earlier else {}
-    return [_record(outcome, record, read) for outcome, record in answers]
+    return [_record(answer, read) for answer in answers]
 
 
-def _record(outcome: Outcome, record: Record | None, read: Mapping[int, Record]) -> Record | Refused:
+def _record(answer: Answer, read: Mapping[int, Record]) -> Record | Refused:
+    outcome = answer.outcome
     if isinstance(outcome, Refused):
         return outcome
-    return read[outcome.position] if record is None else record
+    return record_at(answer.decision, outcome.position) if answer.appended else read[outcome.position]
 
 
 def _optional(value: Amount | None, param: str) -> int | None:

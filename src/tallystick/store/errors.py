@@ -51,12 +51,14 @@ def translated() -> Iterator[None]:
 
 @contextmanager
 def translated_commit() -> Iterator[None]:
-    """Like `translated`, for the round trip that commits: a lost connection leaves the result unknown."""
+    """Like `translated`, for the round trip that commits: whatever is no refusal leaves the result unknown."""
     try:
         with translated():
             yield
-    except ShardUnavailableError as error:
-        raise CommitUnknownError(str(error)) from error
+    except BatchRejectedError:
+        raise
+    except Exception as error:
+        raise CommitUnknownError(_first_line(error)) from error
 
 
 def _first_line(error: BaseException) -> str:

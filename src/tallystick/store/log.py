@@ -81,6 +81,7 @@ class LogWriter:
         self._dsn = dsn
         self._genesis = genesis_hash(shard)
         self._connection: Connection | None = None
+        self._beside: Connection | None = None
 
     async def reconnect(self) -> None:
         """Close what is left of the old connection and open a new one."""
@@ -89,42 +90,51 @@ class LogWriter:
 
     async def close(self) -> None:
         """Close the connection; a transaction in progress is rolled back by the server."""
-        if self._connection is not None:
-            await close_connection(self._connection)
-            self._connection = None
+        connections, self._connection, self._beside = (self._connection, self._beside), None, None
+        for connection in connections:
+            if connection is not None:
+                await close_connection(connection)
 
     async def begin(self, needs: Needs) -> tuple[Head, int, Loaded]:
         """Take the shard's lock and read the head, the server's clock (microseconds) and what is needed."""
         connection = self._open_connection()
         with translated():
             await connection.execute(query("begin_batch"))
-            rows = await connection.fetch(query("head"), [key.hex() for key in needs.requests])
-        number, last_position, recorded_at_us, hashed, clock_us = rows[0][:_HEAD_COLUMNS]
-        loaded = await self.load(needs)
-        for row in rows:
-            key, *recorded = row[_HEAD_COLUMNS:]
-            if key is not None:
-                loaded.requests[key.bytes] = recorded_request(*recorded)
-        head = Head(number, last_position, recorded_at_us, hashed or self._genesis)
+            head, clock_us, loaded = await self._read(connection, needs)
         # recorded_at never goes backwards within a shard, whatever the server's clock does.
-        return head, max(clock_us, recorded_at_us), loaded
+        return head, max(clock_us, head.recorded_at_us), loaded
+
+    async def begin_after(self) -> None:
+        """Take the shard's lock for a batch that was decided already.
+
+        Nothing is read: the check of the closing row refuses a batch that does not follow the head.
+        """
+        with translated():
+            await self._open_connection().execute(query("begin_batch"))
 
     async def load(self, needs: Needs) -> Loaded:
         """Read accounts, holds and transactions to reverse, inside the batch that has begun."""
         connection = self._open_connection()
-        loaded = Loaded()
-        accounts, holds, originals = list(needs.accounts), list(needs.holds), list(needs.originals)
         with translated():
-            if accounts or holds or originals:
-                rows = await connection.fetch(query("account_states"), accounts, holds, originals)
-                loaded.accounts = {row[0]: account_state(row) for row in rows}
-            if holds:
-                rows = await connection.fetch(query("hold_states"), holds)
-                loaded.holds = {row[0]: hold_state(row) for row in rows}
-            if originals:
-                rows = await connection.fetch(query("originals"), originals)
-                loaded.originals = {original.position: original for original in originals_of(rows)}
-        return loaded
+            return await _load(connection, needs)
+
+    async def peek(self, needs: Needs) -> tuple[int, Loaded]:
+        """Read the server's clock and what is needed as it is committed now, beside a batch that is being written."""
+        if self._beside is None:
+            self._beside = await connect_writer(self._dsn)
+        with translated():
+            _, clock_us, loaded = await self._read(self._beside, needs)
+        return clock_us, loaded
+
+    async def _read(self, connection: Connection, needs: Needs) -> tuple[Head, int, Loaded]:
+        rows = await connection.fetch(query("head"), [key.hex() for key in needs.requests])
+        number, last_position, recorded_at_us, hashed, clock_us = rows[0][:_HEAD_COLUMNS]
+        loaded = await _load(connection, needs)
+        for row in rows:
+            key, *recorded = row[_HEAD_COLUMNS:]
+            if key is not None:
+                loaded.requests[key.bytes] = recorded_request(*recorded)
+        return Head(number, last_position, recorded_at_us, hashed or self._genesis), clock_us, loaded
 
     async def append(self, rows: EncodedBatch) -> None:
         """Append the rows of the batch with binary COPY.
@@ -176,6 +186,21 @@ class LogWriter:
         if self._connection is None:
             raise ShardUnavailableError("not connected")
         return self._connection
+
+
+async def _load(connection: Connection, needs: Needs) -> Loaded:
+    loaded = Loaded()
+    accounts, holds, originals = list(needs.accounts), list(needs.holds), list(needs.originals)
+    if accounts or holds or originals:
+        rows = await connection.fetch(query("account_states"), accounts, holds, originals)
+        loaded.accounts = {row[0]: account_state(row) for row in rows}
+    if holds:
+        rows = await connection.fetch(query("hold_states"), holds)
+        loaded.holds = {row[0]: hold_state(row) for row in rows}
+    if originals:
+        rows = await connection.fetch(query("originals"), originals)
+        loaded.originals = {original.position: original for original in originals_of(rows)}
+    return loaded
 
 
 async def _copy_stream(rows: bytes) -> AsyncIterator[bytes]:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from tallystick.domain.accounts import AccountState
-from tallystick.domain.commands import Kind
+from tallystick.domain.commands import ACCOUNT_KINDS, HOLD_KINDS, Kind
 from tallystick.domain.holds import HoldState
 from tallystick.domain.limits import INT64_MAX
 from tallystick.domain.record import Record
@@ -92,9 +92,9 @@ class Reader:
         accounts: dict[int, AccountState] = {}
         holds: dict[int, HoldState] = {}
         kinds = {transaction.kind for transaction, _ in found.values()}
-        if kinds & {Kind.ACCOUNT_OPENED, Kind.ACCOUNT_CHANGED}:
+        if kinds & ACCOUNT_KINDS:
             accounts = {row[0]: account_state(row[1:]) for row in await self._rows("record_accounts", wanted)}
-        if kinds & {Kind.HOLD_PLACED, Kind.HOLD_CAPTURED, Kind.HOLD_VOIDED, Kind.HOLD_EXPIRED}:
+        if kinds & HOLD_KINDS:
             holds = {row[1]: hold_state(row) for row in await self._rows("record_holds", wanted)}
         return {
             position: Record(transaction, tuple(entries), accounts.get(position), holds.get(position))

@@ -1,0 +1,248 @@
+"""Writing batches: each one database transaction, and the next one decided while it is on its way.
+
+The log is serial, but a processor that waits for PostgreSQL is idle. So a batch may be decided *ahead*, on top of
+the one that is still being written. It is only a guess: when its turn comes, and the head of the log is not exactly
+the batch that it was decided on, the database refuses the rows (their positions and their hash do not follow), and
+the batch is decided again from what is there.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+import structlog
+
+from tallystick.domain import limits
+from tallystick.domain.accounts import AccountState
+from tallystick.domain.canonical import EncodedBatch, chain, encode
+from tallystick.domain.commands import Command
+from tallystick.domain.decide import Atomic, Deciding, Decision, commands_of, decide
+from tallystick.domain.needs import Needs
+from tallystick.domain.rows import BatchRow
+from tallystick.domain.snapshot import Head, RecordedRequest, Snapshot
+from tallystick.ledger import metrics
+from tallystick.store.errors import BatchRejectedError, CommitUnknownError, ShardUnavailableError, StoreError
+from tallystick.store.log import LogWriter
+
+Units = Sequence[Command | Atomic]
+
+_log = structlog.get_logger(__name__)
+
+
+class Decided(NamedTuple):
+    """A batch that was decided and not yet written. It is right only on top of `follows`."""
+
+    follows: Head
+    decision: Decision
+    rows: EncodedBatch
+    row: BatchRow
+
+
+class BatchWriter:
+    """Writes one shard's batches for this process. Not for concurrent use, but for `decide_ahead`.
+
+    It remembers the newest state of accounts, and believes it only while the head is the one it wrote itself.
+    """
+
+    def __init__(self, shard: int, dsn: str, on_decided: Callable[[], None]) -> None:
+        """Name the shard. `on_decided` is called when the batch being written was decided: another may follow it."""
+        self._shard = shard
+        self._on_decided = on_decided
+        self._writer = LogWriter(dsn, shard)
+        self._up = metrics.SHARD_UP.labels(str(shard))
+        self.ready = asyncio.Event()
+        # The end of the log if all that was decided is written, and what is known as of there.
+        # None while that is not known, so that nothing can be decided ahead.
+        self._head: Head | None = None
+        self._known: dict[int, AccountState] = {}
+        self._requests: dict[bytes, RecordedRequest] = {}
+
+    @property
+    def connected(self) -> bool:
+        """Whether the shard can be written to, as far as this process knows."""
+        return self.ready.is_set()
+
+    async def connect(self) -> None:
+        """Connect, or connect anew.
+
+        Raises:
+            ShardUnavailableError: PostgreSQL cannot be reached.
+        """
+        await self._writer.reconnect()
+        self.ready.set()
+        self._up.set(1)
+
+    def disconnected(self) -> None:
+        """Note that the connection is gone, and believe nothing that was remembered."""
+        self._forget()
+        self.ready.clear()
+        self._up.set(0)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        self.disconnected()
+        await self._writer.close()
+
+    async def roll_back(self) -> None:
+        """End a batch that failed without a trace.
+
+        Raises:
+            ShardUnavailableError: the connection is gone; the server rolls back by itself.
+        """
+        self._forget()
+        await self._writer.roll_back()
+
+    @property
+    def may_decide_ahead(self) -> bool:
+        """Whether the batch being written was decided, so that the next one can be."""
+        return self._head is not None
+
+    async def write(self, units: Units, ahead: Decided | None = None) -> Decision:
+        """Write a batch; where the connection is lost on the way, find out what became of it, or write it again.
+
+        Args:
+            units: the commands of the batch, in order.
+            ahead: what `decide_ahead` said of them.
+
+        Raises:
+            ShardUnavailableError, CommitUnknownError: PostgreSQL cannot be reached.
+            BatchRejectedError: it refused the rows; roll back.
+        """
+        for _ in range(limits.WRITE_ATTEMPTS_MAX - 1):
+            try:
+                return await self._write(units, ahead)
+            except ShardUnavailableError as error:
+                # Nothing was written: COMMIT was never sent, or was seen to have failed.
+                _log.warning("connection lost, writing the batch again", shard=self._shard, reason=str(error))
+                ahead = None
+                self._forget()
+                await self.connect()
+        return await self._write(units, None)
+
+    async def decide_ahead(self, units: Units) -> Decided | None:
+        """Decide the next batch while the one before it is being written. None: not before its turn."""
+        follows = self._head
+        needs = _needs(units)
+        if follows is None or needs.holds or needs.originals:
+            return None
+        needs.accounts -= self._known.keys()
+        try:
+            clock_us, loaded = await self._writer.peek(needs)
+            if self._head is not follows:
+                return None
+            self._known.update(loaded.accounts)
+            requests = {**loaded.requests, **self._requests}
+            snapshot = Snapshot(follows, self._known, {}, {}, requests)
+            deciding = Deciding(snapshot, max(clock_us, follows.recorded_at_us))
+            for start in range(0, len(units), limits.AHEAD_UNITS_AT_A_TIME):
+                deciding.take(units[start : start + limits.AHEAD_UNITS_AT_A_TIME])
+                # The batch before this one is on its way meanwhile: let it move on.
+                await asyncio.sleep(0)
+                if self._head is not follows:
+                    return None
+            decision = deciding.decision()
+            if not _appends(decision):
+                # Repeated requests alone write nothing, so the database could not object to them.
+                return None
+            return self._remember(follows, decision, deciding.now_us)
+        except Exception as error:  # noqa: BLE001 - it will come again, with the lock held, where it is dealt with
+            _log.info("batch was not decided ahead", shard=self._shard, reason=str(error))
+            return None
+
+    async def _write(self, units: Units, ahead: Decided | None) -> Decision:
+        """One database transaction: lock, head, load, decide, append, commit."""
+        if ahead is not None:
+            try:
+                await self._writer.begin_after()
+                return await self._append(ahead)
+            except BatchRejectedError:
+                # Somebody else wrote since, and the database saw that these rows do not follow the head.
+                await self.roll_back()
+        snapshot, now_us = await self._begin(_needs(units))
+        return await self._append(self._remember(snapshot.head, decide(snapshot, units, now_us), now_us))
+
+    async def _begin(self, needs: Needs) -> tuple[Snapshot, int]:
+        """Lock the shard, and load what is needed and not known. Returns the server's clock beside it."""
+        expected, self._head = self._head, None
+        wanted_accounts = needs.accounts
+        needs.accounts = wanted_accounts - self._known.keys()
+        head, now_us, loaded = await self._writer.begin(needs)
+        if head != expected:
+            # Somebody else wrote since: what was known may be old.
+            self._known.clear()
+            missing = Needs()
+            missing.accounts = wanted_accounts - loaded.accounts.keys()
+            self._known.update((await self._writer.load(missing)).accounts)
+        self._known.update(loaded.accounts)
+        return Snapshot(head, self._known, loaded.holds, loaded.originals, loaded.requests), now_us
+
+    def _remember(self, head: Head, decision: Decision, now_us: int) -> Decided:
+        """Close a decision with its row, and remember what follows from it."""
+        rows = encode(decision.appended)
+        row = chain(head.hash, head.number + 1, decision.last_position, now_us, rows)
+        decided = Decided(head, decision, rows, row)
+        self._head = (
+            Head(row.number, row.last_position, row.recorded_at_us, row.hash) if _appends(decision) else head
+        )
+        self._requests = decision.requests
+        self._known.update(decision.accounts)
+        excess = len(self._known) - limits.KNOWN_ACCOUNTS_MAX
+        if excess > 0:
+            for account in list(islice(self._known, excess)):
+                del self._known[account]
+        self._on_decided()
+        return decided
+
+    async def _append(self, decided: Decided) -> Decision:
+        """Append what was decided, in the transaction that has begun, and commit."""
+        if not _appends(decided.decision):
+            await self._writer.roll_back()
+            return decided.decision
+        await self._writer.append(decided.rows)
+        try:
+            await self._writer.commit(decided.row)
+        except CommitUnknownError:
+            if not await self._was_committed(decided.row):
+                raise ShardUnavailableError("the commit was lost before it took effect") from None
+        metrics.HEAD_POSITION.labels(str(self._shard)).set(decided.row.last_position)
+        return decided.decision
+
+    async def _was_committed(self, row: BatchRow) -> bool:
+        """Ask the ledger what became of a commit whose answer was lost. Unknown is never reported as failed."""
+        metrics.COMMITS_UNKNOWN.labels(str(self._shard)).inc()
+        _log.warning("commit unknown, asking the ledger", shard=self._shard, batch=row.number)
+        self.disconnected()
+        deadline = time.monotonic() + limits.COMMIT_RESOLUTION_SECONDS_MAX
+        delay_seconds = limits.RECONNECT_DELAY_SECONDS_MIN
+        while True:
+            try:
+                await self.connect()
+                committed = await self._writer.was_committed(row)
+            except StoreError as error:
+                self.disconnected()
+                if time.monotonic() > deadline:
+                    raise CommitUnknownError(str(error)) from error
+                await asyncio.sleep(delay_seconds * random.uniform(0.5, 1.0))  # noqa: S311
+                delay_seconds = min(2 * delay_seconds, limits.RECONNECT_DELAY_SECONDS_MAX)
+            else:
+                _log.info("commit resolved", shard=self._shard, batch=row.number, committed=committed)
+                return committed
+
+    def _forget(self) -> None:
+        self._head = None
+        self._known.clear()
+        self._requests = {}
+
+
+def _appends(decision: Decision) -> bool:
+    return bool(decision.appended.transactions or decision.appended.requests)
+
+
+def _needs(units: Units) -> Needs:
+    needs = Needs()
+    for unit in units:
+        needs.add(commands_of(unit))
+    return needs

@@ -1,0 +1,80 @@
+"""One PostgreSQL and one server for the whole folder; each test opens accounts of its own."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tallystick.embedded import EmbeddedPostgres
+from tests.api.books import Books
+from tests.api.client import Client
+from tests.api.server import Installation, Server
+
+NothingWritten = Callable[[], AbstractContextManager[None]]
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("api")
+
+
+@pytest.fixture(scope="session")
+def installation(folder: Path) -> Iterator[Installation]:
+    postgres = EmbeddedPostgres(folder / "postgres", durable=False)
+    try:
+        postgres.start()
+        with closing(Installation(postgres, folder, "books")) as made:
+            yield made
+    finally:
+        postgres.remove()
+
+
+@pytest.fixture(scope="session")
+def server(installation: Installation) -> Iterator[Server]:
+    with Server(installation, "server") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def second_server(installation: Installation) -> Iterator[Server]:
+    """Another process that writes to the same shard."""
+    with Server(installation, "second server") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def client(installation: Installation, server: Server) -> Iterator[Client]:
+    """A caller of one tenant."""
+    with Client(server.url, installation.make_key("first tenant").key) as caller:
+        yield caller
+
+
+@pytest.fixture(scope="session")
+def stranger(installation: Installation, server: Server) -> Iterator[Client]:
+    """A caller of another tenant."""
+    with Client(server.url, installation.make_key("second tenant").key) as caller:
+        yield caller
+
+
+@pytest.fixture
+def books(client: Client) -> Books:
+    return Books(client)
+
+
+@pytest.fixture
+def strange_books(stranger: Client) -> Books:
+    return Books(stranger)
+
+
+@pytest.fixture
+def nothing_written(installation: Installation) -> NothingWritten:
+    """A context in which the log must not grow, so no key is burned either."""
+
+    @contextmanager
+    def unchanged() -> Iterator[None]:
+        before = installation.head()
+        yield
+        assert installation.head() == before
+
+    return unchanged

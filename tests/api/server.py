@@ -1,0 +1,143 @@
+"""One database, and servers on it: each a process of its own, ended by whoever started it."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any, NamedTuple, Self, TypeVar
+
+import psycopg
+import requests
+
+from tallystick.embedded import EmbeddedPostgres
+from tallystick.service.authentication import ApiKeys, NewApiKey
+from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
+from tallystick.store.connection import Database
+from tallystick.store.directory import Directory
+from tallystick.store.migrate import migrate
+
+HOST = "127.0.0.1"
+START_SECONDS_MAX = 60.0
+STOP_SECONDS_MAX = 30.0
+POLL_INTERVAL_SECONDS = 0.02
+
+Result = TypeVar("Result")
+
+
+class Head(NamedTuple):
+    """How much is written: of the log, and beside it."""
+
+    batches: int
+    position: int
+    assets: int
+
+
+class Installation:
+    """A migrated database of one shard, and the file that tells servers where it is."""
+
+    def __init__(self, postgres: EmbeddedPostgres, folder: Path, name: str) -> None:
+        postgres.create_database(name)
+        migrate(postgres.dsn(name), 1)
+        self.folder = folder
+        self._dsn = postgres.dsn(name, role="tallystick_login")
+        self.configuration_path = folder / f"{name}.toml"
+        write_configuration(self.configuration_path, Configuration([ShardConfiguration(1, self._dsn)]))
+        self._connection = psycopg.connect(self._dsn, autocommit=True)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def head(self) -> Head:
+        """The end of the log."""
+        row = self._connection.execute(
+            "SELECT coalesce(max(number), 0), coalesce(max(last_position), 0), (SELECT count(*) FROM assets)"
+            " FROM batches"
+        ).fetchone()
+        assert row is not None
+        return Head(*row)
+
+    def make_key(self, tenant: str) -> NewApiKey:
+        return self._with_keys(lambda keys: keys.create("a test", tenant))
+
+    def revoke_key(self, identifier: str) -> bool:
+        return self._with_keys(lambda keys: keys.revoke(identifier))
+
+    def _with_keys(self, act: Callable[[ApiKeys], Coroutine[Any, Any, Result]]) -> Result:
+        async def run() -> Result:
+            database = Database(self._dsn)
+            await database.open()
+            try:
+                return await act(ApiKeys(Directory(database)))
+            finally:
+                await database.close()
+
+        # In a thread of its own, so that the event loop of the tests is left alone.
+        with ThreadPoolExecutor(1) as threads:
+            return threads.submit(asyncio.run, run()).result()
+
+
+class Server:
+    """`tallystick serve` as a process."""
+
+    def __init__(self, installation: Installation, name: str) -> None:
+        self.log_path = installation.folder / f"{name}.log"
+        self._installation = installation
+        self._cleanup = ExitStack()
+        self.url = ""
+
+    def __enter__(self) -> Self:
+        with ExitStack() as cleanup:
+            port = cleanup.enter_context(_reserved_port()).getsockname()[1]
+            self.url = f"http://{HOST}:{port}"
+            log = cleanup.enter_context(self.log_path.open("wb"))
+            arguments = ["--config", str(self._installation.configuration_path), "--port", str(port)]
+            # It ends by itself when the tests are killed, and leaves it to us to hold the port.
+            arguments += ["--child-of", str(os.getpid())]
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "tallystick.cli", "serve", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+            cleanup.callback(_end, process)
+            self._wait_until_ready(process)
+            self._cleanup = cleanup.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cleanup.close()
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while time.monotonic() < deadline and process.poll() is None:
+            with suppress(requests.RequestException), requests.get(f"{self.url}/readyz", timeout=5) as answer:
+                if answer.status_code == 200:
+                    return
+            time.sleep(POLL_INTERVAL_SECONDS)
+        raise AssertionError(f"the server did not start: {self.log_path.read_text()}")
+
+
+def _reserved_port() -> socket.socket:
+    """A free port that is ours while this is open; the server joins us on it."""
+    holder = socket.socket()
+    holder.bind((HOST, 0))
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    return holder
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS_MAX)
+    except subprocess.TimeoutExpired:
+        # It leads a group of its own, so this reaches its workers too.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -1,0 +1,228 @@
+"""`tallystick bench`: short runs, whose figures mean nothing and whose books must balance."""
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from click.testing import CliRunner
+
+from tallystick.bench.command import bench
+from tallystick.bench.measurement import Slice, latency, percentile
+from tallystick.bench.payments import Payments, Recipe
+from tallystick.bench.settings import Baseline, Settings, Through, Workload
+from tallystick.embedded import EmbeddedPostgres
+from tallystick.store.migrate import migrate
+
+ACCOUNTS = 2_000
+RUN_SECONDS_MAX = 60.0
+
+
+@pytest.fixture(scope="module")
+def dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A database that exists, of shard 7."""
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("database"), durable=False)
+    try:
+        server.start()
+        server.create_database("shard")
+        migrate(server.dsn("shard"), 7)
+        yield server.dsn("shard")
+    finally:
+        server.remove()
+
+
+def test_engine_with_both_baselines() -> None:
+    answer = CliRunner().invoke(
+        bench,
+        [
+            *("--accounts", str(ACCOUNTS), "--seconds", "1", "--concurrency", "500"),
+            *("--baseline", "copy", "--baseline", "rows", "--json"),
+        ],
+    )
+
+    assert answer.exit_code == 0, answer.stderr
+    found = json.loads(answer.stdout)
+    assert found["transfers_per_second"] > 0
+    assert 0 < found["latency_ms"]["p50"] <= found["latency_ms"]["p95"] <= found["latency_ms"]["p99"]
+    assert found["bytes_per_transfer"] > 0
+    assert found["ratio_to"].keys() == {"copy", "copy_encoding_included", "rows"}
+    assert all(ratio > 0 for ratio in found["ratio_to"].values())
+    # Encoding takes time of its own, so with it the baseline is lower and the ratio higher.
+    assert found["ratio_to"]["copy_encoding_included"] > found["ratio_to"]["copy"]
+    assert found["refused"] == found["failed"] == 0
+    assert found["money"]["conserved"] is True
+    assert found["money"]["acknowledged"] == found["money"]["logged"] >= found["transfers"] > 0
+    assert len(found["rounds"]) == 2
+    assert found["machine"]["cores"] >= 1
+
+
+@pytest.mark.parametrize(("through", "workload"), [("http", "hot"), ("http-batch", "zipf")])
+def test_http(through: str, workload: str, dsn: str) -> None:
+    answer = CliRunner().invoke(
+        bench,
+        [
+            *("--dsn", dsn, "--through", through, "--workload", workload),
+            *("--accounts", "100", "--seconds", "0.5", "--json"),
+        ],
+    )
+
+    assert answer.exit_code == 0, answer.stderr
+    found = json.loads(answer.stdout)
+    assert found["through"] == through
+    assert found["refused"] == found["failed"] == 0
+    assert found["money"]["conserved"] is True
+    assert found["money"]["acknowledged"] == found["money"]["logged"] > 0
+    assert any("written in Python" in note for note in found["notes"])
+
+
+def test_plot_and_report(tmp_path: Path, dsn: str) -> None:
+    picture = tmp_path / "throughput.svg"
+
+    answer = CliRunner().invoke(
+        bench,
+        [
+            *(
+                "--dsn",
+                dsn,
+                "--accounts",
+                "100",
+                "--transfers",
+                "2000",
+                "--seconds",
+                "0.5",
+                "--concurrency",
+                "4",
+            ),
+            *("--plot", str(picture)),
+        ],
+    )
+
+    assert answer.exit_code == 0, answer.stderr
+    assert "transfers/s" in answer.stdout
+    assert "money       conserved" in answer.stdout
+    assert "</svg>" in picture.read_text(encoding="utf-8")
+
+
+def test_existing_database_is_left_as_it_was_but_for_the_payments(dsn: str) -> None:
+    answer = CliRunner().invoke(
+        bench,
+        ["--dsn", dsn, "--accounts", "50", "--seconds", "0.5", "--baseline", "copy", "--json"],
+    )
+
+    assert answer.exit_code == 0, answer.stderr
+    found = json.loads(answer.stdout)
+    assert found["money"]["conserved"] is True
+    with psycopg.connect(dsn) as connection:
+        schemas = connection.execute("SELECT nspname FROM pg_namespace").fetchall()
+        logged = connection.execute("SELECT count(*) FROM transactions WHERE kind = 10").fetchone()
+    assert not [name for (name,) in schemas if name.startswith("bench")]
+    assert logged is not None
+    assert logged[0] >= found["money"]["acknowledged"] + 50
+
+
+def test_interrupt_removes_the_temporary_server() -> None:
+    with tempfile.TemporaryDirectory(prefix="t") as folder:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tallystick.cli", "bench", "--accounts", "100", "--seconds", "60"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={"TMPDIR": folder, "PATH": "/usr/bin:/bin"},
+        )
+        deadline = time.monotonic() + RUN_SECONDS_MAX
+        while not list(Path(folder).glob("tallystick-bench-*/*")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(3)
+
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=RUN_SECONDS_MAX)
+
+        assert process.returncode == 130
+        assert errors.decode().strip().splitlines()[-1] == "error: interrupted"
+        assert not list(Path(folder).iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--dsn", "dbname=a", "--config", "b"], "use one of them"),
+        (["--wrk"], "add --through http"),
+        (["--through", "http", "--wrk", "--transfers", "5"], "use --seconds"),
+        (["--plot", "picture.bmp"], ".png and .svg"),
+        (["--workload", "cross"], "is not one of"),
+    ],
+)
+def test_wrong_usage(arguments: list[str], said: str) -> None:
+    answer = CliRunner().invoke(bench, arguments)
+
+    assert answer.exit_code == 2
+    assert said in answer.stderr
+
+
+def test_database_that_is_not_there() -> None:
+    answer = CliRunner().invoke(bench, ["--dsn", "host=/nonexistent dbname=tallystick"])
+
+    assert answer.exit_code == 1
+    assert len(answer.stderr.strip().splitlines()) == 1
+
+
+def payments_of(workload: Workload, number: int) -> list[tuple[str, str, int, str]]:
+    accounts = [f"account {rank}" for rank in range(1, 101)]
+    return list(Payments(Recipe(workload, accounts, seed=1, run="run")).take(number))
+
+
+@pytest.mark.parametrize("workload", list(Workload))
+def test_nobody_pays_himself_and_no_key_is_used_twice(workload: Workload) -> None:
+    payments = payments_of(workload, 10_000)
+
+    assert len(payments) == 10_000
+    assert all(source != destination for source, destination, _, _ in payments)
+    assert len({key for *_, key in payments}) == 10_000
+    assert payments == payments_of(workload, 10_000)
+
+
+def test_hot_pays_one_account() -> None:
+    assert {destination for _, destination, _, _ in payments_of(Workload.HOT, 1_000)} == {"account 1"}
+
+
+def test_zipf_pays_the_nth_account_in_proportion() -> None:
+    counts = Counter(source for source, *_ in payments_of(Workload.ZIPF, 200_000))
+
+    # Payments to oneself are left out, which takes a little more from those who are paid most.
+    assert counts["account 1"] / counts["account 10"] == pytest.approx(10, rel=0.25)
+    assert counts["account 10"] / counts["account 100"] == pytest.approx(10, rel=0.25)
+
+
+def test_percentiles_are_of_the_nearest_rank() -> None:
+    assert percentile([], 50) == 0
+    assert percentile([7.0], 99) == 7
+    assert [percentile(range(1, 101), percent) for percent in (1, 50, 99, 100)] == [1, 50, 99, 100]
+    found = latency([Slice(1, 1.0, array("d", [0.001])), Slice(1, 1.0, array("d", [0.003]))])
+    assert (found.p50, found.p99) == (1, 3)
+
+
+def test_rounds_share_the_time() -> None:
+    settings = Settings(
+        workload=Workload.UNIFORM,
+        through=Through.ENGINE,
+        concurrency=100,
+        accounts=ACCOUNTS,
+        seconds=10,
+        transfers=None,
+        batch_size=500,
+        baselines=(Baseline.COPY,),
+        seed=1,
+        wrk=False,
+        ladder=True,
+    )
+
+    assert settings.rounds == 5
+    assert settings.stint.seconds == 2
+    assert settings.concurrencies == [1, 4, 16, 64, 100]
