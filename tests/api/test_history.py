@@ -157,7 +157,6 @@ def test_a_balance_by_what_was_effective(books: Books) -> None:
     assert int(books.balance("alice", effective_at="2020-01-01T00:00:00Z")["balance"]) == -20
 
 
-@pytest.mark.xfail(strict=True, reason="balance_effective.sql casts the sum to bigint: 503 shard_unavailable")
 def test_a_balance_by_what_was_effective_may_be_more_than_was_ever_there(books: Books) -> None:
     """Two amounts that were never there together, effective at the same time: their sum is not an int64."""
     books.open("""

@@ -17,7 +17,7 @@ from tallystick.service.errors import (
     IdempotencyKeyMissingError,
     ParameterError,
 )
-from tallystick.store.errors import StoreError
+from tallystick.store.errors import CommitUnknownError, ShardUnavailableError
 
 PROBLEM_TYPE: Final = "application/problem+json"
 
@@ -74,7 +74,7 @@ def of_error(error: Exception) -> Answer | None:  # noqa: PLR0911 - a table
                 "idempotency_key_missing",
                 "Send an Idempotency-Key header: your own name for this request, so that sending it again "
                 "cannot move money twice.",
-                "Idempotency-Key",
+                error.param,
             )
         case AssetConflictError():
             return _plain(HTTPStatus.CONFLICT, "asset_exists", f"{error}.", "code")
@@ -85,7 +85,7 @@ def of_error(error: Exception) -> Answer | None:  # noqa: PLR0911 - a table
             return Answer(found, {"WWW-Authenticate": "Bearer"})
         case OverloadedError():
             return _retry(Unserved.OVERLOADED, limits.OVERLOADED_RETRY_AFTER_SECONDS, "Too much is waiting.")
-        case NotTakenError() | StoreError():
+        case NotTakenError() | ShardUnavailableError() | CommitUnknownError():
             return _retry(
                 Unserved.SHARD_UNAVAILABLE,
                 limits.UNAVAILABLE_RETRY_AFTER_SECONDS,

@@ -188,7 +188,7 @@ class Batcher:
                 return False
             try:
                 await self._writer.connect()
-            except StoreError as error:
+            except Exception as error:  # noqa: BLE001 - nothing may end the task that writes
                 self._fail_queue()
                 _log.warning("shard unavailable", shard=self._shard, reason=str(error))
                 await asyncio.sleep(delay_seconds * random.uniform(0.5, 1.0))  # noqa: S311

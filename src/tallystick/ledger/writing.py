@@ -24,7 +24,7 @@ from tallystick.domain.needs import Needs
 from tallystick.domain.rows import BatchRow
 from tallystick.domain.snapshot import Head, RecordedRequest, Snapshot
 from tallystick.ledger import metrics
-from tallystick.store.errors import BatchRejectedError, CommitUnknownError, ShardUnavailableError, StoreError
+from tallystick.store.errors import BatchRejectedError, CommitUnknownError, ShardUnavailableError
 from tallystick.store.log import LogWriter
 
 Units = Sequence[Command | Atomic]
@@ -188,8 +188,12 @@ class BatchWriter:
             Head(row.number, row.last_position, row.recorded_at_us, row.hash) if _appends(decision) else head
         )
         self._requests = decision.requests
+        # What this batch changes cannot be read anywhere until it is committed, and the next one may be decided
+        # before that: it becomes the newest, which is forgotten last, and is not forgotten in any case.
+        for account in decision.accounts:
+            self._known.pop(account, None)
         self._known.update(decision.accounts)
-        excess = len(self._known) - limits.KNOWN_ACCOUNTS_MAX
+        excess = len(self._known) - max(limits.KNOWN_ACCOUNTS_MAX, len(decision.accounts))
         if excess > 0:
             for account in list(islice(self._known, excess)):
                 del self._known[account]
@@ -221,7 +225,8 @@ class BatchWriter:
             try:
                 await self.connect()
                 committed = await self._writer.was_committed(row)
-            except StoreError as error:
+            except Exception as error:
+                # Whatever it is, the commit stays unknown until the ledger has been asked.
                 self.disconnected()
                 if time.monotonic() > deadline:
                     raise CommitUnknownError(str(error)) from error

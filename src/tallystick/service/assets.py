@@ -1,19 +1,15 @@
 """Assets: ISO 4217 ready with the right scales, and a tenant's own beside them."""
 
-import re
 import time
 from functools import cache
-from typing import Final
 
 from iso4217 import Currency
 
 from tallystick.domain import limits
 from tallystick.service import parameters
-from tallystick.service.errors import AssetConflictError, ParameterError
+from tallystick.service.errors import AssetConflictError
 from tallystick.service.views import Asset
 from tallystick.store.directory import AssetRow, Directory
-
-_CODE: Final = re.compile(r"[A-Z][A-Z0-9_]{2,11}", re.ASCII)
 
 
 @cache
@@ -55,8 +51,7 @@ class Assets:
         Raises:
             AssetConflictError: the code is taken, by ISO 4217 or with another scale or name.
         """
-        if not _CODE.fullmatch(code):
-            raise ParameterError("code", "expected 3 to 12 of A-Z, 0-9 and _, beginning with a letter")
+        parameters.asset_code(code, "code")
         parameters.between(scale, "scale", 0, limits.ASSET_SCALE_MAX)
         parameters.text(name, "name", limits.ASSET_NAME_CHARACTERS_MAX)
         wanted = Asset(code, scale, name, custom=True)

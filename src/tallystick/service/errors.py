@@ -11,7 +11,11 @@ class ParameterError(ValueError):
 
 
 class IdempotencyKeyMissingError(ValueError):
-    """A request that moves money carries no idempotency key."""
+    """A request that moves money carries no idempotency key. `param` is where it belongs."""
+
+    def __init__(self, param: str = "Idempotency-Key") -> None:
+        super().__init__(f"{param}: expected an idempotency key")
+        self.param = param
 
 
 class AssetConflictError(ValueError):

@@ -388,6 +388,7 @@ class Ledger:
         payer = parameters.account(source, "source")
         payee = parameters.account(destination, "destination")
         number = parameters.amount(amount, "amount")
+        parameters.asset_code(asset, "asset")
         parameters.between(expires_in_seconds, "expires_in", 1, limits.HOLD_SECONDS_MAX)
         note = parameters.note(description, metadata, effective_at)
         request = self._request(
@@ -505,14 +506,18 @@ class Ledger:
         source = parameters.account(request.source, f"{prefix}source")
         destination = parameters.account(request.destination, f"{prefix}destination")
         amount = parameters.amount(request.amount, f"{prefix}amount")
+        asset = parameters.asset_code(request.asset, f"{prefix}asset")
         note = parameters.note(request.description, request.metadata, request.effective_at, prefix)
+        name = parameters.idempotency_key(
+            request.idempotency_key, f"{prefix}idempotency_key" if prefix else "Idempotency-Key"
+        )
         key = self._request(
-            request.idempotency_key,
+            name,
             Operation.TRANSFER,
             source,
             destination,
             amount,
-            request.asset,
+            asset,
             note.description,
             note.metadata,
             note.effective_at_us,
@@ -523,7 +528,7 @@ class Ledger:
             source=source,
             destination=destination,
             amount=amount,
-            asset=request.asset,
+            asset=asset,
             note=note,
         )
 

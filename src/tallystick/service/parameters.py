@@ -1,5 +1,6 @@
 """Parameters: read what callers send into what the ledger works with, or say what would be right."""
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from tallystick.service.views import microseconds_of
 
 Choice = TypeVar("Choice")
 
+_ASSET_CODE: Final = re.compile(r"[A-Z][A-Z0-9_]{2,11}", re.ASCII)
 _FUTURE_TOLERANCE_US: Final = 60 * 1_000_000
 _EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 _encode_canonical = msgspec.json.Encoder(order="sorted").encode
@@ -117,11 +119,20 @@ def past_time(value: datetime, param: str) -> int:
     return at_us
 
 
-def idempotency_key(value: str | None) -> str:
+def idempotency_key(value: str | None, param: str = "Idempotency-Key") -> str:
     """The caller's name for this request."""
     if value is None or not value:
-        raise IdempotencyKeyMissingError
-    return text(value, "Idempotency-Key", limits.IDEMPOTENCY_KEY_CHARACTERS_MAX)
+        raise IdempotencyKeyMissingError(param)
+    return text(value, param, limits.IDEMPOTENCY_KEY_CHARACTERS_MAX)
+
+
+def asset_code(value: str, param: str) -> str:
+    """The form of an asset's code; whether there is such an asset, the accounts know."""
+    if not _ASSET_CODE.fullmatch(value):
+        raise ParameterError(
+            param, "expected an asset's code: 3 to 12 of A-Z, 0-9 and _, beginning with a letter"
+        )
+    return value
 
 
 def choice(value: str, choices: Mapping[str, Choice], param: str) -> Choice:

@@ -120,10 +120,16 @@ class LogWriter:
 
     async def peek(self, needs: Needs) -> tuple[int, Loaded]:
         """Read the server's clock and what is needed as it is committed now, beside a batch that is being written."""
-        if self._beside is None:
-            self._beside = await connect_writer(self._dsn)
-        with translated():
-            _, clock_us, loaded = await self._read(self._beside, needs)
+        beside = self._beside or await connect_writer(self._dsn)
+        self._beside = None
+        try:
+            with translated():
+                _, clock_us, loaded = await self._read(beside, needs)
+        except BaseException:
+            # It is connected anew the next time.
+            beside.terminate()
+            raise
+        self._beside = beside
         return clock_us, loaded
 
     async def _read(self, connection: Connection, needs: Needs) -> tuple[Head, int, Loaded]:

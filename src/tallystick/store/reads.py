@@ -70,7 +70,7 @@ class Reader:
         """The balance of what was effective by a time. Sums the account's history: cost grows with it."""
         rows = await self._rows("balance_effective", account, at_us)
         balance, position = rows[0]
-        return PastBalance(balance, None, position)
+        return PastBalance(int(balance), None, position)
 
     async def history(self, account: int, before: int | None, row_count: int) -> list[HistoryRow]:
         """One page of an account's entries below a position, newest first."""

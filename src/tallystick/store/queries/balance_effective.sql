@@ -1,5 +1,6 @@
 -- The balance by effective time: sums the account's whole history, so it costs as much as the history is long.
-SELECT coalesce(sum(e.amount), 0)::bigint, coalesce(max(e.position), 0)
+-- Entries of an earlier effective time only may sum to more than a bigint: the sum is numeric.
+SELECT coalesce(sum(e.amount), 0), coalesce(max(e.position), 0)
 FROM entries AS e
 JOIN transactions AS t ON t.position = e.position
 WHERE e.account = $1
