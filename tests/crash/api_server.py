@@ -1,0 +1,163 @@
+"""A real server process, as `tallystick serve` runs it, and clients that write down what they were told."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil  # type: ignore[import-untyped]
+
+from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
+from tests.crash.databases import SHARD, ShardDatabase, wait_for
+
+HOST = "127.0.0.1"
+READY_SECONDS_MAX = 60.0
+ANSWER_SECONDS_MAX = 60.0
+PAGE_ROWS = 500
+
+
+class Answer(NamedTuple):
+    """What a client was told: the status, the body byte by byte, and when to come back if that was said."""
+
+    status: int
+    body: bytes
+    retry_after: str | None = None
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.body)
+
+
+class ApiServer:
+    """`tallystick serve` for one shard, on a port of its own; it can be killed and started again."""
+
+    def __init__(self, folder: Path, database: ShardDatabase) -> None:
+        self.configuration_path = folder / "tallystick.toml"
+        shard = ShardConfiguration(SHARD, database.server_dsn, database.owner_dsn)
+        write_configuration(self.configuration_path, Configuration([shard]))
+        self.log_path = folder / "api.log"
+        self.port = _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        made = self.command("keys", "create", "--name", "crash test", "--json")
+        assert made.returncode == 0, made.stderr
+        self.api_key: str = json.loads(made.stdout)["key"]
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run another command of the product on the same shard."""
+        return subprocess.run(
+            [sys.executable, "-m", "tallystick.cli", *arguments, "--config", str(self.configuration_path)],
+            capture_output=True, text=True, check=False, timeout=ANSWER_SECONDS_MAX,
+        )  # fmt: skip
+
+    def start(self) -> None:
+        """Start it and wait until it can serve."""
+        command = [sys.executable, "-m", "tallystick.cli", "serve", "--port", str(self.port)]
+        command += ["--config", str(self.configuration_path)]
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Wait until it says that it can serve."""
+        wait_for(self.ready, f"the server is ready; its log is {self.log_path}", READY_SECONDS_MAX)
+
+    def ready(self) -> bool:
+        """Whether it says that it can serve."""
+        client = Client(self)
+        try:
+            return client.ask("GET", "/readyz").status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            client.close()
+
+    def processes(self) -> list[psutil.Process]:
+        """The process that was started, and those that it has started."""
+        if self._process is None or self._process.poll() is not None:
+            return []
+        first = psutil.Process(self._process.pid)
+        return [first, *first.children(recursive=True)]
+
+    def resident_bytes(self) -> int:
+        """How much memory the server has."""
+        return sum(process.memory_info().rss for process in self.processes())
+
+    def kill(self) -> None:
+        """Kill all of it, as a machine that dies does."""
+        if self._process is not None and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def stop(self) -> None:
+        """End it in order."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
+
+
+class Client:
+    """One client with one connection, which it opens again when it was lost."""
+
+    def __init__(self, server: ApiServer) -> None:
+        self._server = server
+        self._connection = http.client.HTTPConnection(HOST, server.port, timeout=ANSWER_SECONDS_MAX)
+
+    def ask(
+        self, method: str, path: str, document: Mapping[str, Any] | None = None, key: str | None = None
+    ) -> Answer:
+        """One request. Raises OSError or HTTPException when it was not answered."""
+        headers = {"Authorization": f"Bearer {self._server.api_key}", "Content-Type": "application/json"}
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        try:
+            self._connection.request(method, path, json.dumps(document or {}), headers)
+            response = self._connection.getresponse()
+            return Answer(response.status, response.read(), response.headers["Retry-After"])
+        except (OSError, http.client.HTTPException):
+            self._connection.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def open_account(self, owner: str, kind: str = "wallet") -> str:
+        """A new account's identifier."""
+        answer = self.ask("POST", "/v1/accounts", {"owner": owner, "asset": "USD", "kind": kind})
+        assert answer.status == 201, answer
+        return str(answer.document["id"])
+
+    def balance(self, account: str) -> int:
+        """An account's balance."""
+        answer = self.ask("GET", f"/v1/accounts/{account}/balance")
+        assert answer.status == 200, answer
+        return int(answer.document["balance"])
+
+    def history(self, account: str) -> Iterator[dict[str, Any]]:
+        """All entries of an account, newest first."""
+        cursor = ""
+        while True:
+            path = f"/v1/accounts/{account}/entries?limit={PAGE_ROWS}{cursor}"
+            answer = self.ask("GET", path)
+            assert answer.status == 200, answer
+            page = answer.document
+            yield from page["items"]
+            if page["next_cursor"] is None:
+                return
+            cursor = f"&cursor={page['next_cursor']}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
