@@ -27,14 +27,20 @@ _STOP_SECONDS_MAX: Final = 5.0
 
 
 class RowsBaseline:
-    """A PL/pgSQL function called once for each transfer, over the number of connections that is fastest here."""
+    """A transaction for each transfer, over the number of connections that is fastest here.
 
-    def __init__(self, target: Target, workload: Workload, accounts: int) -> None:
+    Its statements are sent one by one, as an application does, or (`in_a_function`) by one call of a PL/pgSQL
+    function that has all of them: the best that row locks can do, and what few teams write.
+    """
+
+    def __init__(self, target: Target, workload: Workload, accounts: int, *, in_a_function: bool) -> None:
         self._environment = {**os.environ, **_environment_of(target.owner_dsn)}
         self._program = find_binaries(ServerAccount("", os.geteuid(), os.getegid(), switches=False)).program(
             "pgbench"
         )
-        self._script = script(f"payments_{workload}")
+        self._script = script(
+            f"payments_{workload}_in_a_function" if in_a_function else f"payments_{workload}"
+        )
         self._accounts = accounts
         self.connections = CONNECTIONS_TRIED[0]
 

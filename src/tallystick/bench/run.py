@@ -31,6 +31,7 @@ from tallystick.service.ledger import Ledger
 from tallystick.service.process import tune_garbage_collection
 
 COPY_ENCODING_INCLUDED: Final = "copy_encoding_included"
+ROWS_IN_A_FUNCTION: Final = "rows_in_a_function"
 _RUN_BYTES: Final = 8
 _CPU_INFORMATION: Final = Path("/proc/cpuinfo")
 
@@ -143,7 +144,7 @@ class _Runner:
         self._recipe = recipe
         self._progress = progress
         self._copy: CopyBaseline | None = None
-        self.rows: RowsBaseline | None = None
+        self.rows: dict[str, RowsBaseline] = {}
         self.acknowledged = 0
 
     @property
@@ -163,10 +164,16 @@ class _Runner:
             await self._copy.run(self._settings.warm_up)
             phase.advance()
         if Baseline.ROWS in self._settings.baselines:
-            self.rows = RowsBaseline(self._target, self._settings.workload, self._settings.accounts)
-            self.rows.prepare(self._target, self._settings.accounts)
+            RowsBaseline.prepare(self._target, self._settings.accounts)
             phase.advance()
-            await self.rows.choose_connections()
+            for name, in_a_function in ((Baseline.ROWS.value, False), (ROWS_IN_A_FUNCTION, True)):
+                self.rows[name] = RowsBaseline(
+                    self._target,
+                    self._settings.workload,
+                    self._settings.accounts,
+                    in_a_function=in_a_function,
+                )
+                await self.rows[name].choose_connections()
             phase.advance()
 
     async def rounds(self) -> tuple[_Turns, _Growth]:
@@ -189,8 +196,9 @@ class _Runner:
                 turns.baselines.setdefault(Baseline.COPY, []).append(copied)
                 turns.baselines.setdefault(COPY_ENCODING_INCLUDED, []).append(encoded_and_copied)
                 phase.advance()
-            if self.rows is not None:
-                turns.baselines.setdefault(Baseline.ROWS, []).append(await self.rows.run(alike))
+            for name, rows in self.rows.items():
+                turns.baselines.setdefault(name, []).append(await rows.run(alike))
+            if self.rows:
                 phase.advance()
         return turns, growth
 
@@ -281,9 +289,11 @@ def _baseline_notes(runner: _Runner) -> list[str]:
         notes.append(
             f"copy: rows encoded before the clock starts, {BATCH_TRANSFERS:,} transfers to a commit, one connection"
         )
-    if runner.rows is not None:
-        tried = ", ".join(map(str, CONNECTIONS_TRIED))
-        notes.append(f"rows: pgbench over {runner.rows.connections} connections, the fastest of {tried}")
+    tried = ", ".join(map(str, CONNECTIONS_TRIED))
+    notes += [
+        f"{name}: pgbench over {rows.connections} connections, the fastest of {tried}"
+        for name, rows in runner.rows.items()
+    ]
     return notes
 
 

@@ -1,0 +1,5 @@
+-- pgbench: anybody pays anybody else.
+\set source random(1, :accounts)
+\set destination 1 + (:source + random(0, :accounts - 2)) % :accounts
+\set amount random(1, 10000)
+SELECT bench_rows.transfer(:source, :destination, :amount, gen_random_uuid());
