@@ -53,7 +53,12 @@ def test_engine_with_both_baselines() -> None:
     assert found["transfers_per_second"] > 0
     assert 0 < found["latency_ms"]["p50"] <= found["latency_ms"]["p95"] <= found["latency_ms"]["p99"]
     assert found["bytes_per_transfer"] > 0
-    assert found["ratio_to"].keys() == {"copy", "copy_encoding_included", "rows"}
+    assert found["ratio_to"].keys() == {
+        "copy",
+        "copy_encoding_included",
+        "rows",
+        "rows_in_a_function",
+    }
     assert all(ratio > 0 for ratio in found["ratio_to"].values())
     # Encoding takes time of its own, so with it the baseline is lower and the ratio higher.
     assert found["ratio_to"]["copy_encoding_included"] > found["ratio_to"]["copy"]
