@@ -20,6 +20,7 @@ HOST = "127.0.0.1"
 READY_SECONDS_MAX = 60.0
 ANSWER_SECONDS_MAX = 60.0
 PAGE_ROWS = 500
+LOG_CHARACTERS_SHOWN = 4_000
 
 
 class Answer(NamedTuple):
@@ -65,7 +66,11 @@ class ApiServer:
 
     def wait_until_ready(self) -> None:
         """Wait until it says that it can serve."""
-        wait_for(self.ready, f"the server is ready; its log is {self.log_path}", READY_SECONDS_MAX)
+        try:
+            wait_for(self.ready, "the server is ready", READY_SECONDS_MAX)
+        except AssertionError:
+            sys.stdout.write(self.log_path.read_text(encoding="utf-8")[-LOG_CHARACTERS_SHOWN:])
+            raise
 
     def ready(self) -> bool:
         """Whether it says that it can serve."""

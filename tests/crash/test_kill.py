@@ -219,11 +219,18 @@ def kill_server(place: Place, _chance: random.Random) -> None:
 
 
 def kill_worker(place: Place, chance: random.Random) -> None:
-    """Only the process that serves dies, as when memory runs out; the server starts another."""
+    """Only the process that serves dies, as when memory runs out; the server starts another.
+
+    When that happens twice in a few seconds the server ends, and is started again by whoever watches it.
+    """
     worker = chance.choice(place.server.processes()[1:])
     worker.kill()
     wait_for(lambda: not worker.is_running(), "the worker is gone")
-    place.server.wait_until_ready()
+    wait_for(
+        lambda: place.server.ready() or not place.server.processes(), "another one serves, or it ends", 60
+    )
+    if not place.server.processes():
+        place.server.start()
 
 
 def kill_postgresql(place: Place, chance: random.Random) -> None:

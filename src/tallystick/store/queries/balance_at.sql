@@ -1,4 +1,6 @@
 -- The balance as recorded at a past time: the batch then newest, and the account's newest entry up to it.
+-- The entry is asked for in the order of the whole key: by position alone the planner may take the index of
+-- positions when the account is a busy one, and read back through all that others did since.
 SELECT e.balance, coalesce(e.held_after, 0), e.position
 FROM (
     SELECT last_position FROM batches
@@ -7,6 +9,6 @@ FROM (
 ) AS then_newest
 CROSS JOIN LATERAL (
     SELECT * FROM entries
-    WHERE entries.account = $1 AND entries.position <= then_newest.last_position
-    ORDER BY position DESC LIMIT 1
+    WHERE entries.account >= $1 AND (entries.account, entries.position) <= ($1, then_newest.last_position)
+    ORDER BY entries.account DESC, entries.position DESC LIMIT 1
 ) AS e

@@ -1,4 +1,4 @@
--- Accounts as of the position at which their terms changed.
+-- Accounts as of the position at which their terms changed; in the order of the whole key, as in balance_at.sql.
 SELECT
     wanted.position,
     terms.account, terms.tenant, terms.owner, terms.asset, terms.kind, terms.status,
@@ -8,6 +8,7 @@ FROM unnest($1::bigint[]) AS wanted (position)
 CROSS JOIN LATERAL (SELECT * FROM accounts WHERE accounts.position = wanted.position LIMIT 1) AS terms
 LEFT JOIN LATERAL (
     SELECT balance, held_after, position FROM entries
-    WHERE entries.account = terms.account AND entries.position <= wanted.position
-    ORDER BY position DESC LIMIT 1
+    WHERE entries.account >= terms.account
+        AND (entries.account, entries.position) <= (terms.account, wanted.position)
+    ORDER BY entries.account DESC, entries.position DESC LIMIT 1
 ) AS newest ON true
