@@ -191,25 +191,36 @@ class Place(NamedTuple):
 
 
 @pytest.fixture
-def place() -> Iterator[Place]:
+def folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="tallystick-crash-"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def place(folder: Path) -> Iterator[Place]:
     with temporary_server(durable=True) as postgres, temporary_database(postgres) as database:
         server = ApiServer(folder, database)
         try:
             server.start()
-            client = Client(server)
-            bank = client.open_account("bank", "system")
-            wallets = [client.open_account(f"owner {number}") for number in range(WALLETS)]
-            for wallet in wallets:
-                payment = Payment(f"start {wallet}", bank, wallet, START_BALANCE)
-                assert client.ask("POST", "/v1/transfers", payment.document, payment.key).status == 201
-            client.close()
-            yield Place(postgres, server, bank, wallets)
+            yield open_place(postgres, server)
         finally:
             server.kill()
             if not postgres.running():
                 postgres.start()
-    shutil.rmtree(folder)
+
+
+def open_place(postgres: EmbeddedPostgres, server: ApiServer) -> Place:
+    client = Client(server)
+    try:
+        bank = client.open_account("bank", "system")
+        wallets = [client.open_account(f"owner {number}") for number in range(WALLETS)]
+        for wallet in wallets:
+            payment = Payment(f"start {wallet}", bank, wallet, START_BALANCE)
+            assert client.ask("POST", "/v1/transfers", payment.document, payment.key).status == 201
+    finally:
+        client.close()
+    return Place(postgres, server, bank, wallets)
 
 
 def kill_server(place: Place, _chance: random.Random) -> None:

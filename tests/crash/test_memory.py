@@ -106,8 +106,14 @@ class Flood:
 
 
 @pytest.fixture
-def shard() -> Iterator[tuple[ShardDatabase, ApiServer]]:
+def folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="tallystick-memory-"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def shard(folder: Path) -> Iterator[tuple[ShardDatabase, ApiServer]]:
     with temporary_server() as postgres, temporary_database(postgres) as database:
         server = ApiServer(folder, database)
         try:
@@ -115,7 +121,6 @@ def shard() -> Iterator[tuple[ShardDatabase, ApiServer]]:
             yield database, server
         finally:
             server.kill()
-    shutil.rmtree(folder)
 
 
 @contextmanager
