@@ -7,7 +7,7 @@ ARGUMENTS ?=
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check --no-input
 INSTALL := PIP_USER=0 $(PIP) install --progress-bar off
-COMPILE := $(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url -q
+COMPILE := $(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
