@@ -12,10 +12,10 @@ COMPILE := $(VENV)/bin/uv pip compile --universal --python-version 3.11 --genera
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
-.PHONY: help venv up test lint format lock bench clean again
+.PHONY: help venv up test crash-points simulate lint format lock bench clean again
 
 help: ## Show what can be made
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
 venv: $(VENV)/.development ## Prepare the environment: .venv, with everything locked
 
@@ -24,6 +24,15 @@ up: $(VENV)/.runtime ## Start everything on this machine and move money
 
 test: $(VENV)/.development lint ## Check the code and run the tests
 	@exec $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile $(ARGUMENTS)
+
+crash-points: $(VENV)/.development ## Crash what crosses shards in every way at every point of it
+	@TALLYSTICK_CRASH_POINTS=all exec $(VENV)/bin/python -m pytest -s tests/crash/test_saga_crash_points.py $(ARGUMENTS)
+
+simulate: $(VENV)/.development ## Simulate many sagas, a hundred thousand times, and look at the books each time
+	@exec $(VENV)/bin/python -m tests.simulation $(ARGUMENTS)
+
+kills: $(VENV)/.development ## Kill servers and nodes under load, ten times each
+	@TALLYSTICK_CRASHES=10 exec $(VENV)/bin/python -m pytest -s tests/crash/test_kill.py tests/crash/test_saga_kill.py $(ARGUMENTS)
 
 lint: $(VENV)/.development ## Check format, style, types and imports
 	@$(VENV)/bin/ruff format --quiet --check .

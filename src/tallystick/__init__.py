@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tallystick.ledger.errors import FaultyCommandError, OverloadedError, UnavailableError
     from tallystick.service.errors import ParameterError
     from tallystick.service.ledger import Ledger, TransferRequest
+    from tallystick.store.errors import SchemaError
 
 __all__ = [
     "FaultyCommandError",
@@ -20,6 +21,7 @@ __all__ = [
     "ParameterError",
     "RefusalCode",
     "Refused",
+    "SchemaError",
     "TransferRequest",
     "UnavailableError",
 ]
@@ -32,6 +34,7 @@ _MODULES = {
     "ParameterError": "tallystick.service.errors",
     "RefusalCode": "tallystick.domain.outcomes",
     "Refused": "tallystick.domain.outcomes",
+    "SchemaError": "tallystick.store.errors",
     "TransferRequest": "tallystick.service.ledger",
     "UnavailableError": "tallystick.ledger.errors",
 }

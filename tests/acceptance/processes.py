@@ -10,10 +10,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from tallystick.embedded import EmbeddedPostgres
 
 COMMAND = [sys.executable, "-P", "-m", "tallystick.cli"]
 READY_TIMEOUT_SECONDS = 60.0
@@ -76,6 +78,16 @@ class Up:
         answer: dict[str, Any] = json.loads(self.read_until(b"{"))
         return answer
 
+    def wait_until_said(self, words: str) -> None:
+        """Read stderr until it has said this."""
+        deadline = time.monotonic() + READY_TIMEOUT_SECONDS
+        assert self.process.stderr is not None
+        while words not in self.stderr.decode():
+            assert select.select([self.process.stderr], [], [], max(0, deadline - time.monotonic()))[0]
+            read = os.read(self.process.stderr.fileno(), 65_536)
+            assert read, self._ended()
+            self.stderr += read
+
     def end(self, number: signal.Signals = signal.SIGTERM, *, group: bool = False) -> int:
         """Send it a signal and wait for its end; return its exit status."""
         (os.killpg if group else os.kill)(self.process.pid, number)
@@ -111,6 +123,11 @@ class Up:
         for pipe in (self.process.stdout, self.process.stderr):
             if pipe is not None:
                 pipe.close()
+
+
+def servers(data: Path) -> list[EmbeddedPostgres]:
+    """The PostgreSQL servers of a data folder."""
+    return [EmbeddedPostgres(folder) for folder in sorted(data.glob("postgres*")) if folder.is_dir()]
 
 
 def call(
@@ -155,3 +172,11 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def until(true: Callable[[], bool], what: str, *, timeout_seconds: float = 30.0) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + timeout_seconds
+    while not true():
+        assert time.monotonic() < deadline, f"not in time: {what}"
+        time.sleep(0.1)

@@ -10,7 +10,7 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import click
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 
 from tallystick.cli.main import commands
@@ -186,6 +186,11 @@ def test_a_database_that_is_missing_empty_or_gone_is_one_line(
     secret = server.dsn("empty", role=LOGIN_ROLE).split(":")[2].split("@")[0]
     gone = server.dsn("nowhere", role=LOGIN_ROLE)
     write_configuration(path, Configuration([ShardConfiguration(1, gone)]))
+    for said in (here.fails("keys", "list"), here.fails("migrate"), here.fails("serve")):
+        assert "the database is missing" in said
+        assert secret not in said
+    nobody = f"host={tmp_path} dbname=shard_1 password={secret}"
+    write_configuration(path, Configuration([ShardConfiguration(1, nobody)]))
     for said in (here.fails("keys", "list"), here.fails("migrate")):
         assert "shard 1 cannot be reached" in said
         assert secret not in said

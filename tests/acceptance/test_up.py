@@ -9,12 +9,11 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 
 from tallystick.cli.installation import PORT_WAIT_SECONDS
-from tallystick.embedded import EmbeddedPostgres
-from tests.acceptance.processes import Up, call, free_port, gone, run, shell
+from tests.acceptance.processes import Up, call, free_port, gone, run, servers, shell
 
 FIRST_BALANCE = 1_000_000
 
@@ -29,7 +28,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """One data folder for all tests: the first that needs it makes the database."""
     folder = tmp_path_factory.mktemp("up") / "a folder"
     yield folder
-    EmbeddedPostgres(folder / "postgres").remove()
+    remove(folder)
+
+
+def remove(folder: Path) -> None:
+    for server in servers(folder):
+        server.remove()
 
 
 def descendants(up: Up) -> list[int]:
@@ -59,7 +63,7 @@ def test_the_first_start_prints_a_curl_line_that_moves_money(tmp_path: Path, por
             assert stat.S_IMODE((folder / secret).stat().st_mode) == 0o600
         assert not (folder / "running").exists()
     finally:
-        EmbeddedPostgres(folder / "postgres").remove()
+        remove(folder)
 
 
 def test_json_is_one_line_and_a_later_start_has_the_same_key_and_accounts(data: Path, port: int) -> None:
@@ -113,7 +117,7 @@ def test_a_signal_while_it_starts_stops_it_too(data: Path, port: int) -> None:
         up.stderr += up.process.stderr.readline()  # "Starting PostgreSQL"
         assert up.end(signal.SIGTERM) == 0
         assert b"Traceback" not in up.stderr
-    assert not EmbeddedPostgres(data / "postgres").running()
+    assert not any(server.running() for server in servers(data))
 
 
 def test_after_kill_9_nothing_outlives_it_and_nothing_acknowledged_is_missing(data: Path, port: int) -> None:

@@ -11,12 +11,13 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 import psycopg
 import requests
 
 from tallystick.embedded import EmbeddedPostgres
+from tallystick.ledger.directory import ReplicatedDirectory
 from tallystick.service.authentication import ApiKeys, NewApiKey
 from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
 from tallystick.store.connection import Database
@@ -37,6 +38,16 @@ class Head(NamedTuple):
     batches: int
     position: int
     assets: int
+
+
+class Served(Protocol):
+    """What a server needs: its configuration, and a folder for its log."""
+
+    @property
+    def configuration_path(self) -> Path: ...
+
+    @property
+    def folder(self) -> Path: ...
 
 
 class Installation:
@@ -74,7 +85,7 @@ class Installation:
             database = Database(self._dsn)
             await database.open()
             try:
-                return await act(ApiKeys(Directory(database)))
+                return await act(ApiKeys(ReplicatedDirectory({1: Directory(database)})))
             finally:
                 await database.close()
 
@@ -86,7 +97,7 @@ class Installation:
 class Server:
     """`tallystick serve` as a process."""
 
-    def __init__(self, installation: Installation, name: str) -> None:
+    def __init__(self, installation: Served, name: str) -> None:
         self.log_path = installation.folder / f"{name}.log"
         self._installation = installation
         self._cleanup = ExitStack()

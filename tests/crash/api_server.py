@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
 from tests.crash.databases import SHARD, ShardDatabase, wait_for
@@ -36,12 +36,16 @@ class Answer(NamedTuple):
 
 
 class ApiServer:
-    """`tallystick serve` for one shard, on a port of its own; it can be killed and started again."""
+    """`tallystick serve` for some shards, on a port of its own; it can be killed and started again."""
 
-    def __init__(self, folder: Path, database: ShardDatabase) -> None:
+    def __init__(self, folder: Path, *databases: ShardDatabase) -> None:
+        """Serve the databases of shard 1, of shard 2, and so on."""
         self.configuration_path = folder / "tallystick.toml"
-        shard = ShardConfiguration(SHARD, database.server_dsn, database.owner_dsn)
-        write_configuration(self.configuration_path, Configuration([shard]))
+        shards = [
+            ShardConfiguration(number, database.server_dsn, database.owner_dsn)
+            for number, database in enumerate(databases, SHARD)
+        ]
+        write_configuration(self.configuration_path, Configuration(shards))
         self.log_path = folder / "api.log"
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None

@@ -19,8 +19,8 @@ from urllib.parse import quote
 
 from psycopg.conninfo import conninfo_to_dict
 
-_SOCKET_NAME = ".s.PGSQL.5432"
-_LOST = (ConnectionError, asyncio.IncompleteReadError)
+SOCKET_NAME = ".s.PGSQL.5432"
+LOST = (ConnectionError, asyncio.IncompleteReadError)
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -29,6 +29,7 @@ class Moment(Enum):
     """Where a batch can be stopped: before a message goes on to PostgreSQL, or an answer back."""
 
     BEGIN = "before BEGIN"
+    HEAD = "before the head of the log is read"
     COPY_TRANSACTIONS = "in the middle of COPY transactions"
     COPY_ENTRIES = "in the middle of COPY entries"
     COPY_REQUESTS = "in the middle of COPY requests"
@@ -39,6 +40,7 @@ class Moment(Enum):
 
 _STATEMENTS: Mapping[Moment, re.Pattern[bytes]] = {
     Moment.BEGIN: re.compile(rb"^BEGIN\b", re.MULTILINE),
+    Moment.HEAD: re.compile(rb"^-- The end of the log"),
     Moment.BATCH_ROW: re.compile(rb"^INSERT INTO batches\b"),
     Moment.COMMIT: re.compile(rb"^COMMIT\b"),
 }
@@ -97,7 +99,7 @@ class CuttingProxy:
 
     def __init__(self, dsn: str) -> None:
         parts = conninfo_to_dict(dsn)
-        self._server_path = str(Path(str(parts["host"])) / _SOCKET_NAME)
+        self._server_path = str(Path(str(parts["host"])) / SOCKET_NAME)
         self._folder = tempfile.mkdtemp(prefix="tallystick-proxy-")
         login = f"{parts['user']}:{quote(str(parts['password']), safe='')}"
         self.dsn = f"postgresql://{login}@/{parts['dbname']}?host={quote(self._folder, safe='')}&port=5432"
@@ -125,7 +127,7 @@ class CuttingProxy:
         return None
 
     async def __aenter__(self) -> Self:
-        self._listener = await asyncio.start_unix_server(self._accept, str(Path(self._folder) / _SOCKET_NAME))
+        self._listener = await asyncio.start_unix_server(self._accept, str(Path(self._folder) / SOCKET_NAME))
         return self
 
     async def __aexit__(
@@ -150,7 +152,13 @@ class CuttingProxy:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, client: Streams) -> None:
-        wire = _Wire(self, client, await asyncio.open_unix_connection(self._server_path))
+        try:
+            server = await asyncio.open_unix_connection(self._server_path)
+        except OSError:
+            # There is no server, and the client hears so.
+            client[1].transport.abort()
+            return
+        wire = _Wire(self, client, server)
         self._wires.add(wire)
         try:
             await wire.carry()
@@ -178,7 +186,7 @@ class _Wire:
         both = [asyncio.create_task(self._requests()), asyncio.create_task(self._answers())]
         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         # What the server said last still goes to the client.
-        with suppress(*_LOST):
+        with suppress(*LOST):
             await self._client_writer.drain()
         for task in both:
             task.cancel()
@@ -187,10 +195,10 @@ class _Wire:
         self._server_writer.close()
 
     async def _requests(self) -> None:
-        with suppress(*_LOST):
-            self._server_writer.write(await _startup(self._client_reader))
+        with suppress(*LOST):
+            self._server_writer.write(await read_startup(self._client_reader))
             while True:
-                kind, message = await _message(self._client_reader)
+                kind, message = await read_message(self._client_reader)
                 begun = self._follow(kind, message[5:])
                 moment = self._moment(kind, begun)
                 stop = None if moment is None else self._proxy.take_stop(moment)
@@ -212,9 +220,9 @@ class _Wire:
                 await self._server_writer.drain()
 
     async def _answers(self) -> None:
-        with suppress(*_LOST):
+        with suppress(*LOST):
             while True:
-                kind, message = await _message(self._server_reader)
+                kind, message = await read_message(self._server_reader)
                 if kind == b"C" and message[5:] == b"COMMIT\0":
                     stop = self._proxy.take_stop(Moment.COMMITTED)
                     if stop is not None and await stop.wait_whether_to_cut():
@@ -240,13 +248,13 @@ class _Wire:
         return next((moment for moment, text in moments.items() if text.search(self._statement)), None)
 
 
-async def _startup(reader: asyncio.StreamReader) -> bytes:
+async def read_startup(reader: asyncio.StreamReader) -> bytes:
     """The first message, which has no kind."""
     length = await reader.readexactly(4)
     return length + await reader.readexactly(struct.unpack(">i", length)[0] - 4)
 
 
-async def _message(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+async def read_message(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
     """The next message: its kind, and all of its bytes."""
     head = await reader.readexactly(5)
     return head[:1], head + await reader.readexactly(struct.unpack(">i", head[1:])[0] - 4)

@@ -4,7 +4,8 @@ import asyncio
 import random
 import secrets
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
@@ -31,7 +32,8 @@ from tests.crash.databases import (
 from tallystick import FaultyCommandError, Ledger, OverloadedError, RefusalCode, Refused, UnavailableError
 from tallystick.domain import limits
 from tallystick.domain.canonical import EncodedBatch, chain, encode
-from tallystick.domain.rows import Appended, BatchRow
+from tallystick.domain.needs import Needs
+from tallystick.domain.rows import Appended, BatchRow, RequestRow
 from tallystick.embedded import EmbeddedPostgres
 from tallystick.ledger import writing as writing_module
 from tallystick.ledger.writing import BatchWriter, Decided, Units
@@ -193,10 +195,10 @@ def _without_replay(answer: Answer) -> Answer:
 
 CUTS = [
     (Moment.BEGIN, 0),
+    (Moment.BATCH_ROW, 0),
     (Moment.COPY_TRANSACTIONS, 0),
     (Moment.COPY_ENTRIES, 0),
     (Moment.COPY_REQUESTS, 0),
-    (Moment.BATCH_ROW, 0),
     (Moment.COMMIT, 1),
     (Moment.COMMITTED, 1),
 ]
@@ -278,6 +280,37 @@ async def test_postgresql_is_away_for_a_while(
             await becomes(ledger, is_available=True)
             load = Load(ledger, wallets)
         await load.assert_done_once(database)
+
+
+async def test_what_cannot_be_read_is_said_in_the_words_of_the_package(
+    database: ShardDatabase, proxy: CuttingProxy
+) -> None:
+    async with connected(proxy.dsn) as ledger:
+        wallets = await Wallets.open(ledger)
+        source, destination = wallets.wallets
+        paid = await pay(ledger, source, destination, 1, "paid")
+        held = await ledger.hold(source, destination, 1, "USD", idempotency_key="held")
+        assert isinstance(paid, views.Transaction)
+        assert isinstance(held, views.Hold)
+        proxy.reachable = False
+        proxy.cut_all()
+        reads: list[Callable[[], Awaitable[object]]] = [
+            lambda: ledger.account(source),
+            lambda: ledger.accounts("owner 0"),
+            lambda: ledger.balance(source),
+            lambda: ledger.balance(source, at=datetime.now(UTC)),
+            lambda: ledger.entries(source),
+            lambda: ledger.transaction(paid.id),
+            lambda: ledger.held(held.id),
+            ledger.assets,
+            lambda: ledger.create_asset("POINTS", 0, "Points"),
+        ]
+        for read in reads:
+            with pytest.raises(UnavailableError, match=r"read|reached"):
+                await read()
+        proxy.reachable = True
+        await becomes(ledger, is_available=True)
+        assert await balance(ledger, source) == START_BALANCE - 1
 
 
 @pytest.mark.parametrize("moment", [Moment.COMMIT, Moment.COMMITTED])
@@ -488,6 +521,18 @@ def skip_a_position(appended: Appended) -> None:
         transactions[-1] = transactions[-1]._replace(position=transactions[-1].position + 1)
 
 
+def claim_another_position(appended: Appended) -> None:
+    if _poisoned(appended):
+        requests = appended.requests
+        requests[-1] = requests[-1]._replace(position=1)
+
+
+def forget_the_transaction(appended: Appended) -> None:
+    """Each row that is there is right, so it is not seen before the commit."""
+    positions = {entry.position for entry in appended.entries if entry.amount == POISON}
+    appended.transactions[:] = [row for row in appended.transactions if row.position not in positions]
+
+
 def _poisoned(appended: Appended) -> bool:
     return any(entry.amount == POISON for entry in appended.entries)
 
@@ -502,19 +547,31 @@ def poison_rows(monkeypatch: pytest.MonkeyPatch, poison: Poison) -> None:
     monkeypatch.setattr(writing_module, "encode", poisoned)
 
 
-@pytest.mark.parametrize("poison", [raise_in_a_rule, unbalance, overdraw, claim_a_key_twice, skip_a_position])
+@pytest.mark.parametrize(
+    "poison",
+    [
+        raise_in_a_rule,
+        unbalance,
+        overdraw,
+        claim_a_key_twice,
+        skip_a_position,
+        claim_another_position,
+        forget_the_transaction,
+    ],
+)
 async def test_a_faulty_command_fails_alone(
     database: ShardDatabase, monkeypatch: pytest.MonkeyPatch, poison: Poison
 ) -> None:
     async with connected(database.server_dsn) as ledger:
         poison_rows(monkeypatch, poison)
+        unknown = unknown_commits()
         await fail_alone(ledger, database)
+        assert unknown_commits() == unknown, "a COMMIT that was refused is not a lost one"
 
 
-async def test_a_command_that_is_refused_when_the_batch_is_closed_fails_alone(
+async def test_a_command_whose_batch_row_is_refused_fails_alone(
     database: ShardDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The batch row and COMMIT travel together: a refusal of the first must not look like a lost commit."""
     is_poisoned = False
 
     def note(appended: Appended) -> None:
@@ -530,9 +587,7 @@ async def test_a_command_that_is_refused_when_the_batch_is_closed_fails_alone(
     async with connected(database.server_dsn) as ledger:
         poison_rows(monkeypatch, note)
         monkeypatch.setattr(writing_module, "chain", discontinue)
-        unknown = unknown_commits()
         await fail_alone(ledger, database)
-        assert unknown_commits() == unknown
 
 
 async def fail_alone(ledger: Ledger, database: ShardDatabase) -> None:
@@ -639,7 +694,7 @@ async def test_a_bug_of_the_driver_leaves_a_commit_unknown(
 async def test_an_identifier_that_is_taken_is_drawn_again(
     database: ShardDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn = iter([7, 7, 7, 8, 7, 9])
+    drawn = iter([7, 7, 7, 8, 9, 10])
 
     async with connected(database.server_dsn) as ledger:
         first = await opened(ledger, "bank", kind="system")
@@ -978,6 +1033,38 @@ async def test_deciding_ahead_goes_on_after_its_connection_was_lost(
     assert_whole(database)
 
 
+async def test_a_connection_beside_that_hangs_delays_nobody_for_long(
+    database: ShardDatabase, decided_ahead: list[bool], proxy: CuttingProxy
+) -> None:
+    """To decide ahead is worth a short wait and no more: the batch is decided when its turn comes."""
+    async with connected(proxy.dsn) as ledger:
+        wallets = await Wallets.open(ledger)
+        source, destination = wallets.wallets
+        commit = proxy.stop_at(Moment.COMMIT)
+        first = asyncio.create_task(pay(ledger, source, destination, 1, "first"))
+        await reached(commit.reached)
+        hangs = proxy.stop_at(Moment.HEAD)
+        count = len(decided_ahead)
+        second = asyncio.create_task(pay(ledger, source, destination, 1, "second"))
+        await reached(hangs.reached)
+        started = time.monotonic()
+        commit.pass_on()
+        answers = await asyncio.gather(first, second)
+        assert time.monotonic() - started < 5
+        assert [type(answer) for answer in answers] == [views.Transaction] * 2
+        assert decided_ahead[count:] == [False]
+        # Over another connection it is decided ahead again.
+        commit = proxy.stop_at(Moment.COMMIT)
+        third = asyncio.create_task(pay(ledger, source, destination, 1, "third"))
+        await reached(commit.reached)
+        fourth = asyncio.create_task(pay(ledger, source, destination, 1, "fourth"))
+        await becomes_decided(decided_ahead, sum(decided_ahead) + 1)
+        commit.pass_on()
+        answers = await asyncio.gather(third, fourth)
+        assert [type(answer) for answer in answers] == [views.Transaction] * 2
+    assert_whole(database)
+
+
 # The clock.
 
 
@@ -986,7 +1073,7 @@ async def test_recorded_time_never_goes_backwards(database: ShardDatabase) -> No
         wallets = await Wallets.open(ledger)
         source, destination = wallets.wallets
         ahead = datetime.now(UTC).replace(microsecond=123_456) + timedelta(hours=1)
-        write_empty_batch(database, ahead)
+        await write_a_refusal(database, ahead)
         recorded = []
         for number in range(3):
             answer = await pay(ledger, source, destination, 1, f"after the clock was set back {number}")
@@ -1004,17 +1091,16 @@ async def test_recorded_time_never_goes_backwards(database: ShardDatabase) -> No
     assert_whole(database)
 
 
-def write_empty_batch(database: ShardDatabase, recorded_at: datetime) -> None:
+async def write_a_refusal(database: ShardDatabase, recorded_at: datetime) -> None:
     """What a server writes whose clock is ahead."""
-    at_us = views.microseconds_of(recorded_at)
-    with psycopg.connect(database.owner_dsn) as connection:
-        head = connection.execute(
-            "SELECT number, last_position, hash FROM batches ORDER BY number DESC LIMIT 1"
-        ).fetchone()
-        assert head is not None
-        row = chain(head[2], head[0] + 1, head[1], at_us, EncodedBatch(b"", b"", b"", b"", b""))
-        connection.execute(
-            "INSERT INTO batches (number, last_position, recorded_at, previous_hash, hash)"
-            " VALUES (%s, %s, %s, %s, %s)",
-            (row.number, row.last_position, recorded_at, row.previous_hash, row.hash),
-        )
+    writer = LogWriter(database.server_dsn, SHARD)
+    await writer.reconnect()
+    head, _, _ = await writer.begin(Needs())
+    number = head.number + 1
+    refused = RequestRow(bytes(16), None, number, RefusalCode.INSUFFICIENT_FUNDS, None, "", b"")
+    rows = encode(Appended([], [], [], [], [], [refused]))
+    await writer.append(
+        chain(head.hash, number, head.last_position, views.microseconds_of(recorded_at), rows), rows
+    )
+    await writer.commit()
+    await writer.close()

@@ -19,8 +19,10 @@ from tallystick import Ledger, Refused
 from tallystick.embedded import EmbeddedPostgres
 from tallystick.service import views
 
-LOG_TABLES = ("batches", "transactions", "entries", "accounts", "holds", "requests")
+LOG_TABLES = ("batches", "transactions", "entries", "accounts", "holds", "sagas", "requests")
 ROLES = ("server", "owner")
+
+KEY = "00000000-0000-0000-0000-000000000001"
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 Write = Callable[["Pen"], object]
@@ -92,6 +94,7 @@ UPDATES = {
     "entries": "amount = amount + 1",
     "accounts": "status = 1",
     "holds": "captured = 0",
+    "sagas": "status = 1",
     "requests": "fingerprint = fingerprint",
 }
 CHANGES = (
@@ -174,8 +177,8 @@ class Pen:
         return self
 
     def entry(self, amount: int, balance: int, held: int | None, held_after: int | None, bound: int) -> Self:
-        """A transaction with one entry that is to be judged, and one that balances it."""
-        self.transactions(self.next)
+        """A batch of a transaction with one entry that is to be judged, and one that balances it."""
+        self.batch().transactions(self.next)
         self._insert(
             "entries",
             ("account", "position", "amount", "balance", "held", "held_after", "bound", "asset"),
@@ -198,13 +201,17 @@ class Pen:
         self._insert("holds", columns.split(", "), [row])
         return self
 
+    def saga(self, position: int) -> Self:
+        self._insert("sagas", ("saga", "position", "status", "terms"), [(position, position, 1, "{}")])
+        return self
+
     def request(self, key: str, **columns: object) -> Self:
         values = {"key": key, "fingerprint": b"f", **columns}
         self._insert("requests", tuple(values), [tuple(values.values())])
         return self
 
     def batch(self, **other: object) -> Self:
-        """The row that closes the batch, right but for what is said otherwise."""
+        """The row of the batch, right but for what is said otherwise. It comes before all others."""
         columns = {
             "number": self.number + 1,
             "last_position": self.next,
@@ -221,9 +228,23 @@ class Pen:
         self.entries((position, self.source, -5, "USD"), (position, self.destination, 5, "USD"))
         return self
 
+    def refusal(self, batch: int) -> Self:
+        """The claim of a request that was refused."""
+        return self.request(KEY, batch=batch, code=80)
+
     def execute(self, text: str) -> Self:
         self._connection.execute(text.encode())
         return self
+
+    def complete(self, write: Write) -> Self:
+        """Write, and then check what is checked at the commit."""
+        write(self)
+        return self.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+    def commit(self, write: Write) -> Self:
+        """Write, and commit."""
+        write(self)
+        return self.execute("COMMIT")
 
     def _insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         row = sql.SQL("({})").format(sql.SQL(", ").join([sql.Placeholder()] * len(columns)))
@@ -244,23 +265,36 @@ def writing(books: Books, role: str) -> Iterator[Pen]:
 
 
 def whole_batch(pen: Pen) -> None:
-    pen.transactions(pen.next, pen.next + 1, pen.next + 2)
+    pen.batch(last_position=pen.next + 3)
+    pen.transactions(pen.next, pen.next + 1, pen.next + 2, pen.next + 3)
     pen.entries((pen.next, pen.source, -5, "USD"), (pen.next, pen.destination, 5, "USD"))
     pen.account(pen.next + 1)
     pen.hold(pen.next + 2)
-    pen.request("00000000-0000-0000-0000-000000000001", position=pen.next)
+    pen.saga(pen.next + 3)
+    pen.request(KEY, position=pen.next)
     pen.request("00000000-0000-0000-0000-000000000002", batch=pen.number + 1, code=80)
-    pen.batch(last_position=pen.next + 2)
-    pen.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 
-def empty_batch(pen: Pen) -> None:
-    pen.batch(last_position=pen.head)
-    pen.execute("SET CONSTRAINTS ALL IMMEDIATE")
+def in_any_order(pen: Pen) -> None:
+    """Only the row of the batch has a place of its own: the first."""
+    pen.batch(last_position=pen.next + 1)
+    pen.request(KEY, position=pen.next)
+    pen.entries((pen.next, pen.source, -5, "USD"), (pen.next, pen.destination, 5, "USD"))
+    pen.transactions(pen.next + 1).transactions(pen.next)
+
+
+def refusal_alone(pen: Pen) -> None:
+    """Nothing was posted, but a request was refused: the position stays where it is."""
+    pen.batch(last_position=pen.head).refusal(pen.number + 1)
+
+
+def rows_in_savepoints(pen: Pen) -> None:
+    pen.batch().execute("SAVEPOINT one").transactions(pen.next)
+    pen.execute("SAVEPOINT two").account(pen.next).execute("ROLLBACK TO two").execute("RELEASE one")
 
 
 def several_assets(pen: Pen) -> None:
-    pen.transactions(pen.next)
+    pen.batch().transactions(pen.next)
     accounts = [
         (pen.next, pen.source, -5, "USD"),
         (pen.next, pen.destination, 5, "USD"),
@@ -268,7 +302,6 @@ def several_assets(pen: Pen) -> None:
         (pen.next, 2, -7, "EUR"),
     ]
     pen.entries(*accounts)
-    pen.batch()
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -276,7 +309,9 @@ def several_assets(pen: Pen) -> None:
     "write",
     [
         whole_batch,
-        empty_batch,
+        in_any_order,
+        refusal_alone,
+        rows_in_savepoints,
         several_assets,
         pytest.param(lambda pen: pen.entry(-5, 0, None, None, 0), id="down to the bound"),
         pytest.param(lambda pen: pen.entry(5, 9, None, None, 9), id="up to the bound"),
@@ -287,107 +322,149 @@ def several_assets(pen: Pen) -> None:
 def test_what_keeps_the_rules_is_taken(books: Books, role: str, write: Write) -> None:
     """Without this the refusals below would prove nothing."""
     with writing(books, role) as pen:
-        write(pen)
+        pen.complete(write)
 
 
 INT64_MAX = 2**63 - 1
+NOT_PART = "not part of the batch being written"
 
 REFUSED: list[tuple[str, str, Write]] = [
     # What an entry is.
     ("one entry alone", "sum to -5 in USD, not to zero", lambda pen: (
-        pen.transactions(pen.next), pen.entries((pen.next, pen.source, -5, "USD")))),
+        pen.batch().transactions(pen.next), pen.entries((pen.next, pen.source, -5, "USD")))),
     ("entries that do not sum to zero", "sum to 1 in USD, not to zero", lambda pen: (
-        pen.transactions(pen.next),
+        pen.batch().transactions(pen.next),
         pen.entries((pen.next, pen.source, -5, "USD"), (pen.next, pen.destination, 6, "USD")))),
     ("assets that make up for each other", r"sum to (-5 in USD|5 in EUR), not to zero", lambda pen: (
-        pen.transactions(pen.next),
+        pen.batch().transactions(pen.next),
         pen.entries((pen.next, pen.source, -5, "USD"), (pen.next, pen.destination, 5, "EUR")))),
     ("positions that make up for each other", r"sum to -?5 in USD, not to zero", lambda pen: (
-        pen.transactions(pen.next, pen.next + 1),
+        pen.batch(last_position=pen.next + 1).transactions(pen.next, pen.next + 1),
         pen.entries((pen.next, pen.source, -5, "USD"), (pen.next + 1, pen.destination, 5, "USD")))),
     ("a sum that is zero only modulo 2^64", "not to zero", lambda pen: (
-        pen.transactions(pen.next),
+        pen.batch().transactions(pen.next),
         pen.entries((pen.next, pen.source, INT64_MAX, "USD"), (pen.next, pen.destination, INT64_MAX, "USD"),
                     (pen.next, 1, 2, "USD")))),
     ("an account twice in a transaction", "entries_pkey", lambda pen: (
-        pen.transactions(pen.next),
+        pen.batch().transactions(pen.next),
         pen.entries((pen.next, pen.source, -5, "USD"), (pen.next, pen.source, 5, "USD")))),
     ("an entry without an asset", "null value in column \"asset\"", lambda pen: (
-        pen.transactions(pen.next), pen.entries((pen.next, pen.source, 0, None)))),
+        pen.batch().transactions(pen.next), pen.entries((pen.next, pen.source, 0, None)))),
     ("less than the lower bound", "balance_within_bounds", lambda pen: pen.entry(-5, -1, None, None, 0)),
     ("less available than the lower bound", "balance_within_bounds", lambda pen: pen.entry(-5, 4, 0, 5, 0)),
     ("more held than there is", "balance_within_bounds", lambda pen: pen.entry(0, 4, 5, 5, 0)),
     ("more than the upper bound", "balance_within_bounds", lambda pen: pen.entry(5, 10, None, None, 9)),
     ("less than nothing held", "held_after", lambda pen: pen.entry(0, 5, -5, -5, 100)),
     # Where an entry stands.
-    ("an entry at an old position", "not part of the batch being written", lambda pen: (
-        pen.transactions(pen.next),
+    ("an entry at an old position", NOT_PART, lambda pen: (
+        pen.batch().transactions(pen.next),
         pen.entries((pen.head, 1, -5, "USD"), (pen.head, 2, 5, "USD")))),
-    ("an entry at an old position beside a right one", "not part of the batch being written", lambda pen: (
-        pen.transactions(pen.next),
+    ("an entry at an old position beside a right one", NOT_PART, lambda pen: (
+        pen.batch().transactions(pen.next),
         pen.entries((pen.head, 1, -5, "USD"), (pen.head, 2, 5, "USD"),
                     (pen.next, 1, -5, "USD"), (pen.next, 2, 5, "USD")))),
-    ("an entry without a batch", "not part of the batch being written", lambda pen:
+    ("an entry without a batch", NOT_PART, lambda pen:
         pen.entries((pen.head, 1, -5, "USD"), (pen.head, 2, 5, "USD"))),
-    ("an entry at a future position", "not part of the batch being written", lambda pen: (
-        pen.transactions(pen.next),
+    ("an entry at a future position", NOT_PART, lambda pen: (
+        pen.batch().transactions(pen.next),
         pen.entries((pen.next + 1, 1, -5, "USD"), (pen.next + 1, 2, 5, "USD")))),
-    ("an entry after the batch was closed", "not part of the batch being written", lambda pen: (
-        pen.transactions(pen.next), pen.batch(),
-        pen.entries((pen.next, pen.source, -5, "USD"), (pen.next, pen.destination, 5, "USD")))),
+    # What belongs to no batch.
+    ("a transaction without a batch", NOT_PART, lambda pen: pen.transactions(pen.next)),
+    ("a transaction before its batch", NOT_PART, lambda pen: (pen.transactions(pen.next), pen.batch())),
+    ("a transaction in the batch before", NOT_PART + "|transactions_pkey", lambda pen: pen.transactions(pen.head)),
+    ("entries without a batch", NOT_PART, lambda pen:
+        pen.entries((pen.next, pen.source, -5, "USD"), (pen.next, pen.destination, 5, "USD"))),
+    ("terms without a batch", NOT_PART, lambda pen: pen.account(pen.next)),
+    ("a hold without a batch", NOT_PART, lambda pen: pen.hold(pen.next)),
+    ("a claim without a batch", "the claim of .* is not part", lambda pen:
+        pen.request(KEY, position=pen.next)),
+    ("a claim of an old position without a batch", "the claim of .* is not part", lambda pen:
+        pen.request(KEY, position=pen.head)),
+    ("a refusal without a batch", "the claim of .* is not part", lambda pen: pen.refusal(pen.number + 1)),
+    ("a refusal in the batch before", "the claim of .* is not part", lambda pen: pen.refusal(pen.number)),
     # Positions.
-    ("a gap after the head", "do not follow the head", lambda pen: pen.transactions(pen.next + 1)),
-    ("a gap between", "do not follow the head", lambda pen: pen.transactions(pen.next, pen.next + 2)),
-    ("a position of the past", "transactions_pkey|do not follow", lambda pen: pen.transactions(pen.head)),
-    ("position zero", "do not follow the head", lambda pen: pen.transactions(0)),
-    ("a position twice", "transactions_pkey", lambda pen: pen.transactions(pen.next, pen.next)),
-    ("two statements of transactions", "do not follow the head", lambda pen: (
-        pen.transactions(pen.next), pen.transactions(pen.next + 1))),
-    # The row that closes a batch.
-    ("a batch that skips a number", "does not continue the log", lambda pen: (
-        pen.transfer(pen.next), pen.batch(number=pen.number + 2))),
-    ("a batch whose number is taken", "batches_pkey|does not continue", lambda pen: (
-        pen.transfer(pen.next), pen.batch(number=pen.number))),
-    ("a batch before all others", "does not continue the log", lambda pen: (
-        pen.transfer(pen.next), pen.batch(number=0))),
-    ("a batch with another previous hash", "does not continue the log", lambda pen: (
-        pen.transfer(pen.next), pen.batch(previous_hash=bytes(32)))),
-    ("a batch with a short hash", "batches_hash_check", lambda pen: (
-        pen.transfer(pen.next), pen.batch(hash=bytes(31)))),
-    ("a batch that is older than the one before", "does not continue the log", lambda pen: (
-        pen.transfer(pen.next), pen.batch(recorded_at=pen.recorded_at - timedelta(microseconds=1)))),
-    ("a batch that forgets its last transaction", "does not continue the log", lambda pen: (
-        pen.transactions(pen.next, pen.next + 1), pen.batch(last_position=pen.next))),
-    ("a batch with more positions than transactions", "does not continue the log", lambda pen: (
-        pen.transfer(pen.next), pen.batch(last_position=pen.next + 1))),
+    ("a gap after the head", "is not complete", lambda pen:
+        pen.batch(last_position=pen.next + 1).transactions(pen.next + 1)),
+    ("a gap between", "is not complete", lambda pen:
+        pen.batch(last_position=pen.next + 2).transactions(pen.next, pen.next + 2)),
+    ("a position too many", NOT_PART, lambda pen: pen.batch().transactions(pen.next, pen.next + 1)),
+    ("a position of the past", NOT_PART + "|transactions_pkey", lambda pen:
+        pen.batch().transactions(pen.head)),
+    ("position zero", NOT_PART, lambda pen: pen.batch().transactions(0)),
+    ("a position twice", "transactions_pkey", lambda pen: pen.batch().transactions(pen.next, pen.next)),
+    ("a position twice in two statements", "transactions_pkey", lambda pen:
+        pen.batch().transactions(pen.next).transactions(pen.next)),
+    # The row of a batch.
+    ("a batch of nothing", "is not complete", lambda pen: pen.batch(last_position=pen.head)),
+    ("a batch without its transactions", "is not complete", lambda pen: pen.batch()),
+    ("a batch with a refusal instead of its transaction", "is not complete", lambda pen:
+        pen.batch().refusal(pen.number + 1)),
+    ("a batch without its last transaction", "is not complete", lambda pen:
+        pen.batch(last_position=pen.next + 1).transfer(pen.next)),
+    ("a batch whose transactions were taken back", "is not complete", lambda pen: (
+        pen.batch().execute("SAVEPOINT one").transactions(pen.next).execute("ROLLBACK TO one"))),
+    ("a batch that goes back", "does not continue the log", lambda pen:
+        pen.batch(last_position=pen.head - 1)),
+    ("a second batch", "does not continue the log", lambda pen: (
+        pen.batch().transactions(pen.next),
+        pen.batch(number=pen.number + 2, last_position=pen.next + 1, previous_hash=bytes(32)))),
+    ("two batches in one statement", "does not continue the log", lambda pen: pen.execute(
+        "INSERT INTO batches SELECT number + step, last_position, recorded_at, hash, hash"
+        " FROM (SELECT * FROM batches ORDER BY number DESC LIMIT 1) AS head, generate_series(1, 2) AS step")),
+    ("a batch in a savepoint", NOT_PART, lambda pen: (
+        pen.execute("SAVEPOINT one").batch().execute("RELEASE one").transactions(pen.next))),
+    ("a second batch after one in a savepoint", "is not complete", lambda pen: (
+        pen.execute("SAVEPOINT one").batch().execute("RELEASE one"),
+        pen.batch(number=pen.number + 2, last_position=pen.next + 1, previous_hash=bytes(32)),
+        pen.transactions(pen.next + 1))),
+    ("a batch that skips a number", "does not continue the log", lambda pen:
+        pen.batch(number=pen.number + 2)),
+    ("a batch whose number is taken", "batches_pkey|does not continue", lambda pen:
+        pen.batch(number=pen.number)),
+    ("a batch before all others", "does not continue the log", lambda pen: pen.batch(number=0)),
+    ("a batch with another previous hash", "does not continue the log", lambda pen:
+        pen.batch(previous_hash=bytes(32))),
+    ("a batch with a short hash", "batches_hash_check", lambda pen: pen.batch(hash=bytes(31))),
+    ("a batch that is older than the one before", "does not continue the log", lambda pen:
+        pen.batch(recorded_at=pen.recorded_at - timedelta(microseconds=1))),
     # Accounts and holds.
-    ("terms at an old position", "not part of the batch being written", lambda pen: (
-        pen.transactions(pen.next), pen.account(pen.head))),
-    ("terms at a future position", "not part of the batch being written", lambda pen: (
-        pen.transactions(pen.next), pen.account(pen.next + 1))),
-    ("terms without a batch", "not part of the batch being written", lambda pen: pen.account(pen.next)),
+    ("terms at an old position", NOT_PART, lambda pen: (
+        pen.batch().transactions(pen.next), pen.account(pen.head))),
+    ("terms at a future position", NOT_PART, lambda pen: (
+        pen.batch().transactions(pen.next), pen.account(pen.next + 1))),
     ("two terms at one position", "accounts_(pkey|position)", lambda pen: (
-        pen.transactions(pen.next), pen.account(pen.next), pen.account(pen.next))),
+        pen.batch().transactions(pen.next), pen.account(pen.next), pen.account(pen.next))),
     ("bounds without a number between", "accounts_check", lambda pen: (
-        pen.transactions(pen.next), pen.account(pen.next, min_balance=1, max_balance=0))),
-    ("a hold at an old position", "not part of the batch being written", lambda pen: (
-        pen.transactions(pen.next), pen.hold(pen.head - 1))),
-    ("a hold at a future position", "not part of the batch being written", lambda pen: (
-        pen.transactions(pen.next), pen.hold(pen.next + 1))),
-    ("a hold without a batch", "not part of the batch being written", lambda pen: pen.hold(pen.next)),
+        pen.batch().transactions(pen.next), pen.account(pen.next, min_balance=1, max_balance=0))),
+    ("a hold at an old position", NOT_PART, lambda pen: (
+        pen.batch().transactions(pen.next), pen.hold(pen.head - 1))),
+    ("a hold at a future position", NOT_PART, lambda pen: (
+        pen.batch().transactions(pen.next), pen.hold(pen.next + 1))),
     ("a hold of nothing", "holds_amount_check", lambda pen: (
-        pen.transactions(pen.next), pen.hold(pen.next, amount=0))),
+        pen.batch().transactions(pen.next), pen.hold(pen.next, amount=0))),
     ("more captured than was held", "holds_check", lambda pen: (
-        pen.transactions(pen.next), pen.hold(pen.next, captured=6))),
+        pen.batch().transactions(pen.next), pen.hold(pen.next, captured=6))),
+    # Sagas.
+    ("a saga at an old position", NOT_PART, lambda pen: (
+        pen.batch().transactions(pen.next), pen.saga(pen.head))),
+    ("a saga at a future position", NOT_PART, lambda pen: (
+        pen.batch().transactions(pen.next), pen.saga(pen.next + 1))),
+    ("a saga without a batch", NOT_PART, lambda pen: pen.saga(pen.next)),
     # Requests.
-    ("a key that is taken", "requests_pkey", lambda pen: pen.execute(
+    ("a key that is taken", "requests_pkey", lambda pen: pen.batch().execute(
         "INSERT INTO requests SELECT * FROM requests LIMIT 1")),
-    ("a key with two answers", "requests_check", lambda pen: pen.request(
-        "00000000-0000-0000-0000-000000000001", position=pen.next, batch=pen.number + 1, code=80)),
-    ("a key with no answer", "requests_check", lambda pen: pen.request(
-        "00000000-0000-0000-0000-000000000001")),
-    ("a refusal without a reason", "requests_check", lambda pen: pen.request(
-        "00000000-0000-0000-0000-000000000001", batch=pen.number + 1)),
+    ("a claim of an old position", "the claim of .* is not part", lambda pen:
+        pen.batch().request(KEY, position=pen.head)),
+    ("a claim of a future position", "the claim of .* is not part", lambda pen:
+        pen.batch().request(KEY, position=pen.next + 1)),
+    ("a refusal in an old batch", "the claim of .* is not part", lambda pen: pen.batch().refusal(pen.number)),
+    ("a refusal in a future batch", "the claim of .* is not part", lambda pen:
+        pen.batch().refusal(pen.number + 2)),
+    ("a key with two answers", "requests_check", lambda pen:
+        pen.batch().request(KEY, position=pen.next, batch=pen.number + 1, code=80)),
+    ("a key with no answer", "requests_check", lambda pen: pen.batch().request(KEY)),
+    ("a refusal without a reason", "requests_check", lambda pen:
+        pen.batch().request(KEY, batch=pen.number + 1)),
 ]  # fmt: skip
 
 
@@ -397,19 +474,56 @@ REFUSED: list[tuple[str, str, Write]] = [
 )
 def test_what_breaks_a_rule_is_refused(books: Books, role: str, message: str, write: Write) -> None:
     with writing(books, role) as pen, pytest.raises(psycopg.IntegrityError, match=message):
-        write(pen)
+        pen.complete(write)
 
 
-def test_rules_hold_in_replication_sessions_too(books: Books) -> None:
+@pytest.mark.parametrize(
+    ("message", "write"),
+    [
+        ("not to zero", lambda pen: (
+            pen.batch().transactions(pen.next), pen.entries((pen.next, pen.source, -5, "USD")))),
+        (NOT_PART, lambda pen: pen.transactions(pen.next)),
+        ("the claim of .* is not part", lambda pen: pen.refusal(pen.number + 1)),
+        ("does not continue the log", lambda pen: pen.batch(number=pen.number + 2)),
+        ("is not complete", lambda pen: pen.batch()),
+    ],
+)  # fmt: skip
+def test_rules_hold_in_replication_sessions_too(books: Books, message: str, write: Write) -> None:
     with writing(books, "owner") as pen:
         pen.execute("SET LOCAL session_replication_role = replica")
-        pen.transactions(pen.next)
-        with pytest.raises(psycopg.IntegrityError, match="not to zero"):
-            pen.entries((pen.next, pen.source, -5, "USD"))
-    with writing(books, "owner") as pen:
-        pen.execute("SET LOCAL session_replication_role = replica")
-        with pytest.raises(psycopg.IntegrityError, match="do not follow the head"):
-            pen.transactions(pen.next + 1)
+        with pytest.raises(psycopg.IntegrityError, match=message):
+            pen.complete(write)
+
+
+def test_the_shard_goes_on_after_what_was_refused(server: EmbeddedPostgres) -> None:
+    """Whatever breaks a rule is refused by the statement, or at the latest by COMMIT, and leaves nothing behind."""
+    with temporary_database(server) as database:
+        asyncio.run(go_on_after_what_is_refused(database))
+        assert_whole(database)
+
+
+async def go_on_after_what_is_refused(database: ShardDatabase) -> None:
+    async with Ledger.connect(database.server_dsn) as ledger:
+        wallets = [await ledger.open_account(owner, "USD", kind="system") for owner in ("payer", "payee")]
+        source, destination = [wallet.id for wallet in wallets if isinstance(wallet, views.Account)]
+        paid = await ledger.transfer(source, destination, 5, "USD", idempotency_key="before")
+        books = Books(database, 3, 4)
+        for name, message, write in REFUSED:
+            for role in ROLES:
+                await asyncio.to_thread(commit_what_is_refused, books, role, message, write)
+                again = await ledger.transfer(source, destination, 5, "USD", idempotency_key=f"{name} {role}")
+                assert isinstance(paid, views.Transaction)
+                assert isinstance(again, views.Transaction)
+                assert again.position == paid.position + 1, name
+                paid = again
+
+
+def commit_what_is_refused(books: Books, role: str, message: str, write: Write) -> None:
+    with books.connect(role) as connection:
+        connection.execute("BEGIN")
+        pen = Pen(connection, books)
+        with pytest.raises(psycopg.IntegrityError, match=message):
+            pen.commit(write)
 
 
 # The role of the server can do nothing else.
@@ -420,7 +534,8 @@ FORBIDDEN = [
     "CREATE SCHEMA other",
     "CREATE FUNCTION other() RETURNS int LANGUAGE sql AS 'SELECT 1'",
     "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
-    "CREATE OR REPLACE FUNCTION head_position() RETURNS bigint LANGUAGE sql AS 'SELECT 0::bigint'",
+    "CREATE OR REPLACE VIEW batch_being_written AS SELECT 1::bigint AS number",
+    "DROP VIEW batch_being_written CASCADE",
     "CREATE TRIGGER other BEFORE INSERT ON entries EXECUTE FUNCTION refuse_change()",
     "CREATE RULE other AS ON INSERT TO entries DO INSTEAD NOTHING",
     "CREATE INDEX other ON entries (amount)",
@@ -437,6 +552,7 @@ FORBIDDEN = [
     "ALTER TABLE entries DISABLE TRIGGER immutable",
     "ALTER TABLE entries DISABLE TRIGGER ALL",
     "ALTER TABLE entries DISABLE TRIGGER USER",
+    "ALTER TABLE batches DISABLE TRIGGER batches_complete",
     "ALTER TABLE entries ENABLE ROW LEVEL SECURITY",
     "ALTER TABLE entries OWNER TO CURRENT_USER",
     "ALTER FUNCTION refuse_change() OWNER TO CURRENT_USER",
@@ -484,59 +600,28 @@ def test_the_servers_role_cannot_hide_the_tables_that_the_checks_read(books: Boo
     """A temporary table is found before others of its name: the checks must not look there."""
     tables = (
         "CREATE TEMPORARY TABLE batches AS SELECT 1::bigint AS number, 1000::bigint AS last_position",
-        "CREATE TEMPORARY TABLE transactions AS SELECT 1002::bigint AS position",
+        "CREATE TEMPORARY TABLE transactions AS SELECT 1001::bigint AS position",
+        (
+            "CREATE TEMPORARY VIEW batch_being_written AS SELECT 2::bigint AS number, 0::bigint AS after_position,"
+            " 2000::bigint AS last_position"
+        ),
     )
-    with books.connect("server") as connection:
-        connection.execute("BEGIN")
-        try:
-            for table in tables:
-                connection.execute(table.encode())
-        except psycopg.errors.InsufficientPrivilege:
-            return
-        with pytest.raises(psycopg.IntegrityError, match="do not follow the head"):
-            connection.execute(
-                "INSERT INTO public.transactions (position, recorded_at, tenant, kind)"
-                " VALUES (1001, now(), 1, 10)"
-            )
-        connection.execute("ROLLBACK")
-    with books.connect("server") as connection:
-        connection.execute("BEGIN")
-        for table in tables:
-            connection.execute(table.encode())
-        with pytest.raises(psycopg.IntegrityError, match="not part of the batch"):
-            connection.execute(
-                "INSERT INTO public.entries (account, position, amount, balance, asset)"
-                " VALUES (1, 1001, -5, 0, 'USD'), (2, 1001, 5, 0, 'USD')"
-            )
-        connection.execute("ROLLBACK")
-
-
-# A batch that was never closed.
-
-
-def test_transactions_that_no_batch_closes(server: EmbeddedPostgres) -> None:
-    """They are refused at their commit, or else at the latest by the next batch, which cannot go on silently."""
-    with temporary_database(server) as database:
-        asyncio.run(write_books(database))
-        with psycopg.connect(database.owner_dsn) as connection:
-            accounts = connection.execute("SELECT account FROM accounts ORDER BY position").fetchall()
-        books = Books(database, accounts[0][0], accounts[1][0])
-        committed = True
+    rows = (
+        "INSERT INTO public.transactions (position, recorded_at, tenant, kind) VALUES (1001, now(), 1, 10)",
+        (
+            "INSERT INTO public.entries (account, position, amount, balance, asset)"
+            " VALUES (1, 1001, -5, 0, 'USD'), (2, 1001, 5, 0, 'USD')"
+        ),
+        f"INSERT INTO public.requests (key, position, fingerprint) VALUES ('{KEY}', 1001, '')",
+    )
+    for row in rows:
         with books.connect("server") as connection:
             connection.execute("BEGIN")
-            pen = Pen(connection, books)
-            pen.transfer(pen.next)
             try:
-                connection.execute("COMMIT")
-            except psycopg.IntegrityError:
-                committed = False
-        with books.connect("server") as connection:
-            connection.execute("BEGIN")
-            pen = Pen(connection, books)
-            if committed:
-                with pytest.raises(psycopg.IntegrityError, match="transactions_pkey"):
-                    pen.transfer(pen.next)
-            else:
-                pen.transfer(pen.next)
-                pen.batch()
-                connection.execute("COMMIT")
+                for table in tables:
+                    connection.execute(table.encode())
+            except psycopg.errors.InsufficientPrivilege:
+                return
+            with pytest.raises(psycopg.IntegrityError, match="not part of the batch"):
+                connection.execute(row.encode())
+            connection.execute("ROLLBACK")

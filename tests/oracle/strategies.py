@@ -6,18 +6,21 @@ edge instead of being refused at the door.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from hypothesis import note
 from hypothesis import strategies as st
 
-from tests.oracle import model
-from tests.oracle.harness import Comparison, check_log
+from tests.oracle import words
+from tests.oracle.crossing import conflicts
+from tests.oracle.harness import Comparison
+from tests.oracle.intents import Intent
+from tests.oracle.resolver import Resolver
+from tests.oracle.store import check_log
 
 START_US: Final = 1_800_000_000_000_000
-UNKNOWN_ACCOUNT: Final = 999
 
 # tenant, asset, kind; the number of an account is 100 and its place in this list.
 WORLD: Final = (
@@ -31,24 +34,6 @@ WORLD: Final = (
     (2, "USD", "system"),
     (2, "USD", "wallet"),
 )
-
-
-class Intent(NamedTuple):
-    """One command to be. What the numbers mean depends on the action."""
-
-    action: str
-    tenant: int
-    asset: str
-    first: int
-    second: int
-    fault: str
-    amount: str
-    offset: int
-    key: str
-    note: tuple[str | None, str | None, int | None]
-    flag: bool
-    wait: int
-    bounds: str
 
 
 Plan = list["Step"]
@@ -69,7 +54,7 @@ class World:
     bounds: tuple[tuple[int | None, int | None], ...]
     funds: tuple[int, ...]
     holds: tuple[tuple[int, int, int], ...]
-    statuses: tuple[model.Status, ...]
+    statuses: tuple[words.Status, ...]
 
 
 def _weighted(**weights: int) -> list[str]:
@@ -84,6 +69,7 @@ FAULTS: Final = _weighted(
     other_asset=1,
     same_account=1,
     misnamed_asset=1,
+    clearing=1,
 )
 AMOUNTS: Final = _weighted(
     one=3,
@@ -120,10 +106,20 @@ THEMES: Final = (
         open=1,
         repeat=3,
         alter=2,
+        send_transfer=2,
+        send_hold=1,
+        finalize=1,
+        release=1,
+        credit=1,
     ),
     _weighted(reverse=10, transaction=4, transfer=3, repeat=1),
     _weighted(capture=10, hold=6, void=1, expire=3, reverse=2, change=1),
-    _weighted(change=4, transfer=4, transaction=2, hold=2, capture=2),
+    _weighted(change=4, transfer=4, transaction=2, hold=2, capture=2, credit=2),
+    _weighted(
+        send_transaction=9, send_transfer=3, finalize=6, release=5, change=1, transfer=1, repeat=2, alter=1
+    ),
+    _weighted(send_hold=8, capture=12, finalize=7, release=6, expire=3, void=1, change=1, repeat=2),
+    _weighted(credit=9, refuse_credit=1, reverse=12, finalize=3, release=5, change=1, repeat=3, alter=1),
 )
 
 
@@ -180,18 +176,18 @@ _wallet_bounds = st.sampled_from(
         (0, None),
         (0, None),
         (0, 120),
-        (0, model.LARGEST),
+        (0, words.LARGEST),
         (-20, None),
         (-20, 60),
         (10, 200),
         (None, None),
-        (model.SMALLEST, None),
+        (words.SMALLEST, None),
         (None, 100),
     )
 )
-_system_bounds = st.sampled_from(((None, None), (None, None), (model.SMALLEST, model.LARGEST), (None, 50)))
+_system_bounds = st.sampled_from(((None, None), (None, None), (words.SMALLEST, words.LARGEST), (None, 50)))
 
-_statuses: Final[tuple[model.Status, ...]] = (
+_statuses: Final[tuple[words.Status, ...]] = (
     "open",
     "open",
     "open",
@@ -209,7 +205,7 @@ _statuses: Final[tuple[model.Status, ...]] = (
 worlds = st.builds(
     World,
     bounds=st.tuples(*(_system_bounds if kind == "system" else _wallet_bounds for _, _, kind in WORLD)),
-    funds=st.tuples(*(st.sampled_from((100, 100, 50, 0, 0, 10, model.LARGEST - 40)) for _ in WORLD)),
+    funds=st.tuples(*(st.sampled_from((100, 100, 50, 0, 0, 10, words.LARGEST - 40)) for _ in WORLD)),
     holds=st.tuples(
         *(
             st.tuples(st.sampled_from((20, 40, 1)), st.integers(0, 5), st.sampled_from((100, 5, 10)))
@@ -222,8 +218,8 @@ worlds = st.builds(
 
 def open_world(comparison: Comparison, world: World) -> None:
     """Open the accounts; then fund the wallets, place holds, and freeze and close."""
-    opened: list[model.Unit] = [
-        model.Open(
+    opened: list[words.Unit] = [
+        words.Open(
             tenant=tenant,
             account=100 + index,
             owner=f"owner {index}",
@@ -235,8 +231,8 @@ def open_world(comparison: Comparison, world: World) -> None:
         for index, (tenant, asset, kind) in enumerate(WORLD)
     ]
     comparison.post(opened, START_US)
-    begun: list[model.Unit] = [
-        model.Transfer(
+    begun: list[words.Unit] = [
+        words.Transfer(
             tenant=tenant,
             source=next(
                 100 + place for place, other in enumerate(WORLD) if other == (tenant, asset, "system")
@@ -251,7 +247,7 @@ def open_world(comparison: Comparison, world: World) -> None:
     # From wallet to wallet of the same tenant and asset, going round.
     pairs = ((101, 102), (102, 103), (103, 101), (101, 103), (102, 100), (105, 106))
     begun += [
-        model.Hold(
+        words.Hold(
             tenant=1,
             source=pairs[place][0],
             destination=pairs[place][1],
@@ -262,7 +258,7 @@ def open_world(comparison: Comparison, world: World) -> None:
         for amount, place, wait in world.holds
     ]
     begun += [
-        model.Change(tenant=tenant, id=100 + index, status=world.statuses[index])
+        words.Change(tenant=tenant, id=100 + index, status=world.statuses[index])
         for index, (tenant, _, _) in enumerate(WORLD)
         if world.statuses[index] != "open"
     ]
@@ -276,300 +272,45 @@ def run(comparison: Comparison, world: World, plan: Plan) -> None:
     now_us = START_US
     for step in plan:
         now_us += step.later_us
-        ledger = comparison.model
-        before = (len(ledger.history.events), len(ledger.claims))
-        units: list[model.Unit] = []
-        expected: list[model.Outcome] = []
+        batch = Batch(comparison, now_us, remembers_accounts=step.remembers_accounts)
         for asked in step.asked:
-            unit: model.Unit
             if isinstance(asked, Intent):
-                unit = resolver.command(asked)
+                command = resolver.command(asked)
+                if conflicts(comparison.model.history, command):
+                    batch.end()
+                    comparison.conflict(command, now_us)
+                else:
+                    batch.take(command)
             else:
-                unit = model.Group(tuple(resolver.command(intent) for intent in asked))
-            units.append(unit)
-            expected += ledger.apply(unit, now_us)
-        ledger.end_batch(before)
-        note((now_us, units))
-        comparison.compare(units, expected, before, now_us, remembers_accounts=step.remembers_accounts)
-        check_log(comparison.store)
+                batch.take(words.Group(tuple(resolver.command_of_group(intent) for intent in asked)))
+        batch.end()
 
 
-def _clamped(amount: int) -> int:
-    """An amount no further outside the range of amounts than can be written down."""
-    return max(model.SMALLEST, min(model.LARGEST + 1, amount))
+class Batch:
+    """A batch of which each command is made when the model knows what those before it came to."""
 
+    def __init__(self, comparison: Comparison, now_us: int, *, remembers_accounts: bool) -> None:
+        self.comparison = comparison
+        self.now_us = now_us
+        self.remembers_accounts = remembers_accounts
+        self._begin()
 
-class Resolver:
-    """Makes commands of intents, knowing what the model knows."""
+    def _begin(self) -> None:
+        ledger = self.comparison.model
+        self.before = (len(ledger.history.events), len(ledger.claims))
+        self.units: list[words.Unit] = []
+        self.expected: list[words.Outcome] = []
 
-    def __init__(self, ledger: model.Model) -> None:
-        self.ledger = ledger
-        self.sent: list[model.Command] = []
-        self.opened = 0
-        self.keys = 0
+    def take(self, unit: words.Unit) -> None:
+        self.units.append(unit)
+        self.expected += self.comparison.model.apply(unit, self.now_us)
 
-    def command(self, intent: Intent) -> model.Command:
-        command = self._again(intent) if intent.action in {"repeat", "alter"} else self._new(intent)
-        if command.key is not None:
-            self.sent.append(command)
-        return command
-
-    # What the same caller may send again.
-
-    def _again(self, intent: Intent) -> model.Command:
-        if not self.sent:
-            return self._new(intent._replace(action="transfer"))
-        earlier = self.sent[-1 - (intent.first * 6 + intent.second) % len(self.sent)]
-        if isinstance(earlier, model.Open):
-            earlier = replace(earlier, account=self._draw_account())
-        if intent.action == "repeat":
-            return earlier
-        return replace(earlier, **self._alteration(earlier, intent))
-
-    def _alteration(self, earlier: model.Command, intent: Intent) -> dict[str, Any]:
-        changes: list[dict[str, Any]]
-        match earlier:
-            case model.Transfer() | model.Hold():
-                changes = [
-                    {"amount": earlier.amount + 1},
-                    {"destination": earlier.source},
-                    {"asset": "EUR" if earlier.asset == "USD" else "USD"},
-                ]
-            case model.Transaction():
-                changes = [{"entries": earlier.entries[:-1]}, {"entries": earlier.entries[::-1]}]
-            case model.Capture():
-                changes = [{"final": not earlier.final}, {"id": earlier.id + 1}, {"amount": 1}]
-            case model.Reverse() | model.Void():
-                changes = [{"id": earlier.id + 1}, {"metadata": "{}"}]
-            case model.Open():
-                changes = [{"max_balance": 77}, {"owner": "somebody else"}]
-            case _:
-                changes = [{"status": "frozen"}, {"min_balance": None}]
-        if isinstance(earlier, model.Noted):
-            changes.append({"description": "something else"})
-        return changes[intent.second % len(changes)]
-
-    # New requests.
-
-    def _new(self, intent: Intent) -> model.Command:
-        match intent.action:
-            case "transfer" | "hold":
-                return self._payment(intent)
-            case "transaction":
-                return self._transaction(intent)
-            case "capture" | "void" | "expire":
-                return self._on_hold(intent)
-            case "reverse":
-                return self._reversal(intent)
-            case "change":
-                return self._change(intent)
-            case _:
-                return self._opening(intent)
-
-    def _common(self, intent: Intent) -> dict[str, Any]:
-        return {"tenant": intent.tenant, "key": self._key(intent)}
-
-    def _noted(self, intent: Intent) -> dict[str, Any]:
-        description, metadata, effective_at = intent.note
-        return {
-            **self._common(intent),
-            "description": description,
-            "metadata": metadata,
-            "effective_at": effective_at,
-        }
-
-    def _key(self, intent: Intent) -> str | None:
-        if intent.key == "none":
-            return None
-        if intent.key != "new":
-            return intent.key
-        self.keys += 1
-        return f"new {self.keys}"
-
-    def _accounts(self, intent: Intent) -> list[int]:
-        history = self.ledger.history
-        return [
-            account
-            for account in history.accounts()
-            if (terms := history.terms(account))
-            and terms.tenant == intent.tenant
-            and terms.asset == intent.asset
-        ]
-
-    def _two_accounts(self, intent: Intent) -> tuple[int, int]:
-        accounts = self._accounts(intent) or [UNKNOWN_ACCOUNT]
-        source = accounts[intent.first % len(accounts)]
-        others = [account for account in accounts if account != source] or [UNKNOWN_ACCOUNT]
-        destination = others[intent.second % len(others)]
-        match intent.fault:
-            case "unknown first":
-                source = UNKNOWN_ACCOUNT
-            case "unknown second":
-                destination = UNKNOWN_ACCOUNT
-            case "same account":
-                destination = source
-            case "other tenant":
-                source, destination = (108, destination) if intent.flag else (source, 108)
-            case "other asset":
-                source, destination = (105, destination) if intent.flag else (source, 105)
-        return source, destination
-
-    def _amount(self, intent: Intent, payer: int, payee: int, whole: int) -> int:
-        """An amount, perhaps one at the edge of what the rules allow."""
-        history = self.ledger.history
-        fixed = {"one": 1, "ten": 10, "fifty": 50, "zero": 0, "negative": -1, "largest": model.LARGEST}
-        if intent.amount in fixed:
-            return fixed[intent.amount]
-        if intent.amount == "too large":
-            return model.LARGEST + 1
-        edge = whole
-        if intent.amount == "payer" and (terms := history.terms(payer)) and terms.min_balance is not None:
-            edge = history.available(payer) - terms.min_balance
-        elif intent.amount == "payee" and (terms := history.terms(payee)) and terms.max_balance is not None:
-            edge = terms.max_balance - history.balance(payee)
-        elif intent.amount == "bottom":
-            edge = history.available(payer) - model.SMALLEST
-        elif intent.amount == "top":
-            edge = model.LARGEST - history.balance(payee)
-        return _clamped(edge + intent.offset)
-
-    def _payment(self, intent: Intent) -> model.Command:
-        source, destination = self._two_accounts(intent)
-        asset = "GBP" if intent.fault == "misnamed asset" else intent.asset
-        amount = self._amount(intent, source, destination, 20)
-        if intent.action == "hold":
-            return model.Hold(
-                **self._noted(intent),
-                source=source,
-                destination=destination,
-                amount=amount,
-                asset=asset,
-                expires_in=intent.wait,
-            )
-        return model.Transfer(
-            **self._noted(intent), source=source, destination=destination, amount=amount, asset=asset
+    def end(self) -> None:
+        """Compare, and begin another one."""
+        self.comparison.model.end_batch(self.before)
+        note((self.now_us, self.units))
+        self.comparison.compare(
+            self.units, self.expected, self.before, self.now_us, remembers_accounts=self.remembers_accounts
         )
-
-    def _transaction(self, intent: Intent) -> model.Command:
-        payer, payee = self._two_accounts(intent)
-        amount = self._amount(intent, payer, payee, 30)
-        others = [account for account in self._accounts(intent) if account not in {payer, payee}]
-        entries: list[tuple[int, int]]
-        match intent.wait, bool(others):
-            case 1, True:  # one pays many
-                entries = [(payer, -amount - len(others)), (payee, amount), *((other, 1) for other in others)]
-            case 2, True:  # many pay one
-                entries = [
-                    (payee, amount + len(others)),
-                    *((other, -1) for other in others),
-                    (payer, -amount),
-                ]
-            case 5, _:  # an exchange of two assets
-                back = 105 if intent.flag else 106
-                entries = [(payer, -amount), (payee, amount), (104, 10), (back, -10)]
-            case _:
-                entries = [(payee, amount), (payer, -amount)]
-        entries = [(account, _clamped(amount)) for account, amount in entries]
-        match intent.fault, intent.flag:
-            case "same account", True:
-                entries.append((payer, 5))
-            case "misnamed asset", True:
-                entries[0] = (entries[0][0], _clamped(entries[0][1] + 1))
-            case "misnamed asset", False:
-                entries.pop()
-        return model.Transaction(**self._noted(intent), entries=tuple(entries))
-
-    def _on_hold(self, intent: Intent) -> model.Command:
-        history = self.ledger.history
-        placed = [hold for hold in history.holds() if hold.tenant == intent.tenant]
-        still_open = [hold for hold in placed if not history.end_of_hold(hold.position)]
-        choice = still_open if still_open and intent.second else placed
-        hold = choice[intent.first % len(choice)] if choice else None
-        if hold is None and intent.fault == "none":
-            return self._payment(intent._replace(action="hold"))
-        position = hold.position if hold else 1
-        if intent.fault.startswith("unknown"):
-            # Perhaps one that a group places before this command, or no hold at all.
-            position = max(1, len(history.events) + intent.second - 2)
-        elif intent.fault == "other tenant":
-            intent = intent._replace(tenant=3 - intent.tenant)
-        if intent.action == "expire":
-            return model.Expire(tenant=intent.tenant, id=position)
-        if intent.action == "void":
-            return model.Void(**self._noted(intent), id=position)
-        amount: int | None = None
-        if hold and hold.reservation and intent.amount != "one":
-            reservation = hold.reservation
-            amount = self._amount(intent, reservation.payer, reservation.payee, history.remaining(hold))
-        return model.Capture(**self._noted(intent), id=position, amount=amount, final=intent.flag)
-
-    def _reversal(self, intent: Intent) -> model.Command:
-        history = self.ledger.history
-        events = [event for event in history.events if event.tenant == intent.tenant]
-        choice = [event for event in events if event.kind in model.REVERSIBLE and event.position > len(WORLD)]
-        if intent.second == 0 or not choice:
-            choice = events
-        # The newest ones, so that a run meets the same original more than once.
-        original = choice[-1 - intent.first % min(3, len(choice))] if choice else None
-        position = original.position if original else 1
-        if intent.fault.startswith("unknown"):
-            position = max(1, len(history.events) + intent.second - 2)
-        elif intent.fault == "other tenant":
-            intent = intent._replace(tenant=3 - intent.tenant)
-        amount: int | None = None
-        if original and len(original.entries) >= 2 and not intent.flag:
-            (payee, _), (payer, _) = original.entries[:2]
-            amount = self._amount(intent, payer, payee, history.left_to_reverse(original))
-        return model.Reverse(**self._noted(intent), id=position, amount=amount)
-
-    def _change(self, intent: Intent) -> model.Command:
-        account, _ = self._two_accounts(intent)
-        statuses: tuple[model.Status | model.Keep, ...] = (
-            "keep",
-            "open",
-            "open",
-            "frozen",
-            "closed",
-            "closed",
-        )
-        bound = self._bound(intent, account)
-        return model.Change(
-            **self._common(intent),
-            id=account,
-            status=statuses[intent.second],
-            min_balance="keep" if intent.flag else bound,
-            max_balance=bound if intent.flag else "keep",
-            metadata="keep" if intent.note[1] is None else intent.note[1],
-        )
-
-    def _bound(self, intent: Intent, account: int) -> int | None | model.Keep:
-        balance = self.ledger.history.balance(account)
-        bounds: dict[str, int | None | model.Keep] = {
-            "keep": "keep",
-            "none": None,
-            "zero": 0,
-            "balance": balance,
-            "ten below": balance - 10,
-            "ten above": balance + 10,
-            "hundred": 100,
-            "largest": model.LARGEST,
-            "smallest": model.SMALLEST,
-        }
-        bound = bounds[intent.bounds]
-        return min(model.LARGEST, _clamped(bound)) if isinstance(bound, int) else bound
-
-    def _opening(self, intent: Intent) -> model.Command:
-        return model.Open(
-            **self._common(intent),
-            account=self._draw_account(),
-            owner="somebody",
-            asset=intent.asset,
-            kind="system" if intent.flag else "wallet",
-            min_balance=0 if intent.flag else intent.offset,
-            max_balance=intent.second - 1 if intent.second < 3 else None,
-            metadata=intent.note[1],
-        )
-
-    def _draw_account(self) -> int:
-        self.opened += 1
-        return 500 + self.opened
+        check_log(self.comparison.store)
+        self._begin()

@@ -25,13 +25,15 @@ from tallystick.domain.canonical import (
     encode_entry,
     encode_hold,
     encode_request,
+    encode_saga,
     encode_transaction,
     genesis_hash,
 )
-from tallystick.domain.commands import Kind
+from tallystick.domain.commands import Kind, Leg
 from tallystick.domain.holds import HoldState, HoldStatus
-from tallystick.domain.outcomes import RefusalCode
+from tallystick.domain.outcomes import RefusalCode, Refused
 from tallystick.domain.rows import AccountRow, Appended, EntryRow, RequestRow, TransactionRow
+from tallystick.domain.sagas import SagaState, SagaStatus, SagaTerms, read_terms, write_terms
 
 BEGINNING_OF_POSTGRES = datetime(2000, 1, 1, tzinfo=UTC)
 BEGINNING_OF_UNIX = datetime(1970, 1, 1, tzinfo=UTC)
@@ -133,6 +135,28 @@ holds = st.builds(
     status=st.sampled_from(HoldStatus),
     expires_at_us=times,
 )
+legs = st.builds(Leg, account=positions, amount=st.integers(1, 2**63 - 1), asset=optional_texts, param=texts)
+saga_terms = st.builds(
+    SagaTerms,
+    operation=st.sampled_from(Kind),
+    other_shard=st.integers(1, 4095),
+    debits=st.lists(legs, max_size=3).map(tuple),
+    credits=st.lists(legs, max_size=3).map(tuple),
+    refers_to=optional(positions),
+    final=st.booleans(),
+)
+sagas = st.builds(
+    SagaState,
+    saga=positions,
+    position=positions,
+    status=st.sampled_from(SagaStatus),
+    tenant=st.integers(1, 2**31 - 1),
+    terms=saga_terms,
+    counterpart=optional(positions),
+    refusal=st.one_of(
+        st.none(), st.builds(Refused, code=st.sampled_from(RefusalCode), param=optional_texts, detail=texts)
+    ),
+)
 keys = st.binary(min_size=16, max_size=16)
 fingerprints = st.binary(min_size=1, max_size=80)
 requests = st.one_of(
@@ -214,6 +238,21 @@ def expected_hold(hold: HoldState) -> bytes:
     )
 
 
+def expected_saga(saga: SagaState) -> bytes:
+    refusal = saga.refusal
+    return copy_row(
+        bigint(saga.saga),
+        bigint(saga.position),
+        smallint(saga.status),
+        bigint(saga.counterpart),
+        smallint(refusal.code if refusal else None),
+        text(refusal.param if refusal else None),
+        text(refusal.detail if refusal else None),
+        # What was agreed is written once.
+        text(write_terms(saga.terms) if saga.status is SagaStatus.RESERVED else None),
+    )
+
+
 def expected_request(row: RequestRow) -> bytes:
     return copy_row(
         row.key,
@@ -244,6 +283,16 @@ def test_account(row: AccountRow) -> None:
 @given(holds)
 def test_hold(hold: HoldState) -> None:
     assert encode_hold(hold) == expected_hold(hold)
+
+
+@given(sagas)
+def test_saga(saga: SagaState) -> None:
+    assert encode_saga(saga) == expected_saga(saga)
+
+
+@given(saga_terms)
+def test_terms_of_a_saga_can_be_read_again(terms: SagaTerms) -> None:
+    assert read_terms(write_terms(terms)) == terms
 
 
 @given(requests)
@@ -287,6 +336,7 @@ def batches() -> st.SearchStrategy[Appended]:
         entries=st.lists(entries, max_size=4),
         accounts=st.lists(accounts, max_size=2),
         holds=st.lists(holds, max_size=2),
+        sagas=st.lists(sagas, max_size=2),
         # A key is claimed once: the table has it as its primary key.
         requests=st.lists(requests, max_size=4, unique_by=lambda row: row.key),
     )
@@ -308,6 +358,7 @@ def test_tables_are_in_an_order_that_they_can_give_back(appended: Appended) -> N
         b"".join(map(expected_account, appended.accounts)),
         b"".join(map(expected_hold, appended.holds)),
         b"".join(map(expected_request, posted + refused)),
+        b"".join(map(expected_saga, appended.sagas)),
     )
 
 
@@ -320,7 +371,7 @@ def test_header_and_trailer() -> None:
 # The chain.
 
 _table = st.binary(max_size=12)
-tables = st.builds(EncodedBatch, _table, _table, _table, _table, _table)
+tables = st.builds(EncodedBatch, _table, _table, _table, _table, _table, _table)
 PREVIOUS = bytes(range(32))
 
 
@@ -361,11 +412,22 @@ def test_chain_is_what_its_documentation_says() -> None:
     covered = PREVIOUS
     for number in (7, 9, 11):
         covered += number.to_bytes(8, "big")
-    for table in rows:
+    for table in rows[:5]:
         covered += len(table).to_bytes(8, "big") + table
     row = chain(PREVIOUS, 7, 9, 11, rows)
     assert row.hash == hashlib.sha256(covered).digest() == chain_hash(PREVIOUS, 7, 9, 11, rows)
     assert (row.number, row.last_position, row.recorded_at_us, row.previous_hash) == (7, 9, 11, PREVIOUS)
+
+
+def test_chain_covers_sagas_where_there_are_any() -> None:
+    without = EncodedBatch(b"transactions", b"entries", b"", b"holds", b"requests", b"")
+    covered = PREVIOUS
+    for number in (7, 9, 11):
+        covered += number.to_bytes(8, "big")
+    for table in (*without[:5], b"sagas"):
+        covered += len(table).to_bytes(8, "big") + table
+    hashed = chain_hash(PREVIOUS, 7, 9, 11, without._replace(sagas=b"sagas"))
+    assert hashed == hashlib.sha256(covered).digest() != chain_hash(PREVIOUS, 7, 9, 11, without)
 
 
 def test_shards_have_chains_of_their_own() -> None:

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from tests.oracle.crossing_scenarios import CROSSING_SCENARIOS
 from tests.oracle.harness import Comparison
 from tests.oracle.scenarios import SCENARIOS, play
 from tests.oracle.strategies import Plan, World, plans, run, worlds
@@ -23,3 +24,8 @@ def test_random_batches(world: World, plan: Plan) -> None:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_scenario(name: str) -> None:
     play(Comparison(), SCENARIOS[name])
+
+
+@pytest.mark.parametrize("name", CROSSING_SCENARIOS)
+def test_scenario_of_what_crosses(name: str) -> None:
+    play(Comparison(), CROSSING_SCENARIOS[name])

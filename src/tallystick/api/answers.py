@@ -26,7 +26,7 @@ class Account(Struct):
     id: AccountId
     owner: Owner
     asset: AssetCode
-    kind: Literal["wallet", "system"]
+    kind: Literal["wallet", "system", "clearing"]
     status: Literal["open", "frozen", "closed"]
     min_balance: AmountOut | None
     max_balance: AmountOut | None
@@ -38,21 +38,28 @@ class Account(Struct):
 
 
 class Entry(Struct):
-    """One account's change: debits are negative. `balance` and `held_after` are as of right after it."""
+    """One account's change: debits are negative. `balance` and `held_after` are as of right after it.
+
+    They are null where the transaction crosses shards, which have no moment in common.
+    """
 
     account: AccountId
     asset: AssetCode
     amount: AmountOut
-    balance: AmountOut
+    balance: AmountOut | None
     held: AmountOut
-    held_after: AmountOut
+    held_after: AmountOut | None
 
 
 class Transaction(Struct):
-    """One event in the log. `refers_to` is the hold it is about, or the transaction it reverses."""
+    """One event in the log. `refers_to` is the hold it is about, or the transaction it reverses.
+
+    `state` is `pending` while it is on its way to another shard. Then it is `posted`, or `refused`: nothing moved.
+    """
 
     id: TransactionId
     kind: str
+    state: Literal["posted", "pending", "refused"]
     position: Position
     recorded_at: datetime
     effective_at: datetime
@@ -66,7 +73,7 @@ class Hold(Struct):
     """Money set aside. `transaction` is the newest change of the hold."""
 
     id: HoldId
-    status: Literal["open", "captured", "voided", "expired"]
+    status: Literal["open", "capturing", "captured", "voided", "expired"]
     source: AccountId
     destination: AccountId
     amount: AmountOut
@@ -186,8 +193,8 @@ def account(view: views.Account) -> Account:
         id=view.id,
         owner=view.owner,
         asset=view.asset,
-        kind=view.kind,  # type: ignore[arg-type]
-        status=view.status,  # type: ignore[arg-type]
+        kind=view.kind,  # type: ignore[arg-type]  # one of the words above
+        status=view.status,  # type: ignore[arg-type]  # one of the words above
         min_balance=_amount(view.min_balance),
         max_balance=_amount(view.max_balance),
         metadata=_metadata(view.metadata),
@@ -203,6 +210,7 @@ def transaction(view: views.Transaction) -> Transaction:
     return Transaction(
         view.id,
         view.kind,
+        view.state,  # type: ignore[arg-type]  # one of the words above
         view.position,
         view.recorded_at,
         view.effective_at,
@@ -214,20 +222,29 @@ def transaction(view: views.Transaction) -> Transaction:
                 entry.account,
                 entry.asset,
                 str(entry.amount),
-                str(entry.balance),
+                _amount(entry.balance),
                 str(entry.held),
-                str(entry.held_after),
+                _amount(entry.held_after),
             )
             for entry in view.entries
         ],
     )
 
 
+def awaited(answer: Struct) -> str | None:
+    """Where to ask for what is still on its way to another shard; None when it has come to an end."""
+    if isinstance(answer, Transaction) and answer.state == views.PENDING:
+        return f"/v1/transactions/{answer.id}"
+    if isinstance(answer, Hold) and answer.status == "capturing":
+        return f"/v1/holds/{answer.id}"
+    return None
+
+
 def hold(view: views.Hold) -> Hold:
     """A hold's JSON."""
     return Hold(
         id=view.id,
-        status=view.status,  # type: ignore[arg-type]
+        status=view.status,  # type: ignore[arg-type]  # one of the words above
         source=view.source,
         destination=view.destination,
         amount=str(view.amount),

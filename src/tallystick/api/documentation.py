@@ -8,7 +8,7 @@ import falcon
 import msgspec
 from falcon.asgi import Request, Response
 
-from tallystick.api.answers import Health, Problem
+from tallystick.api.answers import Health, Hold, Problem, Transaction
 from tallystick.api.operations import OPERATIONS, Key, Operation
 from tallystick.domain import limits
 from tallystick.domain.identifiers import Prefix
@@ -19,7 +19,7 @@ _PROBLEMS: Final = {
     "400": "The request is malformed: `param` names what to correct. Nothing was written, no key was burned.",
     "401": "No valid API key.",
     "413": "The body is too large.",
-    "415": "The body is not JSON.",
+    "415": "The body is not JSON, or it is compressed.",
     "503": "Overloaded, or the shard is unavailable: send the same request again after `Retry-After`.",
 }
 _ASSET_FILES: Final = {
@@ -142,6 +142,9 @@ def _headers(operation: Operation) -> list[dict[str, Any]]:
     ]
 
 
+_MAY_CROSS_SHARDS: Final = (Transaction, Hold)
+
+
 def _responses(operation: Operation) -> dict[str, Any]:
     answered = {
         str(int(operation.status)): {
@@ -149,6 +152,13 @@ def _responses(operation: Operation) -> dict[str, Any]:
             "content": {"application/json": {"schema": _schema(operation.answer)}},
         }
     }
+    if operation.answer in _MAY_CROSS_SHARDS and operation.method == "POST":
+        answered["202"] = {
+            "description": "On its way to another shard. Location says where to ask; the same request with the same "
+            "key gives the outcome when there is one.",
+            "content": {"application/json": {"schema": _schema(operation.answer)}},
+            "headers": {"Location": {"schema": {"type": "string"}}},
+        }
     described = dict(_PROBLEMS)
     if operation.body is None:
         del described["413"], described["415"]
@@ -193,6 +203,8 @@ class Description:
         response.content_type = "application/json"
         response.data = self._document
 
+    on_head = on_get
+
 
 class DocumentationPage:
     """`/docs` and the files that it needs."""
@@ -206,6 +218,8 @@ class DocumentationPage:
         response.content_type = "text/html; charset=utf-8"
         response.data = _PAGE.encode()
 
+    on_head = on_get
+
     async def on_get_file(self, _request: Request, response: Response, name: str) -> None:
         """Send one of its files."""
         if name not in self._files:
@@ -213,3 +227,5 @@ class DocumentationPage:
         response.content_type = _ASSET_FILES[name]
         response.cache_control = ["public", "max-age=3600"]
         response.data = self._files[name]
+
+    on_head_file = on_get_file

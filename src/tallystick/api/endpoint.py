@@ -3,6 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -11,7 +12,7 @@ import msgspec
 from falcon.asgi import Request, Response
 
 from tallystick.api import problems
-from tallystick.api.answers import Problem
+from tallystick.api.answers import Problem, awaited
 from tallystick.api.operations import Call, Key, Operation
 from tallystick.domain import limits
 from tallystick.domain.outcomes import Refused
@@ -21,8 +22,12 @@ from tallystick.service.ledger import Ledger
 
 Responder = Callable[..., Awaitable[None]]
 
+_PENDING: Final = int(HTTPStatus.ACCEPTED)
 _JSON: Final = "application/json"
 _BEARER: Final = "bearer "
+_KEY_HEADER: Final = b"idempotency-key"
+_ENCODING_HEADER: Final = "Content-Encoding"
+_PLAIN: Final = "identity"
 _encode = msgspec.json.Encoder().encode
 
 
@@ -63,7 +68,11 @@ class Endpoint:
 
     def __init__(self, tenants: Tenants, operations: Mapping[str, Operation]) -> None:
         for method, operation in operations.items():
-            setattr(self, f"on_{method.lower()}", _responder(tenants, operation))
+            responder = _responder(tenants, operation)
+            setattr(self, f"on_{method.lower()}", responder)
+            if method == "GET":
+                # The framework leaves the body out.
+                self.on_head = responder
 
 
 def _responder(tenants: Tenants, operation: Operation) -> Responder:
@@ -81,6 +90,9 @@ def _responder(tenants: Tenants, operation: Operation) -> Responder:
             write_problem(response, problems.refusal(found, reading=reading))
             return
         response.status = status
+        if not reading and (place := awaited(found)) is not None:
+            response.status = _PENDING
+            response.set_header("Location", place)
         response.content_type = _JSON
         response.data = _encode(found)
 
@@ -97,6 +109,9 @@ def write_problem(response: Response, problem: Problem) -> None:
 def _idempotency_key(request: Request, wanted: Key) -> str:
     if wanted is Key.NONE:
         return ""
+    if sum(name == _KEY_HEADER for name, _ in request.scope["headers"]) > 1:
+        # The framework would join them with a comma, to a key that nobody sent.
+        raise ParameterError("Idempotency-Key", "expected one such header")
     key = request.get_header("Idempotency-Key")
     if not key and wanted is Key.REQUIRED:
         raise IdempotencyKeyMissingError
@@ -115,6 +130,11 @@ async def _body(request: Request) -> bytes:
     content_type = request.content_type
     if content_type is not None and content_type.partition(";")[0].strip().lower() != _JSON:
         raise falcon.HTTPUnsupportedMediaType(description=f"Send the body as Content-Type: {_JSON}.")
+    encoding = request.get_header(_ENCODING_HEADER, default=_PLAIN)
+    if encoding.lower() != _PLAIN:
+        detail = f"Send the body as it is: without {_ENCODING_HEADER}, and not compressed."
+        problem = problems.problem(415, "content_encoding_unsupported", detail, _ENCODING_HEADER)
+        raise MalformedError(problem)
     if (request.content_length or 0) > limits.BODY_BYTES_MAX:
         raise _too_large(request)
     # Read one byte more than is allowed: a chunked body does not say how long it is.

@@ -16,6 +16,8 @@ class Alive:
         """Say so."""
         response.data = b'{"status":"ok"}'
 
+    on_head = on_get
+
 
 class Ready:
     """`/readyz`: which shards can be written to; 503 when none can."""
@@ -30,6 +32,8 @@ class Ready:
         response.status = 200 if ready else 503
         response.data = msgspec.json.encode(Health("ok" if ready else "unavailable", shards))
 
+    on_head = on_get
+
 
 class Metrics:
     """`/metrics`: for Prometheus, which sends an API key like everybody."""
@@ -42,3 +46,5 @@ class Metrics:
         await self._tenants.ledger_of(request.get_header("Authorization"))
         response.content_type = CONTENT_TYPE_LATEST
         response.data = generate_latest()
+
+    on_head = on_get

@@ -3,15 +3,17 @@
 import asyncio
 import importlib
 import signal
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import click
 import msgspec
 import psycopg
 import uvloop
 
+from tallystick.bench.cross_run import measure_crossing
 from tallystick.bench.errors import BenchError
 from tallystick.bench.progress import ProgressBar
 from tallystick.bench.report import report
@@ -26,7 +28,7 @@ from tallystick.bench.settings import (
     Through,
     Workload,
 )
-from tallystick.bench.target import Target, existing_target, temporary_target
+from tallystick.bench.target import existing_target, temporary_target, temporary_targets
 from tallystick.domain import limits
 from tallystick.embedded import EmbeddedServerError
 from tallystick.ledger.errors import FaultyCommandError, NotTakenError
@@ -36,6 +38,10 @@ from tallystick.store.errors import StoreError
 CONCURRENCY_MAX: Final = limits.QUEUE_COMMANDS_MAX
 SECONDS_MAX: Final = 24 * 3600
 TRANSFERS_MAX: Final = 1_000_000_000
+RATE_MAX: Final = 100_000
+CROSS_SHARDS: Final = 2
+
+Where = TypeVar("Where")
 
 _EXPECTED: Final = (
     EmbeddedServerError,
@@ -55,6 +61,7 @@ Examples:
   tallystick bench --through http --wrk
   tallystick bench --through http-batch --batch-size 500
   tallystick bench --transfers 5000000
+  tallystick bench --workload cross --crossing 0.1
   tallystick bench --baseline copy --plot throughput.svg
 """
 
@@ -65,7 +72,8 @@ Examples:
     type=click.Choice([one.value for one in Workload]),
     default=Workload.UNIFORM.value,
     show_default=True,
-    help="Who pays whom: all alike; everybody one merchant; the n-th account in proportion to 1/n.",
+    help="Who pays whom: all alike; everybody one merchant; the n-th account in proportion to 1/n; all alike on "
+    "two shards on two servers, see --crossing.",
 )
 @click.option(
     "--through",
@@ -118,6 +126,19 @@ Examples:
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     help="Draw throughput and latency against concurrency: a .png or .svg file.",
 )
+@click.option(
+    "--crossing",
+    type=click.FloatRange(0.0, 1.0),
+    default=1.0,
+    show_default=True,
+    help="With --workload cross: the share of transfers that go to the other shard. The same load with none "
+    "crossing takes turns with it.",
+)
+@click.option(
+    "--rate",
+    type=click.IntRange(1, RATE_MAX),
+    help="With --workload cross: this many transfers each second, and not as many as possible.",
+)
 @click.option("--wrk", is_flag=True, help="Make the HTTP load with the program wrk, which must be installed.")
 @click.option("--dsn", help="Measure this database of a shard (migrated) instead of a temporary server.")
 @click.option(
@@ -139,6 +160,8 @@ def bench(
     batch_size: int,
     baselines: tuple[str, ...],
     plot: Path | None,
+    crossing: float,
+    rate: int | None,
     wrk: bool,
     dsn: str | None,
     configuration_path: Path | None,
@@ -152,14 +175,20 @@ def bench(
     on one server, so that the ratios hold on a noisy machine too. At the end the money is counted.
     """
     way = Through(through)
-    if dsn is not None and configuration_path is not None:
-        raise click.UsageError("--dsn and --config name the same thing: use one of them")
-    if wrk and way is Through.ENGINE:
-        raise click.UsageError("--wrk makes an HTTP load: add --through http or --through http-batch")
-    if wrk and transfers is not None:
-        raise click.UsageError("wrk goes on for a time: use --seconds instead of --transfers")
-    if plot is not None and plot.suffix.lower() not in {".png", ".svg"}:
-        raise click.UsageError("--plot draws .png and .svg files")
+    _refuse_combinations(
+        {
+            "--dsn and --config name the same thing: use one of them": dsn is not None
+            and configuration_path is not None,
+            "--wrk makes an HTTP load: add --through http or --through http-batch": wrk
+            and way is Through.ENGINE,
+            "wrk goes on for a time: use --seconds instead of --transfers": wrk and transfers is not None,
+            "--plot draws .png and .svg files": plot is not None
+            and plot.suffix.lower() not in {".png", ".svg"},
+            "--workload cross measures the engine, for a time, on two servers of its own: leave --through, "
+            "--transfers, --baseline, --plot, --dsn and --config out": Workload(workload) is Workload.CROSS
+            and (way is not Through.ENGINE or any((transfers, baselines, plot, dsn, configuration_path))),
+        }
+    )
     settings = Settings(
         workload=Workload(workload),
         through=way,
@@ -172,6 +201,8 @@ def bench(
         seed=seed,
         wrk=wrk,
         ladder=plot is not None,
+        crossing=crossing,
+        rate=rate,
     )
     if dsn is not None or configuration_path is not None:
         target = existing_target(dsn, configuration_path)
@@ -180,7 +211,10 @@ def bench(
     # A temporary server must not outlive us, however we are asked to end.
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        result = _measure(settings, target)
+        if settings.workload is Workload.CROSS:
+            result = _measure(settings, temporary_targets(CROSS_SHARDS), measure_crossing)
+        else:
+            result = _measure(settings, target, measure)
         if plot is not None:
             # Slow to import, and seldom wanted.
             importlib.import_module("tallystick.bench.plot").draw(result, plot)
@@ -195,12 +229,27 @@ def bench(
         raise BenchError("MONEY WAS NOT CONSERVED: see `money` in the output, run `tallystick verify`")
 
 
-def _measure(settings: Settings, target: AbstractContextManager[Target]) -> Result:
+def _refuse_combinations(wrong: Mapping[str, bool]) -> None:
+    """Say the first thing that is wrong with the options together."""
+    for message, is_so in wrong.items():
+        if is_so:
+            raise click.UsageError(message)
+
+
+def _measure(
+    settings: Settings,
+    target: AbstractContextManager[Where],
+    load: Callable[[Settings, Where, ProgressBar], Awaitable[Result]],
+) -> Result:
     with ProgressBar() as progress:
         phase = progress.phase("starting", 1)
         with target as found, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             phase.advance()
-            return runner.run(measure(settings, found, progress))
+            return runner.run(_awaited(load(settings, found, progress)))
+
+
+async def _awaited(result: Awaitable[Result]) -> Result:
+    return await result
 
 
 def _one_line(error: BaseException) -> str:

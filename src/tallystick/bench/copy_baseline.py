@@ -76,7 +76,7 @@ class CopyBaseline:
     def _rows(self) -> Appended:
         """The rows of one batch of transfers, as the ledger would append them."""
         now_us = time.time_ns() // 1000
-        appended = Appended([], [], [], [], [])
+        appended = Appended([], [], [], [], [], [])
         for source_text, destination_text, amount, _ in self._payments.take(BATCH_TRANSFERS):
             self._position += 1
             source = parse_identifier(Prefix.ACCOUNT, source_text)

@@ -33,8 +33,7 @@ class Payments:
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
-        # Reproducible, which is what randomness is for here.
-        self._random = random.Random(recipe.seed)  # noqa: S311
+        self._random = random.Random(recipe.seed)  # noqa: S311 - to be reproducible is what it is for
         self._numbers = count(1)
         self._weights = (
             list(accumulate(1 / rank for rank in range(1, len(recipe.accounts) + 1)))

@@ -29,6 +29,14 @@ def report(result: Result) -> str:
         f"   p50 {step.latency_ms.p50:.1f} ms   p99 {step.latency_ms.p99:.1f} ms"
         for step in result.ladder
     ]
+    lines += [
+        f"reads       balance {read.balance:.2f} ms   page of history {read.history_page:.2f} ms"
+        f"   (log at {read.position:,})"
+        for read in result.reads_ms
+    ]
+    if len(result.rounds) > 1:
+        first, last = result.rounds[0].transfers_per_second, result.rounds[-1].transfers_per_second
+        lines.append(f"rounds      first {first:,.0f}/s, last {last:,.0f}/s, of {len(result.rounds)}")
     if result.refused or result.failed:
         lines.append(f"NOT POSTED  {result.refused:,} refused, {result.failed:,} failed")
     money = result.money

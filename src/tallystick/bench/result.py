@@ -3,6 +3,7 @@
 import msgspec
 
 from tallystick.bench.measurement import Latency
+from tallystick.bench.reads import ReadTimes
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -65,3 +66,5 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     rounds: list[Round]
     ladder: list[Step]
     notes: list[str]
+    reads_ms: list[ReadTimes] = []
+    crossing: float | None = None

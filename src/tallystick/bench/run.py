@@ -1,11 +1,8 @@
 """One run: open accounts, let the measured load and the baselines take turns, and count the money."""
 
-import gc
 import os
-import platform
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -17,23 +14,24 @@ from tallystick.bench.copy_baseline import BATCH_TRANSFERS, CopyBaseline
 from tallystick.bench.engine_load import EngineLoad
 from tallystick.bench.generator_messages import Order
 from tallystick.bench.http_load import http_load
+from tallystick.bench.machine import machine
 from tallystick.bench.measurement import Slice
 from tallystick.bench.package_load import PackageLoad
 from tallystick.bench.payments import Payments, Recipe
 from tallystick.bench.progress import ProgressBar
-from tallystick.bench.result import Machine, Money, Result, Round, Step
+from tallystick.bench.reads import ReadTimes, time_reads
+from tallystick.bench.result import Money, Result, Round, Step
 from tallystick.bench.rows_baseline import CONNECTIONS_TRIED, RowsBaseline
 from tallystick.bench.settings import FUNDS_PER_ACCOUNT, TENANT, Baseline, Settings, Stint, Through
 from tallystick.bench.target import LogState, Target
+from tallystick.bench.tuning import tuned_like_the_server
 from tallystick.bench.wrk_load import wrk_load
 from tallystick.service.engine import Engine
 from tallystick.service.ledger import Ledger
-from tallystick.service.process import tune_garbage_collection
 
 COPY_ENCODING_INCLUDED: Final = "copy_encoding_included"
 ROWS_IN_A_FUNCTION: Final = "rows_in_a_function"
 _RUN_BYTES: Final = 8
-_CPU_INFORMATION: Final = Path("/proc/cpuinfo")
 
 
 class Load(Protocol):
@@ -68,7 +66,10 @@ async def measure(settings: Settings, target: Target, progress: ProgressBar) -> 
         async with _load(settings, target, engine, recipe) as load:
             runner = _Runner(settings, target, load, recipe, progress)
             await runner.prepare()
+            shard = engine.router.shards[0]
+            reads = [await time_reads(shard, wallets, settings.seed, target.log_state().position)]
             turns, growth = await runner.rounds()
+            reads.append(await time_reads(shard, wallets, settings.seed, target.log_state().position))
             ladder = await runner.ladder()
     finally:
         await engine.stop()
@@ -81,6 +82,7 @@ async def measure(settings: Settings, target: Target, progress: ProgressBar) -> 
         turns=turns,
         growth=growth,
         ladder=ladder,
+        reads=reads,
         money=money,
     )
 
@@ -89,7 +91,7 @@ async def measure(settings: Settings, target: Target, progress: ProgressBar) -> 
 async def _load(settings: Settings, target: Target, engine: Engine, recipe: Recipe) -> AsyncIterator[Load]:
     """Whatever makes the transfers of this run, with what it needs."""
     if settings.through in {Through.ENGINE, Through.PACKAGE}:
-        with _tuned_like_the_server():
+        with tuned_like_the_server():
             if settings.through is Through.ENGINE:
                 yield EngineLoad(engine.router.shards[0], Payments(recipe))
             else:
@@ -104,18 +106,6 @@ async def _load(settings: Settings, target: Target, engine: Engine, recipe: Reci
                 yield load
     finally:
         await engine.api_keys.revoke(api_key.id)
-
-
-@contextmanager
-def _tuned_like_the_server() -> Iterator[None]:
-    """Collect garbage as rarely as a process does that serves nothing but the ledger."""
-    thresholds = gc.get_threshold()
-    tune_garbage_collection()
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)
-        gc.unfreeze()
 
 
 class _Growth(msgspec.Struct):
@@ -246,6 +236,7 @@ def _result(
     turns: _Turns,
     growth: _Growth,
     ladder: list[Step],
+    reads: list[ReadTimes],
     money: Money,
 ) -> Result:
     throughput = measurement.median_throughput(turns.measured)
@@ -267,7 +258,7 @@ def _result(
         refused=sum(one.refused for one in turns.measured),
         failed=sum(one.failed for one in turns.measured),
         money=money,
-        machine=_machine(target),
+        machine=machine(target),
         rounds=[
             Round(
                 round(one.transfers_per_second, 1),
@@ -279,6 +270,7 @@ def _result(
             for index, one in enumerate(turns.measured)
         ],
         ladder=ladder,
+        reads_ms=reads,
         notes=[*load.notes, *_baseline_notes(runner)],
     )
 
@@ -295,16 +287,3 @@ def _baseline_notes(runner: _Runner) -> list[str]:
         for name, rows in runner.rows.items()
     ]
     return notes
-
-
-def _machine(target: Target) -> Machine:
-    (version,) = target.fetch("server_version")
-    return Machine(len(os.sched_getaffinity(0)), _processor(), platform.python_version(), str(version))
-
-
-def _processor() -> str:
-    try:
-        lines = _CPU_INFORMATION.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")

@@ -30,6 +30,7 @@ class Workload(StrEnum):
     UNIFORM = "uniform"
     HOT = "hot"
     ZIPF = "zipf"
+    CROSS = "cross"
 
 
 class Through(StrEnum):
@@ -78,6 +79,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     wrk: bool
     ladder: bool
+    crossing: float = 1.0
+    rate: int | None = None
 
     @property
     def rounds(self) -> int:

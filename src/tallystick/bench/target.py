@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,18 +66,25 @@ class Target(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def temporary_target() -> Iterator[Target]:
-    """A durable PostgreSQL server of our own, removed at the end."""
+def temporary_target(shard: int = 1) -> Iterator[Target]:
+    """A durable PostgreSQL server of our own with one shard, removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="tallystick-bench-"))
     server = EmbeddedPostgres(folder, durable=True)
     try:
         server.start()
         server.create_database(_DATABASE)
-        migrate(server.dsn(_DATABASE), 1)
-        yield Target(1, server.dsn(_DATABASE, role=LOGIN_ROLE), server.dsn(_DATABASE), temporary=True)
+        migrate(server.dsn(_DATABASE), shard)
+        yield Target(shard, server.dsn(_DATABASE, role=LOGIN_ROLE), server.dsn(_DATABASE), temporary=True)
     finally:
         server.remove()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def temporary_targets(number: int) -> Iterator[list[Target]]:
+    """Durable PostgreSQL servers of our own, each with one shard, removed at the end."""
+    with ExitStack() as servers:
+        yield [servers.enter_context(temporary_target(shard)) for shard in range(1, number + 1)]
 
 
 @contextmanager
@@ -95,9 +102,9 @@ def _named(dsn: str) -> Target:
 
 
 def _configured(path: Path) -> Target:
-    # Until there are transfers that cross shards, one shard is measured: the first.
-    shard = read_configuration(path).shard[0]
-    return Target(_number(shard.dsn), shard.dsn, shard.owner_dsn or shard.dsn, temporary=False)
+    # One shard is measured, the first: what crosses has a measurement of its own.
+    shard = read_configuration(path).shards[0]
+    return Target(_number(shard.dsn), shard.dsn, shard.owner, temporary=False)
 
 
 def _number(dsn: str) -> int:

@@ -1,9 +1,17 @@
 """Accounts with money to try things out with, made once."""
 
+import asyncio
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+import msgspec
+
 from tallystick.cli.errors import CommandError
+from tallystick.domain.identifiers import Prefix, parse_identifier
 from tallystick.domain.outcomes import Refused
+from tallystick.service.engine import Engine
 from tallystick.service.ledger import Ledger
 
 Posted = TypeVar("Posted")
@@ -14,32 +22,82 @@ BOB_MINOR_UNITS = 50_000
 
 
 class DemonstrationAccounts(NamedTuple):
-    """The identifiers of the accounts."""
+    """The identifiers of the accounts. Carol's is on another shard than alice's and bob's, if there are two."""
 
     bank: str
     alice: str
     bob: str
+    carol: str
 
 
-async def open_demonstration_accounts(ledger: Ledger) -> DemonstrationAccounts:
+async def demonstration_accounts(engine: Engine, tenant: int, path: Path) -> DemonstrationAccounts:
+    """The accounts that a file remembers, or new ones, which it remembers from then on."""
+    ledger = Ledger(engine, tenant)
+    remembered = _read(path)
+    if remembered is not None:
+        found = await asyncio.gather(*map(ledger.account, remembered))
+        if not any(isinstance(account, Refused) for account in found):
+            return remembered
+    opened = await _open_accounts(engine, ledger, tenant)
+    _write(path, opened)
+    return opened
+
+
+async def _open_accounts(engine: Engine, ledger: Ledger, tenant: int) -> DemonstrationAccounts:
     """Open the accounts and give them money; done again it changes nothing, however far it came before."""
+    home = await _home(engine, tenant, "alice")
+    several = len(engine.router.placement.generations[-1]) > 1
+    bank_owner = await _owner(engine, tenant, "demo bank", lambda shard: shard == home)
+    bob_owner = await _owner(engine, tenant, "bob", lambda shard: shard == home)
+    carol_owner = await _owner(engine, tenant, "carol", lambda shard: shard != home or not several)
     bank = _posted(
-        await ledger.open_account("demo bank", ASSET, kind="system", idempotency_key="demonstration bank")
+        await ledger.open_account(bank_owner, ASSET, kind="system", idempotency_key="demonstration bank")
     ).id
-    alice = _posted(await ledger.open_account("alice", ASSET, idempotency_key="demonstration alice")).id
-    bob = _posted(await ledger.open_account("bob", ASSET, idempotency_key="demonstration bob")).id
-    for wallet, owner, amount in ((alice, "alice", ALICE_MINOR_UNITS), (bob, "bob", BOB_MINOR_UNITS)):
+    alice, bob, carol = [
+        _posted(await ledger.open_account(owner, ASSET, idempotency_key=f"demonstration {name}")).id
+        for name, owner in (("alice", "alice"), ("bob", bob_owner), ("carol", carol_owner))
+    ]
+    for wallet, name, amount in ((alice, "alice", ALICE_MINOR_UNITS), (bob, "bob", BOB_MINOR_UNITS)):
         _posted(
             await ledger.transfer(
                 bank,
                 wallet,
                 amount,
                 ASSET,
-                idempotency_key=f"demonstration money of {owner}",
+                idempotency_key=f"demonstration money of {name}",
                 description="money to begin with",
             )
         )
-    return DemonstrationAccounts(bank, alice, bob)
+    return DemonstrationAccounts(bank, alice, bob, carol)
+
+
+async def _owner(engine: Engine, tenant: int, name: str, suits: Callable[[int], bool]) -> str:
+    """The first of `name`, `name 2`, `name 3`, … who lives on a shard that suits, or would."""
+    for number in count(1):
+        owner = name if number == 1 else f"{name} {number}"
+        if suits(await _home(engine, tenant, owner)):
+            return owner
+    raise AssertionError("there is always another number")
+
+
+async def _home(engine: Engine, tenant: int, owner: str) -> int:
+    async with engine.router.opening(tenant, owner) as shard:
+        return shard.number
+
+
+def _read(path: Path) -> DemonstrationAccounts | None:
+    try:
+        identifiers = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+        accounts = DemonstrationAccounts(**identifiers)
+        for identifier in accounts:
+            parse_identifier(Prefix.ACCOUNT, identifier)
+    except (FileNotFoundError, msgspec.DecodeError, TypeError, ValueError):
+        return None
+    return accounts
+
+
+def _write(path: Path, accounts: DemonstrationAccounts) -> None:
+    path.write_bytes(msgspec.json.encode(accounts._asdict()))
 
 
 def _posted(outcome: Posted | Refused) -> Posted:

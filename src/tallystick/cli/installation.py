@@ -1,4 +1,4 @@
-"""Everything on this machine, in one data folder: the database server, its shards, the API."""
+"""Everything on this machine, in one data folder: the database servers, their shards, the API."""
 
 import asyncio
 import os
@@ -8,27 +8,30 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import psycopg
+import msgspec
 
 from tallystick.cli.api_process import ApiProcess
-from tallystick.cli.demonstration import DemonstrationAccounts, open_demonstration_accounts
+from tallystick.cli.demonstration import DemonstrationAccounts, demonstration_accounts
 from tallystick.cli.errors import CommandError
+from tallystick.cli.layout import Layout, layout_of
+from tallystick.cli.nodes import Nodes
 from tallystick.cli.ports import reserve_next_free_port
 from tallystick.cli.session import open_engine
 from tallystick.cli.stop_signals import StopSignals
-from tallystick.domain.limits import SHARD_NUMBER_MIN
-from tallystick.embedded import DataFolderLock, EmbeddedPostgres
+from tallystick.embedded import DataFolderLock
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
 from tallystick.service.authentication import DEFAULT_TENANT
-from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
+from tallystick.service.configuration import (
+    Configuration,
+    NodeConfiguration,
+    ShardConfiguration,
+    write_configuration,
+)
 from tallystick.service.engine import Engine
 from tallystick.service.errors import AuthenticationError
-from tallystick.service.ledger import Ledger
-from tallystick.store.directory import Directory
-from tallystick.store.migrate import migrate
+from tallystick.service.migration import migrate_shard, unite_shards
 
 HOST: Final = "127.0.0.1"
-SHARD_COUNT: Final = 1
 API_KEY_NAME: Final = "made by tallystick up"
 WATCH_INTERVAL_SECONDS: Final = 0.1
 PORT_WAIT_SECONDS: Final = 5.0
@@ -49,8 +52,13 @@ class Ready(NamedTuple):
 class Installation:
     """A data folder with everything in it. `start`, `watch` and `stop` are called in this order, by `up`."""
 
-    def __init__(self, folder: Path, port: int, *, say: Say) -> None:
-        """Take the folder; `say` is called with each step, in words for people."""
+    def __init__(
+        self, folder: Path, port: int, *, shards: int | None = None, nodes: int | None = None, say: Say
+    ) -> None:
+        """Take the folder; `say` is called with each step, in words for people.
+
+        `shards` and `nodes` are how many there are to be; None leaves them as they are.
+        """
         self._folder = folder
         self._first_port = port
         self._say = say
@@ -58,7 +66,9 @@ class Installation:
         self._api_key_path = folder / "api_key"
         # There while we run: found at the start, it tells that the last run was killed.
         self._running_path = folder / "running"
-        self._postgres = EmbeddedPostgres(folder / "postgres")
+        self._wanted_shards = shards
+        self._wanted_nodes = nodes
+        self._nodes: Nodes | None = None
         self._api: ApiProcess | None = None
         self._started = ExitStack()
 
@@ -67,11 +77,19 @@ class Installation:
         self._make_folder()
         self._started.enter_context(DataFolderLock(self._folder))
         port = self._reserve_port()
-        self._say(f"Starting PostgreSQL in {self._folder / 'postgres'} ...")
-        self._started.callback(self._stop_postgres)
+        layout = layout_of(
+            self._folder, self._configuration_path, shards=self._wanted_shards, nodes=self._wanted_nodes
+        )
+        self._say(
+            f"Starting PostgreSQL in {' and '.join(str(self._folder / name) for name in layout.nodes)} ..."
+        )
+        nodes = self._nodes = Nodes(
+            {self._folder / name: len(carried) for name, carried in layout.nodes.items()}, say=self._say
+        )
+        self._started.callback(self._stop_nodes, nodes)
         with stop.interrupting():  # a database that repeats what its log holds may take minutes
-            self._postgres.start()
-        configuration = self._migrate()
+            nodes.start()
+        configuration = self._migrate(layout, nodes)
         stop.raise_if_requested()
         self._say("Starting the API ...")
         self._api = ApiProcess(self._configuration_path, HOST, port, self._folder / "api.log")
@@ -83,14 +101,16 @@ class Installation:
         return Ready(self._api.url, api_key, self._configuration_path, accounts)
 
     def watch(self, stop: StopSignals) -> None:
-        """Wait until somebody asks us to stop; raise `CommandError` when a part of it ends by itself."""
+        """Wait until somebody asks us to stop; a server that ends by itself is started again.
+
+        Raises:
+            CommandError: the API ended by itself.
+        """
         while not stop.requested:
             if self._api is not None and not self._api.running:
                 raise CommandError(self._api.why_it_ended())
-            if not self._postgres.running():
-                raise CommandError(
-                    f"PostgreSQL ended by itself: see {self._postgres.log_path}, and start again"
-                )
+            if self._nodes is not None:
+                self._nodes.look()
             time.sleep(WATCH_INTERVAL_SECONDS)
 
     def stop(self) -> None:
@@ -126,30 +146,40 @@ class Installation:
         self._started.callback(self._running_path.unlink, missing_ok=True)
         return port
 
-    def _migrate(self) -> Configuration:
+    def _migrate(self, layout: Layout, nodes: Nodes) -> Configuration:
         """Bring every shard's database to this version, and write down where they are."""
-        shards = []
-        for number in range(SHARD_NUMBER_MIN, SHARD_NUMBER_MIN + SHARD_COUNT):
-            database = f"shard_{number}"
-            self._postgres.create_database(database)
-            owner_dsn = self._postgres.dsn(database)
-            try:
-                applied = migrate(owner_dsn, number)
-            except psycopg.Error as error:
-                raise CommandError(f"shard {number} cannot be migrated ({error}): correct this") from error
-            if applied:
-                self._say(f"Migrated shard {number}: {', '.join(applied)}")
-            shards.append(
-                ShardConfiguration(number, self._postgres.dsn(database, role=LOGIN_ROLE), owner_dsn)
-            )
-        configuration = Configuration(shards)
+        before = {shard.number: shard for shard in layout.before.shards}
+        carried = {
+            name: [self._shard(nodes, name, number, before.get(number)) for number in numbers]
+            for name, numbers in layout.nodes.items()
+        }
+        own = [NodeConfiguration(name, shards) for name, shards in carried.items()]
+        others = [node for node in layout.before.node if node.name not in carried]
+        configuration = msgspec.structs.replace(layout.before, shard=[], node=[*own, *others])
+        for shard in configuration.shards:
+            if applied := migrate_shard(shard.number, shard.owner):
+                self._say(f"Migrated shard {shard.number}: {', '.join(applied)}")
+        unite_shards(configuration)
         write_configuration(self._configuration_path, configuration)
         return configuration
 
+    def _shard(
+        self, nodes: Nodes, name: str, number: int, before: ShardConfiguration | None
+    ) -> ShardConfiguration:
+        """One of our shards: its database on its node, and otherwise as it was."""
+        server, database = nodes.server(name), f"shard_{number}"
+        server.create_database(database)
+        return ShardConfiguration(
+            number,
+            server.dsn(database, role=LOGIN_ROLE),
+            server.dsn(database),
+            "open" if before is None else before.state,
+        )
+
     async def _prepare(self, configuration: Configuration) -> tuple[str, DemonstrationAccounts]:
         async with open_engine(configuration) as engine:
-            tenant = await Directory(engine.router.shards[0].database).tenant(DEFAULT_TENANT, create=True)
-            accounts = await open_demonstration_accounts(Ledger(engine, tenant or 1))
+            tenant = await engine.directory.make_tenant(DEFAULT_TENANT)
+            accounts = await demonstration_accounts(engine, tenant, self._folder / "demonstration.json")
             return await self._api_key(engine), accounts
 
     async def _api_key(self, engine: Engine) -> str:
@@ -173,8 +203,6 @@ class Installation:
         self._say("Stopping the API ...")
         api.stop()
 
-    def _stop_postgres(self) -> None:
+    def _stop_nodes(self, nodes: Nodes) -> None:
         self._say("Stopping PostgreSQL ...")
-        self._postgres.stop()
-        if self._postgres.running():  # a signal came in the moment between its start and our knowing of it
-            self._postgres.kill()
+        nodes.stop()

@@ -13,12 +13,13 @@ from granian import Granian
 from granian.constants import Interfaces, Loops
 from granian.log import LogLevels
 
-from tallystick.api.app import create_app
+from tallystick.api.app import application
 from tallystick.cli.options import configuration_option, json_option
 from tallystick.cli.ports import PORT_MAX, address_of, reserve_port
-from tallystick.cli.session import check_shards
 from tallystick.service.configuration import CONFIGURATION_VARIABLE, read_configuration
+from tallystick.service.engine import Engine
 from tallystick.service.logging import configure_logging
+from tallystick.service.migration import check_shards
 from tallystick.service.parent import GRACE_SECONDS, stop_when_orphaned
 
 BACKLOG_CONNECTIONS_MAX: Final = 1024
@@ -32,6 +33,14 @@ _SERVER_LOGGING: Final[dict[str, Any]] = {
 }
 
 _log = structlog.get_logger(__name__)
+
+
+class _Server(Granian):  # type: ignore[misc, valid-type]
+    """The HTTP server, which needs no signal to follow the configuration file."""
+
+    def signal_handler_reload(self, *_: object) -> None:
+        """Start no new workers on SIGHUP, as the server would: with a wrong file none could start."""
+        _log.info("the configuration file is followed: no signal is needed")
 
 
 @click.command(epilog="Example: tallystick serve --config tallystick.toml --port 8000")
@@ -56,10 +65,10 @@ def serve(
         stop_when_orphaned(child_of)
     configuration = read_configuration(configuration_path)
     for number, error in check_shards(configuration).items():
-        _log.warning("a shard cannot be reached: serving the others", shard=number, error=str(error))
+        _log.warning("serving the other shards", shard=number, error=str(error))
     os.environ[CONFIGURATION_VARIABLE] = str(configuration_path)
     address = address_of(host)
-    server = Granian(
+    server = _Server(
         "tallystick.api.app:create_app",
         address=address,
         port=port,
@@ -88,4 +97,4 @@ def _load() -> Callable[..., Any]:
     if not logging.getLogger().handlers:
         configure_logging()  # this worker was spawned and not forked, and inherited nothing
     stop_when_orphaned()
-    return create_app()
+    return application(Engine.of_file(Path(os.environ[CONFIGURATION_VARIABLE])))

@@ -11,42 +11,21 @@ from tallystick.service.configuration import Configuration
 from tallystick.service.engine import Engine
 from tallystick.service.errors import ParameterError
 from tallystick.service.ledger import Ledger
-from tallystick.store.directory import Directory
-from tallystick.store.errors import ShardUnavailableError
-from tallystick.store.migrate import check_schema
+from tallystick.service.migration import check_shards
 
 _log = structlog.get_logger(__name__)
-
-
-def check_shards(configuration: Configuration) -> dict[int, ShardUnavailableError]:
-    """Make sure that every shard has the schema of this version; return those that cannot be reached.
-
-    Raises:
-        SchemaError: a shard has another schema.
-    """
-    unavailable = {}
-    for shard in configuration.shard:
-        try:
-            check_schema(shard.dsn, shard.number)
-        except ShardUnavailableError as error:
-            unavailable[shard.number] = error
-    return unavailable
-
-
-def unreachable(shard: int, error: ShardUnavailableError) -> str:
-    """Say that a shard cannot be reached, and what to do about it."""
-    return f"shard {shard} cannot be reached ({error}): start its database, or correct the configuration"
 
 
 @asynccontextmanager
 async def open_engine(configuration: Configuration) -> AsyncIterator[Engine]:
     """Serve the shards in this process, once every one of them that lives can be written to."""
     unavailable = await asyncio.to_thread(check_shards, configuration)
-    for number, error in unavailable.items():
-        if len(unavailable) == len(configuration.shard):
-            raise CommandError(unreachable(number, error))
-        _log.warning(unreachable(number, error))
-    engine = Engine(configuration.dsns)
+    for error in unavailable.values():
+        if len(unavailable) == len(configuration.shards):
+            raise CommandError(str(error))
+        _log.warning(str(error))
+    # What nobody drives is the servers' to recover, not that of a command that comes and goes.
+    engine = Engine.of(configuration, recover=False)
     await engine.start()
     try:
         alive = [shard for shard in engine.router.shards if shard.number not in unavailable]
@@ -61,7 +40,7 @@ async def open_engine(configuration: Configuration) -> AsyncIterator[Engine]:
 async def open_ledger(configuration: Configuration, tenant: str) -> AsyncIterator[Ledger]:
     """Open one tenant's ledger in this process."""
     async with open_engine(configuration) as engine:
-        number = await Directory(engine.router.shards[0].database).tenant(tenant)
+        number = await engine.directory.find_tenant(tenant)
         if number is None:
             raise ParameterError(
                 "tenant", f"expected one that exists: make {tenant!r} with tallystick keys create --tenant"

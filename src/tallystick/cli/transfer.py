@@ -71,8 +71,13 @@ def transfer(
     print_fields(
         {
             "transaction": posted.id,
+            "state": posted.state,
             "recorded": posted.recorded_at.isoformat(),
-            **{f"balance of {entry.account}": entry.balance for entry in posted.entries},
+            **{
+                f"balance of {entry.account}": entry.balance
+                for entry in posted.entries
+                if entry.balance is not None
+            },
             "idempotency key": request_key,
         }
     )

@@ -9,9 +9,12 @@ import click
 from tallystick.cli.demonstration import ASSET
 from tallystick.cli.errors import CommandError
 from tallystick.cli.installation import Installation, Ready
+from tallystick.cli.layout import NODE_COUNT_DEFAULT, SHARD_COUNT_DEFAULT
 from tallystick.cli.options import json_option
 from tallystick.cli.ports import PORT_MAX
 from tallystick.cli.stop_signals import StopRequestedError, StopSignals
+from tallystick.domain import limits
+from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tallystick.service.logging import configure_logging
 
 CURL_MINOR_UNITS = 1250
@@ -26,15 +29,25 @@ CURL_MINOR_UNITS = 1250
     show_default=True,
     help="The port of the API; when it is taken, the next one that is free.",
 )
+@click.option(
+    "--shards",
+    type=click.IntRange(1, limits.EMBEDDED_SHARDS_MAX),
+    help=f"How many shards there are. Default: as many as there were, at first {SHARD_COUNT_DEFAULT}.",
+)
+@click.option(
+    "--nodes",
+    type=click.IntRange(1, limits.EMBEDDED_NODES_MAX),
+    help=f"How many PostgreSQL servers carry them. Default: as many as there were, at first {NODE_COUNT_DEFAULT}.",
+)
 @json_option
-def up(data: str, port: int, as_json: bool) -> None:
+def up(*, data: str, port: int, shards: int | None, nodes: int | None, as_json: bool) -> None:
     """Start everything on this machine, until Ctrl-C.
 
-    Starts a PostgreSQL of its own, migrates it, opens demonstration accounts on the first start, and serves
-    the API. All data stay in one folder, for the next start.
+    Starts PostgreSQL servers of its own, migrates them, opens demonstration accounts on the first start, and serves
+    the API. All data stay in one folder, for the next start; shards and nodes may be added then, but not removed.
     """
     configure_logging(default_level="warning", for_people=True)
-    installation = Installation(Path(data).absolute(), port, say=_say)
+    installation = Installation(Path(data).absolute(), port, shards=shards, nodes=nodes, say=_say)
     with StopSignals() as stop:
         try:
             ready = installation.start(stop)
@@ -69,19 +82,14 @@ def _as_json(ready: Ready) -> str:
 
 
 def _as_text(ready: Ready) -> str:
-    body = json.dumps(
-        {
-            "source": ready.accounts.alice,
-            "destination": ready.accounts.bob,
-            "amount": str(CURL_MINOR_UNITS),
-            "asset": ASSET,
-        }
-    )
-    # One line, with an idempotency key of its own each time that it is pasted.
-    curl = (
-        f"curl -sS {ready.url}/v1/transfers -H 'Authorization: Bearer {ready.api_key}' "
-        f"-H 'Content-Type: application/json' -H \"Idempotency-Key: $(date +%s%N)\" -d '{body}'"
-    )
+    accounts = ready.accounts
+    crossing = ""
+    if _shard(accounts.carol) != _shard(accounts.alice):
+        crossing = f"""
+And to carol, whose account is on another shard:
+
+{_curl(ready, accounts.alice, accounts.carol)}
+"""
     return f"""
 Tallystick is ready.
 
@@ -91,7 +99,22 @@ Tallystick is ready.
 
 Move 12.50 {ASSET} from alice to bob:
 
-{curl}
-
+{_curl(ready, accounts.alice, accounts.bob)}
+{crossing}
 Ctrl-C stops everything; the data stay in {ready.configuration_path.parent}
 """
+
+
+def _curl(ready: Ready, source: str, destination: str) -> str:
+    body = json.dumps(
+        {"source": source, "destination": destination, "amount": str(CURL_MINOR_UNITS), "asset": ASSET}
+    )
+    # One line, with an idempotency key of its own each time that it is pasted.
+    return (
+        f"curl -sS {ready.url}/v1/transfers -H 'Authorization: Bearer {ready.api_key}' "
+        f"-H 'Content-Type: application/json' -H \"Idempotency-Key: $(date +%s%N)\" -d '{body}'"
+    )
+
+
+def _shard(account: str) -> int:
+    return shard_of(parse_identifier(Prefix.ACCOUNT, account))

@@ -9,10 +9,14 @@ from tallystick.domain.limits import INT64_MAX, INT64_MIN
 
 
 class AccountKind(IntEnum):
-    """A wallet may not be overdrawn by default; a system account (fees, funding, clearing) may."""
+    """A wallet may not be overdrawn by default; a system account (fees, funding) may.
+
+    A clearing account carries the other side of what crosses to one other shard. Only sagas move it.
+    """
 
     WALLET = 1
     SYSTEM = 2
+    CLEARING = 3
 
 
 class AccountStatus(IntEnum):
@@ -26,6 +30,8 @@ class AccountStatus(IntEnum):
 DEFAULT_MIN_BALANCE: Final[dict[AccountKind, int | None]] = {
     AccountKind.WALLET: 0,  # no overdraft
     AccountKind.SYSTEM: None,
+    # Mirrored by the other shard's, whose balance is the opposite: neither may reach what the other cannot.
+    AccountKind.CLEARING: -INT64_MAX,
 }
 
 

@@ -22,6 +22,7 @@ from tallystick.domain.rows import (
     RequestRow,
     TransactionRow,
 )
+from tallystick.domain.sagas import SagaState, SagaStatus, write_terms
 
 Row = TypeVar("Row")
 
@@ -59,12 +60,13 @@ class EncodedBatch(NamedTuple):
     accounts: bytes
     holds: bytes
     requests: bytes
+    sagas: bytes = b""
 
 
 def encode(appended: Appended) -> EncodedBatch:
     """Write all rows of a batch as canonical bytes, in the order in which the chain covers them.
 
-    The order is one that the tables can give back: transactions, accounts and holds by position; entries by
+    The order is one that the tables can give back: transactions, accounts, holds and sagas by position; entries by
     position, then account; requests that were posted by position, then those refused by key.
     """
     return EncodedBatch(
@@ -73,16 +75,20 @@ def encode(appended: Appended) -> EncodedBatch:
         _join(encode_account, appended.accounts),
         _join(encode_hold, appended.holds),
         _join(encode_request, _posted_then_refused(appended.requests)),
+        _join(encode_saga, appended.sagas),
     )
 
 
 def chain_hash(
     previous_hash: bytes, number: int, last_position: int, recorded_at_us: int, rows: EncodedBatch
 ) -> bytes:
-    """The hash of a batch: SHA-256 over the hash before it, its own numbers, and each table's rows by length."""
+    """The hash of a batch: SHA-256 over the hash before it, its own numbers, and each table's rows by length.
+
+    Sagas come last, and only where there are any: the logs of before there were sagas have the same hashes.
+    """
     digest = hashlib.sha256(previous_hash)
     digest.update(struct.pack(">qqq", number, last_position, recorded_at_us))
-    for table in rows:
+    for table in rows if rows.sagas else rows[:-1]:
         digest.update(struct.pack(">q", len(table)))
         digest.update(table)
     return digest.digest()
@@ -181,6 +187,24 @@ def encode_hold(hold: HoldState) -> bytes:
             _column_int64(8, hold.captured),
             _column_int64(8, hold.expires_at_us - POSTGRES_EPOCH_US),
             _column_int16(2, hold.status),
+        )
+    )
+
+
+def encode_saga(saga: SagaState) -> bytes:
+    """Canonical bytes of a saga as of a position. Its terms stand in its first row only."""
+    refusal = saga.refusal
+    return b"".join(
+        (
+            _int16(8),
+            _column_int64(8, saga.saga),
+            _column_int64(8, saga.position),
+            _column_int16(2, saga.status),
+            _optional_int64(saga.counterpart),
+            _NULL if refusal is None else _column_int16(2, refusal.code),
+            _optional_text(None if refusal is None else refusal.param),
+            _optional_text(None if refusal is None else refusal.detail),
+            _optional_text(write_terms(saga.terms) if saga.status is SagaStatus.RESERVED else None),
         )
     )
 

@@ -1,5 +1,6 @@
 """Commands: what callers ask a shard to do. Times are microseconds since 1970 in UTC, amounts minor units."""
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 import msgspec
@@ -19,6 +20,14 @@ class Kind(IntEnum):
     HOLD_CAPTURED = 21
     HOLD_VOIDED = 22
     HOLD_EXPIRED = 23
+    TRANSFER_RESERVED = 30
+    TRANSFER_CREDITED = 31
+    TRANSFER_FINALIZED = 32
+    TRANSFER_RELEASED = 33
+    TRANSFER_SENT = 40
+    TRANSFER_RECEIVED = 41
+    TRANSACTION_SENT = 42
+    TRANSACTION_RECEIVED = 43
 
     @property
     def text(self) -> str:
@@ -28,7 +37,19 @@ class Kind(IntEnum):
 
 ACCOUNT_KINDS = frozenset({Kind.ACCOUNT_OPENED, Kind.ACCOUNT_CHANGED})
 HOLD_KINDS = frozenset({Kind.HOLD_PLACED, Kind.HOLD_CAPTURED, Kind.HOLD_VOIDED, Kind.HOLD_EXPIRED})
+SAGA_KINDS = frozenset({Kind.TRANSFER_RESERVED, Kind.TRANSFER_FINALIZED, Kind.TRANSFER_RELEASED})
+# The two halves of what crosses shards by two-phase commit, by what the caller asked for.
+SENT_KINDS = {Kind.TRANSFER: Kind.TRANSFER_SENT, Kind.TRANSACTION: Kind.TRANSACTION_SENT}
+RECEIVED_KINDS = {Kind.TRANSFER: Kind.TRANSFER_RECEIVED, Kind.TRANSACTION: Kind.TRANSACTION_RECEIVED}
 _KIND_TEXTS = {kind: kind.name.lower() for kind in Kind}
+
+
+class Reach(IntEnum):
+    """What is known of the shard of a destination before anything is reserved for it."""
+
+    REACHABLE = 1
+    UNREACHABLE = 2
+    NOT_CONFIGURED = 3
 
 
 class RequestKey(msgspec.Struct, frozen=True, gc=False):
@@ -47,6 +68,18 @@ class Note(msgspec.Struct, frozen=True, gc=False):
 
 
 NO_NOTE = Note()
+
+
+class Leg(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """One account's part in what crosses shards: an amount that leaves it or comes to it, always more than zero.
+
+    `param` names the field of the request that brought it, for a refusal. An asset of None: there is no such account.
+    """
+
+    account: int
+    amount: int
+    asset: str | None
+    param: str
 
 
 class Command(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -79,19 +112,24 @@ class ChangeAccount(Command, frozen=True, gc=False, kw_only=True):
 
 
 class Transfer(Command, frozen=True, gc=False, kw_only=True):
-    """Move an amount of one asset from source to destination."""
+    """Move an amount of one asset from source to destination, whose shard can be reached or not."""
 
     source: int
     destination: int
     amount: int
     asset: str
     note: Note = NO_NOTE
+    reach: Reach = Reach.REACHABLE
 
 
 class PostTransaction(Command, frozen=True, gc=False, kw_only=True):
-    """Post several entries (account, signed amount) that sum to zero in each asset."""
+    """Post several entries (account, signed amount) that sum to zero in each asset.
+
+    `foreign_assets` tells the assets of accounts on another shard, which never change; None: no such account.
+    """
 
     entries: tuple[tuple[int, int], ...]
+    foreign_assets: Mapping[int, str | None] = {}
     note: Note = NO_NOTE
 
 
@@ -103,6 +141,7 @@ class PlaceHold(Command, frozen=True, gc=False, kw_only=True):
     amount: int
     asset: str
     expires_in_us: int
+    foreign_assets: Mapping[int, str | None] = {}
     note: Note = NO_NOTE
 
 
@@ -129,8 +168,12 @@ class ExpireHold(Command, frozen=True, gc=False, kw_only=True):
 
 
 class Reverse(Command, frozen=True, gc=False, kw_only=True):
-    """Post the opposite of a transaction, whole (None: all that is left of it) or in part."""
+    """Post the opposite of a transaction, whole (None: all that is left of it) or in part.
+
+    For the credit of a transfer that crossed shards, `payers` says whom the money goes back to on the other one.
+    """
 
     transaction: int
     amount: int | None = None
+    payers: tuple[Leg, ...] = ()
     note: Note = NO_NOTE

@@ -7,12 +7,13 @@ import msgspec
 
 
 class HoldStatus(IntEnum):
-    """A hold is open, or it ended in one of three ways."""
+    """A hold is open, or being captured to another shard, or it ended in one of three ways."""
 
     OPEN = 1
     CAPTURED = 2
     VOIDED = 3
     EXPIRED = 4
+    CAPTURING = 5
 
 
 class HoldEvent(IntEnum):
@@ -22,12 +23,24 @@ class HoldEvent(IntEnum):
     CAPTURE_FINAL = 2
     VOID = 3
     EXPIRE = 4
+    RESERVE_CAPTURE = 5
+    END_CAPTURE = 6
+    END_CAPTURE_FINAL = 7
+    END_CAPTURE_LATE = 8
 
 
-# The whole state machine. What is not here is refused as hold_not_open.
+# What is still set aside belongs to a hold in one of these.
+HOLDING: Final = (HoldStatus.OPEN, HoldStatus.CAPTURING)
+
+# The whole state machine. What is not here is refused as hold_not_open, or as hold_busy while a capture to another
+# shard is on its way. That one ends as the other shard says, and leaves a hold whose time is over by then expired.
 HOLD_TRANSITIONS: Final[dict[tuple[HoldStatus, HoldEvent], HoldStatus]] = {
     (HoldStatus.OPEN, HoldEvent.CAPTURE): HoldStatus.OPEN,
     (HoldStatus.OPEN, HoldEvent.CAPTURE_FINAL): HoldStatus.CAPTURED,
+    (HoldStatus.OPEN, HoldEvent.RESERVE_CAPTURE): HoldStatus.CAPTURING,
+    (HoldStatus.CAPTURING, HoldEvent.END_CAPTURE): HoldStatus.OPEN,
+    (HoldStatus.CAPTURING, HoldEvent.END_CAPTURE_FINAL): HoldStatus.CAPTURED,
+    (HoldStatus.CAPTURING, HoldEvent.END_CAPTURE_LATE): HoldStatus.EXPIRED,
     (HoldStatus.OPEN, HoldEvent.VOID): HoldStatus.VOIDED,
     (HoldStatus.OPEN, HoldEvent.EXPIRE): HoldStatus.EXPIRED,
 }
@@ -52,4 +65,4 @@ class HoldState(msgspec.Struct, frozen=True, gc=False):
     @property
     def remaining(self) -> int:
         """What is still set aside: nothing once the hold has ended."""
-        return self.amount - self.captured if self.status is HoldStatus.OPEN else 0
+        return self.amount - self.captured if self.status in HOLDING else 0

@@ -34,10 +34,12 @@ HOLD_SECONDS_MAX: Final = 366 * 24 * 3600
 
 # The batcher of one shard.
 QUEUE_COMMANDS_MAX: Final = 16_384
+QUEUE_SAGA_STEPS_MAX: Final = 16_384
 BATCH_COMMANDS_MAX: Final = 1_000
 AHEAD_COMMANDS_MIN: Final = 250
 AHEAD_UNITS_AT_A_TIME: Final = 100
 KNOWN_ACCOUNTS_MAX: Final = 200_000
+KNOWN_SAGAS_MAX: Final = 50_000
 WRITE_ATTEMPTS_MAX: Final = 3
 COMMIT_RESOLUTION_SECONDS_MAX: Final = 60.0
 RECONNECT_DELAY_SECONDS_MIN: Final = 0.05
@@ -52,6 +54,7 @@ SHUTDOWN_SECONDS_MAX: Final = 20.0
 CONNECT_TIMEOUT_SECONDS: Final = 5
 STATEMENT_TIMEOUT_MS: Final = 30_000
 CLOSE_TIMEOUT_SECONDS: Final = 2.0
+PEEK_TIMEOUT_SECONDS: Final = 1.0
 READ_CONNECTIONS_MAX: Final = 8
 READ_WAIT_SECONDS_MAX: Final = 5.0
 
@@ -63,8 +66,47 @@ API_KEY_CACHE_SECONDS: Final = 5.0
 API_KEY_CACHE_MAX: Final = 10_000
 ASSET_CACHE_SECONDS: Final = 5.0
 
+# Sagas: how long a caller waits, and how the recovery goes about what nobody drives.
+SAGA_WAIT_SECONDS_DEFAULT: Final = 5.0
+BUSY_HOLD_RETRY_SECONDS: Final = 0.02
+SAGA_STOP_SECONDS_MAX: Final = 5.0
+RECOVERY_INTERVAL_SECONDS: Final = 0.5
+RECOVERY_AGE_SECONDS: Final = 2.0
+RECOVERY_SAGAS_AT_A_TIME: Final = 2_000
+RECOVERY_SAGAS_WATCHED_MAX: Final = 50_000
+RECOVERY_DELAY_SECONDS_MAX: Final = 30.0
+RECOVERY_DOUBLINGS_MAX: Final = 16
+SAGA_ALARM_SECONDS: Final = 60.0
+
 # Garbage collection of a serving process: collections of short-lived requests, not after every 700 objects.
 COLLECTION_THRESHOLDS: Final = (50_000, 20, 100)
 
 # Verification reads the log in slices, so its memory does not grow with the log.
 VERIFY_POSITIONS_PER_SLICE: Final = 20_000
+
+# Placing owners on shards, and following the configuration file.
+PLACEMENT_ROUND_SECONDS_MAX: Final = 0.25
+HOLDING_CONNECTIONS_MAX: Final = 2
+OWNER_LOOKUPS_AT_A_TIME: Final = 500
+CONFIGURATION_CHECK_SECONDS: Final = 1.0
+NODE_NAME_CHARACTERS_MAX: Final = 64
+SAGA_WAIT_SECONDS_MIN: Final = 0.1
+SAGA_WAIT_SECONDS_MAX: Final = 60.0
+
+# What `tallystick up` starts on one machine.
+EMBEDDED_NODES_MAX: Final = 8
+EMBEDDED_SHARDS_MAX: Final = 32
+NODE_CONNECTIONS_MIN: Final = 30
+NODE_CONNECTIONS_PER_SHARD: Final = 30
+NODE_PREPARED_MIN: Final = 16
+NODE_RESTART_DELAY_SECONDS: Final = 1.0
+NODE_RESTART_DELAY_SECONDS_MAX: Final = 30.0
+
+# Two-phase commit between two shards: how long a batch may keep both logs before it is prepared, and when a batch
+# that nobody ends is ended by the resolver. (PostgreSQL's clock says how old it is.)
+PAIR_QUEUE_COMMANDS_MAX: Final = 16_384
+PAIR_LOCKS_SECONDS_MAX: Final = 5.0
+PREPARED_AGE_SECONDS_MAX: Final = 2.0
+PREPARED_LOOK_SECONDS: Final = 0.5
+PREPARED_ALARM_SECONDS: Final = 30.0
+HALF_RETRY_SECONDS: Final = 0.02

@@ -20,6 +20,7 @@ class RefusalCode(IntEnum):
     ACCOUNT_NOT_FOUND = 42
     TRANSACTION_NOT_REVERSIBLE = 50
     HOLD_NOT_OPEN = 51
+    HOLD_BUSY = 52
     ASSET_MISMATCH = 60
     ENTRIES_UNBALANCED = 61
     CROSSES_TOO_MANY_SHARDS = 62
@@ -32,6 +33,8 @@ class RefusalCode(IntEnum):
     INSUFFICIENT_FUNDS = 80
     BALANCE_LIMIT_EXCEEDED = 81
     ATOMIC_BATCH_REFUSED = 90
+    TRANSFER_CANCELLED = 91
+    SHARD_UNAVAILABLE = 95
 
     @property
     def text(self) -> str:
@@ -50,6 +53,8 @@ REFUSAL_DETAILS: Final[dict[RefusalCode, str]] = {
     RefusalCode.TRANSACTION_NOT_REVERSIBLE: "Only a transaction that moved money can be reversed, "
     "and one of more than two entries only as a whole.",
     RefusalCode.HOLD_NOT_OPEN: "The hold is captured, voided or expired. Place a new hold.",
+    RefusalCode.HOLD_BUSY: "A capture of this hold is on its way to another shard. "
+    "Send the request again in a moment.",
     RefusalCode.ASSET_MISMATCH: "The account holds another asset.",
     RefusalCode.ENTRIES_UNBALANCED: "The amounts of the entries must sum to zero in each asset.",
     RefusalCode.CROSSES_TOO_MANY_SHARDS: "The accounts live on more shards than one transaction may touch.",
@@ -62,6 +67,10 @@ REFUSAL_DETAILS: Final[dict[RefusalCode, str]] = {
     RefusalCode.INSUFFICIENT_FUNDS: "The available balance would fall below the account's min_balance.",
     RefusalCode.BALANCE_LIMIT_EXCEEDED: "The balance would rise above the account's max_balance "
     "or above what a balance can be.",
+    RefusalCode.TRANSFER_CANCELLED: "The transfer was cancelled before the other shard had credited it; "
+    "the money is available again.",
+    RefusalCode.SHARD_UNAVAILABLE: "The shard of this account cannot be reached now. Nothing was reserved: "
+    "send the request again, with the same key.",
     RefusalCode.ATOMIC_BATCH_REFUSED: "Another transfer of this atomic batch was refused; nothing was posted.",
 }
 
@@ -77,8 +86,8 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
     """The command was refused and changed nothing.
 
     `param` names the field of the request that the reason is about; `detail` is for people. All three are
-    kept under the idempotency key and are the answer for ever (but for `idempotency_key_reused`, which
-    belongs to the later request and is never kept).
+    kept under the idempotency key and are the answer for ever (but for `idempotency_key_reused`, which belongs
+    to the later request, and `hold_busy` and `shard_unavailable`, which pass: these are never kept).
     """
 
     code: RefusalCode

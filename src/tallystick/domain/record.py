@@ -1,21 +1,38 @@
 """What one transaction appended: everything that an answer about it is made of."""
 
-from typing import NamedTuple
+from bisect import bisect_left
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from tallystick.domain.accounts import AccountState
-from tallystick.domain.commands import ACCOUNT_KINDS, HOLD_KINDS
+from tallystick.domain.commands import ACCOUNT_KINDS, HOLD_KINDS, SAGA_KINDS
 from tallystick.domain.decide import Decision
 from tallystick.domain.holds import HoldState
 from tallystick.domain.rows import EntryRow, TransactionRow
+from tallystick.domain.sagas import SagaState
+
+
+class _HasPosition(Protocol):
+    @property
+    def position(self) -> int: ...
+
+
+Placed = TypeVar("Placed", bound=_HasPosition)
 
 
 class Record(NamedTuple):
-    """One transaction with its entries, and the account or hold that it changed, as of its position."""
+    """One transaction with its entries, and the account, hold or saga that it changed, as of its position.
+
+    `other_half` is the record on the other shard, for what was posted on both at once.
+    """
 
     transaction: TransactionRow
     entries: tuple[EntryRow, ...]
     account: AccountState | None = None
     hold: HoldState | None = None
+    saga: SagaState | None = None
+    other_half: "Record | None" = None
 
 
 def record_at(decision: Decision, position: int) -> Record:
@@ -25,9 +42,21 @@ def record_at(decision: Decision, position: int) -> Record:
     starts = decision.entry_starts
     end = starts[index + 1] if index + 1 < len(starts) else len(appended.entries)
     transaction = appended.transactions[index]
-    account = hold = None
+    account = hold = saga = None
     if transaction.kind in ACCOUNT_KINDS:
-        account = next(row.state for row in appended.accounts if row.position == position)
+        row = _at(appended.accounts, position)
+        account = None if row is None else row.state
     elif transaction.kind in HOLD_KINDS:
-        hold = next(one for one in appended.holds if one.position == position)
-    return Record(transaction, tuple(appended.entries[starts[index] : end]), account, hold)
+        hold = _at(appended.holds, position)
+    elif transaction.kind in SAGA_KINDS:
+        hold, saga = _at(appended.holds, position), _at(appended.sagas, position)
+    return Record(transaction, tuple(appended.entries[starts[index] : end]), account, hold, saga)
+
+
+def _at(rows: Sequence[Placed], position: int) -> Placed | None:
+    """The row at a position, of rows in the order of the log."""
+    index = bisect_left(rows, position, key=_position)
+    return rows[index] if index < len(rows) and rows[index].position == position else None
+
+
+_position: Final = attrgetter("position")

@@ -6,6 +6,7 @@ from tallystick.domain.accounts import AccountState
 from tallystick.domain.commands import Kind
 from tallystick.domain.holds import HoldState
 from tallystick.domain.outcomes import RefusalCode
+from tallystick.domain.sagas import SagaState
 
 
 class TransactionRow(NamedTuple):
@@ -74,4 +75,5 @@ class Appended(NamedTuple):
     entries: list[EntryRow]
     accounts: list[AccountRow]
     holds: list[HoldState]
+    sagas: list[SagaState]
     requests: list[RequestRow]

@@ -8,6 +8,7 @@ from tallystick.domain.accounts import AccountState
 from tallystick.domain.commands import Kind
 from tallystick.domain.holds import HoldState
 from tallystick.domain.outcomes import Outcome
+from tallystick.domain.sagas import SagaState
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -39,8 +40,10 @@ class RecordedRequest(msgspec.Struct, frozen=True, gc=False):
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
     """All that the commands of one batch may need. What is not here does not exist."""
 
+    shard: int
     head: Head
     accounts: Mapping[int, AccountState]
     holds: Mapping[int, HoldState]
+    sagas: Mapping[int, SagaState]
     originals: Mapping[int, Original]
     requests: Mapping[bytes, RecordedRequest]

@@ -5,7 +5,6 @@ cancels its waiting, never a COMMIT.
 """
 
 import asyncio
-import random
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -15,10 +14,12 @@ import structlog
 
 from tallystick.domain import limits
 from tallystick.domain.commands import Command
-from tallystick.domain.decide import Atomic, Decision, IdentifierTakenError, commands_of
+from tallystick.domain.decide import Atomic, Decision, commands_of
 from tallystick.domain.outcomes import Outcome, Posted, Unserved
+from tallystick.domain.rules.accounts import IdentifierTakenError
 from tallystick.ledger import metrics
 from tallystick.ledger.errors import FaultyCommandError, OverloadedError, UnavailableError
+from tallystick.ledger.pauses import jittered
 from tallystick.ledger.writing import BatchWriter, Decided
 from tallystick.store.errors import CommitUnknownError, ShardUnavailableError, StoreError
 
@@ -125,8 +126,10 @@ class Batcher:
         self._fail_queue()
         await self._writer.close()
 
-    async def submit(self, units: Sequence[Command | Atomic]) -> list[Answer]:
+    async def submit(self, units: Sequence[Command | Atomic], *, of_saga: bool = False) -> list[Answer]:
         """Have the commands of one request decided and written; an answer for each, after the commit.
+
+        Steps of sagas (`of_saga`) find room in a queue that is full for others: they free what those reserved.
 
         Raises:
             OverloadedError: the queue is full.
@@ -137,7 +140,8 @@ class Batcher:
         if not self.available:
             self._count_unserved(Unserved.SHARD_UNAVAILABLE)
             raise self._unavailable()
-        if self._queued_commands + command_count > limits.QUEUE_COMMANDS_MAX:
+        room = limits.QUEUE_COMMANDS_MAX + (limits.QUEUE_SAGA_STEPS_MAX if of_saga else 0)
+        if self._queued_commands + command_count > room:
             self._count_unserved(Unserved.OVERLOADED)
             raise OverloadedError(f"{self._queued_commands} commands wait for shard {self._shard}")
         loop = asyncio.get_running_loop()
@@ -191,7 +195,7 @@ class Batcher:
             except Exception as error:  # noqa: BLE001 - nothing may end the task that writes
                 self._fail_queue()
                 _log.warning("shard unavailable", shard=self._shard, reason=str(error))
-                await asyncio.sleep(delay_seconds * random.uniform(0.5, 1.0))  # noqa: S311
+                await asyncio.sleep(jittered(delay_seconds))
                 delay_seconds = min(2 * delay_seconds, limits.RECONNECT_DELAY_SECONDS_MAX)
         return True
 

@@ -10,8 +10,10 @@ class OverloadedError(NotTakenError):
 
 
 class UnavailableError(NotTakenError):
-    """The shard did not answer in time. Send the request again with the same idempotency key: if it was carried
-    out all the same, the answer will say so."""  # noqa: D205, D209
+    """The shard did not answer in time. Send the request again with the same idempotency key.
+
+    If it was carried out all the same, the answer will say so.
+    """
 
 
 class FaultyCommandError(Exception):

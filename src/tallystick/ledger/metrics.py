@@ -33,3 +33,18 @@ FAULTY_COMMANDS: Final = Counter(
 HOLDS_EXPIRED: Final = Counter(
     "tallystick_holds_expired", "Holds released because their time was over.", ["shard"]
 )
+SAGAS: Final = Counter("tallystick_sagas", "Sagas that this process saw end, by how.", ["shard", "end"])
+SAGAS_OPEN: Final = Gauge("tallystick_sagas_open", "Sagas that had not ended when last looked at.", ["shard"])
+SAGAS_OLDEST_SECONDS: Final = Gauge(
+    "tallystick_sagas_oldest_seconds",
+    "Age of the oldest saga that had not ended when last looked at.",
+    ["shard"],
+)
+SAGAS_STUCK: Final = Counter(
+    "tallystick_sagas_stuck", "ALARM: attempts at sagas that failed because of a bug.", ["shard"]
+)
+PREPARED_RESOLVED: Final = Counter(
+    "tallystick_prepared_resolved",
+    "Halves of two-phase batches that were left prepared, and how they were ended.",
+    ["shard", "end"],
+)

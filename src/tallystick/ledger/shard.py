@@ -1,9 +1,28 @@
 """One shard as this process sees it: its batcher, and a pool to read with."""
 
+from typing import Any
+
 from tallystick.domain.identifiers import make_identifier
 from tallystick.ledger.batcher import Batcher
-from tallystick.store.connection import Database
+from tallystick.ledger.errors import UnavailableError
+from tallystick.store.connection import Database, Rows
+from tallystick.store.errors import ShardUnavailableError
 from tallystick.store.reads import Reader
+
+
+class _ShardDatabase(Database):
+    """A shard's database, whose loss callers hear of as they do when they write."""
+
+    def __init__(self, shard: int, dsn: str) -> None:
+        super().__init__(dsn)
+        self._shard = shard
+
+    async def rows(self, name: str, *parameters: Any) -> Rows:
+        """Run a named query and fetch all of its rows; raises UnavailableError."""
+        try:
+            return await super().rows(name, *parameters)
+        except ShardUnavailableError as error:
+            raise UnavailableError(f"shard {self._shard} cannot be read now") from error
 
 
 class Shard:
@@ -11,8 +30,9 @@ class Shard:
 
     def __init__(self, number: int, dsn: str) -> None:
         self.number = number
+        self.dsn = dsn
         self.batcher = Batcher(number, dsn)
-        self.database = Database(dsn)
+        self.database: Database = _ShardDatabase(number, dsn)
         self.reader = Reader(self.database)
 
     async def start(self) -> None:

@@ -18,6 +18,7 @@ from tallystick.domain.verification.rows import (
     read_entry,
     read_hold,
     read_request,
+    read_saga,
     read_transaction,
 )
 from tallystick.domain.verification.transactions import Rows, Transactions
@@ -111,7 +112,7 @@ class _Verification:
         """Judge what only the whole log can tell."""
         head_position = self._chain.last_position
         self._judge_rows_beyond_head(head_position)
-        self._transactions.holds.finish(head_position)
+        self._transactions.finish(head_position)
         judge_reversals(self._log.reversals(), self._findings)
 
     def report(self) -> ShardReport:
@@ -132,6 +133,7 @@ class _Verification:
             [read_entry(row) for row in raw.entries],
             [read_account(row) for row in raw.accounts],
             [read_hold(row) for row in raw.holds],
+            [read_saga(row) for row in raw.sagas],
         )
         self._transactions.judge(batch, through, rows)
         self._requests.judge_posted((read_request(row) for row in raw.posted), rows.transactions)
@@ -144,6 +146,7 @@ class _Verification:
             ("entries", log.entries),
             ("accounts", log.accounts),
             ("holds", log.holds),
+            ("sagas", log.sagas),
         ):
             places = stream.places()
             if (first := next(places, None)) is not None:

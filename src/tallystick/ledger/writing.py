@@ -7,11 +7,10 @@ the batch is decided again from what is there.
 """
 
 import asyncio
-import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import structlog
 
@@ -19,15 +18,21 @@ from tallystick.domain import limits
 from tallystick.domain.accounts import AccountState
 from tallystick.domain.canonical import EncodedBatch, chain, encode
 from tallystick.domain.commands import Command
-from tallystick.domain.decide import Atomic, Deciding, Decision, commands_of, decide
+from tallystick.domain.decide import NOTHING_DECIDED, Atomic, Deciding, Decision, commands_of, decide
+from tallystick.domain.holds import HoldState
+from tallystick.domain.identifiers import shard_of
 from tallystick.domain.needs import Needs
 from tallystick.domain.rows import BatchRow
-from tallystick.domain.snapshot import Head, RecordedRequest, Snapshot
+from tallystick.domain.sagas import SagaState, SagaStatus
+from tallystick.domain.snapshot import Head, Snapshot
 from tallystick.ledger import metrics
+from tallystick.ledger.pauses import jittered
 from tallystick.store.errors import BatchRejectedError, CommitUnknownError, ShardUnavailableError
 from tallystick.store.log import LogWriter
 
 Units = Sequence[Command | Atomic]
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 _log = structlog.get_logger(__name__)
 
@@ -58,7 +63,9 @@ class BatchWriter:
         # None while that is not known, so that nothing can be decided ahead.
         self._head: Head | None = None
         self._known: dict[int, AccountState] = {}
-        self._requests: dict[bytes, RecordedRequest] = {}
+        # Sagas that this process saw reserved and not end: it will end most of them itself.
+        self._open_sagas: dict[int, SagaState] = {}
+        self._decision: Decision = NOTHING_DECIDED
 
     @property
     def connected(self) -> bool:
@@ -125,17 +132,13 @@ class BatchWriter:
     async def decide_ahead(self, units: Units) -> Decided | None:
         """Decide the next batch while the one before it is being written. None: not before its turn."""
         follows = self._head
-        needs = _needs(units)
-        if follows is None or needs.holds or needs.originals:
+        needs = _needs(units, self._shard)
+        if follows is None or needs.originals:
             return None
-        needs.accounts = self._unknown(needs.accounts)
         try:
-            clock_us, loaded = await self._writer.peek(needs)
-            if self._head is not follows:
+            clock_us, snapshot = await self._peek(follows, needs)
+            if snapshot is None:
                 return None
-            self._known.update(loaded.accounts)
-            requests = {**loaded.requests, **self._requests}
-            snapshot = Snapshot(follows, self._known, {}, {}, requests)
             deciding = Deciding(snapshot, max(clock_us, follows.recorded_at_us))
             for start in range(0, len(units), limits.AHEAD_UNITS_AT_A_TIME):
                 deciding.take(units[start : start + limits.AHEAD_UNITS_AT_A_TIME])
@@ -152,6 +155,27 @@ class BatchWriter:
             _log.info("batch was not decided ahead", shard=self._shard, reason=str(error))
             return None
 
+    async def _peek(self, follows: Head, needs: Needs) -> tuple[int, Snapshot | None]:
+        """The server's clock, and what is needed as of after the batch on its way; None: that is not known."""
+        needs.accounts = self._unknown(needs.accounts)
+        known_sagas = self._take_known_sagas(needs)
+        clock_us, loaded = await self._writer.peek(needs)
+        if self._head is not follows:
+            return clock_us, None
+        loaded.sagas.update(known_sagas)
+        # What the batch on its way changed is newer than what is committed.
+        for account, state in loaded.accounts.items():
+            self._known.setdefault(account, state)
+        before = self._decision
+        _overlay(loaded.holds, before.holds, needs.holds)
+        _overlay(loaded.sagas, before.sagas, needs.sagas)
+        _overlay(loaded.requests, before.requests, needs.requests)
+        if not self._knows_accounts_of(loaded.holds.values()):
+            return clock_us, None
+        return clock_us, Snapshot(
+            self._shard, follows, self._known, loaded.holds, loaded.sagas, {}, loaded.requests
+        )
+
     async def _write(self, units: Units, ahead: Decided | None) -> Decision:
         """One database transaction: lock, head, load, decide, append, commit."""
         if ahead is not None:
@@ -161,7 +185,7 @@ class BatchWriter:
             except BatchRejectedError:
                 # Somebody else wrote since, and the database saw that these rows do not follow the head.
                 await self.roll_back()
-        snapshot, now_us = await self._begin(_needs(units))
+        snapshot, now_us = await self._begin(_needs(units, self._shard))
         return await self._append(self._remember(snapshot.head, decide(snapshot, units, now_us), now_us))
 
     async def _begin(self, needs: Needs) -> tuple[Snapshot, int]:
@@ -169,15 +193,24 @@ class BatchWriter:
         expected, self._head = self._head, None
         wanted_accounts = needs.accounts
         needs.accounts = self._unknown(wanted_accounts)
+        known_sagas = self._take_known_sagas(needs)
         head, now_us, loaded = await self._writer.begin(needs)
         if head != expected:
             # Somebody else wrote since: what was known may be old.
             self._known.clear()
+            self._open_sagas.clear()
             missing = Needs()
             missing.accounts = wanted_accounts - loaded.accounts.keys()
-            self._known.update((await self._writer.load(missing)).accounts)
+            missing.sagas = set(known_sagas)
+            again = await self._writer.load(missing)
+            self._known.update(again.accounts)
+            known_sagas = again.sagas
+        loaded.sagas.update(known_sagas)
         self._known.update(loaded.accounts)
-        return Snapshot(head, self._known, loaded.holds, loaded.originals, loaded.requests), now_us
+        snapshot = Snapshot(
+            self._shard, head, self._known, loaded.holds, loaded.sagas, loaded.originals, loaded.requests
+        )
+        return snapshot, now_us
 
     def _remember(self, head: Head, decision: Decision, now_us: int) -> Decided:
         """Close a decision with its row, and remember what follows from it."""
@@ -187,12 +220,20 @@ class BatchWriter:
         self._head = (
             Head(row.number, row.last_position, row.recorded_at_us, row.hash) if _appends(decision) else head
         )
-        self._requests = decision.requests
+        self._decision = decision
         # What this batch changes cannot be read anywhere until it is committed, and the next one may be decided
         # before that: it becomes the newest, which is forgotten last, and is not forgotten in any case.
         for account in decision.accounts:
             self._known.pop(account, None)
         self._known.update(decision.accounts)
+        for saga in decision.appended.sagas:
+            if saga.status is SagaStatus.RESERVED:
+                self._open_sagas[saga.saga] = saga
+            else:
+                self._open_sagas.pop(saga.saga, None)
+        if len(self._open_sagas) > limits.KNOWN_SAGAS_MAX:
+            # Each can be read again.
+            self._open_sagas.clear()
         excess = len(self._known) - max(limits.KNOWN_ACCOUNTS_MAX, len(decision.accounts))
         if excess > 0:
             for account in list(islice(self._known, excess)):
@@ -205,9 +246,9 @@ class BatchWriter:
         if not _appends(decided.decision):
             await self._writer.roll_back()
             return decided.decision
-        await self._writer.append(decided.rows)
+        await self._writer.append(decided.row, decided.rows)
         try:
-            await self._writer.commit(decided.row)
+            await self._writer.commit()
         except CommitUnknownError:
             if not await self._was_committed(decided.row):
                 raise ShardUnavailableError("the commit was lost before it took effect") from None
@@ -230,7 +271,7 @@ class BatchWriter:
                 self.disconnected()
                 if time.monotonic() > deadline:
                     raise CommitUnknownError(str(error)) from error
-                await asyncio.sleep(delay_seconds * random.uniform(0.5, 1.0))  # noqa: S311
+                await asyncio.sleep(jittered(delay_seconds))
                 delay_seconds = min(2 * delay_seconds, limits.RECONNECT_DELAY_SECONDS_MAX)
             else:
                 _log.info("commit resolved", shard=self._shard, batch=row.number, committed=committed)
@@ -240,18 +281,39 @@ class BatchWriter:
         # Not a difference of sets: that would walk through all that is known.
         return {account for account in accounts if account not in self._known}
 
+    def _take_known_sagas(self, needs: Needs) -> dict[int, SagaState]:
+        """The sagas among those needed that need not be read."""
+        known = {saga: self._open_sagas[saga] for saga in needs.sagas if saga in self._open_sagas}
+        needs.sagas.difference_update(known)
+        return known
+
+    def _knows_accounts_of(self, holds: Iterable[HoldState]) -> bool:
+        """Whether the accounts of these holds are known: the database was asked before the batch on its way."""
+        return all(
+            account in self._known
+            for hold in holds
+            for account in (hold.account, hold.destination)
+            if shard_of(account) == self._shard
+        )
+
     def _forget(self) -> None:
         self._head = None
         self._known.clear()
-        self._requests = {}
+        self._open_sagas.clear()
+        self._decision = NOTHING_DECIDED
+
+
+def _overlay(older: dict[Key, Value], newer: Mapping[Key, Value], wanted: Iterable[Key]) -> None:
+    """Put what is newer in the place of what is older: what is wanted only, or it would grow from batch to batch."""
+    older.update((key, newer[key]) for key in wanted if key in newer)
 
 
 def _appends(decision: Decision) -> bool:
     return bool(decision.appended.transactions or decision.appended.requests)
 
 
-def _needs(units: Units) -> Needs:
+def _needs(units: Units, shard: int) -> Needs:
     needs = Needs()
     for unit in units:
-        needs.add(commands_of(unit))
+        needs.add(commands_of(unit), shard)
     return needs

@@ -6,10 +6,11 @@ from functools import cache
 from iso4217 import Currency
 
 from tallystick.domain import limits
+from tallystick.ledger.directory import ReplicatedDirectory
 from tallystick.service import parameters
 from tallystick.service.errors import AssetConflictError
 from tallystick.service.views import Asset
-from tallystick.store.directory import AssetRow, Directory
+from tallystick.store.directory import AssetRow
 
 
 @cache
@@ -28,7 +29,7 @@ def iso_assets() -> dict[str, Asset]:
 class Assets:
     """The assets that a tenant may open accounts in."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: ReplicatedDirectory) -> None:
         self._directory = directory
         self._known: dict[int, tuple[dict[str, Asset], float]] = {}
 

@@ -6,8 +6,9 @@ import time
 from typing import Final, NamedTuple
 
 from tallystick.domain import limits
-from tallystick.service.errors import AuthenticationError, ParameterError
-from tallystick.store.directory import ApiKeyRow, Directory
+from tallystick.ledger.directory import ReplicatedDirectory
+from tallystick.service.errors import AuthenticationError
+from tallystick.store.directory import ApiKeyRow
 
 _PREFIX: Final = "tally"
 _IDENTIFIER_BYTES: Final = 6
@@ -25,7 +26,7 @@ class NewApiKey(NamedTuple):
 class ApiKeys:
     """Who a key belongs to. A key just revoked is refused within a few seconds, on every server."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: ReplicatedDirectory) -> None:
         self._directory = directory
         self._known: dict[str, tuple[int, float]] = {}
 
@@ -49,10 +50,12 @@ class ApiKeys:
         return found[1]
 
     async def create(self, name: str, tenant_name: str = DEFAULT_TENANT) -> NewApiKey:
-        """Make a key for a tenant, which is made too if it is new."""
-        tenant = await self._directory.tenant(tenant_name, create=True)
-        if tenant is None:
-            raise ParameterError("tenant", "could not be made; try again")
+        """Make a key for a tenant, which is made too if it is new.
+
+        Raises:
+            DirectoryIncompleteError: a shard cannot be reached; nobody was told the key, so make another one later.
+        """
+        tenant = await self._directory.make_tenant(tenant_name)
         identifier = secrets.token_hex(_IDENTIFIER_BYTES)
         key = f"{_PREFIX}_{identifier}_{secrets.token_urlsafe(_SECRET_BYTES)}"
         await self._directory.add_api_key(identifier, tenant, name, _hash(key))
@@ -63,7 +66,11 @@ class ApiKeys:
         return await self._directory.list_api_keys()
 
     async def revoke(self, identifier: str) -> bool:
-        """Take a key out of force. False if there is no such key in force."""
+        """Take a key out of force. False if there is no such key in force.
+
+        Raises:
+            DirectoryIncompleteError: a shard cannot be reached; where it can, the key is out of force.
+        """
         return await self._directory.revoke_api_key(identifier)
 
 

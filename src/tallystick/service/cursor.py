@@ -2,13 +2,17 @@
 
 import base64
 import binascii
+from typing import Final
 
+from tallystick.domain.limits import INT64_MAX
 from tallystick.service.errors import ParameterError
+
+_PLACE_BYTES: Final = 8
 
 
 def write_cursor(place: int) -> str:
     """A cursor for a place in a list."""
-    return base64.urlsafe_b64encode(place.to_bytes(8, "big")).decode().rstrip("=")
+    return base64.urlsafe_b64encode(place.to_bytes(_PLACE_BYTES, "big")).decode().rstrip("=")
 
 
 def read_cursor(text: str | None) -> int | None:
@@ -19,6 +23,6 @@ def read_cursor(text: str | None) -> int | None:
         place = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         place = b""
-    if len(place) != 8 or place[0] >= 0x80:  # noqa: PLR2004
+    if len(place) != _PLACE_BYTES or int.from_bytes(place, "big") > INT64_MAX:
         raise ParameterError("cursor", "expected next_cursor of an earlier page, unchanged")
     return int.from_bytes(place, "big")

@@ -12,14 +12,27 @@ from typing import Generic, TypeVar
 import msgspec
 
 from tallystick.domain.accounts import AccountState
-from tallystick.domain.commands import Kind
+from tallystick.domain.commands import RECEIVED_KINDS, SAGA_KINDS, SENT_KINDS, Kind
 from tallystick.domain.holds import HoldState
 from tallystick.domain.identifiers import Prefix, format_identifier, make_identifier
 from tallystick.domain.record import Record
 from tallystick.domain.rows import EntryRow, TransactionRow
+from tallystick.domain.sagas import SagaState, SagaStatus
 
 Item = TypeVar("Item")
 
+POSTED = "posted"
+PENDING = "pending"
+_SAGA_STATES = {
+    SagaStatus.RESERVED: PENDING,
+    SagaStatus.FINALIZED: POSTED,
+    SagaStatus.RELEASED: "refused",
+}
+_REFERS_TO_TRANSACTION = frozenset({Kind.REVERSAL, *SAGA_KINDS})
+# What the caller asked for, by the kind of the payer's half.
+_OPERATIONS = {sent: operation for operation, sent in SENT_KINDS.items()}
+# They name the other half by its whole identifier.
+_HALVES = frozenset({Kind.TRANSFER_CREDITED, *SENT_KINDS.values(), *RECEIVED_KINDS.values()})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _metadata_decoder = msgspec.json.Decoder(dict[str, str])
 
@@ -42,21 +55,29 @@ class Account(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One account's change in a transaction. `balance` and `held_after` are as they were right after it."""
+    """One account's change in a transaction. `balance` and `held_after` are as they were right after it.
+
+    They are None where the transaction crosses shards: there is no moment that is the same on both.
+    """
 
     account: str
     asset: str
     amount: int
-    balance: int
+    balance: int | None
     held: int
-    held_after: int
+    held_after: int | None
 
 
 class Transaction(msgspec.Struct, frozen=True):
-    """One event in the log. `refers_to` is the hold it is about, or the transaction it reverses."""
+    """One event in the log. `refers_to` is the hold it is about, or the transaction it reverses.
+
+    The state of what crosses shards is `pending` until it has ended on both; then it is `posted`, or `refused` (and
+    nothing moved). The state of everything else is `posted`.
+    """
 
     id: str
     kind: str
+    state: str
     position: int
     recorded_at: datetime
     effective_at: datetime
@@ -170,10 +191,15 @@ def balance_view(state: AccountState) -> Balance:
 def transaction_view(shard: int, record: Record) -> Transaction:
     """A transaction as callers see it."""
     row = record.transaction
+    if row.kind is Kind.TRANSFER_RESERVED and record.saga is not None:
+        return _crossing_view(shard, row, record.saga)
+    if record.other_half is not None:
+        return _two_halves_view(shard, record, record.other_half)
     recorded_at = time_of(row.recorded_at_us)
     return Transaction(
         format_identifier(Prefix.TRANSACTION, make_identifier(shard, row.position)),
         row.kind.text,
+        POSTED,
         row.position,
         recorded_at,
         recorded_at if row.effective_at_us is None else time_of(row.effective_at_us),
@@ -181,6 +207,54 @@ def transaction_view(shard: int, record: Record) -> Transaction:
         row.description,
         _metadata(row.metadata),
         [_entry_view(entry) for entry in sorted(record.entries, key=_entry_order)],
+    )
+
+
+def _crossing_view(shard: int, row: TransactionRow, saga: SagaState) -> Transaction:
+    """A transaction that crosses shards, as the shard of the payer knows it."""
+    terms = saga.terms
+    reference = None
+    if terms.refers_to is not None:
+        prefix = Prefix.TRANSACTION if terms.operation is Kind.REVERSAL else Prefix.HOLD
+        reference = format_identifier(prefix, make_identifier(shard, terms.refers_to))
+    signed = [*((leg, -leg.amount) for leg in terms.debits), *((leg, leg.amount) for leg in terms.credits)]
+    return Transaction(
+        id=format_identifier(Prefix.TRANSACTION, make_identifier(shard, row.position)),
+        kind=terms.operation.text,
+        state=_SAGA_STATES[saga.status],
+        position=row.position,
+        recorded_at=time_of(row.recorded_at_us),
+        effective_at=_effective(row),
+        refers_to=reference,
+        description=row.description,
+        metadata=_metadata(row.metadata),
+        entries=[
+            Entry(format_identifier(Prefix.ACCOUNT, leg.account), leg.asset or "", amount, None, 0, None)
+            for leg, amount in signed
+        ],
+    )
+
+
+def _two_halves_view(shard: int, sent: Record, received: Record) -> Transaction:
+    """A transaction that was posted on two shards at once: without the clearing accounts between them."""
+    row = sent.transaction
+    debits = [entry for entry in sent.entries if entry.amount < 0]
+    payees = [entry for entry in received.entries if entry.amount > 0]
+    return Transaction(
+        id=format_identifier(Prefix.TRANSACTION, make_identifier(shard, row.position)),
+        kind=_OPERATIONS[row.kind].text,
+        state=POSTED,
+        position=row.position,
+        recorded_at=time_of(row.recorded_at_us),
+        effective_at=_effective(row),
+        refers_to=None,
+        description=row.description,
+        metadata=_metadata(row.metadata),
+        entries=[
+            Entry(format_identifier(Prefix.ACCOUNT, entry.account), entry.asset, entry.amount, None, 0, None)
+            for entries in (debits, payees)
+            for entry in sorted(entries, key=_entry_order)
+        ],
     )
 
 
@@ -234,7 +308,10 @@ def _effective(row: TransactionRow) -> datetime:
 def _reference(shard: int, row: TransactionRow) -> str | None:
     if row.refers_to is None:
         return None
-    prefix = Prefix.TRANSACTION if row.kind is Kind.REVERSAL else Prefix.HOLD
+    if row.kind in _HALVES:
+        # The transaction on the other shard that this is a half of.
+        return format_identifier(Prefix.TRANSACTION, row.refers_to)
+    prefix = Prefix.TRANSACTION if row.kind in _REFERS_TO_TRANSACTION else Prefix.HOLD
     return format_identifier(prefix, make_identifier(shard, row.refers_to))
 
 

@@ -1,6 +1,8 @@
 """Connections to one shard's database: one that writes, a pool that reads."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeAlias
 
 import asyncpg
@@ -11,6 +13,8 @@ from tallystick.store.errors import ShardUnavailableError, translated
 from tallystick.store.queries import query
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Rows: TypeAlias = list[asyncpg.Record]
 
 _SETTINGS: Final = {
     "timezone": "UTC",
@@ -53,39 +57,61 @@ async def close_connection(connection: Connection) -> None:
 
 
 class Database:
-    """One shard's database, for reading and for what stands beside the log: a pool of connections.
+    """One shard's database, for reading and for what stands beside the log: pools of connections.
 
-    `rows` raises ShardUnavailableError when PostgreSQL cannot be reached in time.
+    `rows` and `holding` raise ShardUnavailableError when PostgreSQL cannot be reached in time.
     """
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
-        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._readers: Pool | None = None
+        # Apart from the others: who holds a lock waits for readers, and must not wait for those who wait for it.
+        self._holders: Pool | None = None
 
     async def open(self) -> None:
-        """Make the pool; it connects when it is used, so that one lost shard does not keep a server from starting."""
-        settings = {**_SETTINGS, "application_name": "tallystick reader"}
-        self._pool = await asyncpg.create_pool(
+        """Make the pools; they connect when they are used, so that a lost shard keeps no server from starting."""
+        self._readers = await self._pool("tallystick reader", limits.READ_CONNECTIONS_MAX)
+        self._holders = await self._pool("tallystick holder", limits.HOLDING_CONNECTIONS_MAX)
+
+    async def _pool(self, name: str, size: int) -> Pool:
+        return await asyncpg.create_pool(
             database_uri(self._dsn),
             min_size=0,
-            max_size=limits.READ_CONNECTIONS_MAX,
+            max_size=size,
             timeout=limits.CONNECT_TIMEOUT_SECONDS,
             command_timeout=_COMMAND_TIMEOUT_SECONDS,
-            server_settings=settings,
+            server_settings={**_SETTINGS, "application_name": name},
         )
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._pool is not None:
-            try:
-                await asyncio.wait_for(self._pool.close(), limits.CLOSE_TIMEOUT_SECONDS)
-            except TimeoutError:
-                self._pool.terminate()
+        for pool in (self._readers, self._holders):
+            if pool is not None:
+                try:
+                    await asyncio.wait_for(pool.close(), limits.CLOSE_TIMEOUT_SECONDS)
+                except TimeoutError:
+                    pool.terminate()
 
-    async def rows(self, name: str, *parameters: Any) -> list[asyncpg.Record]:
+    async def rows(self, name: str, *parameters: Any) -> Rows:
         """Run a named query and fetch all of its rows."""
-        if self._pool is None:
+        if self._readers is None:
             raise ShardUnavailableError("not connected")
         with translated():
-            async with self._pool.acquire(timeout=limits.READ_WAIT_SECONDS_MAX) as connection:
+            async with self._readers.acquire(timeout=limits.READ_WAIT_SECONDS_MAX) as connection:
                 return await connection.fetch(query(name), *parameters)
+
+    @asynccontextmanager
+    async def holding(self, name: str) -> AsyncIterator[None]:
+        """Hold the lock that a named query takes until the end of the block, or of the connection."""
+        if self._holders is None:
+            raise ShardUnavailableError("not connected")
+        with translated():
+            connection = await self._holders.acquire(timeout=limits.READ_WAIT_SECONDS_MAX)
+        try:
+            with translated():
+                await connection.execute(query(name))
+            yield
+        finally:
+            # The pool resets what it gets back, and with it the locks.
+            with suppress(ShardUnavailableError), translated():
+                await self._holders.release(connection)

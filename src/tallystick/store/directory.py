@@ -25,7 +25,7 @@ class AssetRow(NamedTuple):
 
 
 class Directory:
-    """Tenants, keys and assets of one shard's database. Every method raises ShardUnavailableError."""
+    """Tenants, keys and assets of one shard's database. Every method raises what the database's `rows` raises."""
 
     def __init__(self, database: Database) -> None:
         self._rows = database.rows
@@ -36,7 +36,7 @@ class Directory:
         return (rows[0][0], rows[0][1]) if rows else None
 
     async def add_api_key(self, identifier: str, tenant: int, name: str, hashed: bytes) -> None:
-        """Put a key in force."""
+        """Put a key in force; doing it again changes nothing."""
         await self._rows("add_api_key", identifier, tenant, name, hashed)
 
     async def list_api_keys(self) -> list[ApiKeyRow]:
@@ -47,12 +47,14 @@ class Directory:
         """Take a key out of force. False if there is no such key in force."""
         return bool(await self._rows("revoke_api_key", identifier))
 
-    async def tenant(self, name: str, *, create: bool = False) -> int | None:
+    async def find_tenant(self, name: str) -> int | None:
         """The number of a tenant by name."""
-        if create:
-            await self._rows("add_tenant", name)
         rows = await self._rows("find_tenant", name)
         return rows[0][0] if rows else None
+
+    async def add_tenant(self, name: str, number: int | None = None) -> None:
+        """Make a tenant with this number, or the next one, unless the name or the number is taken."""
+        await self._rows("add_tenant", name, number)
 
     async def assets(self, tenant: int) -> list[AssetRow]:
         """A tenant's custom assets, by code."""

@@ -28,6 +28,10 @@ class SchemaError(StoreError):
     """The database's schema is not the one that this version needs."""
 
 
+class DirectoryConflictError(StoreError):
+    """The shards do not agree about tenants, API keys or assets."""
+
+
 # Classes of SQLSTATE that speak of the statement, not of the server: data, integrity, syntax or access
 # (https://www.postgresql.org/docs/current/errcodes-appendix.html). Everything else means that the server
 # cannot serve now: shutting down, out of resources, a standby, a statement that took too long.

@@ -1,17 +1,20 @@
 """Writing the log: one batch is one database transaction, from the shard's lock to the commit."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import asyncpg
 
+from tallystick.domain import limits
 from tallystick.domain.accounts import AccountKind, AccountState, AccountStatus, AccountTerms
 from tallystick.domain.canonical import COPY_HEADER, COPY_TRAILER, EncodedBatch, genesis_hash
-from tallystick.domain.commands import Kind
+from tallystick.domain.commands import Kind, Note
 from tallystick.domain.holds import HoldState, HoldStatus
 from tallystick.domain.needs import Needs
 from tallystick.domain.outcomes import Posted, RefusalCode, Refused
 from tallystick.domain.rows import BatchRow
+from tallystick.domain.sagas import SagaState, SagaStatus, read_terms
 from tallystick.domain.snapshot import Head, Original, RecordedRequest
 from tallystick.store.connection import Connection, close_connection, connect_writer
 from tallystick.store.errors import ShardUnavailableError, translated, translated_commit
@@ -56,6 +59,7 @@ _TABLES: Final[Mapping[str, tuple[str, ...]]] = {
         "status",
     ),
     "requests": ("key", "position", "batch", "code", "param", "detail", "fingerprint"),
+    "sagas": ("saga", "position", "status", "counterpart", "code", "param", "detail", "terms"),
 }
 _HEAD_COLUMNS: Final = 5
 
@@ -67,6 +71,7 @@ class Loaded:
         self.requests: dict[bytes, RecordedRequest] = {}
         self.accounts: dict[int, AccountState] = {}
         self.holds: dict[int, HoldState] = {}
+        self.sagas: dict[int, SagaState] = {}
         self.originals: dict[int, Original] = {}
 
 
@@ -107,27 +112,33 @@ class LogWriter:
     async def begin_after(self) -> None:
         """Take the shard's lock for a batch that was decided already.
 
-        Nothing is read: the check of the closing row refuses a batch that does not follow the head.
+        Nothing is read: the check of the batch's row refuses one that does not follow the head.
         """
         with translated():
             await self._open_connection().execute(query("begin_batch"))
 
     async def load(self, needs: Needs) -> Loaded:
-        """Read accounts, holds and transactions to reverse, inside the batch that has begun."""
+        """Read accounts, holds, sagas and transactions to reverse, inside the batch that has begun."""
         connection = self._open_connection()
         with translated():
             return await _load(connection, needs)
 
     async def peek(self, needs: Needs) -> tuple[int, Loaded]:
-        """Read the server's clock and what is needed as it is committed now, beside a batch that is being written."""
-        beside = self._beside or await connect_writer(self._dsn)
-        self._beside = None
+        """Read the server's clock and what is needed as it is committed now, beside a batch that is being written.
+
+        Raises:
+            ShardUnavailableError: there was no answer in PEEK_TIMEOUT_SECONDS, for which the batches after it wait.
+        """
+        beside, self._beside = self._beside, None
         try:
             with translated():
-                _, clock_us, loaded = await self._read(beside, needs)
+                async with asyncio.timeout(limits.PEEK_TIMEOUT_SECONDS):
+                    beside = beside or await connect_writer(self._dsn)
+                    _, clock_us, loaded = await self._read(beside, needs)
         except BaseException:
             # It is connected anew the next time.
-            beside.terminate()
+            if beside is not None:
+                beside.terminate()
             raise
         self._beside = beside
         return clock_us, loaded
@@ -142,30 +153,29 @@ class LogWriter:
                 loaded.requests[key.bytes] = recorded_request(*recorded)
         return Head(number, last_position, recorded_at_us, hashed or self._genesis), clock_us, loaded
 
-    async def append(self, rows: EncodedBatch) -> None:
-        """Append the rows of the batch with binary COPY.
+    async def append(self, row: BatchRow, rows: EncodedBatch) -> None:
+        """Append the row of the batch, and then with binary COPY what it covers: nothing is taken before it.
 
         Raises:
-            BatchRejectedError: a constraint or trigger refused them.
+            BatchRejectedError: the row does not continue the log, or a constraint or trigger refused the others.
         """
         connection = self._open_connection()
         with translated():
+            await connection.execute(query("append_batch"), *row)
             for (name, columns), table in zip(_TABLES.items(), rows, strict=True):
                 if table:
                     await connection.copy_to_table(
                         name, source=_copy_stream(table), columns=columns, format="binary"
                     )
 
-    async def commit(self, row: BatchRow) -> None:
-        """Close the batch with its row and commit.
+    async def commit(self) -> None:
+        """Commit the batch.
 
         Raises:
-            BatchRejectedError: the row does not continue the log; nothing was written.
+            BatchRejectedError: the batch is not complete; nothing was written.
             CommitUnknownError: the connection was lost on the way.
         """
         connection = self._open_connection()
-        with translated():
-            await connection.execute(query("append_batch"), *row)
         with translated_commit():
             await connection.execute("COMMIT")
 
@@ -203,6 +213,9 @@ async def _load(connection: Connection, needs: Needs) -> Loaded:
     if holds:
         rows = await connection.fetch(query("hold_states"), holds)
         loaded.holds = {row[0]: hold_state(row) for row in rows}
+    if needs.sagas:
+        rows = await connection.fetch(query("saga_states"), list(needs.sagas))
+        loaded.sagas = {row[0]: saga_state(row) for row in rows}
     if originals:
         rows = await connection.fetch(query("originals"), originals)
         loaded.originals = {original.position: original for original in originals_of(rows)}
@@ -257,6 +270,36 @@ def hold_state(row: Row) -> HoldState:
     hold, position, account, destination, amount, captured, status, expires_at_us = row
     return HoldState(
         hold, position, account, destination, amount, captured, HoldStatus(status), expires_at_us
+    )
+
+
+def saga_state(row: Row) -> SagaState:
+    """A row of a saga's beginning and end, as the rules see it."""
+    (
+        saga,
+        position,
+        status,
+        tenant,
+        terms,
+        effective_at_us,
+        description,
+        metadata,
+        reserved_at_us,
+        counterpart,
+        code,
+        param,
+        detail,
+    ) = row
+    return SagaState(
+        saga=saga,
+        position=position,
+        status=SagaStatus(status),
+        tenant=tenant,
+        terms=read_terms(terms),
+        note=Note(description, metadata, effective_at_us),
+        reserved_at_us=reserved_at_us,
+        counterpart=counterpart,
+        refusal=None if code is None else Refused(RefusalCode(code), param, detail),
     )
 
 

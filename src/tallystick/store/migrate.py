@@ -22,11 +22,23 @@ def migrate(dsn: str, shard: int) -> list[str]:
 
     Raises:
         ShardUnavailableError: PostgreSQL cannot be reached.
-        SchemaError: the database belongs to another shard.
+        SchemaError: the database belongs to another shard, or cannot be changed.
     """
-    with translated():
-        # Asked first, because the migration library reports a refused connection in its own words.
-        psycopg.connect(dsn, connect_timeout=limits.CONNECT_TIMEOUT_SECONDS).close()
+    # Asked first, because the migration library reports a refused connection in its own words.
+    _connect(dsn).close()
+    try:
+        applied = _apply(dsn)
+    except psycopg.Error as error:
+        raise SchemaError(
+            f"shard {shard} cannot be migrated ({error}): the user of owner_dsn, or of dsn, must own the database"
+        ) from error
+    with translated(), psycopg.connect(dsn) as connection:
+        connection.execute(query("claim_shard"), (shard,))
+    check_schema(dsn, shard)
+    return applied
+
+
+def _apply(dsn: str) -> list[str]:
     backend = get_backend(database_uri(dsn, "postgresql+psycopg"))
     try:
         migrations = read_migrations(_FOLDER)
@@ -36,9 +48,6 @@ def migrate(dsn: str, shard: int) -> list[str]:
             backend.apply_migrations(missing)
     finally:
         backend.connection.close()
-    with translated(), psycopg.connect(dsn) as connection:
-        connection.execute(query("claim_shard"), (shard,))
-    check_schema(dsn, shard)
     return applied
 
 
@@ -63,7 +72,7 @@ async def shard_number(dsn: str) -> int:
 
 def _number_of_current_schema(dsn: str) -> int:
     expected = {migration.id for migration in read_migrations(_FOLDER)}
-    with translated(), psycopg.connect(dsn, connect_timeout=limits.CONNECT_TIMEOUT_SECONDS) as connection:
+    with translated(), _connect(dsn) as connection:
         present = connection.execute(query("schema_present")).fetchone()
         if present is None or not present[0]:
             raise SchemaError("the database is empty: run `tallystick migrate`")
@@ -76,3 +85,17 @@ def _number_of_current_schema(dsn: str) -> int:
     if row is None:
         raise SchemaError("the database belongs to no shard yet: run `tallystick migrate`")
     return int(row[0])
+
+
+def _connect(dsn: str) -> psycopg.Connection:
+    with translated():
+        try:
+            return psycopg.connect(dsn, connect_timeout=limits.CONNECT_TIMEOUT_SECONDS)
+        except psycopg.OperationalError as error:
+            # The library keeps no code of what went wrong while it connected, only words.
+            said = str(error).strip()
+            if 'FATAL:  database "' in said and said.endswith("does not exist"):
+                raise SchemaError(
+                    "the database is missing: create it, or correct the configuration"
+                ) from error
+            raise

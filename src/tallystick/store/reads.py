@@ -1,16 +1,18 @@
 """Reading one shard: accounts, balances, histories and records, each a handful of index descents."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from tallystick.domain.accounts import AccountState
-from tallystick.domain.commands import ACCOUNT_KINDS, HOLD_KINDS, Kind
+from tallystick.domain.commands import ACCOUNT_KINDS, HOLD_KINDS, SAGA_KINDS, Kind
 from tallystick.domain.holds import HoldState
 from tallystick.domain.limits import INT64_MAX
 from tallystick.domain.record import Record
 from tallystick.domain.rows import EntryRow, TransactionRow
+from tallystick.domain.sagas import SagaState
+from tallystick.domain.snapshot import RecordedRequest
 from tallystick.store.connection import Database
-from tallystick.store.log import Row, account_state, hold_state
+from tallystick.store.log import Row, account_state, hold_state, recorded_request, saga_state
 
 
 class PastBalance(NamedTuple):
@@ -37,8 +39,15 @@ class HoldToExpire(NamedTuple):
     open: bool
 
 
+class OpenSaga(NamedTuple):
+    """A saga that has not ended: the position that reserved it, and microseconds since then by the shard's clock."""
+
+    saga: int
+    age_us: int
+
+
 class Reader:
-    """Reads one shard's log. Every method raises ShardUnavailableError when it cannot."""
+    """Reads one shard's log. When it cannot, every method raises what the database's `rows` raises."""
 
     def __init__(self, database: Database) -> None:
         self._rows = database.rows
@@ -91,15 +100,48 @@ class Reader:
                 )
         accounts: dict[int, AccountState] = {}
         holds: dict[int, HoldState] = {}
+        sagas: dict[int, SagaState] = {}
         kinds = {transaction.kind for transaction, _ in found.values()}
         if kinds & ACCOUNT_KINDS:
             accounts = {row[0]: account_state(row[1:]) for row in await self._rows("record_accounts", wanted)}
-        if kinds & HOLD_KINDS:
+        if kinds & (HOLD_KINDS | SAGA_KINDS):
             holds = {row[1]: hold_state(row) for row in await self._rows("record_holds", wanted)}
+        if kinds & SAGA_KINDS:
+            sagas = await self._sagas_at(transaction for transaction, _ in found.values())
         return {
-            position: Record(transaction, tuple(entries), accounts.get(position), holds.get(position))
+            position: Record(
+                transaction, tuple(entries), accounts.get(position), holds.get(position), sagas.get(position)
+            )
             for position, (transaction, entries) in found.items()
         }
+
+    async def _sagas_at(self, transactions: Iterable[TransactionRow]) -> dict[int, SagaState]:
+        """The newest state of the sagas of these transactions, by the transaction's position."""
+        steps = {
+            row.position: row.position if row.kind is Kind.TRANSFER_RESERVED else row.refers_to or 0
+            for row in transactions
+            if row.kind in SAGA_KINDS
+        }
+        sagas = await self.sagas(set(steps.values()))
+        return {position: sagas[saga] for position, saga in steps.items()}
+
+    async def sagas(self, sagas: Collection[int]) -> dict[int, SagaState]:
+        """The newest state of sagas, by the position that reserved them."""
+        return {row[0]: saga_state(row) for row in await self._rows("saga_states", list(sagas))}
+
+    async def requests(self, keys: Collection[bytes]) -> dict[bytes, RecordedRequest]:
+        """What became of requests, by their keys; unknown ones are left out."""
+        rows = await self._rows("requests", [key.hex() for key in keys])
+        return {row[0].bytes: recorded_request(*row[1:]) for row in rows}
+
+    async def head_position(self) -> int:
+        """The last position of the log."""
+        (row,) = await self._rows("log_head")
+        return int(row[0])
+
+    async def open_sagas(self, after: int, row_count: int) -> list[OpenSaga]:
+        """Sagas that have not ended, from a position on."""
+        return [OpenSaga(*row) for row in await self._rows("open_sagas", after, row_count)]
 
     async def holds(self, holds: Collection[int]) -> dict[int, HoldState]:
         """The newest state of holds, by the position that placed them."""

@@ -17,11 +17,11 @@ from tallystick.domain.canonical import COPY_HEADER, COPY_TRAILER, EncodedBatch
 from tallystick.domain.rows import BatchRow
 from tallystick.domain.verification.rows import (
     ACCOUNT_PLACE,
-    BATCH_PLACE,
     ENTRY_PLACE,
     HOLD_PLACE,
     POSTED_REQUEST_PLACE,
     REFUSED_REQUEST_PLACE,
+    SAGA_PLACE,
     TRANSACTION_PLACE,
     ReversalPart,
     read_batch,
@@ -56,6 +56,7 @@ class RawSlice(NamedTuple):
     holds: list[bytes]
     posted: list[bytes]
     refused: list[bytes]
+    sagas: list[bytes]
 
     def encoded(self) -> EncodedBatch:
         """The bytes that the chain covers, if this slice is exactly one batch."""
@@ -65,6 +66,7 @@ class RawSlice(NamedTuple):
             b"".join(self.accounts),
             b"".join(self.holds),
             b"".join(self.posted) + b"".join(self.refused),
+            b"".join(self.sagas),
         )
 
 
@@ -96,9 +98,12 @@ class RowStream:
 
     def __iter__(self) -> Iterator[bytes]:
         """All rows that were not taken yet, one at a time."""
-        while len(row := self._peek()) > _TRAILER_BYTES:
-            self._next = self._read()
+        row, received = self._peek(), self._connection.get_copy_data
+        while len(row) > _TRAILER_BYTES:
+            byte_count, message = received(1)
+            self._next = bytes(message) if byte_count > 0 else self._read(ended=byte_count < 0)
             yield row
+            row = self._next
 
     def _peek(self) -> bytes:
         # The first row is not waited for before it is needed: meanwhile the server sorts other tables.
@@ -121,6 +126,60 @@ class RowStream:
             yield read_place(row, self._place_offset)[0]
 
 
+class Moment:
+    """One moment of a shard's database: every stream that is taken from it shows the same rows.
+
+    A connection of its own holds the snapshot, so a stream may be opened late. Every method raises
+    ShardUnavailableError when PostgreSQL cannot be reached.
+    """
+
+    def __init__(self, dsn: str, closing: ExitStack) -> None:
+        """Connect, and leave it to `closing` to disconnect; the moment itself is chosen by `take`."""
+        self._dsn = dsn
+        self._closing = closing
+        self._snapshot = ""
+        self.head_position = 0
+        with translated():
+            self._holder = self._connect()
+
+    def take(self) -> None:
+        """Let this be the moment."""
+        with translated():
+            row = self._holder.execute(query("verify_export_snapshot")).fetchone()
+        if row is None:
+            raise ShardUnavailableError("the shard's head could not be read")
+        self._snapshot, self.head_position = str(row[0]), int(row[1])
+
+    def stream(self, name: str, place_offset: int = 0, parameters: tuple[int, ...] = ()) -> RowStream:
+        """The rows of a named COPY as of this moment."""
+        with translated():
+            # A utility statement takes no parameters from the server's side.
+            cursor = psycopg.ClientCursor(self._connect())
+            try:
+                cursor.execute(query("verify_adopt_snapshot"), (self._snapshot,))
+            except psycopg.errors.UndefinedObject as error:
+                raise ShardUnavailableError("the connection that held the snapshot was lost") from error
+            copy = self._closing.enter_context(cursor.copy(query(name), parameters or None))
+            return RowStream(copy, place_offset)
+
+    def rows(self, name: str, parameters: tuple[int, ...] = ()) -> Iterator[bytes]:
+        """The rows of a named COPY as of this moment, one at a time."""
+        with translated():
+            yield from self.stream(name, parameters=parameters)
+
+    def _connect(self) -> _Connection:
+        connection = psycopg.connect(
+            self._dsn,
+            options=" ".join(f"-c {name}={value}" for name, value in _SETTINGS.items()),
+            application_name="tallystick verify",
+            connect_timeout=limits.CONNECT_TIMEOUT_SECONDS,
+        )
+        self._closing.callback(connection.close)
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        return connection
+
+
 class LogStreams:
     """All tables of one shard's log as of one moment.
 
@@ -130,29 +189,35 @@ class LogStreams:
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
         self._open = ExitStack()
-        self._snapshot = ""
-        self.head_position = 0
 
     def __enter__(self) -> Self:
-        with self._open, translated():
-            self._snapshot, self.head_position = self._export_snapshot()
-            self.transactions = self._stream("verify_transactions", TRANSACTION_PLACE)
-            self.entries = self._stream("verify_entries", ENTRY_PLACE)
-            self.accounts = self._stream("verify_accounts", ACCOUNT_PLACE)
-            self.holds = self._stream("verify_holds", HOLD_PLACE)
-            self.posted = self._stream("verify_requests_posted", POSTED_REQUEST_PLACE)
-            self.refused = self._stream("verify_requests_refused", REFUSED_REQUEST_PLACE)
-            self._open = self._open.pop_all()
+        with ExitStack() as failing:
+            failing.push(self._open)
+            self._moment = Moment(self._dsn, self._open)
+            self._moment.take()
+            stream = self._moment.stream
+            self.transactions = stream("verify_transactions", TRANSACTION_PLACE)
+            self.entries = stream("verify_entries", ENTRY_PLACE)
+            self.accounts = stream("verify_accounts", ACCOUNT_PLACE)
+            self.holds = stream("verify_holds", HOLD_PLACE)
+            self.posted = stream("verify_requests_posted", POSTED_REQUEST_PLACE)
+            self.refused = stream("verify_requests_refused", REFUSED_REQUEST_PLACE)
+            self.sagas = stream("verify_sagas", SAGA_PLACE)
+            failing.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
+    @property
+    def head_position(self) -> int:
+        """The last position of the log at this moment."""
+        return self._moment.head_position
+
     def batches(self) -> Iterator[BatchRow]:
         """The rows that close the batches, by number."""
-        with translated():
-            for row in self._stream("verify_batches", BATCH_PLACE):
-                yield read_batch(row)
+        for row in self._moment.rows("verify_batches"):
+            yield read_batch(row)
 
     def take(self, through: int, batch: int) -> RawSlice:
         """The following rows up to a position, and the refusals up to a batch."""
@@ -164,35 +229,10 @@ class LogStreams:
                 self.holds.take(through),
                 self.posted.take(through),
                 self.refused.take(batch),
+                self.sagas.take(through),
             )
 
     def reversals(self) -> Iterator[ReversalPart]:
         """The entries of all transactions that were reversed, and of their reversals."""
-        with translated():
-            for row in self._stream("verify_reversals", BATCH_PLACE):
-                yield read_reversal_part(row)
-
-    def _export_snapshot(self) -> tuple[str, int]:
-        row = self._connect().execute(query("verify_export_snapshot")).fetchone()
-        if row is None:
-            raise ShardUnavailableError("the shard's head could not be read")
-        return str(row[0]), int(row[1])
-
-    def _stream(self, name: str, place_offset: int) -> RowStream:
-        connection = self._connect()
-        # A utility statement takes no parameters from the server's side.
-        psycopg.ClientCursor(connection).execute(query("verify_adopt_snapshot"), (self._snapshot,))
-        copy = self._open.enter_context(connection.cursor().copy(query(name)))
-        return RowStream(copy, place_offset)
-
-    def _connect(self) -> _Connection:
-        connection = psycopg.connect(
-            self._dsn,
-            options=" ".join(f"-c {name}={value}" for name, value in _SETTINGS.items()),
-            application_name="tallystick verify",
-            connect_timeout=limits.CONNECT_TIMEOUT_SECONDS,
-        )
-        self._open.callback(connection.close)
-        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        connection.read_only = True
-        return connection
+        for row in self._moment.rows("verify_reversals"):
+            yield read_reversal_part(row)

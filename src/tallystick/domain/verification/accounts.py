@@ -3,15 +3,18 @@
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from tallystick.domain.accounts import AccountStatus
+from tallystick.domain.accounts import AccountKind, AccountStatus
 from tallystick.domain.commands import Kind
 from tallystick.domain.identifiers import Prefix, format_identifier, shard_of
 from tallystick.domain.rows import EntryRow
+from tallystick.domain.verification.clearing import wrong_clearing_terms
 from tallystick.domain.verification.problems import Findings, ProblemKind
 from tallystick.domain.verification.rows import AccountChange, TransactionHead
 
 _OPEN: Final = int(AccountStatus.OPEN)
 _CLOSED: Final = int(AccountStatus.CLOSED)
+_CLEARING: Final = int(AccountKind.CLEARING)
+_KINDS: Final = frozenset(map(int, AccountKind))
 _STATUSES: Final = {int(status): status.name.lower() for status in AccountStatus}
 
 
@@ -19,6 +22,7 @@ class Terms(NamedTuple):
     """What an entry is judged by."""
 
     tenant: int
+    kind: int
     asset: str
     status: int
     min_balance: int | None
@@ -60,13 +64,23 @@ class Accounts:
         for identifier, account in self._accounts.items():
             yield identifier, account.held
 
+    def sums(self) -> dict[tuple[int, str], int]:
+        """What all balances sum to, by tenant and asset."""
+        sums: dict[tuple[int, str], int] = {}
+        for account in self._accounts.values():
+            whose = account.terms.tenant, account.terms.asset
+            sums[whose] = sums.get(whose, 0) + account.balance
+        return sums
+
     # Terms.
 
     def change(self, transaction: TransactionHead, change: AccountChange) -> None:
         """Judge new terms, and put them in force."""
         account = self._accounts.get(change.account)
         identity = hash((change.tenant, change.kind, change.owner, change.asset))
-        terms = Terms(change.tenant, change.asset, change.status, change.min_balance, change.max_balance)
+        terms = Terms(
+            change.tenant, change.kind, change.asset, change.status, change.min_balance, change.max_balance
+        )
         terms = self._terms.setdefault(terms, terms)
         for detail in self._wrong_terms(transaction, change, account, identity):
             self._findings.at_position(
@@ -89,12 +103,19 @@ class Accounts:
             yield f"has min_balance {lower} above max_balance {upper}"
         if change.status not in _STATUSES:
             yield f"has the unknown status {change.status}"
+        if change.kind not in _KINDS:
+            yield f"is of the unknown kind {change.kind}"
+        if change.kind == _CLEARING:
+            yield from wrong_clearing_terms(self._shard, change, opened=account is None)
         yield from _wrong_step(transaction, change, account, identity)
 
     # Entries.
 
-    def enter(self, tenant: int, entry: EntryRow) -> None:
-        """Judge an entry against the account's last entry and the terms in force, and go on from it."""
+    def enter(self, tenant: int, entry: EntryRow, *, clears: bool) -> None:
+        """Judge an entry against the account's last entry and the terms in force, and go on from it.
+
+        `clears`: it is part of what crosses shards, which alone may move a clearing account.
+        """
         identifier, position, amount, balance, held, held_after, bound, asset = entry
         account = self._accounts.get(identifier)
         if account is None:
@@ -120,8 +141,9 @@ class Accounts:
             or barred
             or asset != terms.asset
             or tenant != terms.tenant
+            or (terms.kind == _CLEARING and not clears)
         ):
-            self._explain(tenant, entry, account, term, within=within, barred=barred)
+            self._explain(tenant, entry, account, term, within=within, barred=barred, clears=clears)
         # Go on from what is written, so that one mistake is found once and not in every entry after it.
         account.balance = balance
         account.held = held_after
@@ -135,6 +157,7 @@ class Accounts:
         *,
         within: bool,
         barred: bool,
+        clears: bool,
     ) -> None:
         terms = account.terms
         balance = account.balance + entry.amount
@@ -181,6 +204,11 @@ class Accounts:
                 barred,
                 ProblemKind.ACCOUNT_STATUS,
                 f"is {_STATUSES.get(terms.status, terms.status)} and takes no such entry",
+            ),
+            (
+                terms.kind == _CLEARING and not clears,
+                ProblemKind.CLEARING_WRONG,
+                "is a clearing account, which only what crosses shards may move",
             ),
         )
         for wrong, kind, detail in found:

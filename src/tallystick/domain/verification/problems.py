@@ -39,8 +39,28 @@ class ProblemKind(StrEnum):
     BOUND_BROKEN = "bound_broken"
 
     HOLD_WRONG = "hold_wrong"
+    SAGA_WRONG = "saga_wrong"
+    HALF_WRONG = "half_wrong"
+    CLEARING_WRONG = "clearing_wrong"
     REVERSAL_WRONG = "reversal_wrong"
     REQUEST_WRONG = "request_wrong"
+    SHARD_UNBALANCED = "shard_unbalanced"
+
+    # What only two shards together can tell.
+    CREDIT_MISSING = "credit_missing"
+    CREDIT_WRONG = "credit_wrong"
+    CREDIT_REPEATED = "credit_repeated"
+    CREDIT_MISPLACED = "credit_misplaced"
+    CREDIT_OF_NO_SAGA = "credit_of_no_saga"
+    CREDIT_REFUSED = "credit_refused"
+    CREDIT_RELEASED = "credit_released"
+    COUNTERPART_WRONG = "counterpart_wrong"
+    REFUSAL_MISSING = "refusal_missing"
+    REFUSAL_WRONG = "refusal_wrong"
+    HALF_MISSING = "half_missing"
+    HALVES_DIFFER = "halves_differ"
+    REVERSAL_ELSEWHERE = "reversal_elsewhere"
+    CLEARING_UNEXPLAINED = "clearing_unexplained"
 
 
 class Problem(NamedTuple):

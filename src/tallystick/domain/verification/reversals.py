@@ -1,4 +1,8 @@
-"""Reversals: the opposite of a transaction that moved money, never more than the whole in total."""
+"""Reversals: the opposite of a transaction that moved money, never more than the whole in total.
+
+One that goes back to another shard takes from those who were paid here, and counts from when it was reserved, unless
+it was released. Whom it pays is judged where shards are compared.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,9 +13,15 @@ from typing import Final
 from tallystick.domain.commands import Kind
 from tallystick.domain.verification.problems import Findings, ProblemKind
 from tallystick.domain.verification.rows import ReversalPart
+from tallystick.domain.verification.sides import CREDIT_KINDS
 
-_REVERSIBLE: Final = frozenset({Kind.TRANSFER, Kind.TRANSACTION, Kind.HOLD_CAPTURED})
+# What each kind of reversal may undo.
+_REVERSIBLE: Final = {
+    int(Kind.REVERSAL): frozenset({Kind.TRANSFER, Kind.TRANSACTION, Kind.HOLD_CAPTURED}),
+    int(Kind.TRANSFER_RESERVED): frozenset(CREDIT_KINDS),
+}
 _TWO_ENTRIES: Final = 2
+_ONE_ENTRY: Final = 1
 
 
 def judge_reversals(parts: Iterable[ReversalPart], findings: Findings) -> None:
@@ -28,10 +38,11 @@ def judge_reversals(parts: Iterable[ReversalPart], findings: Findings) -> None:
         undone: Counter[int | None] = Counter()
         for position, entries in transactions:
             if position == original:
-                whole = list(entries)
+                whole = _undoable(entries)
                 continue
             reversal = list(entries)
-            undone.update(_amounts(reversal))
+            if not reversal[0].released:
+                undone.update(_amounts(reversal))
             for detail in _wrong(reversal, whole, undone):
                 findings.at_position(
                     ProblemKind.REVERSAL_WRONG, position, f"the reversal of position {original} {detail}"
@@ -44,7 +55,7 @@ def _wrong(
     if not whole:
         yield "has no original before it"
         return
-    if whole[0].kind not in _REVERSIBLE:
+    if whole[0].kind not in _REVERSIBLE.get(reversal[0].kind, ()):
         yield f"undoes a transaction of kind {whole[0].kind}, which cannot be reversed"
     if reversal[0].tenant != whole[0].tenant:
         yield f"is of tenant {reversal[0].tenant}, the original of tenant {whole[0].tenant}"
@@ -56,10 +67,20 @@ def _wrong(
         yield "moves money in the same direction as the original"
     elif any(abs(undone[account]) > abs(amount) for account, amount in originals.items()):
         yield "takes back more than what was left of the original"
-    elif len(originals) > _TWO_ENTRIES and any(
+    elif len(originals) > _entries_max(whole[0].kind) and any(
         amounts[account] != -originals[account] for account in amounts
     ):
         yield "is partial, and the original has more than two entries"
+
+
+def _entries_max(kind: int) -> int:
+    """How many entries an original may have that is undone in part: one on each side."""
+    return _ONE_ENTRY if kind in CREDIT_KINDS else _TWO_ENTRIES
+
+
+def _undoable(entries: Iterable[ReversalPart]) -> list[ReversalPart]:
+    """The entries of an original that its reversal undoes: of a credit, what its payees got."""
+    return [entry for entry in entries if entry.kind not in CREDIT_KINDS or entry.amount > 0]
 
 
 def _amounts(parts: list[ReversalPart]) -> dict[int | None, int]:

@@ -1,7 +1,6 @@
 """Rows read back from their canonical bytes, with as much of each as is judged; the chain covers the rest.
 
-Usual rows have a shape of their own and are read in one call. All others are read column by column, and there a
-NULL where none may be counts as zero: the judges and the chain will find it wrong.
+Usual rows have a shape of their own and are read in one call. All others are read column by column.
 """
 
 import struct
@@ -10,17 +9,14 @@ from typing import Final, NamedTuple
 
 from tallystick.domain.canonical import POSTGRES_EPOCH_US
 from tallystick.domain.rows import BatchRow, EntryRow
+from tallystick.domain.verification.columns import NULL, columns_of, number, optional, optional_text, text
 
-_NULL: Final = -1
-
-_int16 = struct.Struct(">h").unpack_from
-_int32 = struct.Struct(">i").unpack_from
 _int64 = struct.Struct(">q").unpack_from
 
 # The fixed beginnings of the usual rows, without the lengths of the columns that are never NULL.
 _transaction_start = struct.Struct(">6xq4xq4xi4xhii")
 _entry_start = struct.Struct(">6xq4xq4xq4xqiii")
-_request_start = struct.Struct(">22xiqii")
+_request_start = struct.Struct(">6x16siqii")
 
 # Where a usual entry's asset begins, or in its place the bound, and then the asset.
 _ENTRY_ASSET: Final = 66
@@ -32,9 +28,9 @@ TRANSACTION_PLACE: Final = 2 + 4
 ENTRY_PLACE: Final = 2 + 4 + 8 + 4
 ACCOUNT_PLACE: Final = ENTRY_PLACE
 HOLD_PLACE: Final = ENTRY_PLACE
+SAGA_PLACE: Final = ENTRY_PLACE
 POSTED_REQUEST_PLACE: Final = 2 + 4 + 16 + 4
 REFUSED_REQUEST_PLACE: Final = 2 + 4 + 16 + 4 + 4
-BATCH_PLACE: Final = 2 + 4
 
 
 class TransactionHead(NamedTuple):
@@ -50,6 +46,7 @@ class TransactionHead(NamedTuple):
 class Claim(NamedTuple):
     """What became of one idempotency key: a position, or a refusal's code and its batch."""
 
+    key: bytes
     position: int | None
     batch: int | None
     code: int | None
@@ -88,8 +85,23 @@ class HoldChange(NamedTuple):
     status: int
 
 
+class SagaChange(NamedTuple):
+    """A saga as of a position. `terms` is the text that stands in its first row."""
+
+    saga: int
+    position: int
+    status: int
+    counterpart: int | None
+    code: int | None
+    terms: str | None
+
+
 class ReversalPart(NamedTuple):
-    """One entry of a transaction that was reversed, or of one of its reversals; no account: it has no entries."""
+    """One entry of a transaction that was reversed, or of one of its reversals; no account: it has no entries.
+
+    Of a reversal that goes back to another shard it is what is set aside for it, as an amount that leaves the
+    account; `released` says that it was given back.
+    """
 
     original: int
     position: int
@@ -97,6 +109,7 @@ class ReversalPart(NamedTuple):
     tenant: int
     account: int | None
     amount: int
+    released: bool
 
 
 read_place: Final = _int64
@@ -106,15 +119,15 @@ read_place: Final = _int64
 def read_transaction(row: bytes) -> TransactionHead:
     """A transaction from its canonical bytes."""
     position, recorded, tenant, kind, effective, refers = _transaction_start.unpack_from(row)
-    if effective == refers == _NULL:
+    if effective == refers == NULL:
         return _new_transaction((position, recorded + POSTGRES_EPOCH_US, tenant, kind, None))
-    columns = _columns(row)
+    columns = columns_of(row)
     return TransactionHead(
-        _number(columns[0]),
-        _number(columns[1]) + POSTGRES_EPOCH_US,
-        _number(columns[2]),
-        _number(columns[3]),
-        _optional(columns[5]),
+        number(columns[0]),
+        number(columns[1]) + POSTGRES_EPOCH_US,
+        number(columns[2]),
+        number(columns[3]),
+        optional(columns[5]),
     )
 
 
@@ -122,8 +135,8 @@ def read_entry(row: bytes) -> EntryRow:
     """An entry from its canonical bytes. NULL held and held_after are zero."""
     if len(row) > _ENTRY_ASSET:
         account, position, amount, balance, held, held_after, bound = _entry_start.unpack_from(row)
-        if held == held_after == _NULL:
-            if bound == _NULL:
+        if held == held_after == NULL:
+            if bound == NULL:
                 return _new_entry(
                     (
                         account,
@@ -149,66 +162,79 @@ def read_entry(row: bytes) -> EntryRow:
                     row[_ENTRY_BOUNDED_ASSET:].decode(errors="replace"),
                 )
             )
-    columns = _columns(row)
+    columns = columns_of(row)
     return EntryRow(
-        _number(columns[0]),
-        _number(columns[1]),
-        _number(columns[2]),
-        _number(columns[3]),
-        _number(columns[4]),
-        _number(columns[5]),
-        _optional(columns[6]),
-        _text(columns[7]),
+        number(columns[0]),
+        number(columns[1]),
+        number(columns[2]),
+        number(columns[3]),
+        number(columns[4]),
+        number(columns[5]),
+        optional(columns[6]),
+        text(columns[7]),
     )
 
 
 def read_account(row: bytes) -> AccountChange:
     """An account's terms from their canonical bytes."""
-    columns = _columns(row)
+    columns = columns_of(row)
     return AccountChange(
-        _number(columns[0]),
-        _number(columns[1]),
-        _number(columns[2]),
-        _number(columns[3]),
-        _number(columns[4]),
-        _optional(columns[5]),
-        _optional(columns[6]),
-        _text(columns[7]),
-        _text(columns[8]),
+        number(columns[0]),
+        number(columns[1]),
+        number(columns[2]),
+        number(columns[3]),
+        number(columns[4]),
+        optional(columns[5]),
+        optional(columns[6]),
+        text(columns[7]),
+        text(columns[8]),
     )
 
 
 def read_hold(row: bytes) -> HoldChange:
     """A hold's change from its canonical bytes."""
-    columns = _columns(row)
+    columns = columns_of(row)
     return HoldChange(
-        _number(columns[0]),
-        _number(columns[1]),
-        _number(columns[2]),
-        _number(columns[3]),
-        _number(columns[4]),
-        _number(columns[5]),
-        _number(columns[6]) + POSTGRES_EPOCH_US,
-        _number(columns[7]),
+        number(columns[0]),
+        number(columns[1]),
+        number(columns[2]),
+        number(columns[3]),
+        number(columns[4]),
+        number(columns[5]),
+        number(columns[6]) + POSTGRES_EPOCH_US,
+        number(columns[7]),
+    )
+
+
+def read_saga(row: bytes) -> SagaChange:
+    """A saga's change from its canonical bytes."""
+    columns = columns_of(row)
+    return SagaChange(
+        number(columns[0]),
+        number(columns[1]),
+        number(columns[2]),
+        optional(columns[3]),
+        optional(columns[4]),
+        optional_text(columns[7]),
     )
 
 
 def read_request(row: bytes) -> Claim:
     """The claim of an idempotency key from its canonical bytes."""
-    position_bytes, position, batch, code = _request_start.unpack_from(row)
-    if position_bytes != _NULL and batch == code == _NULL:
-        return _new_claim((position, None, None))
-    columns = _columns(row)
-    return Claim(_optional(columns[1]), _optional(columns[2]), _optional(columns[3]))
+    key, position_bytes, position, batch, code = _request_start.unpack_from(row)
+    if position_bytes != NULL and batch == code == NULL:
+        return _new_claim((key, position, None, None))
+    columns = columns_of(row)
+    return Claim(key, optional(columns[1]), optional(columns[2]), optional(columns[3]))
 
 
 def read_batch(row: bytes) -> BatchRow:
     """The row that closes a batch, from its canonical bytes."""
-    columns = _columns(row)
+    columns = columns_of(row)
     return BatchRow(
-        _number(columns[0]),
-        _number(columns[1]),
-        _number(columns[2]) + POSTGRES_EPOCH_US,
+        number(columns[0]),
+        number(columns[1]),
+        number(columns[2]) + POSTGRES_EPOCH_US,
         columns[3] or b"",
         columns[4] or b"",
     )
@@ -216,39 +242,13 @@ def read_batch(row: bytes) -> BatchRow:
 
 def read_reversal_part(row: bytes) -> ReversalPart:
     """One row of what is asked about reversals."""
-    columns = _columns(row)
+    columns = columns_of(row)
     return ReversalPart(
-        _number(columns[0]),
-        _number(columns[1]),
-        _number(columns[2]),
-        _number(columns[3]),
-        _optional(columns[4]),
-        _number(columns[5]),
+        number(columns[0]),
+        number(columns[1]),
+        number(columns[2]),
+        number(columns[3]),
+        optional(columns[4]),
+        number(columns[5]),
+        bool(number(columns[6])),
     )
-
-
-def _columns(row: bytes) -> list[bytes | None]:
-    (count,) = _int16(row)
-    columns: list[bytes | None] = []
-    offset = 2
-    for _ in range(count):
-        (length,) = _int32(row, offset)
-        offset += 4
-        if length == _NULL:
-            columns.append(None)
-        else:
-            columns.append(bytes(row[offset : offset + length]))
-            offset += length
-    return columns
-
-
-def _optional(column: bytes | None) -> int | None:
-    return None if column is None else int.from_bytes(column, "big", signed=True)
-
-
-def _number(column: bytes | None) -> int:
-    return 0 if column is None else int.from_bytes(column, "big", signed=True)
-
-
-def _text(column: bytes | None) -> str:
-    return "" if column is None else column.decode(errors="replace")

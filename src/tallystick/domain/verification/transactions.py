@@ -1,17 +1,20 @@
 """Transactions: gapless positions, each with the rows that its kind must have, its entries summing to zero."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from operator import attrgetter
 from typing import Final, NamedTuple, Protocol, TypeVar
 
-from tallystick.domain.commands import Kind
-from tallystick.domain.limits import ENTRIES_PER_TRANSACTION_MAX
+from tallystick.domain.commands import SAGA_KINDS, Kind
 from tallystick.domain.rows import BatchRow, EntryRow
 from tallystick.domain.verification.accounts import Accounts, name
 from tallystick.domain.verification.holds import Holds
 from tallystick.domain.verification.problems import Findings, ProblemKind
-from tallystick.domain.verification.rows import AccountChange, HoldChange, TransactionHead
+from tallystick.domain.verification.rows import AccountChange, HoldChange, SagaChange, TransactionHead
+from tallystick.domain.verification.sagas import Sagas
+from tallystick.domain.verification.shapes import SHAPES, Shape
+from tallystick.domain.verification.sides import CLEARING_KINDS, CREDIT_KINDS, SENT, Sides
 
 
 class _HasPosition(Protocol):
@@ -32,31 +35,20 @@ class Rows(NamedTuple):
     entries: list[EntryRow]
     accounts: list[AccountChange]
     holds: list[HoldChange]
+    sagas: list[SagaChange]
 
 
-class _Shape(NamedTuple):
-    """How many rows of each table a kind of transaction has, and whether it refers to another."""
+class _Placed(NamedTuple):
+    """The rows of one position beside its transaction."""
 
-    entries_min: int
-    entries_max: int
-    refers: bool = False
-    accounts: int = 0
-    holds: int = 0
-
-
-_SHAPES: Final[dict[int, _Shape]] = {
-    int(Kind.ACCOUNT_OPENED): _Shape(0, 0, accounts=1),
-    int(Kind.ACCOUNT_CHANGED): _Shape(0, 0, accounts=1),
-    int(Kind.TRANSFER): _Shape(2, 2),
-    int(Kind.TRANSACTION): _Shape(2, ENTRIES_PER_TRANSACTION_MAX),
-    int(Kind.REVERSAL): _Shape(2, ENTRIES_PER_TRANSACTION_MAX, refers=True),
-    int(Kind.HOLD_PLACED): _Shape(1, 1, holds=1),
-    int(Kind.HOLD_CAPTURED): _Shape(2, 2, refers=True, holds=1),
-    int(Kind.HOLD_VOIDED): _Shape(1, 1, refers=True, holds=1),
-    int(Kind.HOLD_EXPIRED): _Shape(1, 1, refers=True, holds=1),
-}
+    entries: Sequence[EntryRow]
+    accounts: Sequence[AccountChange]
+    holds: Sequence[HoldChange]
+    sagas: Sequence[SagaChange]
 
 
+# One side of what crosses, with no row of a saga.
+_SIDES: Final = CREDIT_KINDS | SENT
 _TWO_ENTRIES: Final = 2
 
 
@@ -67,13 +59,16 @@ class Transactions:
         self._findings = findings
         self._last_position = 0
         self.accounts = Accounts(shard, findings)
-        self.holds = Holds(self.accounts, findings)
+        self.holds = Holds(shard, self.accounts, findings)
+        self.sides = Sides(shard, self.accounts, findings)
+        self.sagas = Sagas(shard, self.accounts, self.holds, self.sides, findings)
 
     def judge(self, batch: BatchRow, through: int, rows: Rows) -> None:
         """Judge all rows after the last slice and up to the position `through`, which belong to a batch."""
         entries = _by_position(rows.entries)
         accounts = _by_position(rows.accounts)
         holds = _by_position(rows.holds)
+        sagas = _by_position(rows.sagas)
         for transaction in rows.transactions:
             position = transaction.position
             if position != self._last_position + 1:
@@ -86,17 +81,45 @@ class Transactions:
                     f"recorded_at is not that of batch {batch.number}, which wrote it",
                 )
             self._judge(
-                transaction, entries.pop(position, ()), accounts.pop(position, ()), holds.pop(position, ())
+                transaction,
+                _Placed(
+                    entries.pop(position, ()),
+                    accounts.pop(position, ()),
+                    holds.pop(position, ()),
+                    sagas.pop(position, ()),
+                ),
             )
         if self._last_position < through:
             self._misplaced(through + 1)
             self._last_position = through
-        for table, left in (("entries", entries), ("accounts", accounts), ("holds", holds)):
+        tables = (("entries", entries), ("accounts", accounts), ("holds", holds), ("sagas", sagas))
+        for table, left in tables:
             for position in left:
                 self._findings.at_position(
                     ProblemKind.ROW_WITHOUT_TRANSACTION,
                     position,
                     f"{table} has a row at this position, transactions has none",
+                )
+
+    def finish(self, last_position: int) -> None:
+        """Judge the end of the log: what is held of each account, and what all balances sum to."""
+        left: Counter[int] = Counter()
+        for account, amount in chain(self.holds.set_aside(), self.sagas.set_aside()):
+            left[account] += amount
+        for account, held in self.accounts.held():
+            if held != left[account]:
+                self._findings.at_position(
+                    ProblemKind.HELD_WRONG,
+                    last_position,
+                    f"account {name(account)} has {held} held at the end of the log, "
+                    f"but {left[account]} is left of its open holds and sagas",
+                )
+        for (tenant, asset), total in self.accounts.sums().items():
+            if total:
+                self._findings.at_position(
+                    ProblemKind.SHARD_UNBALANCED,
+                    last_position,
+                    f"all balances of tenant {tenant} sum to {total} in {asset} at the end of the log, not to zero",
                 )
 
     def _misplaced(self, position: int) -> None:
@@ -114,38 +137,35 @@ class Transactions:
             )
             self._findings.at_position(ProblemKind.POSITION_MISSING, expected, f"{missing} missing")
 
-    def _judge(
-        self,
-        transaction: TransactionHead,
-        entries: Sequence[EntryRow],
-        accounts: Sequence[AccountChange],
-        holds: Sequence[HoldChange],
-    ) -> None:
+    def _judge(self, transaction: TransactionHead, rows: _Placed) -> None:
         position, _, tenant, kind, refers_to = transaction
-        shape = _SHAPES.get(kind)
+        entries, accounts, holds, sagas = rows
+        counts = len(entries), len(accounts), len(holds), len(sagas)
+        shape = SHAPES.get(kind)
         if shape is None:
             detail = f"there is no kind {kind} of transaction"
             self._findings.at_position(ProblemKind.TRANSACTION_KIND, position, detail)
-        elif (
-            not shape.entries_min <= len(entries) <= shape.entries_max
-            or (refers_to is not None) != shape.refers
-            or len(accounts) != shape.accounts
-            or len(holds) != shape.holds
-        ):
-            self._misshapen(transaction, shape, len(entries), len(accounts), len(holds))
+        elif not shape.fits(refers_to, *counts):
+            self._misshapen(transaction, shape, counts)
         self._judge_sums(position, entries)
-        is_hold = bool(holds)
+        sets_aside, clears = bool(holds or sagas), kind in CLEARING_KINDS
         for entry in entries:
-            self.accounts.enter(tenant, entry)
-            if not is_hold and (entry.held or not entry.amount):
+            self.accounts.enter(tenant, entry, clears=clears)
+            if not sets_aside and (entry.held or not entry.amount):
                 detail = f"account {name(entry.account)}: the amount is {entry.amount}, held is {entry.held}"
                 self._findings.at_position(
                     ProblemKind.TRANSACTION_SHAPE, position, f"{detail}: only a hold sets something aside"
                 )
         for account in accounts:
             self.accounts.change(transaction, account)
-        for hold in holds:
-            self.holds.change(transaction, hold, entries)
+        if kind in SAGA_KINDS:
+            for saga in sagas:
+                self.sagas.change(transaction, saga, holds, entries)
+        else:
+            for hold in holds:
+                self.holds.change(transaction, hold, entries)
+        if kind in _SIDES:
+            self.sides.judge(transaction, entries)
 
     def _judge_sums(self, position: int, entries: Sequence[EntryRow]) -> None:
         if len(entries) == _TWO_ENTRIES:
@@ -164,16 +184,14 @@ class Transactions:
                 )
 
     def _misshapen(
-        self, transaction: TransactionHead, shape: _Shape, entries: int, accounts: int, holds: int
+        self, transaction: TransactionHead, shape: Shape, counts: tuple[int, int, int, int]
     ) -> None:
-        reference = "refers to another" if shape.refers else "refers to no other"
         refers = "none" if transaction.refers_to is None else str(transaction.refers_to)
         self._findings.at_position(
             ProblemKind.TRANSACTION_SHAPE,
             transaction.position,
-            f"a transaction of kind {Kind(transaction.kind).text} has {shape.entries_min} to "
-            f"{shape.entries_max} entries, {shape.accounts} rows of accounts, {shape.holds} rows of holds and "
-            f"{reference}; this one has {entries}, {accounts}, {holds} and refers to {refers}",
+            f"a transaction of kind {Kind(transaction.kind).text} has {shape}; "
+            f"this one has {', '.join(map(str, counts))} and refers to {refers}",
         )
 
 

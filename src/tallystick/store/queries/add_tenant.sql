@@ -1,3 +1,3 @@
 INSERT INTO tenants (tenant, name)
-SELECT coalesce(max(tenant), 0) + 1, $1 FROM tenants
-ON CONFLICT (name) DO NOTHING
+SELECT coalesce($2, max(tenant) + 1, 1), $1 FROM tenants
+ON CONFLICT DO NOTHING

@@ -1,13 +1,25 @@
--- Transactions that were reversed, and their reversals (kind 12): an entry a row, by original, then position.
+-- Transactions that were reversed, and their reversals: an entry a row, by original, then position. A reversal is
+-- a transaction of kind 12, or one of kind 30 that refers to another and captures no hold: then it is what it sets
+-- aside that leaves.
 COPY (
     WITH reversals AS (
-        SELECT refers_to AS original, position FROM transactions WHERE kind = 12 AND refers_to IS NOT NULL
+        SELECT refers_to AS original, position, false AS released
+        FROM transactions WHERE kind = 12 AND refers_to IS NOT NULL
+        UNION ALL
+        SELECT
+            reserved.refers_to, reserved.position,
+            EXISTS (SELECT FROM sagas WHERE sagas.saga = reserved.position AND sagas.status = 3)
+        FROM transactions AS reserved
+        WHERE reserved.kind = 30 AND reserved.refers_to IS NOT NULL
+            AND NOT EXISTS (SELECT FROM holds WHERE holds.position = reserved.position)
     ), involved AS (
-        SELECT original, position FROM reversals
+        SELECT original, position, released FROM reversals
         UNION
-        SELECT original, original FROM reversals
+        SELECT original, original, false FROM reversals
     )
-    SELECT involved.original, involved.position, t.kind, t.tenant, e.account, coalesce(e.amount, 0)
+    SELECT
+        involved.original, involved.position, t.kind, t.tenant, e.account,
+        coalesce(CASE WHEN t.kind = 30 THEN -e.held ELSE e.amount END, 0), involved.released::int
     FROM involved
     JOIN transactions AS t ON t.position = involved.position
     LEFT JOIN entries AS e ON e.position = involved.position

@@ -1,0 +1,111 @@
+"""The PostgreSQL servers of one data folder: started together, started again when one dies, stopped together."""
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+
+from tallystick.domain import limits
+from tallystick.embedded import EmbeddedPostgres
+
+Say = Callable[[str], None]
+
+
+class Node:
+    """One server, in the folder that has the node's name."""
+
+    def __init__(self, folder: Path, shard_count: int) -> None:
+        self.name = folder.name
+        # What it must have room for grows with its shards: the connections of a server and of commands beside it.
+        self.server = EmbeddedPostgres(
+            folder,
+            settings={
+                "max_connections": str(
+                    limits.NODE_CONNECTIONS_MIN + shard_count * limits.NODE_CONNECTIONS_PER_SHARD
+                ),
+                "max_prepared_transactions": str(max(limits.NODE_PREPARED_MIN, shard_count)),
+            },
+        )
+        self.starting: Future[None] | None = None
+        self.restart_at: float | None = None
+        self.delay_seconds = limits.NODE_RESTART_DELAY_SECONDS
+
+
+class Nodes:
+    """All servers of a data folder. `start`, `look` and `stop` are called by one thread, in this order."""
+
+    def __init__(self, shard_counts: Mapping[Path, int], *, say: Say) -> None:
+        """Take the folder of each and how many shards it carries; `say` is called with what happens, in words."""
+        self._nodes = {folder.name: Node(folder, count) for folder, count in shard_counts.items()}
+        self._say = say
+        self._stopping = Event()
+        self._threads = ThreadPoolExecutor(max_workers=len(shard_counts), thread_name_prefix="node")
+
+    def server(self, name: str) -> EmbeddedPostgres:
+        """The server of a node."""
+        return self._nodes[name].server
+
+    def start(self) -> None:
+        """Start all of them at once, and wait until they accept connections."""
+        for node in self._nodes.values():
+            node.starting = self._threads.submit(self._start, node)
+        for node in self._nodes.values():
+            if node.starting is not None:
+                node.starting.result()
+                node.starting = None
+
+    def look(self) -> None:
+        """Start again what has ended by itself, after a pause that grows; the others go on meanwhile."""
+        for node in self._nodes.values():
+            if node.starting is not None:
+                self._look_at_start(node)
+            elif node.restart_at is not None:
+                if time.monotonic() >= node.restart_at:
+                    node.starting = self._threads.submit(self._start, node)
+            elif not node.server.running():
+                self._plan_restart(node, f"PostgreSQL in {node.name} ended by itself")
+
+    def stop(self) -> None:
+        """Stop all of them at once, also those that are starting; harmless when nothing runs."""
+        self._stopping.set()
+        # A start that is under way fails when its server ends, so this is done before we wait for it, and after.
+        self._end_all()
+        self._threads.shutdown(cancel_futures=True)
+        self._end_all()
+
+    def _end_all(self) -> None:
+        with ThreadPoolExecutor(max_workers=len(self._nodes)) as threads:
+            list(threads.map(_end, [node.server for node in self._nodes.values()]))
+
+    def _start(self, node: Node) -> None:
+        if self._stopping.is_set():
+            return
+        node.server.start()
+        if self._stopping.is_set():
+            node.server.stop()
+
+    def _look_at_start(self, node: Node) -> None:
+        if node.starting is None or not node.starting.done():
+            return
+        error = node.starting.exception()
+        node.starting = node.restart_at = None
+        if error is None:
+            node.delay_seconds = limits.NODE_RESTART_DELAY_SECONDS
+            self._say(f"PostgreSQL in {node.name} runs again")
+        else:
+            self._plan_restart(node, " ".join(str(error).split()))
+
+    def _plan_restart(self, node: Node, why: str) -> None:
+        self._say(
+            f"{why}: the others go on, and it is started again in {node.delay_seconds:.0f} s; "
+            f"its log is {node.server.log_path}"
+        )
+        node.restart_at = time.monotonic() + node.delay_seconds
+        node.delay_seconds = min(2 * node.delay_seconds, limits.NODE_RESTART_DELAY_SECONDS_MAX)
+
+
+def _end(server: EmbeddedPostgres) -> None:
+    server.stop()
+    if server.running():  # a signal came in the moment between its start and our knowing of it
+        server.kill()

@@ -1,0 +1,43 @@
+"""State machines as Mermaid diagrams for the documentation, drawn from the tables that the code follows.
+
+`python -m tallystick.domain.diagrams` prints them; a test holds the documentation to them.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from tallystick.domain.holds import HOLD_TRANSITIONS
+from tallystick.domain.sagas import SAGA_STAGES, Stage
+
+
+def saga_diagram() -> str:
+    """A saga over both of its shards: what each step may come to, and where that leads."""
+    arrows = [
+        (before.value, after.value, f"{step.value}: {found.value}")
+        for (before, step, found), after in SAGA_STAGES.items()
+    ]
+    return _diagram(Stage.RESERVED.value, (Stage.FINALIZED.value, Stage.RELEASED.value), arrows)
+
+
+def hold_diagram() -> str:
+    """A hold, from being placed to its end."""
+    events: dict[tuple[str, str], list[str]] = {}
+    for (before, event), after in HOLD_TRANSITIONS.items():
+        ends = (before.name.lower(), after.name.lower())
+        events.setdefault(ends, []).append(event.name.lower().replace("_", " "))
+    arrows = [(before, after, ", ".join(names)) for (before, after), names in events.items()]
+    return _diagram("open", ("captured", "voided", "expired"), arrows)
+
+
+def _diagram(start: str, ends: Iterable[str], arrows: Iterable[tuple[str, str, str]]) -> str:
+    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {start}"]
+    lines += [f"    {before} --> {after}: {what}" for before, after, what in arrows]
+    lines += [f"    {end} --> [*]" for end in ends]
+    return "\n".join([*lines, "```"])
+
+
+DIAGRAMS: Final[Mapping[str, str]] = {"sagas": saga_diagram(), "holds": hold_diagram()}
+
+if __name__ == "__main__":
+    for name, diagram in DIAGRAMS.items():
+        print(f"{name}:\n\n{diagram}\n")  # noqa: T201 - what this program is for

@@ -1,0 +1,153 @@
+"""Sagas on one shard: each is reserved once and ended once, and its entries do what its terms say.
+
+Whether the other shard says the same is judged where shards are compared.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from tallystick.domain.accounts import AccountKind
+from tallystick.domain.commands import Kind
+from tallystick.domain.limits import LOCAL_NUMBER_MAX
+from tallystick.domain.rows import EntryRow
+from tallystick.domain.sagas import SagaStatus, SagaTerms
+from tallystick.domain.verification.accounts import Accounts, name
+from tallystick.domain.verification.holds import Holds
+from tallystick.domain.verification.problems import Findings, ProblemKind
+from tallystick.domain.verification.requests import RECORDED_CODES
+from tallystick.domain.verification.rows import HoldChange, SagaChange, TransactionHead
+from tallystick.domain.verification.sides import Moves, Sides
+from tallystick.domain.verification.terms import readable_terms, wrong_terms
+
+# The status that each kind of transaction leaves a saga in.
+_STATUS_AFTER: Final[dict[int, int]] = {
+    Kind.TRANSFER_RESERVED: SagaStatus.RESERVED,
+    Kind.TRANSFER_FINALIZED: SagaStatus.FINALIZED,
+    Kind.TRANSFER_RELEASED: SagaStatus.RELEASED,
+}
+
+
+class OpenSaga(NamedTuple):
+    """A saga that was reserved and has not ended."""
+
+    tenant: int
+    terms: SagaTerms
+
+
+class Sagas:
+    """The sagas that are open as of the last position that was judged; those that ended are forgotten."""
+
+    def __init__(
+        self, shard: int, accounts: Accounts, holds: Holds, sides: Sides, findings: Findings
+    ) -> None:
+        self._shard = shard
+        self._accounts = accounts
+        self._sides = sides
+        self._holds = holds
+        self._findings = findings
+        self._open: dict[int, OpenSaga] = {}
+
+    def set_aside(self) -> Iterator[tuple[int, int]]:
+        """What each open saga has set aside, account by account; what a hold had set aside stays with the hold."""
+        for saga in self._open.values():
+            if saga.terms.operation != Kind.HOLD_CAPTURED:
+                for leg in saga.terms.debits:
+                    yield leg.account, leg.amount
+
+    def change(
+        self,
+        transaction: TransactionHead,
+        change: SagaChange,
+        holds: Sequence[HoldChange],
+        entries: Sequence[EntryRow],
+    ) -> None:
+        """Judge a saga's beginning or end: its row, the hold that it captures, its entries."""
+        if transaction.kind == Kind.TRANSFER_RESERVED:
+            terms = readable_terms(change.terms)
+            if terms is None:
+                self._note(change, "has no terms that can be read")
+                return
+            saga = OpenSaga(transaction.tenant, terms)
+            details = [*self._wrong_reservation(transaction, change, terms), *_wrong_row(transaction, change)]
+            self._open[change.saga] = saga
+        else:
+            ended = self._open.pop(change.saga, None)
+            if ended is None:
+                self._note(change, "is not open: it was never reserved, or it ended before")
+                return
+            saga = ended
+            details = [*_wrong_end(transaction, change, saga), *_wrong_row(transaction, change)]
+        released = 0
+        if saga.terms.operation == Kind.HOLD_CAPTURED:
+            if len(holds) == 1:
+                released = self._holds.capture_elsewhere(transaction, saga.terms, holds[0])
+            else:
+                details.append("captures a hold that does not change")
+        elif holds:
+            details.append("changes a hold, and captures none")
+        clearings: Moves = {}
+        if transaction.kind == Kind.TRANSFER_FINALIZED:
+            clearings = self._sides.clearings(saga.terms.other_shard, saga.tenant, saga.terms.debits, 1)
+        sides = _expected_sides(transaction.kind, saga.terms, released)
+        details.extend(self._sides.wrong_entries(entries, sides, clearings))
+        for detail in details:
+            self._note(change, detail)
+
+    def _wrong_reservation(
+        self, transaction: TransactionHead, change: SagaChange, terms: SagaTerms
+    ) -> Iterator[str]:
+        if change.saga != change.position:
+            yield f"is reserved at position {change.position}, and must have its number"
+        if change.saga in self._open:
+            yield "is reserved a second time"
+        if transaction.refers_to != terms.refers_to:
+            yield f"refers to {terms.refers_to}, its transaction to {transaction.refers_to}"
+        yield from wrong_terms(terms, self._shard)
+        for leg in terms.debits:
+            account = self._accounts.terms(leg.account)
+            if account is None:
+                yield f"takes from account {name(leg.account)}, which was never opened"
+            elif (account.tenant, account.asset) != (transaction.tenant, leg.asset):
+                yield f"takes {leg.asset} from account {name(leg.account)}, of another tenant or asset"
+            elif account.kind == AccountKind.CLEARING:
+                yield f"takes from the clearing account {name(leg.account)}"
+
+    def _note(self, change: SagaChange, detail: str) -> None:
+        self._findings.at_position(
+            ProblemKind.SAGA_WRONG, change.position, f"the saga of position {change.saga} {detail}"
+        )
+
+
+def _expected_sides(kind: int, terms: SagaTerms, released: int) -> Moves:
+    """What a step must do to the payers; `released` is what goes away of what a captured hold had set aside."""
+    captures = terms.operation == Kind.HOLD_CAPTURED
+    if kind == Kind.TRANSFER_FINALIZED:
+        return {leg.account: (-leg.amount, -released if captures else -leg.amount) for leg in terms.debits}
+    if captures:
+        return {leg.account: (0, -released) for leg in terms.debits} if released else {}
+    sign = 1 if kind == Kind.TRANSFER_RESERVED else -1
+    return {leg.account: (0, sign * leg.amount) for leg in terms.debits}
+
+
+def _wrong_row(transaction: TransactionHead, change: SagaChange) -> Iterator[str]:
+    """What is wrong with the columns of a saga's row, whatever its terms are."""
+    kind = transaction.kind
+    if change.status != _STATUS_AFTER[kind]:
+        yield f"has status {change.status} after an event of kind {kind}"
+    if (change.terms is not None) != (kind == Kind.TRANSFER_RESERVED):
+        yield "has terms in another row than its first"
+    if (change.counterpart is not None) != (kind == Kind.TRANSFER_FINALIZED):
+        yield f"has the counterpart {change.counterpart} after an event of kind {kind}"
+    elif change.counterpart is not None and not 0 < change.counterpart <= LOCAL_NUMBER_MAX:
+        yield f"has the counterpart {change.counterpart}, which is no position"
+    if (change.code is not None) != (kind == Kind.TRANSFER_RELEASED):
+        yield f"has the refusal {change.code} after an event of kind {kind}"
+    elif change.code is not None and change.code not in RECORDED_CODES:
+        yield f"was refused with the code {change.code}, which is none"
+
+
+def _wrong_end(transaction: TransactionHead, change: SagaChange, saga: OpenSaga) -> Iterator[str]:
+    if transaction.refers_to != change.saga:
+        yield f"ends in a transaction that refers to {transaction.refers_to}"
+    if transaction.tenant != saga.tenant:
+        yield f"is of tenant {saga.tenant}, its end of tenant {transaction.tenant}"

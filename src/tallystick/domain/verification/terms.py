@@ -1,0 +1,76 @@
+"""The terms of a saga, judged on their own: what may cross shards at all."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from tallystick.domain.commands import Kind, Leg
+from tallystick.domain.identifiers import shard_of
+from tallystick.domain.limits import (
+    AMOUNT_MAX,
+    ENTRIES_PER_TRANSACTION_MAX,
+    SHARD_NUMBER_MAX,
+    SHARD_NUMBER_MIN,
+)
+from tallystick.domain.sagas import SagaTerms, read_terms
+
+# What may cross, and whether it refers to a position of the payer's shard: the hold, or what is reversed.
+_OPERATIONS: Final[dict[int, bool]] = {
+    int(Kind.TRANSFER): False,
+    int(Kind.TRANSACTION): False,
+    int(Kind.HOLD_CAPTURED): True,
+    int(Kind.REVERSAL): True,
+}
+_BETWEEN_TWO: Final = frozenset({Kind.TRANSFER, Kind.HOLD_CAPTURED})
+
+
+def readable_terms(text: str | None) -> SagaTerms | None:
+    """Terms as they stand in the log; None when they do not stand there or cannot be read."""
+    if text is None:
+        return None
+    try:
+        return read_terms(text)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return None
+
+
+def totals(legs: Sequence[Leg]) -> dict[str, int]:
+    """What legs sum to in each asset, minor units."""
+    sums: dict[str, int] = {}
+    for leg in legs:
+        asset = leg.asset or ""
+        sums[asset] = sums.get(asset, 0) + leg.amount
+    return sums
+
+
+def wrong_terms(terms: SagaTerms, shard: int) -> Iterator[str]:
+    """What is wrong with terms that were agreed on a shard, whatever its accounts are."""
+    other, debits, payees = terms.other_shard, terms.debits, terms.credits
+    refers = _OPERATIONS.get(terms.operation)
+    if refers is None:
+        yield f"does what cannot cross shards: kind {terms.operation}"
+    elif (terms.refers_to is not None) != refers:
+        yield f"has terms that refer to {terms.refers_to}"
+    if terms.final and terms.operation != Kind.HOLD_CAPTURED:
+        yield "is the last capture of a hold, and captures none"
+    if other == shard or not SHARD_NUMBER_MIN <= other <= SHARD_NUMBER_MAX:
+        yield f"crosses to shard {other}"
+    if any(shard_of(leg.account) != shard for leg in debits):
+        yield "takes from an account of another shard"
+    if any(shard_of(leg.account) != other for leg in payees):
+        yield f"pays an account that is not of shard {other}"
+    yield from _wrong_legs(terms, [*debits, *payees])
+
+
+def _wrong_legs(terms: SagaTerms, legs: Sequence[Leg]) -> Iterator[str]:
+    if not terms.debits or not terms.credits or len(legs) > ENTRIES_PER_TRANSACTION_MAX:
+        yield f"has {len(terms.debits)} debits and {len(terms.credits)} credits"
+    elif terms.operation in _BETWEEN_TWO and (len(terms.debits), len(terms.credits)) != (1, 1):
+        yield "is between more than two accounts"
+    if len({leg.account for leg in legs}) != len(legs):
+        yield "names an account twice"
+    if any(not 0 < leg.amount <= AMOUNT_MAX for leg in legs):
+        yield "moves an amount that is none"
+    if any(leg.asset is None for leg in legs) or totals(terms.debits) != totals(terms.credits):
+        yield "takes something else than it pays"

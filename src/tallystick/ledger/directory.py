@@ -1,0 +1,134 @@
+"""Tenants, API keys and custom assets on every shard, so that no shard is needed to know who calls.
+
+Whatever is new is decided by the first shard, and the others repeat what it says. Each step may be done again.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
+from tallystick.ledger.errors import UnavailableError
+from tallystick.store.directory import ApiKeyRow, AssetRow, Directory
+from tallystick.store.errors import DirectoryConflictError, ShardUnavailableError
+
+Result = TypeVar("Result")
+
+
+class DirectoryIncompleteError(UnavailableError):
+    """Some shards have a change of the directory and others could not be reached; the message says which."""
+
+
+class ReplicatedDirectory:
+    """The directory of all shards. Every method raises UnavailableError when too few of them answer."""
+
+    def __init__(self, directories: Mapping[int, Directory]) -> None:
+        """Take the directory of each shard, by number."""
+        self._directories = dict(sorted(directories.items()))
+        # Asked after the others, so that callers do not wait for a shard that is away each time.
+        self._silent: set[int] = set()
+
+    def add(self, number: int, directory: Directory) -> None:
+        """Take one more shard."""
+        self._directories = dict(sorted({**self._directories, number: directory}.items()))
+
+    # Reading: from the first shard that answers.
+
+    async def find_api_key(self, hashed: bytes) -> tuple[str, int] | None:
+        """The key's name for people and its tenant, if it is in force."""
+        return await self._first(lambda directory: directory.find_api_key(hashed))
+
+    async def list_api_keys(self) -> list[ApiKeyRow]:
+        """All keys, oldest first."""
+        return await self._first(lambda directory: directory.list_api_keys())
+
+    async def find_tenant(self, name: str) -> int | None:
+        """The number of a tenant by name."""
+        return await self._first(lambda directory: directory.find_tenant(name))
+
+    async def assets(self, tenant: int) -> list[AssetRow]:
+        """A tenant's custom assets, by code."""
+        return await self._first(lambda directory: directory.assets(tenant))
+
+    # Writing: to all shards, in their order.
+
+    async def make_tenant(self, name: str) -> int:
+        """The number of a tenant by name, which is made when it is new."""
+        decided: list[int] = []
+
+        async def make(directory: Directory) -> None:
+            await directory.add_tenant(name, decided[0] if decided else None)
+            found = await directory.find_tenant(name)
+            if found is None or found != (decided or [found])[0]:
+                raise DirectoryConflictError(
+                    f"another tenant was made at the same moment as {name!r}: run `tallystick migrate`, "
+                    f"and then this again"
+                )
+            decided.append(found)
+
+        await self._all(f"tenant {name!r} was made", make)
+        return decided[0]
+
+    async def add_api_key(self, identifier: str, tenant: int, name: str, hashed: bytes) -> None:
+        """Put a key in force."""
+        await self._all(
+            "the key was made", lambda directory: directory.add_api_key(identifier, tenant, name, hashed)
+        )
+
+    async def add_asset(self, tenant: int, asset: AssetRow) -> None:
+        """Define a custom asset, unless its code is taken."""
+        decided = asset
+
+        async def add(directory: Directory) -> None:
+            nonlocal decided
+            await directory.add_asset(tenant, decided)
+            decided = next(row for row in await directory.assets(tenant) if row.code == asset.code)
+
+        await self._all(f"asset {asset.code} was defined", add)
+
+    async def revoke_api_key(self, identifier: str) -> bool:
+        """Take a key out of force on every shard that answers. False if there is no such key in force.
+
+        Raises:
+            DirectoryIncompleteError: a shard did not answer; the key is out of force on the others.
+        """
+        revoked: list[int] = []
+        silent: list[int] = []
+        for number, directory in self._directories.items():
+            try:
+                if await directory.revoke_api_key(identifier):
+                    revoked.append(number)
+            except (ShardUnavailableError, UnavailableError):
+                silent.append(number)
+        if silent:
+            raise DirectoryIncompleteError(
+                f"the key was revoked on {_named(revoked)}, but {_named(silent)} cannot be reached: "
+                f"run it again when that is back"
+            )
+        return bool(revoked)
+
+    async def _first(self, ask: Callable[[Directory], Awaitable[Result]]) -> Result:
+        for number in sorted(self._directories, key=lambda number: (number in self._silent, number)):
+            try:
+                answer = await ask(self._directories[number])
+            except (ShardUnavailableError, UnavailableError):
+                self._silent.add(number)
+            else:
+                self._silent.discard(number)
+                return answer
+        raise UnavailableError("no shard can be reached now")
+
+    async def _all(self, what: str, act: Callable[[Directory], Awaitable[None]]) -> None:
+        done: list[int] = []
+        for number, directory in self._directories.items():
+            try:
+                await act(directory)
+            except (ShardUnavailableError, UnavailableError) as error:
+                raise DirectoryIncompleteError(
+                    f"{what} on {_named(done)}, but shard {number} cannot be reached: run it again when that is back"
+                ) from error
+            done.append(number)
+
+
+def _named(numbers: list[int]) -> str:
+    if not numbers:
+        return "no shard"
+    return f"shard{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"

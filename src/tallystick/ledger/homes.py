@@ -1,0 +1,164 @@
+"""Where owners live: an owner stays where the first account was opened, whatever becomes of the shards.
+
+Why two processes never give one owner two homes: docs/decisions/0008-homes-of-owners.md.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+from tallystick.domain.accounts import AccountState
+from tallystick.ledger.errors import NotTakenError, UnavailableError
+from tallystick.ledger.fence import Fence
+from tallystick.ledger.owner_lookups import OwnerLookups
+from tallystick.ledger.placement import Placement, read_placement, unrecorded
+from tallystick.ledger.shard import Shard
+from tallystick.store.errors import StoreError
+from tallystick.store.placements import recorded_placement
+
+
+class _Answer(NamedTuple):
+    """What a shard said about an owner: whether it has accounts, or why that is not known."""
+
+    shard: int
+    has_accounts: bool
+    silence: str | None = None
+
+
+class _Found(NamedTuple):
+    """Where an owner lives, if on a shard that answered, and why others did not."""
+
+    home: int | None
+    silent: dict[int, str]
+
+    def raise_if_unknown(self) -> None:
+        """Raise UnavailableError when the owner may live on a shard that did not answer."""
+        if self.home is None:
+            for shard, why in self.silent.items():
+                raise UnavailableError(f"the owner may have accounts on shard {shard}, which {why}")
+
+
+class Homes:
+    """Looks owners up on the shards that may have them, and places new ones."""
+
+    def __init__(self, shards: Mapping[int, Shard], open_shards: Collection[int]) -> None:
+        """Take the shards, to which some may be added; `open_shards` count until a placement was recorded."""
+        self._shards = shards
+        self._fences: dict[int, Fence] = {}
+        self._lookups: dict[int, OwnerLookups] = {}
+        self.placement = unrecorded(shards, open_shards)
+
+    @asynccontextmanager
+    async def opening(self, tenant: int, owner: str) -> AsyncIterator[Shard]:
+        """The shard on which to open an account of this owner; it stays the right one until the end of the block.
+
+        Raises:
+            UnavailableError: that shard, or one that the owner may live on, cannot be reached.
+        """
+        if len(self.placement.candidates(tenant, owner)) > 1:
+            # Whoever lives on another shard does not need the one that takes new owners.
+            found = await self._look_up(tenant, owner)
+            found.raise_if_unknown()
+            if found.home is not None:
+                yield self._shards[found.home]
+                return
+        async with self._placing(tenant, owner) as shard:
+            yield shard
+
+    @asynccontextmanager
+    async def _placing(self, tenant: int, owner: str) -> AsyncIterator[Shard]:
+        """The same for an owner that may be new: looked up while no other placement can come into force."""
+        while True:
+            choice = self.placement.choice(tenant, owner)
+            async with self._fence(choice).held():
+                found = await self._look_up(tenant, owner)
+                found.raise_if_unknown()
+                if found.home is not None:
+                    yield self._shards[found.home]
+                    return
+                # Another placement may have come into force before this shard was fenced.
+                if self.placement.choice(tenant, owner) == choice:
+                    yield self._shards[choice]
+                    return
+
+    async def accounts(self, tenant: int, owner: str, after: int, row_count: int) -> list[AccountState]:
+        """One page of an owner's accounts, in the order of their identifiers.
+
+        Raises:
+            UnavailableError: a shard that may have some cannot be reached.
+        """
+        found = await self._look_up(tenant, owner)
+        found.raise_if_unknown()
+        if found.home is None:
+            return []
+        return await self._shards[found.home].reader.accounts_of_owner(tenant, owner, after, row_count)
+
+    async def refresh(self) -> None:
+        """Take over the newest placement that a shard was told of; shards that do not answer are passed over."""
+
+        async def ask(shard: Shard) -> None:
+            try:
+                self._take_over(read_placement(await recorded_placement(shard.database)))
+            except (StoreError, NotTakenError):
+                return
+
+        await asyncio.gather(*map(ask, list(self._shards.values())))
+
+    # Looking up.
+
+    async def _look_up(self, tenant: int, owner: str) -> _Found:
+        """Ask every shard that may have this owner, by the newest placement that any of them was told of."""
+        while True:
+            placement = self.placement
+            candidates = placement.candidates(tenant, owner)
+            asked = [asyncio.create_task(self._ask(shard, placement, tenant, owner)) for shard in candidates]
+            try:
+                found = await _until_home_is_known(asked)
+            finally:
+                for task in asked:
+                    task.cancel()
+            if self.placement is placement:
+                return found
+
+    async def _ask(self, number: int, placement: Placement, tenant: int, owner: str) -> _Answer:
+        shard = self._shards.get(number)
+        if shard is None:
+            return _Answer(number, False, "this server has not been told of yet")
+        try:
+            answer = await self._lookups_on(shard).ask(tenant, owner)
+        except (StoreError, NotTakenError):
+            return _Answer(number, False, "cannot be reached now")
+        told = read_placement(answer.placement)
+        self._take_over(told)
+        if told.version < placement.version and not answer.has_accounts:
+            # Others may still place owners here by what was in force before.
+            return _Answer(number, False, "was not told of the newest placement: run `tallystick migrate`")
+        return _Answer(number, answer.has_accounts)
+
+    def _take_over(self, told: Placement) -> None:
+        if told.version > self.placement.version:
+            self.placement = told
+
+    def _lookups_on(self, shard: Shard) -> OwnerLookups:
+        return self._lookups.setdefault(shard.number, OwnerLookups(shard.database))
+
+    def _fence(self, number: int) -> Fence:
+        shard = self._shards.get(number)
+        if shard is None:
+            raise UnavailableError(
+                f"new owners live on shard {number}, which this server has not been told of yet"
+            )
+        return self._fences.setdefault(number, Fence(shard.database))
+
+
+async def _until_home_is_known(asked: list[asyncio.Task[_Answer]]) -> _Found:
+    """Collect answers; once the owner's home is known, nobody waits for shards that cannot matter any more."""
+    silent: dict[int, str] = {}
+    for next_answer in asyncio.as_completed(asked):
+        answer = await next_answer
+        if answer.has_accounts:
+            return _Found(answer.shard, silent)
+        if answer.silence is not None:
+            silent[answer.shard] = answer.silence
+    return _Found(None, silent)

@@ -1,0 +1,48 @@
+"""Asking a shard about owners: all who wait are asked about at once."""
+
+import asyncio
+from typing import NamedTuple
+
+from tallystick.domain import limits
+from tallystick.store.connection import Database
+from tallystick.store.placements import OwnerLookup, look_up_owners
+
+
+class _Waiting(NamedTuple):
+    """One owner, and who waits for what the shard says."""
+
+    tenant: int
+    owner: str
+    answer: asyncio.Future[OwnerLookup]
+
+
+class OwnerLookups:
+    """Look-ups on one shard. Each is part of a query that is sent after it was asked for."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: list[_Waiting] = []
+        self._asking: asyncio.Task[None] | None = None
+
+    async def ask(self, tenant: int, owner: str) -> OwnerLookup:
+        """What the shard says about an owner. Raises what `database.rows` raises."""
+        answer: asyncio.Future[OwnerLookup] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(tenant, owner, answer))
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask_all(), name="look-ups of owners")
+        return await answer
+
+    async def _ask_all(self) -> None:
+        while self._waiting:
+            asked = self._waiting[: limits.OWNER_LOOKUPS_AT_A_TIME]
+            del self._waiting[: limits.OWNER_LOOKUPS_AT_A_TIME]
+            try:
+                answers = await look_up_owners(self._database, [(one.tenant, one.owner) for one in asked])
+            except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must be told
+                for one in asked:
+                    if not one.answer.done():
+                        one.answer.set_exception(error)
+                continue
+            for one, answer in zip(asked, answers, strict=True):
+                if not one.answer.done():
+                    one.answer.set_result(answer)

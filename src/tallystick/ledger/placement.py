@@ -1,0 +1,93 @@
+"""Which shard takes a new owner, and which may have taken an owner before: pure, by rendezvous hashing."""
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+Generation = tuple[int, ...]
+"""The shards that took new owners at one time."""
+
+
+class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where owners are placed, and where they were: recorded in every shard's database by `tallystick migrate`.
+
+    `version` counts the changes; 0 was never recorded. `shards` are all that there are. `generations` only grows:
+    the last is in force, and an owner may live where any of them would have placed it.
+    """
+
+    version: int
+    shards: tuple[int, ...]
+    generations: tuple[Generation, ...]
+
+    def choice(self, tenant: int, owner: str) -> int:
+        """The shard that takes this owner, if it is new."""
+        return _choose(self.generations[-1:], tenant, owner)[0]
+
+    def candidates(self, tenant: int, owner: str) -> list[int]:
+        """Every shard that this owner may live on, the one that takes it now first."""
+        chosen = _choose(self.generations, tenant, owner)
+        # Without a record nobody knows what was chosen before.
+        return chosen if self.version else list(dict.fromkeys((*chosen, *self.shards)))
+
+    def followed_by(self, shards: Collection[int], open_shards: Collection[int]) -> "Placement":
+        """The next version, with these shards; the same one when nothing is different."""
+        generation = tuple(sorted(open_shards))
+        # Only the last place of a generation matters: a shard that is filled and opened again adds nothing.
+        generations = (*(earlier for earlier in self.generations if earlier != generation), generation)
+        following = Placement(self.version, tuple(sorted(shards)), generations)
+        return self if following == self else msgspec.structs.replace(following, version=self.version + 1)
+
+
+def unrecorded(shards: Collection[int], open_shards: Collection[int]) -> Placement:
+    """The placement of shards that were never told of one: those that are open take new owners."""
+    return Placement(0, tuple(sorted(shards)), (tuple(sorted(open_shards)),))
+
+
+NOTHING_PLACED: Final = Placement(0, (), ())
+"""What a shard knows that was never told of a placement."""
+
+
+def following(
+    told: Mapping[int, Placement], with_accounts: Collection[int], open_shards: Collection[int]
+) -> Placement:
+    """What comes after the placements that these shards were told of.
+
+    Args:
+        told: what each shard was told, by number; together they are the shards from now on.
+        with_accounts: the shards that have any account.
+        open_shards: those that take new owners from now on.
+    """
+    newest = max(told.values(), key=lambda placement: placement.version)
+    # Nobody knows by which choice these got their owners: anybody may live there.
+    served_before = tuple((shard,) for shard in sorted(with_accounts) if shard not in newest.shards)
+    generations = (*served_before, *newest.generations)
+    return msgspec.structs.replace(newest, generations=generations).followed_by(told, open_shards)
+
+
+def read_placement(text: str | None) -> Placement:
+    """A placement as it was recorded."""
+    return NOTHING_PLACED if text is None else _decode(text)
+
+
+def write_placement(placement: Placement) -> str:
+    """A placement as it is recorded."""
+    return msgspec.json.encode(placement).decode()
+
+
+_decode: Final = msgspec.json.Decoder(Placement).decode
+
+
+def _choose(generations: Sequence[Generation], tenant: int, owner: str) -> list[int]:
+    """The choice of each generation, the last first, each shard once."""
+    weights: dict[int, bytes] = {}
+
+    def weight(shard: int) -> bytes:
+        if shard not in weights:
+            weights[shard] = hashlib.sha256(f"{shard}/{tenant}/{owner}".encode()).digest()
+        return weights[shard]
+
+    # Rendezvous hashing: a shard that is added takes its share from all others alike.
+    # D. Thaler and C. Ravishankar described it in "A name-based mapping scheme for rendezvous", 1996.
+    return list(dict.fromkeys(max(generation, key=weight) for generation in reversed(generations)))

@@ -1,0 +1,107 @@
+"""A running server follows its configuration file: shards are added without a restart."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import structlog
+
+from tallystick.domain import limits
+from tallystick.service.configuration import Configuration, ConfigurationError, read_configuration
+from tallystick.service.migration import check_shards
+from tallystick.store.errors import StoreError
+
+_log = structlog.get_logger(__name__)
+
+AddShard = Callable[[int, str], Awaitable[None]]
+Refresh = Callable[[], Awaitable[None]]
+
+
+class ConfigurationFollower:
+    """Looks once a second whether the file has changed, and takes over what may change while a server runs.
+
+    Which shards take new owners is not taken from the file but from the databases, where `tallystick migrate`
+    records it: all servers learn of it, also one whose file is old.
+    """
+
+    def __init__(
+        self, path: Path, configuration: Configuration, add_shard: AddShard, refresh: Refresh
+    ) -> None:
+        """Follow a file from what was read from it; `refresh` asks the databases who takes new owners."""
+        self._path = path
+        self._served = configuration
+        self._add_shard = add_shard
+        self._refresh = refresh
+        self._seen = _mark(path)
+        self._said: str | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._task = asyncio.create_task(self._run(), name="configuration follower")
+
+    async def stop(self) -> None:
+        """Stop looking."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._refresh()
+                mark = _mark(self._path)
+                if mark != self._seen and await self._take_over():
+                    self._seen, self._said = mark, None
+            except Exception as error:  # noqa: BLE001 - nothing that is wrong with a file may end a server
+                self._say(str(error))
+            await asyncio.sleep(limits.CONFIGURATION_CHECK_SECONDS)
+
+    async def _take_over(self) -> bool:
+        """Serve what was added to the file. False when it is to be looked at again."""
+        try:
+            wanted = read_configuration(self._path)
+            if (refusal := self._refusal(wanted)) is not None:
+                self._say(refusal)
+                return False
+            unreachable = await asyncio.to_thread(check_shards, wanted)
+        except (ConfigurationError, StoreError) as error:
+            self._say(str(error))
+            return False
+        added = [shard for shard in wanted.shards if shard.number not in self._served.dsns]
+        for shard in added:
+            if (lost := unreachable.get(shard.number)) is not None:
+                self._say(str(lost))
+                return False
+        for shard in added:
+            await self._add_shard(shard.number, shard.dsn)
+        self._served = wanted
+        _log.info("configuration taken over", shards=sorted(wanted.dsns), added=[one.number for one in added])
+        return True
+
+    def _refusal(self, wanted: Configuration) -> str | None:
+        """What a running server does not do."""
+        for number, dsn in self._served.dsns.items():
+            if number not in wanted.dsns:
+                return f"shard {number} is missing: it is served on; list it again"
+            if wanted.dsns[number] != dsn:
+                return f"the dsn of shard {number} was changed: restart the server for that"
+        for name in ("cross_shard", "saga_wait_seconds"):
+            if getattr(wanted, name) != getattr(self._served, name):
+                return f"{name} was changed: restart the server for that"
+        return None
+
+    def _say(self, why: str) -> None:
+        # Once, and not each second until somebody has corrected it.
+        if why != self._said:
+            self._said = why
+            _log.error("the configuration file is not taken over", path=str(self._path), reason=why)
+
+
+def _mark(path: Path) -> tuple[int, int, int] | None:
+    """What tells one state of a file from another; None when it is missing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino, status.st_size

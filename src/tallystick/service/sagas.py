@@ -1,0 +1,119 @@
+"""What an operator sees of transfers that cross shards: which have not ended, how far they are, and why."""
+
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from tallystick.domain import limits
+from tallystick.domain.identifiers import Prefix, format_identifier, local_of, make_identifier
+from tallystick.domain.outcomes import Posted
+from tallystick.domain.sagas import SagaState, SagaStatus, Stage, credit_request, next_step
+from tallystick.ledger.shard import Shard
+from tallystick.service import parameters
+from tallystick.service.engine import Engine
+from tallystick.service.errors import ParameterError
+from tallystick.service.views import time_of
+from tallystick.store.errors import StoreError
+
+_ENDED: Final = {SagaStatus.FINALIZED: Stage.FINALIZED, SagaStatus.RELEASED: Stage.RELEASED}
+
+
+class Saga(msgspec.Struct, frozen=True):
+    """One transfer that crosses shards. `step` is what is done next, `why` what it waits for."""
+
+    id: str
+    operation: str
+    shard: int
+    other_shard: int
+    stage: str
+    step: str | None
+    age_seconds: float
+    reserved_at: datetime
+    debits: dict[str, int]
+    credits: dict[str, int]
+    why: str
+
+
+class Sagas:
+    """All tenants' sagas, for whoever looks after the installation."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def open(self) -> tuple[list[Saga], dict[int, str]]:
+        """Sagas that have not ended, the oldest of each shard first, and why a shard could not be asked."""
+        found: list[Saga] = []
+        silent: dict[int, str] = {}
+        for shard in self._engine.router.shards:
+            try:
+                found += await self._open_on(shard)
+            except StoreError as error:
+                silent[shard.number] = str(error)
+        return found, silent
+
+    async def drive(self, transaction: str, *, give_up: bool = False) -> Saga:
+        """Drive one saga on now. `give_up` asks for the money back, unless the other shard has credited it."""
+        identifier = parameters.transaction(transaction, "id")
+        shard = self._engine.router.shard(identifier)
+        state = (
+            None
+            if shard is None
+            else (await shard.reader.sagas([local_of(identifier)])).get(local_of(identifier))
+        )
+        if shard is None or state is None:
+            raise ParameterError("id", "expected a transaction that crosses shards: see `tallystick sagas`")
+        driver = self._engine.crossings.driver(shard)
+        states = await driver.drive([state], self._engine.saga_wait_seconds, give_up=give_up)
+        return await self._view(shard, states[state.saga], 0.0)
+
+    async def _open_on(self, shard: Shard) -> list[Saga]:
+        found: list[Saga] = []
+        after = 0
+        while page := await shard.reader.open_sagas(after, limits.RECOVERY_SAGAS_AT_A_TIME):
+            after = page[-1].saga
+            states = await shard.reader.sagas([one.saga for one in page])
+            found += [
+                await self._view(shard, states[one.saga], one.age_us / 1_000_000)
+                for one in page
+                if one.saga in states
+            ]
+        return found
+
+    async def _view(self, shard: Shard, state: SagaState, age_seconds: float) -> Saga:
+        terms = state.terms
+        identifier = make_identifier(shard.number, state.saga)
+        if state.status in _ENDED:
+            stage, why = _ENDED[state.status], ""
+        else:
+            stage, why = await self._stage(identifier, terms.other_shard)
+        step = next_step(stage)
+        return Saga(
+            id=format_identifier(Prefix.TRANSACTION, identifier),
+            operation=terms.operation.text,
+            shard=shard.number,
+            other_shard=terms.other_shard,
+            stage=stage,
+            step=None if step is None else step.value,
+            age_seconds=round(age_seconds, 3),
+            reserved_at=time_of(state.reserved_at_us),
+            debits={format_identifier(Prefix.ACCOUNT, leg.account): leg.amount for leg in terms.debits},
+            credits={format_identifier(Prefix.ACCOUNT, leg.account): leg.amount for leg in terms.credits},
+            why=why,
+        )
+
+    async def _stage(self, saga: int, other_shard: int) -> tuple[Stage, str]:
+        """How far an open saga is, asked of the other shard."""
+        shard = self._engine.crossings.find(other_shard)
+        if shard is None:
+            return Stage.RESERVED, f"shard {other_shard} is not configured here: add it to the configuration"
+        key = credit_request(saga).key
+        try:
+            recorded = (await shard.reader.requests([key])).get(key)
+        except StoreError as error:
+            return Stage.RESERVED, f"shard {other_shard} cannot be reached ({error})"
+        if recorded is None:
+            return Stage.RESERVED, f"shard {other_shard} has not been asked, or has not answered yet"
+        if isinstance(recorded.outcome, Posted):
+            return Stage.CREDITED, "credited; the payer's shard has not finalized it yet"
+        return Stage.REFUSED, f"refused ({recorded.outcome.code.text}); the money has not been released yet"

@@ -1,0 +1,64 @@
+"""Making the directories of all shards equal: what one of them has, all get."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any, Final, LiteralString, NamedTuple
+
+import psycopg
+
+from tallystick.domain import limits
+from tallystick.store.errors import DirectoryConflictError, translated
+from tallystick.store.queries import query
+
+
+class _Table(NamedTuple):
+    """How one table of the directory is read and written, and how many columns its key has."""
+
+    read: LiteralString
+    write: LiteralString
+    key_columns: int
+
+
+# In this order: keys and assets refer to tenants.
+_TABLES: Final = {
+    "tenants": _Table(query("directory_tenants"), query("directory_add_tenant"), 1),
+    "API keys": _Table(query("directory_api_keys"), query("directory_add_api_key"), 1),
+    "assets": _Table(query("directory_assets"), query("directory_add_asset"), 2),
+}
+
+
+def copy_directory(dsns: Mapping[int, str]) -> None:
+    """Give every shard the tenants, API keys and assets of all others, as their owner. Doing it again is harmless.
+
+    A key that is revoked anywhere is revoked everywhere.
+
+    Raises:
+        ShardUnavailableError: PostgreSQL cannot be reached.
+        DirectoryConflictError: two shards say different things about the same tenant, key or asset.
+    """
+    with translated(), ExitStack() as transactions:
+        connections = {
+            number: transactions.enter_context(
+                psycopg.connect(dsn, connect_timeout=limits.CONNECT_TIMEOUT_SECONDS)
+            )
+            for number, dsn in sorted(dsns.items())
+        }
+        for name, table in _TABLES.items():
+            rows = [row for connection in connections.values() for row in connection.execute(table.read)]
+            for connection in connections.values():
+                with connection.cursor() as cursor:
+                    cursor.executemany(table.write, rows)
+            _expect_equal(name, table, connections)
+
+
+def _expect_equal(name: str, table: _Table, connections: Mapping[int, "psycopg.Connection[Any]"]) -> None:
+    first, *others = connections
+    expected = connections[first].execute(table.read).fetchall()
+    for number in others:
+        found = connections[number].execute(table.read).fetchall()
+        different = sorted({row[: table.key_columns] for row in {*expected} ^ {*found}})
+        if different:
+            raise DirectoryConflictError(
+                f"shards {first} and {number} disagree about the {name} {', '.join(map(str, different[0]))}: "
+                f"they were served apart; correct one of them by hand"
+            )

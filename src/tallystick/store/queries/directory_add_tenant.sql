@@ -1,0 +1,2 @@
+INSERT INTO tenants (tenant, name) VALUES (%s, %s)
+ON CONFLICT DO NOTHING

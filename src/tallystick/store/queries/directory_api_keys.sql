@@ -1,0 +1,1 @@
+SELECT id, tenant, name, hash, created_at, revoked_at FROM api_keys ORDER BY id

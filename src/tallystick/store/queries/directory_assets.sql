@@ -1,0 +1,1 @@
+SELECT tenant, code, scale, name FROM assets ORDER BY tenant, code

@@ -1,0 +1,1 @@
+SELECT tenant, name FROM tenants ORDER BY tenant

@@ -1,0 +1,14 @@
+-- Sagas by the position that reserved them: what was agreed then, and how they ended.
+SELECT
+    reserved.saga, coalesce(ended.position, reserved.position), coalesce(ended.status, reserved.status), t.tenant,
+    reserved.terms::text, (extract(epoch FROM t.effective_at) * 1000000)::bigint, t.description, t.metadata::text,
+    (extract(epoch FROM t.recorded_at) * 1000000)::bigint,
+    ended.counterpart, ended.code, ended.param, ended.detail
+FROM unnest($1::bigint[]) AS wanted (saga)
+CROSS JOIN LATERAL (
+    SELECT * FROM sagas WHERE sagas.saga = wanted.saga AND sagas.position = wanted.saga LIMIT 1
+) AS reserved
+CROSS JOIN LATERAL (SELECT * FROM transactions WHERE transactions.position = wanted.saga LIMIT 1) AS t
+LEFT JOIN LATERAL (
+    SELECT * FROM sagas WHERE sagas.saga = wanted.saga AND sagas.position > wanted.saga LIMIT 1
+) AS ended ON true

@@ -1,0 +1,1 @@
+SELECT committed FROM two_phase_decisions WHERE batch = $1

@@ -1,0 +1,152 @@
+"""Transfers between two shards over HTTP: the answer, and what a caller is told while there is none yet."""
+
+import json
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import psycopg
+import pytest
+
+from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
+from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres_cluster import LOGIN_ROLE
+from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
+from tallystick.store.migrate import migrate
+from tests.api.client import Answer, Client
+from tests.api.server import Server
+
+SAGA_WAIT_SECONDS = 0.3
+OWNERS_TRIED_MAX = 60
+END_SECONDS_MAX = 30.0
+
+
+class TwoShards(NamedTuple):
+    """A configuration of two shards, for servers, and the databases behind it."""
+
+    configuration_path: Path
+    folder: Path
+    dsns: dict[int, str]
+
+
+class Pair(NamedTuple):
+    """A funded wallet on shard 1 and one on shard 2."""
+
+    client: Client
+    payer: str
+    payee: str
+
+    def pay(self, amount: int, key: str) -> Answer:
+        body = {"source": self.payer, "destination": self.payee, "amount": str(amount), "asset": "USD"}
+        return self.client.post("/v1/transfers", body, key=key)
+
+
+@pytest.fixture(scope="module")
+def two_shards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoShards]:
+    folder = tmp_path_factory.mktemp("crossing")
+    postgres = EmbeddedPostgres(folder / "postgres", durable=False)
+    try:
+        postgres.start()
+        shards = []
+        for number in (1, 2):
+            postgres.create_database(f"shard_{number}")
+            migrate(postgres.dsn(f"shard_{number}"), number)
+            dsn = postgres.dsn(f"shard_{number}", role=LOGIN_ROLE)
+            shards.append(ShardConfiguration(number, dsn, postgres.dsn(f"shard_{number}")))
+        path = folder / "tallystick.toml"
+        write_configuration(path, Configuration(shard=shards, saga_wait_seconds=SAGA_WAIT_SECONDS))
+        yield TwoShards(path, folder, {shard.number: shard.dsn for shard in shards})
+    finally:
+        postgres.remove()
+
+
+@pytest.fixture(scope="module")
+def pair(two_shards: TwoShards) -> Iterator[Pair]:
+    made = _tallystick(two_shards, "keys", "create", "--name", "a test")
+    with Server(two_shards, "server") as server, Client(server.url, made["key"]) as client:
+        wallets: dict[int, str] = {}
+        for _ in range(OWNERS_TRIED_MAX):
+            if len(wallets) == 2:
+                break
+            owner = f"owner {uuid.uuid4()}"
+            bank = client.post(
+                "/v1/accounts", {"owner": owner, "asset": "USD", "kind": "system"}, key=None
+            ).ok()["id"]
+            wallet = client.post("/v1/accounts", {"owner": owner, "asset": "USD"}, key=None).ok()["id"]
+            funding = {"source": bank, "destination": wallet, "amount": "10000", "asset": "USD"}
+            client.post("/v1/transfers", funding, key=str(uuid.uuid4())).ok()
+            wallets.setdefault(shard_of(parse_identifier(Prefix.ACCOUNT, wallet)), wallet)
+        yield Pair(client, wallets[1], wallets[2])
+
+
+def _tallystick(two_shards: TwoShards, *arguments: str) -> dict[str, str]:
+    """What a command prints with --json."""
+    command = [sys.executable, "-P", "-m", "tallystick.cli", *arguments]
+    options = ["--config", str(two_shards.configuration_path), "--json"]
+    done = subprocess.run([*command, *options], capture_output=True, check=False, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, str] = json.loads(done.stdout)
+    return found
+
+
+@contextmanager
+def held_up(dsn: str) -> Iterator[None]:
+    """Somebody else holds the shard's lock, so nothing is written to it."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock((x'7a11'::bigint << 32) | number) FROM shard")
+        yield
+
+
+def test_the_answer_has_both_sides_and_is_the_same_for_ever(pair: Pair) -> None:
+    first = pair.pay(100, "over").ok()
+    assert first.status == 201
+    assert (first["state"], first["kind"]) == ("posted", "transfer")
+    assert [(entry["account"], entry["amount"], entry["balance"]) for entry in first["entries"]] == [
+        (pair.payer, "-100", None),
+        (pair.payee, "100", None),
+    ]
+    assert pair.pay(100, "over").body == first.body
+    assert pair.client.get(f"/v1/transactions/{first['id']}").body == first.body
+
+
+def test_what_takes_too_long_is_pending_and_the_same_key_gets_the_outcome(
+    pair: Pair, two_shards: TwoShards
+) -> None:
+    with held_up(two_shards.dsns[2]):
+        pending = pair.pay(7, "slow")
+        assert (pending.status, pending["state"]) == (202, "pending")
+        place = f"/v1/transactions/{pending['id']}"
+        assert pending.headers["location"] == place
+        assert pair.client.get(place)["state"] == "pending"
+        assert pair.pay(7, "slow").status == 202
+        listed = _tallystick(two_shards, "sagas")["sagas"]
+        assert pending["id"] in json.dumps(listed)
+        inside = pair.client.get(f"/v1/accounts/{pair.payer}")
+        assert inside["held"] == "7"
+    deadline = time.monotonic() + END_SECONDS_MAX
+    while (final := pair.pay(7, "slow")).status == 202:
+        assert time.monotonic() < deadline
+    assert (final.status, final["state"], final["id"]) == (201, "posted", pending["id"])
+    assert pair.client.get(place).body == final.body
+    assert pair.client.get(f"/v1/accounts/{pair.payer}")["held"] == "0"
+
+
+def test_a_refusal_of_the_other_shard_is_a_problem_document(pair: Pair) -> None:
+    pair.client.patch(f"/v1/accounts/{pair.payee}", {"max_balance": "1"}, key=None).ok()
+    for _ in range(2):
+        assert pair.pay(5, "refused").refused() == (422, "balance_limit_exceeded", "destination")
+    pair.client.patch(f"/v1/accounts/{pair.payee}", {"max_balance": None}, key=None).ok()
+    assert pair.pay(5, "refused").refused() == (422, "balance_limit_exceeded", "destination")
+
+
+def test_an_operator_may_give_up_what_is_pending(pair: Pair, two_shards: TwoShards) -> None:
+    with held_up(two_shards.dsns[2]):
+        pending = pair.pay(9, "given up")
+        assert pending.status == 202
+    driven = _tallystick(two_shards, "sagas", "--drive", pending["id"], "--give-up")
+    assert driven["stage"] in {"finalized", "released"}

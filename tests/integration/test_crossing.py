@@ -1,0 +1,315 @@
+"""Transfers between two shards, through the Python package, on two real databases."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+import pytest
+from tests.crash.databases import temporary_server
+
+from tallystick import Ledger, RefusalCode, Refused, TransferRequest, UnavailableError
+from tallystick.domain.identifiers import (
+    Prefix,
+    format_identifier,
+    make_identifier,
+    parse_identifier,
+    shard_of,
+)
+from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres_cluster import LOGIN_ROLE
+from tallystick.service import views
+from tallystick.store.migrate import migrate
+
+FUNDS = 10_000
+OWNERS_TRIED_MAX = 100
+
+
+class World(NamedTuple):
+    """A payer on one shard, payees on the other, and a bank on each."""
+
+    ledger: Ledger
+    payer: str
+    payee: str
+    second_payee: str
+    neighbour: str
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[EmbeddedPostgres]:
+    with temporary_server() as server:
+        for number in (1, 2):
+            server.create_database(f"crossing_{number}")
+            migrate(server.dsn(f"crossing_{number}"), number)
+        yield server
+
+
+@pytest.fixture
+async def world(server: EmbeddedPostgres, request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    async with opened(server, request.node.name) as world:
+        yield world
+
+
+@asynccontextmanager
+async def opened(server: EmbeddedPostgres, name: str) -> AsyncIterator[World]:
+    dsns = [server.dsn(f"crossing_{number}", role=LOGIN_ROLE) for number in (1, 2)]
+    async with Ledger.connect(*dsns) as ledger:
+        banks = {1: "", 2: ""}
+        owners = {1: "", 2: ""}
+        for number in range(OWNERS_TRIED_MAX):
+            if all(banks.values()):
+                break
+            owner = f"{name} {number}"
+            bank = await opened_account(ledger, owner, kind="system")
+            home = shard_of(parse_identifier(Prefix.ACCOUNT, bank))
+            banks[home], owners[home] = bank, owner
+        payer = await opened_account(ledger, owners[1])
+        neighbour = await opened_account(ledger, owners[1])
+        payee = await opened_account(ledger, owners[2])
+        second_payee = await opened_account(ledger, owners[2])
+        for bank, wallet in ((banks[1], payer), (banks[2], payee)):
+            await expect_posted(
+                ledger.transfer(bank, wallet, FUNDS, "USD", idempotency_key=f"{name} funds {wallet}")
+            )
+        yield World(ledger, payer, payee, second_payee, neighbour)
+
+
+async def opened_account(ledger: Ledger, owner: str, *, kind: str = "wallet") -> str:
+    account = await ledger.open_account(owner, "USD", kind=kind)
+    assert isinstance(account, views.Account)
+    return account.id
+
+
+async def expect_posted(answer: object) -> views.Transaction:
+    found = await answer  # type: ignore[misc]  # whatever call it is
+    assert isinstance(found, views.Transaction), found
+    assert found.state == "posted"
+    return found
+
+
+async def balances(world: World, *accounts: str) -> list[tuple[int, int]]:
+    """Balance and held of accounts."""
+    found = []
+    for account in accounts:
+        state = await world.ledger.account(account)
+        assert isinstance(state, views.Account)
+        found.append((state.balance, state.held))
+    return found
+
+
+async def test_a_transfer_arrives_once_however_often_it_is_asked_for(world: World) -> None:
+    ledger = world.ledger
+    first = await expect_posted(
+        ledger.transfer(
+            world.payer, world.payee, 1_250, "USD", idempotency_key=f"{world.payer} a", description="lunch"
+        )
+    )
+    again = await ledger.transfer(
+        world.payer, world.payee, 1_250, "USD", idempotency_key=f"{world.payer} a", description="lunch"
+    )
+    assert again == first == await ledger.transaction(first.id)
+    assert [(entry.account, entry.amount) for entry in first.entries] == [
+        (world.payer, -1_250),
+        (world.payee, 1_250),
+    ]
+    assert await balances(world, world.payer, world.payee) == [(FUNDS - 1_250, 0), (FUNDS + 1_250, 0)]
+    history = await ledger.entries(world.payee)
+    assert isinstance(history, views.Page)
+    assert (history.items[0].kind, history.items[0].refers_to, history.items[0].description) == (
+        "transfer_credited",
+        first.id,
+        "lunch",
+    )
+
+
+async def test_a_refusal_of_the_payee_gives_the_money_back_and_stays_the_answer(world: World) -> None:
+    ledger = world.ledger
+    limited = await ledger.change_account(world.payee, max_balance=FUNDS + 100)
+    assert isinstance(limited, views.Account)
+    for _ in range(2):
+        found = await ledger.transfer(
+            world.payer, world.payee, 200, "USD", idempotency_key=f"{world.payer} b"
+        )
+        assert isinstance(found, Refused)
+        assert (found.code, found.param) == (RefusalCode.BALANCE_LIMIT_EXCEEDED, "destination")
+    assert await balances(world, world.payer, world.payee) == [(FUNDS, 0), (FUNDS, 0)]
+    await ledger.change_account(world.payee, max_balance=None)
+    found = await ledger.transfer(world.payer, world.payee, 200, "USD", idempotency_key=f"{world.payer} b")
+    assert isinstance(found, Refused)
+
+
+async def test_the_payer_is_judged_before_anything_crosses(world: World) -> None:
+    found = await world.ledger.transfer(
+        world.payer, world.payee, FUNDS + 1, "USD", idempotency_key=f"{world.payer} c"
+    )
+    assert isinstance(found, Refused)
+    assert (found.code, found.param) == (RefusalCode.INSUFFICIENT_FUNDS, "source")
+
+
+async def test_an_account_of_no_configured_shard_is_not_found(world: World) -> None:
+    elsewhere = format_identifier(Prefix.ACCOUNT, make_identifier(9, 1))
+    found = await world.ledger.transfer(world.payer, elsewhere, 1, "USD", idempotency_key=f"{world.payer} d")
+    assert isinstance(found, Refused)
+    assert (found.code, found.param) == (RefusalCode.ACCOUNT_NOT_FOUND, "destination")
+    assert "shard" not in found.detail
+
+
+async def test_one_payer_and_several_payees(world: World) -> None:
+    posted = await expect_posted(
+        world.ledger.post(
+            [(world.payer, -300), (world.payee, 200), (world.second_payee, 100)],
+            idempotency_key=f"{world.payer} e",
+        )
+    )
+    assert posted.kind == "transaction"
+    assert await balances(world, world.payer, world.payee, world.second_payee) == [
+        (FUNDS - 300, 0),
+        (FUNDS + 200, 0),
+        (100, 0),
+    ]
+
+
+async def test_what_has_credits_on_both_shards_crosses_too_many(world: World) -> None:
+    found = await world.ledger.post(
+        [(world.payer, -300), (world.neighbour, 200), (world.payee, 100)], idempotency_key=f"{world.payer} f"
+    )
+    assert isinstance(found, Refused)
+    assert found.code is RefusalCode.CROSSES_TOO_MANY_SHARDS
+    atomic = await world.ledger.transfers(
+        [
+            one_cent(world.payer, world.neighbour, f"{world.payer} g"),
+            one_cent(world.payer, world.payee, f"{world.payer} h"),
+        ],
+        atomic=True,
+    )
+    assert [found.code for found in atomic if isinstance(found, Refused)] == [
+        RefusalCode.ATOMIC_BATCH_REFUSED,
+        RefusalCode.CROSSES_TOO_MANY_SHARDS,
+    ]
+    assert await balances(world, world.payer) == [(FUNDS, 0)]
+
+
+def one_cent(source: str, destination: str, key: str) -> TransferRequest:
+    return TransferRequest(source, destination, 1, "USD", key)
+
+
+async def test_a_batch_may_hold_both_kinds(world: World) -> None:
+    found = await world.ledger.transfers(
+        [
+            one_cent(world.payer, world.neighbour, f"{world.payer} i"),
+            one_cent(world.payer, world.payee, f"{world.payer} j"),
+            one_cent(world.payee, world.payer, f"{world.payer} k"),
+        ]
+    )
+    assert [one.state for one in found if isinstance(one, views.Transaction)] == ["posted"] * 3
+    assert await balances(world, world.payer, world.payee) == [(FUNDS - 1, 0), (FUNDS, 0)]
+
+
+async def test_a_hold_is_captured_in_parts_to_the_other_shard(world: World) -> None:
+    ledger = world.ledger
+    hold = await ledger.hold(world.payer, world.payee, 3_000, "USD", idempotency_key=f"{world.payer} l")
+    assert isinstance(hold, views.Hold)
+    part = await ledger.capture(hold.id, 1_000, idempotency_key=f"{world.payer} m")
+    assert isinstance(part, views.Hold)
+    assert (part.status, part.captured, part.remaining) == ("open", 1_000, 2_000)
+    assert await ledger.capture(hold.id, 1_000, idempotency_key=f"{world.payer} m") == part
+    last = await ledger.capture(hold.id, 500, final=True, idempotency_key=f"{world.payer} n")
+    assert isinstance(last, views.Hold)
+    assert (last.status, last.captured, last.remaining) == ("captured", 1_500, 0)
+    assert await balances(world, world.payer, world.payee) == [(FUNDS - 1_500, 0), (FUNDS + 1_500, 0)]
+
+
+async def test_a_capture_that_is_refused_leaves_the_hold_as_it_was(world: World) -> None:
+    ledger = world.ledger
+    hold = await ledger.hold(
+        world.payer, world.second_payee, 3_000, "USD", idempotency_key=f"{world.payer} o"
+    )
+    assert isinstance(hold, views.Hold)
+    closed = await ledger.change_account(world.second_payee, status="closed")
+    assert isinstance(closed, views.Account)
+    found = await ledger.capture(hold.id, final=True, idempotency_key=f"{world.payer} p")
+    assert isinstance(found, Refused)
+    assert found.code is RefusalCode.ACCOUNT_CLOSED
+    now = await ledger.held(hold.id)
+    assert isinstance(now, views.Hold)
+    assert (now.status, now.remaining) == ("open", 3_000)
+    assert await balances(world, world.payer) == [(FUNDS, 3_000)]
+
+
+async def test_a_hold_for_nobody_is_refused(world: World) -> None:
+    missing = format_identifier(Prefix.ACCOUNT, parse_identifier(Prefix.ACCOUNT, world.payee) ^ 1)
+    found = await world.ledger.hold(world.payer, missing, 1, "USD", idempotency_key=f"{world.payer} q")
+    assert isinstance(found, Refused)
+    assert (found.code, found.param) == (RefusalCode.ACCOUNT_NOT_FOUND, "destination")
+
+
+async def test_a_reversal_goes_back_over_the_same_shards_and_never_exceeds_the_whole(world: World) -> None:
+    ledger = world.ledger
+    original = await expect_posted(
+        ledger.transfer(world.payer, world.payee, 1_000, "USD", idempotency_key=f"{world.payer} r")
+    )
+    part = await expect_posted(ledger.reverse(original.id, 400, idempotency_key=f"{world.payer} s"))
+    assert part.kind == "reversal"
+    excess = await ledger.reverse(original.id, 601, idempotency_key=f"{world.payer} t")
+    assert isinstance(excess, Refused)
+    assert excess.code is RefusalCode.REVERSAL_EXCEEDS_ORIGINAL
+    await expect_posted(ledger.reverse(original.id, idempotency_key=f"{world.payer} u"))
+    assert await balances(world, world.payer, world.payee) == [(FUNDS, 0), (FUNDS, 0)]
+    reversed_again = await ledger.reverse(part.id, idempotency_key=f"{world.payer} v")
+    assert isinstance(reversed_again, Refused)
+    assert reversed_again.code is RefusalCode.TRANSACTION_NOT_REVERSIBLE
+
+
+async def test_a_reversal_that_is_refused_can_be_asked_for_again(world: World) -> None:
+    ledger = world.ledger
+    original = await expect_posted(
+        ledger.transfer(world.payer, world.payee, 1_000, "USD", idempotency_key=f"{world.payer} w")
+    )
+    await ledger.change_account(world.payer, max_balance=FUNDS - 500)
+    found = await ledger.reverse(original.id, idempotency_key=f"{world.payer} x")
+    assert isinstance(found, Refused)
+    assert (found.code, found.param) == (RefusalCode.BALANCE_LIMIT_EXCEEDED, "id")
+    await ledger.change_account(world.payer, max_balance=None)
+    await expect_posted(ledger.reverse(original.id, 1_000, idempotency_key=f"{world.payer} y"))
+    assert await balances(world, world.payer, world.payee) == [(FUNDS, 0), (FUNDS, 0)]
+
+
+async def test_clearing_accounts_cannot_be_used_by_anybody(world: World) -> None:
+    ledger = world.ledger
+    posted = await expect_posted(
+        ledger.transfer(world.payer, world.payee, 10, "USD", idempotency_key=f"{world.payer} z")
+    )
+    history = await ledger.entries(world.payee)
+    assert isinstance(history, views.Page)
+    credit = await ledger.transaction(history.items[0].transaction)
+    assert isinstance(credit, views.Transaction)
+    assert credit.refers_to == posted.id
+    (clearing,) = [entry.account for entry in credit.entries if entry.account != world.payee]
+    account = await ledger.account(clearing)
+    assert isinstance(account, views.Account)
+    assert account.kind == "clearing"
+    for outcome in (
+        await ledger.transfer(clearing, world.payee, 1, "USD", idempotency_key=f"{world.payer} 1"),
+        await ledger.transfer(world.payee, clearing, 1, "USD", idempotency_key=f"{world.payer} 2"),
+        await ledger.transfer(world.payer, clearing, 1, "USD", idempotency_key=f"{world.payer} 3"),
+        await ledger.change_account(clearing, status="frozen"),
+    ):
+        assert isinstance(outcome, Refused)
+        assert outcome.code is RefusalCode.ACCOUNT_NOT_FOUND
+
+
+async def test_what_is_away_is_refused_before_anything_is_reserved(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = world.ledger
+    other = ledger._engine.router.shards[1]
+    monkeypatch.setattr(
+        type(other.batcher), "available", property(lambda batcher: batcher is not other.batcher)
+    )
+    with pytest.raises(UnavailableError):
+        await ledger.transfer(world.payer, world.payee, 5, "USD", idempotency_key=f"{world.payer} 4")
+    inside = ledger.transfer(world.payer, world.neighbour, 5, "USD", idempotency_key=f"{world.payer} 5")
+    assert (await expect_posted(inside)).entries[0].balance == FUNDS - 5
+    monkeypatch.undo()
+    await expect_posted(
+        ledger.transfer(world.payer, world.payee, 5, "USD", idempotency_key=f"{world.payer} 4")
+    )

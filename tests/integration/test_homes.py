@@ -1,0 +1,294 @@
+"""Owners stay where they are while shards are added, filled and lost, whoever serves them meanwhile."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import psycopg
+import pytest
+
+from tallystick import Ledger, Refused, UnavailableError
+from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
+from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres_cluster import LOGIN_ROLE
+from tallystick.ledger.placement import NOTHING_PLACED, following
+from tallystick.service.configuration import Configuration, ConfigurationError, ShardConfiguration, ShardState
+from tallystick.service.engine import Engine
+from tallystick.service.migration import check_shards, migrate_shard, unite_shards
+from tallystick.store.errors import SchemaError
+from tallystick.store.migrate import migrate
+
+TENANT = 1
+ALL = (1, 2, 3)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), durable=False)
+    server.start()
+    for number in ALL:
+        server.create_database(f"template_{number}")
+        migrate(server.dsn(f"template_{number}"), number)
+    yield server
+    server.remove()
+
+
+class Shards(NamedTuple):
+    """Databases of shards, made anew for each test."""
+
+    server: EmbeddedPostgres
+
+    def configuration(self, *numbers: int, **states: ShardState) -> Configuration:
+        """A configuration of these shards, all open but for those that `states` names: `_2="full"`."""
+        return Configuration(
+            [
+                ShardConfiguration(
+                    number,
+                    self.server.dsn(f"shard_{number}", role=LOGIN_ROLE),
+                    self.server.dsn(f"shard_{number}"),
+                    states.get(f"_{number}", "open"),
+                )
+                for number in numbers
+            ]
+        )
+
+    def lose(self, number: int) -> None:
+        """Let nobody connect any more."""
+        self._execute(f"ALTER DATABASE shard_{number} ALLOW_CONNECTIONS false")
+        self._execute(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'shard_{number}'"
+        )
+
+    def find_again(self, number: int) -> None:
+        self._execute(f"ALTER DATABASE shard_{number} ALLOW_CONNECTIONS true")
+
+    def _execute(self, statement: str) -> None:
+        with psycopg.connect(self.server.dsn(), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+
+@pytest.fixture
+def shards(server: EmbeddedPostgres) -> Iterator[Shards]:
+    for number in ALL:
+        server.create_database(f"shard_{number}", template=f"template_{number}")
+    yield Shards(server)
+    for number in ALL:
+        server.drop_database(f"shard_{number}")
+
+
+def apply(configuration: Configuration) -> None:
+    """What `tallystick migrate` does."""
+    for shard in configuration.shards:
+        migrate_shard(shard.number, shard.owner)
+    unite_shards(configuration)
+
+
+@asynccontextmanager
+async def serving(configuration: Configuration) -> AsyncIterator[Engine]:
+    engine = Engine.of(configuration, recover=False)
+    await engine.start()
+    try:
+        await engine.connected()
+        yield engine
+    finally:
+        await engine.stop()
+
+
+async def open_account(engine: Engine, owner: str, asset: str = "USD") -> int:
+    """Open an account and tell its shard."""
+    opened = await Ledger(engine, TENANT).open_account(owner, asset)
+    assert not isinstance(opened, Refused)
+    return shard_of(parse_identifier(Prefix.ACCOUNT, opened.id))
+
+
+async def open_accounts(engine: Engine, owners: Sequence[str], asset: str = "USD") -> dict[str, int]:
+    found = await asyncio.gather(*(open_account(engine, owner, asset) for owner in owners))
+    return dict(zip(owners, found, strict=True))
+
+
+async def listed(engine: Engine, owner: str) -> list[int]:
+    page = await Ledger(engine, TENANT).accounts(owner)
+    return [shard_of(parse_identifier(Prefix.ACCOUNT, account.id)) for account in page.items]
+
+
+def names(word: str, count: int = 60) -> list[str]:
+    return [f"{word} {number}" for number in range(count)]
+
+
+async def test_adding_and_filling_shards_moves_nobody(shards: Shards) -> None:
+    early, late, last = names("early"), names("late"), names("last")
+    apply(two := shards.configuration(1, 2))
+    async with serving(two) as engine:
+        homes = await open_accounts(engine, early)
+        assert set(homes.values()) == {1, 2}
+    apply(three := shards.configuration(1, 2, 3))
+    async with serving(three) as engine:
+        assert await open_accounts(engine, early, "EUR") == homes
+        homes |= await open_accounts(engine, late)
+        assert set(Counter(homes[owner] for owner in late)) == {1, 2, 3}
+        # It runs on while a shard is filled, and learns of it by itself.
+        apply(shards.configuration(1, 2, 3, _2="full", _3="draining"))
+        homes |= await open_accounts(engine, last)
+        assert {homes[owner] for owner in last} == {1}
+        assert await open_accounts(engine, [*early, *late], "JPY") == {
+            owner: homes[owner] for owner in (*early, *late)
+        }
+        for owner in (early[0], late[0], last[0]):
+            assert set(await listed(engine, owner)) == {homes[owner]}
+        assert await listed(engine, "nobody") == []
+
+
+async def test_shards_that_were_served_before_a_placement_was_recorded_keep_their_owners(
+    shards: Shards,
+) -> None:
+    owners = names("early")
+    async with serving(shards.configuration(1)) as engine:
+        assert set((await open_accounts(engine, owners)).values()) == {1}
+    apply(two := shards.configuration(1, 2))
+    async with serving(two) as engine:
+        assert set((await open_accounts(engine, owners, "EUR")).values()) == {1}
+        assert set((await open_accounts(engine, names("late"))).values()) == {1, 2}
+
+
+async def test_two_servers_give_no_owner_two_homes_while_a_shard_is_added(shards: Shards) -> None:
+    apply(two := shards.configuration(1, 2))
+    three = shards.configuration(1, 2, 3)
+    # One server has the old file and keeps it, the other one serves the new shard already.
+    async with serving(two) as old, serving(two) as new:
+        await new.add_shard(3, three.dsns[3])
+        migrated = asyncio.Event()
+
+        async def open_on_both(owner: str) -> int:
+            """How many of the two accounts could be opened; at the same moment, again and again."""
+            done = await asyncio.gather(
+                open_account(old, owner, "USD"), open_account(new, owner, "EUR"), return_exceptions=True
+            )
+            for one in done:
+                if isinstance(one, BaseException) and not isinstance(one, UnavailableError):
+                    raise one
+            homes = {one for one in done if isinstance(one, int)}
+            assert len(homes) <= 1, f"{owner} lives on shards {homes}"
+            return sum(isinstance(one, int) for one in done)
+
+        async def open_on_and_on(worker: int) -> Counter[int]:
+            opened: Counter[int] = Counter()
+            for number in range(10_000):
+                opened[await open_on_both(f"owner {worker} {number}")] += 1
+                if migrated.is_set() and number % 10 == 9:
+                    return opened
+            return opened
+
+        async def migrate_meanwhile() -> None:
+            await asyncio.sleep(0.3)
+            await asyncio.to_thread(apply, three)
+            await asyncio.sleep(0.3)
+            migrated.set()
+
+        *counts, _ = await asyncio.gather(
+            *(open_on_and_on(worker) for worker in range(8)), migrate_meanwhile()
+        )
+        total = sum((count for count in counts if count is not None), Counter())
+        # Owners of the new shard are refused by the server that does not know it, and by it alone.
+        assert total[2] > total[1] > 0
+        for worker in range(8):
+            for number in range(10):
+                assert len({*await listed(new, f"owner {worker} {number}")}) == 1
+
+
+async def test_a_placement_waits_for_openings_that_are_on_their_way(shards: Shards) -> None:
+    apply(two := shards.configuration(1, 2))
+    three = shards.configuration(1, 2, 3)
+    async with serving(two) as old, serving(two) as new:
+        await new.add_shard(3, three.dsns[3])
+        before = old.router.placement
+        after = following({1: before, 2: before, 3: NOTHING_PLACED}, (), (1, 2, 3))
+        owner = next(
+            owner
+            for owner in names("moving")
+            if before.choice(TENANT, owner) == 1 and after.choice(TENANT, owner) == 3
+        )
+        with psycopg.connect(shards.server.dsn("shard_1")) as connection:
+            # Whoever holds the lock of a shard keeps its batches waiting.
+            connection.execute("SELECT pg_advisory_xact_lock((x'7a11'::bigint << 32) | 1)")
+            opening = asyncio.create_task(open_account(old, owner))
+            await asyncio.sleep(0.3)
+            migrating = asyncio.create_task(asyncio.to_thread(apply, three))
+            second = asyncio.create_task(open_account(new, owner, "EUR"))
+            await asyncio.sleep(0.7)
+            assert not opening.done()
+            assert not migrating.done()
+            assert not second.done()
+        await migrating
+        assert (await opening, await second) == (1, 1)
+        assert await open_account(new, owner, "JPY") == 1
+
+
+async def test_an_owner_is_refused_rather_than_given_a_second_home(shards: Shards) -> None:
+    owners = names("early")
+    apply(shards.configuration(1, 2))
+    async with serving(shards.configuration(1, 2)) as engine:
+        homes = await open_accounts(engine, owners)
+    apply(three := shards.configuration(1, 2, 3))
+    async with serving(three) as engine:
+        shards.lose(1)
+        for owner in owners:
+            if homes[owner] == 1:
+                with pytest.raises(UnavailableError):
+                    await open_account(engine, owner, "EUR")
+                with pytest.raises(UnavailableError):
+                    await listed(engine, owner)
+            else:
+                assert await open_account(engine, owner, "EUR") == 2
+                assert await listed(engine, owner) == [2, 2]
+        placement = engine.router.placement
+        for owner in names("new"):
+            if 1 in placement.candidates(TENANT, owner):
+                with pytest.raises(UnavailableError):
+                    await open_account(engine, owner)
+            else:
+                assert await open_account(engine, owner) == placement.choice(TENANT, owner)
+        shards.find_again(1)
+
+
+async def test_a_shard_that_is_missing_or_was_not_migrated_is_not_served(shards: Shards) -> None:
+    apply(shards.configuration(1, 2))
+    with pytest.raises(ConfigurationError, match="shard 2 is missing: accounts live on it"):
+        check_shards(shards.configuration(1))
+    with pytest.raises(ConfigurationError, match="shard 2 is missing"):
+        apply(shards.configuration(1, 3))
+    with pytest.raises(ConfigurationError, match=r"shard 3 was added: run `tallystick migrate`"):
+        check_shards(shards.configuration(1, 2, 3))
+    swapped = shards.configuration(1, 2)
+    exchanged = Configuration(
+        [ShardConfiguration(1, swapped.dsns[2]), ShardConfiguration(2, swapped.dsns[1])]
+    )
+    with pytest.raises(SchemaError, match="configured for shard 1 is that of shard 2"):
+        check_shards(exchanged)
+    assert check_shards(shards.configuration(1, 2)) == {}
+
+
+async def test_a_mixture_of_schemas_is_not_served(shards: Shards) -> None:
+    apply(two := shards.configuration(1, 2))
+    with psycopg.connect(shards.server.dsn("shard_2"), autocommit=True) as connection:
+        connection.execute("DELETE FROM _yoyo_migration WHERE migration_id = '0002.directory'")
+    with pytest.raises(SchemaError, match=r"lacks 0002.directory: run `tallystick migrate`"):
+        check_shards(two)
+    with psycopg.connect(shards.server.dsn("shard_1"), autocommit=True) as connection:
+        connection.execute(
+            "UPDATE _yoyo_migration SET migration_id = '9999.later' WHERE migration_id = '0002.directory'"
+        )
+    with pytest.raises(SchemaError):
+        check_shards(two)
+
+
+async def test_a_database_that_is_missing_is_said(shards: Shards, tmp_path: Path) -> None:
+    missing = Configuration(
+        [*shards.configuration(1).shard, ShardConfiguration(2, shards.server.dsn("nowhere"))]
+    )
+    with pytest.raises(SchemaError, match="the database is missing"):
+        check_shards(missing)
+    with pytest.raises(SchemaError, match="the database is missing"):
+        apply(missing)

@@ -1,0 +1,99 @@
+"""Driving one saga by the product's table, as any driver does: the live one, a recovery, or an operator."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from tallystick.domain.commands import Command, RequestKey
+from tallystick.domain.identifiers import make_identifier
+from tallystick.domain.outcomes import Outcome, Posted, RefusalCode, Refused, refuse
+from tallystick.domain.saga_commands import Credit, Finalize, RefuseCredit, Release
+from tallystick.domain.sagas import SAGA_STAGES, Found, SagaState, Stage, Step, credit_request, next_step
+from tests.simulation.violation import Violation
+
+_THERE: Final = frozenset({Step.CREDIT, Step.REFUSE_CREDIT})
+
+
+@dataclass(frozen=True)
+class Conduct:
+    """By what a driver goes. The product's, unless a test wants to see what a mistake in it would do."""
+
+    next_step: Callable[[Stage, bool], Step | None]
+    stages: Mapping[tuple[Stage, Step, Found], Stage]
+    credit_request: Callable[[int], RequestKey]
+    silence_is_refusal: bool = False
+
+
+def _next_step(stage: Stage, give_up: bool) -> Step | None:
+    return next_step(stage, give_up=give_up)
+
+
+PRODUCT: Final = Conduct(_next_step, SAGA_STAGES, credit_request)
+
+
+class Attempt:
+    """One driver's knowledge of one saga. It begins with what the payer's log says: it is reserved."""
+
+    def __init__(self, conduct: Conduct, home: int, saga: SagaState, *, give_up: bool = False) -> None:
+        self.conduct = conduct
+        self.home = home
+        self.saga = saga
+        self.identifier = make_identifier(home, saga.saga)
+        self.give_up = give_up
+        self.stage = Stage.RESERVED
+        self.waits = False
+        self.forgotten = False
+        self._credited = 0
+        self._refusal: Refused | None = None
+
+    @property
+    def step(self) -> Step | None:
+        """What is to be done next."""
+        return self.conduct.next_step(self.stage, self.give_up)
+
+    @property
+    def shard(self) -> int:
+        """Which shard takes the next step."""
+        return self.saga.terms.other_shard if self.step in _THERE else self.home
+
+    def command(self) -> Command:
+        """The next step as a command."""
+        saga, tenant = self.identifier, self.saga.tenant
+        match self.step:
+            case Step.CREDIT:
+                return Credit(
+                    tenant=tenant,
+                    request=self.conduct.credit_request(saga),
+                    saga=saga,
+                    terms=self.saga.terms,
+                    note=self.saga.note,
+                )
+            case Step.REFUSE_CREDIT:
+                return RefuseCredit(tenant=tenant, request=self.conduct.credit_request(saga), saga=saga)
+            case Step.FINALIZE:
+                return Finalize(tenant=tenant, saga=saga, terms=self.saga.terms, counterpart=self._credited)
+        refusal = self._refusal or refuse(RefusalCode.TRANSFER_CANCELLED)
+        return Release(tenant=tenant, saga=saga, terms=self.saga.terms, refusal=refusal)
+
+    def follow(self, step: Step, outcome: Outcome) -> None:
+        """Go where the table leads. An answer to a step that is past already says nothing new."""
+        if step is not self.step:
+            return
+        found = Found.POSTED if isinstance(outcome, Posted) else Found.REFUSED
+        after = self.conduct.stages.get((self.stage, step, found))
+        if after is None:
+            raise Violation(f"the table does not say what follows when to {step} was {found}: {outcome}")
+        self.stage = after
+        self.waits = False
+        if isinstance(outcome, Refused):
+            self._refusal = msgspec.structs.replace(outcome, replayed=False)
+        elif after is Stage.CREDITED:
+            self._credited = outcome.position
+
+    def time_out(self) -> None:
+        """Nobody answers: ask again."""
+        self.waits = False
+        if self.conduct.silence_is_refusal and self.step is Step.CREDIT:
+            self.follow(Step.CREDIT, refuse(RefusalCode.TRANSFER_CANCELLED))

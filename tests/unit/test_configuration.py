@@ -1,0 +1,139 @@
+"""The configuration file: what it may say, and what is said when it is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from tallystick.service.configuration import (
+    Configuration,
+    ConfigurationError,
+    NodeConfiguration,
+    ShardConfiguration,
+    read_configuration,
+    write_configuration,
+)
+
+NODES = """
+cross_shard = "two_phase"
+saga_wait_seconds = 2
+
+[[node]]
+name = "north"
+
+[[node.shard]]
+number = 1
+dsn = "host=north dbname=shard_1"
+owner_dsn = "host=north dbname=shard_1 user=owner"
+state = "full"
+
+[[node.shard]]
+number = 3
+dsn = "host=north dbname=shard_3"
+state = "draining"
+
+[[node]]
+name = "south"
+
+[[node.shard]]
+number = 2
+dsn = "host=south dbname=shard_2"
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "tallystick.toml"
+
+
+def read(path: Path, text: str) -> Configuration:
+    path.write_text(text, encoding="utf-8")
+    return read_configuration(path)
+
+
+def test_nodes_carry_shards(path: Path) -> None:
+    configuration = read(path, NODES)
+    assert [shard.number for shard in configuration.shards] == [1, 2, 3]
+    assert configuration.open_shards == [2]
+    assert configuration.dsns[2] == configuration.owner_dsns[2] == "host=south dbname=shard_2"
+    assert configuration.owner_dsns[1] == "host=north dbname=shard_1 user=owner"
+    assert (configuration.cross_shard, configuration.saga_wait_seconds) == ("two_phase", 2.0)
+
+
+def test_one_server_needs_no_node(path: Path) -> None:
+    configuration = read(path, '[[shard]]\nnumber = 7\ndsn = "dbname=a"\n')
+    assert configuration.dsns == {7: "dbname=a"}
+    assert configuration.open_shards == [7]
+    assert (configuration.cross_shard, configuration.saga_wait_seconds) == ("saga", 5.0)
+
+
+def test_it_is_read_as_it_was_written(path: Path) -> None:
+    configuration = Configuration(
+        shard=[ShardConfiguration(9, "dbname=nine")],
+        node=[
+            NodeConfiguration("a", [ShardConfiguration(1, 'password="\\é', "user=o", "full")]),
+            NodeConfiguration("b", [ShardConfiguration(2, "dbname=two"), ShardConfiguration(3, "dbname=x")]),
+        ],
+        cross_shard="two_phase",
+        saga_wait_seconds=0.5,
+    )
+    write_configuration(path, configuration)
+    assert read_configuration(path) == configuration
+
+
+def shard(number: object = 1, dsn: str = "dbname=a", more: str = "", *, table: str = "shard") -> str:
+    return f'[[{table}]]\nnumber = {number}\ndsn = "{dsn}"\n{more}\n'
+
+
+def node(name: str, *shards: str) -> str:
+    return f'[[node]]\nname = "{name}"\n' + "".join(shards)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "expected at least one"),
+        ("[[shard]", "line"),
+        ("\0", "tallystick.toml"),
+        (shard() + shard(dsn="dbname=b"), "shard 1 is listed twice"),
+        (shard() + node("n", shard(dsn="dbname=b", table="node.shard")), "shard 1 is listed twice"),
+        (shard(1) + shard(2), "shards 1 and 2 have the same database"),
+        (shard(1, "host=x dbname=a user=one") + shard(2, "postgresql://two@x/a"), "the same database"),
+        (shard(0), "shard number 0 is outside 1 to 4095"),
+        (shard(4096), "outside"),
+        (shard("true"), "number"),
+        (shard("1.5"), "number"),
+        ("[[shard]]\nnumber = 1\n", "dsn"),
+        (shard(dsn="not a dsn"), "the dsn of shard 1 is no libpq connection string"),
+        (shard(more='state = "closed"'), "state"),
+        (shard(more='state = "full"'), "no shard is open"),
+        (shard(more='state = "draining"'), "no shard is open"),
+        (shard(more='colour = "red"'), "colour"),
+        ("colour = 1\n" + shard(), "colour"),
+        (node("n", shard(table="node.shard"), 'colour = "red"\n'), "colour"),
+        (
+            node("n", shard(table="node.shard")) + node("n", shard(2, "dbname=b", table="node.shard")),
+            "node 'n' is named twice",
+        ),
+        (node("", shard(table="node.shard")), "the name of a node"),
+        (node("n" * 65, shard(table="node.shard")), "the name of a node"),
+        (node("n"), "shard"),
+        ("saga_wait_seconds = 0.05\n" + shard(), "saga_wait_seconds 0.05 is outside 0.1 to 60.0"),
+        ("saga_wait_seconds = 61\n" + shard(), "outside"),
+        ("saga_wait_seconds = nan\n" + shard(), "outside"),
+        ('saga_wait_seconds = "5"\n' + shard(), "saga_wait_seconds"),
+        ('cross_shard = "hope"\n' + shard(), "cross_shard"),
+    ],
+)
+def test_what_is_wrong_is_said_with_the_file(path: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        read(path, text)
+    assert words in str(refused.value)
+    assert str(path) in str(refused.value)
+    assert "\n" not in str(refused.value).strip()
+
+
+def test_a_password_is_never_repeated(path: Path) -> None:
+    for text in (shard(dsn="password=SECRET x") + shard(2), shard(1, "password=SECRET") * 2):
+        with pytest.raises(ConfigurationError) as refused:
+            read(path, text)
+        assert "SECRET" not in str(refused.value)
