@@ -14,7 +14,7 @@ from tallystick.api.documentation import Description, DocumentationPage
 from tallystick.api.endpoint import Endpoint, MalformedError, Tenants, write_problem
 from tallystick.api.health import Alive, Metrics, Ready
 from tallystick.api.operations import OPERATIONS, Operation
-from tallystick.service.configuration import CONFIGURATION_VARIABLE, read_configuration
+from tallystick.service.configuration import CONFIGURATION_VARIABLE
 from tallystick.service.engine import Engine
 from tallystick.service.process import tune_garbage_collection
 
@@ -39,8 +39,7 @@ class Lifespan:
 
 def create_app() -> falcon.asgi.App[Request, Response]:
     """The application for the configuration file that TALLYSTICK_CONFIG names."""
-    configuration = read_configuration(Path(os.environ[CONFIGURATION_VARIABLE]))
-    return application(Engine(configuration.dsns))
+    return application(Engine.of_file(Path(os.environ[CONFIGURATION_VARIABLE])))
 
 
 def application(engine: Engine) -> falcon.asgi.App[Request, Response]:

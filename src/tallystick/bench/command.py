@@ -6,7 +6,7 @@ import signal
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, TypeVar, get_args
 
 import click
 import msgspec
@@ -32,7 +32,7 @@ from tallystick.bench.target import existing_target, temporary_target, temporary
 from tallystick.domain import limits
 from tallystick.embedded import EmbeddedServerError
 from tallystick.ledger.errors import FaultyCommandError, NotTakenError
-from tallystick.service.configuration import ConfigurationError
+from tallystick.service.configuration import ConfigurationError, CrossShard
 from tallystick.store.errors import StoreError
 
 CONCURRENCY_MAX: Final = limits.QUEUE_COMMANDS_MAX
@@ -139,6 +139,13 @@ Examples:
     type=click.IntRange(1, RATE_MAX),
     help="With --workload cross: this many transfers each second, and not as many as possible.",
 )
+@click.option(
+    "--cross-shard",
+    type=click.Choice(get_args(CrossShard)),
+    default="saga",
+    show_default=True,
+    help="With --workload cross: the way in which transfers cross.",
+)
 @click.option("--wrk", is_flag=True, help="Make the HTTP load with the program wrk, which must be installed.")
 @click.option("--dsn", help="Measure this database of a shard (migrated) instead of a temporary server.")
 @click.option(
@@ -162,6 +169,7 @@ def bench(
     plot: Path | None,
     crossing: float,
     rate: int | None,
+    cross_shard: CrossShard,
     wrk: bool,
     dsn: str | None,
     configuration_path: Path | None,
@@ -203,6 +211,7 @@ def bench(
         ladder=plot is not None,
         crossing=crossing,
         rate=rate,
+        cross_shard=cross_shard,
     )
     if dsn is not None or configuration_path is not None:
         target = existing_target(dsn, configuration_path)

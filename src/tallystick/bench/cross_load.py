@@ -17,6 +17,7 @@ from tallystick.domain.sagas import SagaStatus
 from tallystick.ledger.batcher import Answer
 from tallystick.ledger.errors import FaultyCommandError, NotTakenError
 from tallystick.ledger.shard import Shard
+from tallystick.ledger.two_phase import PairAnswer
 from tallystick.service.engine import Engine
 
 COMMANDS_AT_A_TIME: Final = 100
@@ -74,7 +75,7 @@ class CrossLoad:
         asked = time.perf_counter()
         commands = [self._command(home, crossing) for _ in range(count)]
         try:
-            answers = await shard.batcher.submit(commands)
+            answers = await self._engine.submit(shard, commands)
             await self._drive(shard, answers)
         except (NotTakenError, FaultyCommandError):
             tally.failed += count
@@ -84,11 +85,11 @@ class CrossLoad:
         tally.latencies_seconds.extend([took_seconds] * count)
         tally.refused += sum([isinstance(answer.outcome, Refused) for answer in answers])
 
-    async def _drive(self, shard: Shard, answers: Sequence[Answer]) -> None:
+    async def _drive(self, shard: Shard, answers: Sequence[Answer | PairAnswer]) -> None:
         sagas = []
-        for outcome, decision in answers:
-            if not isinstance(outcome, Refused) and decision.appended.sagas:
-                saga = record_at(decision, outcome.position).saga
+        for answer in answers:
+            if not isinstance(answer.outcome, Refused) and answer.decision.appended.sagas:
+                saga = record_at(answer.decision, answer.outcome.position).saga
                 if saga is not None:
                     sagas.append(saga)
         if not sagas:

@@ -23,7 +23,8 @@ _RUN_BYTES: Final = 8
 async def measure_crossing(settings: Settings, targets: Sequence[Target], progress: ProgressBar) -> Result:
     """Carry out one run: the load, and the same load with no transfer crossing, take turns."""
     run = os.urandom(_RUN_BYTES).hex()
-    engine = Engine({target.shard: target.dsn for target in targets})
+    dsns = {target.shard: target.dsn for target in targets}
+    engine = Engine(dsns, cross_shard=settings.cross_shard)
     await engine.start()
     try:
         wallets, treasuries = [], []
@@ -68,7 +69,11 @@ async def measure_crossing(settings: Settings, targets: Sequence[Target], progre
             for index, one in enumerate(rounds.crossing)
         ],
         ladder=[],
-        notes=[f"{INSIDE}: the same load, and nobody pays to the other shard", *load.notes],
+        notes=[
+            f"crossing by {settings.cross_shard}",
+            f"{INSIDE}: the same load, and nobody pays to the other shard",
+            *load.notes,
+        ],
         crossing=settings.crossing,
     )
 

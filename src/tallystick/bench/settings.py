@@ -6,6 +6,8 @@ from typing import Final
 
 import msgspec
 
+from tallystick.service.configuration import CrossShard
+
 ASSET: Final = "USD"
 AMOUNT_MINOR_UNITS_MAX: Final = 10_000
 """Payments are of 1 to this many minor units."""
@@ -81,6 +83,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ladder: bool
     crossing: float = 1.0
     rate: int | None = None
+    cross_shard: CrossShard = "saga"
 
     @property
     def rounds(self) -> int:

@@ -13,11 +13,10 @@ from granian import Granian
 from granian.constants import Interfaces, Loops
 from granian.log import LogLevels
 
-from tallystick.api.app import application
+from tallystick.api.app import create_app
 from tallystick.cli.options import configuration_option, json_option
 from tallystick.cli.ports import PORT_MAX, address_of, reserve_port
 from tallystick.service.configuration import CONFIGURATION_VARIABLE, read_configuration
-from tallystick.service.engine import Engine
 from tallystick.service.logging import configure_logging
 from tallystick.service.migration import check_shards
 from tallystick.service.parent import GRACE_SECONDS, stop_when_orphaned
@@ -97,4 +96,4 @@ def _load() -> Callable[..., Any]:
     if not logging.getLogger().handlers:
         configure_logging()  # this worker was spawned and not forked, and inherited nothing
     stop_when_orphaned()
-    return application(Engine.of_file(Path(os.environ[CONFIGURATION_VARIABLE])))
+    return create_app()

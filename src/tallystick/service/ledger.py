@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from tallystick.ledger.errors import UnavailableError
 from tallystick.service import views
 from tallystick.service.accounts import AccountCalls
+from tallystick.service.configuration import CrossShard
 from tallystick.service.engine import Engine
 from tallystick.service.holds import HoldCalls
 from tallystick.service.tenancy import UNSET
@@ -29,21 +30,25 @@ class Ledger(AccountCalls, TransactionCalls, HoldCalls):
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, *dsns: str, tenant: int = 1) -> AsyncIterator["Ledger"]:
+    async def connect(
+        cls, *dsns: str, tenant: int = 1, cross_shard: CrossShard = "saga"
+    ) -> AsyncIterator["Ledger"]:
         """Serve a tenant's ledger from the databases of its shards, inside this process.
 
         Args:
             dsns: a libpq connection string for each shard, migrated with `tallystick migrate`.
             tenant: the tenant's number; a new installation has one, 1.
+            cross_shard: how transfers cross shards, alike in all processes of an installation.
 
         Raises:
             UnavailableError: a database cannot be reached.
             SchemaError: a database is of another version, or empty: run `tallystick migrate`.
         """
         try:
-            engine = Engine({await shard_number(dsn): dsn for dsn in dsns})
+            numbered = {await shard_number(dsn): dsn for dsn in dsns}
         except ShardUnavailableError as error:
             raise UnavailableError(str(error)) from error
+        engine = Engine(numbered, cross_shard=cross_shard)
         await engine.start()
         try:
             await engine.connected()
