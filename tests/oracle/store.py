@@ -47,7 +47,7 @@ class Store:
         """What the batcher would load for these units; with `remembers_accounts`, all accounts besides."""
         needs = Needs()
         for unit in units:
-            needs.add(commands_of(unit), SHARD)
+            needs.add(commands_of([unit]), SHARD)
         accounts = set(needs.accounts)
         for hold in self.holds:
             if hold.hold in needs.holds:

@@ -33,9 +33,15 @@ class Atomic(msgspec.Struct, frozen=True):
     commands: tuple[Command, ...]
 
 
-def commands_of(unit: Command | Atomic) -> tuple[Command, ...]:
-    """The commands of a unit: itself, or those of the group."""
-    return unit.commands if isinstance(unit, Atomic) else (unit,)
+def commands_of(units: Sequence[Command | Atomic]) -> list[Command]:
+    """The commands of units, in order: each unit itself, or those of the group."""
+    commands: list[Command] = []
+    for unit in units:
+        if isinstance(unit, Atomic):
+            commands.extend(unit.commands)
+        else:
+            commands.append(unit)
+    return commands
 
 
 class Decision(NamedTuple):
@@ -56,6 +62,7 @@ class Decision(NamedTuple):
     entry_starts: list[int]
 
 
+# Refusals of the moment, which the same request will not meet again: they are not kept.
 PASSING: Final = frozenset({RefusalCode.HOLD_BUSY, RefusalCode.SHARD_UNAVAILABLE})
 NOTHING_DECIDED: Final = Decision([], Appended([], [], [], [], [], []), {}, {}, {}, {}, 1, 0, [])
 
@@ -120,11 +127,11 @@ class Deciding:
 
     def answer(self, command: Command, rule: Rule | None = None) -> Outcome:
         """Answer one command: as recorded if its key was used before, else by its rule, or by the one given."""
-        request = command.request
-        if request is not None and (recorded := self._books.requests.get(request.key)) is not None:
+        books, request = self._books, command.request
+        if request is not None and (recorded := books.requests.get(request.key)) is not None:
             return _replay(recorded, request)
-        outcome = (rule or RULES[type(command)])(self._books, command)
-        if request is not None and not _passes(outcome):
+        outcome = (rule or RULES[type(command)])(books, command)
+        if request is not None and (isinstance(outcome, Posted) or outcome.code not in PASSING):
             self._record(request, outcome)
         return outcome
 
@@ -160,25 +167,19 @@ class Deciding:
             return _replay(recorded, request)
         if isinstance(outcome, Posted):
             outcome = refuse(RefusalCode.ATOMIC_BATCH_REFUSED)
-        if request is not None and not _passes(outcome):
+        if request is not None and (isinstance(outcome, Posted) or outcome.code not in PASSING):
             self._record(request, outcome)
         return outcome
 
     def _record(self, request: RequestKey, outcome: Outcome) -> None:
-        self._books.requests[request.key] = RecordedRequest(request.fingerprint, outcome)
+        books, key, fingerprint = self._books, request.key, request.fingerprint
+        books.requests[key] = RecordedRequest(fingerprint, outcome)
         if isinstance(outcome, Posted):
-            row = _new_request((request.key, outcome.position, None, None, None, None, request.fingerprint))
+            row = _new_request((key, outcome.position, None, None, None, None, fingerprint))
         else:
-            number = self._books.head.number + 1
-            row = RequestRow(
-                request.key, None, number, outcome.code, outcome.param, outcome.detail, request.fingerprint
-            )
-        self._books.appended.requests.append(row)
-
-
-def _passes(outcome: Outcome) -> bool:
-    """Whether this is a refusal of the moment, which the same request will not meet again."""
-    return isinstance(outcome, Refused) and outcome.code in PASSING
+            number = books.head.number + 1
+            row = RequestRow(key, None, number, outcome.code, outcome.param, outcome.detail, fingerprint)
+        books.appended.requests.append(row)
 
 
 def _replay(recorded: RecordedRequest, request: RequestKey) -> Outcome:

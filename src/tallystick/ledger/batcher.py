@@ -136,7 +136,7 @@ class Batcher:
             UnavailableError: the shard cannot be reached, or did not answer in time.
             FaultyCommandError: a bug refused this command; nothing was written.
         """
-        command_count = sum([len(commands_of(unit)) for unit in units])
+        command_count = len(commands_of(units))
         if not self.available:
             self._count_unserved(Unserved.SHARD_UNAVAILABLE)
             raise self._unavailable()

@@ -314,6 +314,5 @@ def _appends(decision: Decision) -> bool:
 
 def _needs(units: Units, shard: int) -> Needs:
     needs = Needs()
-    for unit in units:
-        needs.add(commands_of(unit), shard)
+    needs.add(commands_of(units), shard)
     return needs

@@ -59,7 +59,8 @@ def _usual_transfer(books: Books, command: Transfer) -> Posted | None:
     It saves a third of the time that a transfer takes to decide.
     """
     amount, source, destination = command.amount, command.source, command.destination
-    payer, payee = books.account(source), books.account(destination)
+    payer = books.accounts.get(source) or books.known_accounts.get(source)
+    payee = books.accounts.get(destination) or books.known_accounts.get(destination)
     if payer is None or payee is None or source == destination or not 0 < amount <= AMOUNT_MAX:
         return None
     paying, paid = payer.terms, payee.terms
