@@ -1,7 +1,7 @@
 """One run: open accounts, let the measured load and the baselines take turns, and count the money."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple, Protocol
 
@@ -66,10 +66,11 @@ async def measure(settings: Settings, target: Target, progress: ProgressBar) -> 
         async with _load(settings, target, engine, recipe) as load:
             runner = _Runner(settings, target, load, recipe, progress)
             await runner.prepare()
-            shard = engine.router.shards[0]
-            reads = [await time_reads(shard, wallets, settings.seed, target.log_state().position)]
-            turns, growth = await runner.rounds()
-            reads.append(await time_reads(shard, wallets, settings.seed, target.log_state().position))
+            turns, growth = await runner.rounds(
+                lambda: time_reads(
+                    engine.router.shards[0], wallets, settings.seed, target.log_state().position
+                )
+            )
             ladder = await runner.ladder()
     finally:
         await engine.stop()
@@ -82,7 +83,7 @@ async def measure(settings: Settings, target: Target, progress: ProgressBar) -> 
         turns=turns,
         growth=growth,
         ladder=ladder,
-        reads=reads,
+        reads=runner.reads,
         money=money,
     )
 
@@ -136,6 +137,7 @@ class _Runner:
         self._copy: CopyBaseline | None = None
         self.rows: dict[str, RowsBaseline] = {}
         self.acknowledged = 0
+        self.reads: list[ReadTimes] = []
 
     @property
     def copying(self) -> bool:
@@ -166,8 +168,8 @@ class _Runner:
                 await self.rows[name].choose_connections()
             phase.advance()
 
-    async def rounds(self) -> tuple[_Turns, _Growth]:
-        """Let the measured load and each baseline take turns."""
+    async def rounds(self, read: Callable[[], Awaitable[ReadTimes]]) -> tuple[_Turns, _Growth]:
+        """Let the measured load and each baseline take turns; time reads after the first turn and after the last."""
         settings = self._settings
         phase = self._progress.phase(
             f"measuring {settings.through}, {settings.workload}",
@@ -179,6 +181,8 @@ class _Runner:
             measured = await self._turn(settings.stint, settings.concurrency)
             growth.add(before, self._target.log_state())
             turns.measured.append(measured)
+            if len(turns.measured) in {1, settings.rounds}:
+                self.reads.append(await read())
             phase.advance()
             alike = Stint(seconds=measured.seconds)
             if self._copy is not None:
