@@ -1104,3 +1104,18 @@ async def write_a_refusal(database: ShardDatabase, recorded_at: datetime) -> Non
     )
     await writer.commit()
     await writer.close()
+
+
+async def test_an_idle_shard_that_is_lost_is_known_before_it_is_needed(database: ShardDatabase) -> None:
+    """Nobody asks for anything, and the batcher connects anew all the same."""
+    writers = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name = 'tallystick writer'"
+    )
+    async with connected(database.server_dsn) as ledger:
+        await Wallets.open(ledger, count=1)
+        assert await asyncio.to_thread(terminate_writers, database) > 0
+        await asyncio.to_thread(
+            wait_for, lambda: one_value(database.owner_dsn, writers) > 0, "connected again, unasked"
+        )
+        await becomes(ledger, is_available=True)

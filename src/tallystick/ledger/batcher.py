@@ -75,7 +75,7 @@ class Batcher:
     def __init__(self, shard: int, dsn: str) -> None:
         self._shard = shard
         self._look_ahead = asyncio.Event()
-        self._writer = BatchWriter(shard, dsn, self._look_ahead.set)
+        self._writer = BatchWriter(shard, dsn, self._look_ahead.set, self._lost)
         self._queue: deque[_Waiting] = deque()
         self._queued_commands = 0
         self._wake = asyncio.Event()
@@ -154,6 +154,12 @@ class Batcher:
             self._look_ahead.set()
         return await answers
 
+    def _lost(self) -> None:
+        # While a batch is being written, who writes it finds out, and knows what it means.
+        if not self._taken:
+            self._writer.disconnected()
+            self._wake.set()
+
     # The loop.
 
     async def _run(self) -> None:
@@ -177,8 +183,13 @@ class Batcher:
             writing = asyncio.create_task(self._post(batch), name=f"batch of shard {self._shard}")
             # Let it begin, before those who got their answers ask for more.
             await asyncio.sleep(0)
-            self._answer(written)
-            following = await self._decide_ahead(writing)
+            try:
+                self._answer(written)
+                following = await self._decide_ahead(writing)
+            except Exception:
+                # A bug; but what is on its way must end before anybody connects anew.
+                await asyncio.wait([writing])
+                raise
             written = await writing
             batch = following or self._take()
         self._answer(written)

@@ -52,11 +52,18 @@ class BatchWriter:
     It remembers the newest state of accounts, and believes it only while the head is the one it wrote itself.
     """
 
-    def __init__(self, shard: int, dsn: str, on_decided: Callable[[], None]) -> None:
-        """Name the shard. `on_decided` is called when the batch being written was decided: another may follow it."""
+    def __init__(
+        self, shard: int, dsn: str, on_decided: Callable[[], None], on_lost: Callable[[], None]
+    ) -> None:
+        """Name the shard.
+
+        `on_decided` is called when the batch being written was decided: another may follow it. `on_lost` is called
+        when the connection is lost.
+        """
         self._shard = shard
         self._on_decided = on_decided
         self._writer = LogWriter(dsn, shard)
+        self._writer.on_lost = on_lost
         self._up = metrics.SHARD_UP.labels(str(shard))
         self.ready = asyncio.Event()
         # The end of the log if all that was decided is written, and what is known as of there.

@@ -1,7 +1,7 @@
 """Writing the log: one batch is one database transaction, from the shard's lock to the commit."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -87,11 +87,18 @@ class LogWriter:
         self._genesis = genesis_hash(shard)
         self._connection: Connection | None = None
         self._beside: Connection | None = None
+        self.on_lost: Callable[[], None] | None = None
+        """Called when the connection is lost, so that a dead shard is known before it is needed."""
 
     async def reconnect(self) -> None:
         """Close what is left of the old connection and open a new one."""
         await self.close()
         self._connection = await connect_writer(self._dsn)
+        self._connection.add_termination_listener(self._terminated)
+
+    def _terminated(self, connection: object) -> None:
+        if connection is self._connection and self.on_lost is not None:
+            self.on_lost()
 
     async def close(self) -> None:
         """Close the connection; a transaction in progress is rolled back by the server."""
