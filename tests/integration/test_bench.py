@@ -161,7 +161,9 @@ def test_interrupt_removes_the_temporary_server() -> None:
         (["--wrk"], "add --through http"),
         (["--through", "http", "--wrk", "--transfers", "5"], "use --seconds"),
         (["--plot", "picture.bmp"], ".png and .svg"),
-        (["--workload", "cross"], "is not one of"),
+        (["--workload", "crosswise"], "is not one of"),
+        (["--workload", "cross", "--through", "http"], "two servers of its own"),
+        (["--workload", "cross", "--baseline", "copy"], "two servers of its own"),
     ],
 )
 def test_wrong_usage(arguments: list[str], said: str) -> None:
@@ -231,3 +233,22 @@ def test_rounds_share_the_time() -> None:
     assert settings.rounds == 5
     assert settings.stint.seconds == 2
     assert settings.concurrencies == [1, 4, 16, 64, 100]
+
+
+def test_transfers_between_two_shards_beside_the_same_load_inside() -> None:
+    """Every crossing transfer that was counted has ended, on both shards, and no money is gone."""
+    answer = CliRunner().invoke(
+        bench,
+        [
+            *("--workload", "cross", "--crossing", "0.5", "--accounts", "40"),
+            *("--seconds", "1", "--concurrency", "500", "--json"),
+        ],
+    )
+
+    assert answer.exit_code == 0, answer.stderr
+    found = json.loads(answer.stdout)
+    assert found["money"]["conserved"]
+    assert found["crossing"] == 0.5
+    assert found["ratio_to"]["inside"] > 0
+    assert found["transfers"] > 0
+    assert (found["refused"], found["failed"]) == (0, 0)

@@ -88,12 +88,12 @@ BUGS = {
         "if False:",
     ),
     "a key used earlier in the batch is not seen": (
-        "self._books.requests[request.key] = RecordedRequest(request.fingerprint, outcome)",
+        "books.requests[key] = RecordedRequest(fingerprint, outcome)",
         "pass",
     ),
     "refusals are recorded with the batch before": (
-        "number = self._books.head.number + 1",
-        "number = self._books.head.number",
+        "number = books.head.number + 1",
+        "number = books.head.number",
     ),
     "a refused group leaves its balances": (
         "            self.accounts,\n            self.holds,\n            self.sagas,\n",
