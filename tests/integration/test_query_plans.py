@@ -15,11 +15,24 @@ import asyncpg
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
-from tests.crash.databases import ShardDatabase, assert_whole, temporary_database, temporary_server, wait_for
+from tests.crash.databases import (
+    SHARD,
+    ShardDatabase,
+    assert_whole,
+    temporary_database,
+    temporary_server,
+    wait_for,
+)
 
 from tallystick import Ledger, TransferRequest
+from tallystick.domain.commands import Transfer
+from tallystick.domain.identifiers import Prefix, make_identifier, parse_identifier
 from tallystick.domain.limits import INT64_MAX, LOCAL_NUMBER_MAX
+from tallystick.domain.outcomes import Posted
+from tallystick.domain.record import record_at
+from tallystick.domain.saga_commands import Finalize
 from tallystick.embedded import EmbeddedPostgres
+from tallystick.ledger.batcher import Batcher
 from tallystick.service import views
 from tallystick.store.connection import connect_writer
 from tallystick.store.queries import query
@@ -31,6 +44,8 @@ IDLE_TRANSFERS = 4_000
 HOLDS = 300
 REVERSALS = 50
 TERMS_CHANGES = 300
+SAGAS = 600
+OPEN_SAGAS = 20
 TRANSFERS_PER_CALL = 4_000
 REQUEST_KEYS = 2_000
 YEAR_US = 366 * 86_400 * 1_000_000
@@ -48,6 +63,7 @@ class Books(NamedTuple):
     holds: list[int]
     transfers: list[int]
     reversed: list[int]
+    sagas: list[int]
     keys: list[str]
     last_position: int
     middle_us: int
@@ -146,8 +162,34 @@ async def write_books(database: ShardDatabase) -> None:
                 for part in range(3)
             )
         )
+        await reserve_for_another_shard(batcher, wallets)
         for number in range(TERMS_CHANGES):
             await ledger.change_account(wallets[0], metadata={"number": str(number)})
+
+
+async def reserve_for_another_shard(batcher: Batcher, wallets: list[str]) -> None:
+    """Sagas, of which the last few have not ended."""
+    transfers = [
+        Transfer(
+            tenant=1,
+            source=parse_identifier(Prefix.ACCOUNT, wallets[2]),
+            destination=make_identifier(SHARD + 1, 1),
+            amount=3,
+            asset="USD",
+        )
+        for _ in range(SAGAS)
+    ]
+    reserved = [
+        record_at(answer.decision, answer.outcome.position).saga
+        for answer in await batcher.submit(transfers)
+        if isinstance(answer.outcome, Posted)
+    ]
+    ended = [
+        Finalize(tenant=1, saga=make_identifier(SHARD, saga.saga), terms=saga.terms, counterpart=number)
+        for number, saga in enumerate(reserved[:-OPEN_SAGAS], start=1)
+        if saga is not None
+    ]
+    assert len(await batcher.submit(ended)) == SAGAS - OPEN_SAGAS
 
 
 async def opened(ledger: Ledger, owner: str, kind: str) -> str:
@@ -169,6 +211,7 @@ def read_books(database: ShardDatabase) -> Books:
             column("SELECT DISTINCT hold FROM holds"),
             column("SELECT position FROM transactions WHERE kind = 10 ORDER BY position"),
             column("SELECT DISTINCT refers_to FROM transactions WHERE kind = 12"),
+            column("SELECT saga FROM sagas WHERE status = 1 ORDER BY saga"),
             column(f"SELECT key::text FROM requests LIMIT {REQUEST_KEYS}"),
             column("SELECT max(position) FROM transactions")[0],
             column(
@@ -221,6 +264,12 @@ def hot_queries(books: Books) -> list[Hot]:
         Hot("look_up_owners", [[1] * 500, [f"owner {number}" for number in range(500)]], 501, 500 * 4 + 80),
         Hot("look_up_shard", [], 2, 16 + 80),
         Hot("holds_to_expire", [0, 0, 500], 0, 8),
+        Hot("saga_states", [books.sagas[:10]], 3 * 10, 10 * 15),
+        Hot("still_open_sagas", [books.sagas[:10]], 2 * 10, 10 * 10),
+        # What was looked through is not looked through again.
+        Hot("open_sagas", [books.sagas[-OPEN_SAGAS - 1], 500], 3 * OPEN_SAGAS, OPEN_SAGAS * 12),
+        Hot("requests", [books.keys[:10]], 10, 10 * 5),
+        Hot("log_head", [], 1, 8),
     ]  # fmt: skip
 
 

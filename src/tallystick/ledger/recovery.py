@@ -39,8 +39,8 @@ class Recovery:
         self._home = home
         self._driver = driver
         self._find = find
-        # All sagas up to here have ended.
-        self._ended_through = 0
+        # All sagas up to here that had not ended are watched, so that an old one costs no look through the log.
+        self._looked_through = 0
         self._attempts: dict[int, _Attempts] = {}
 
     async def look(self) -> None:
@@ -50,22 +50,28 @@ class Recovery:
             UnavailableError: the shard cannot be read now.
         """
         reader = self._home.reader
-        head = await reader.head_position()
-        found: list[OpenSaga] = []
-        after = self._ended_through
-        while page := await reader.open_sagas(after, limits.RECOVERY_SAGAS_AT_A_TIME):
-            found += page
-            after = page[-1].saga
-            if len(found) >= limits.RECOVERY_SAGAS_WATCHED_MAX:
-                break
-        # The log is serial: what is not there yet will come after the head.
-        self._ended_through = found[0].saga - 1 if found else head
-        self._attempts = {one.saga: self._attempts.get(one.saga, _Attempts()) for one in found}
+        await self._watch_new()
+        found = await reader.still_open_sagas(self._attempts)
+        self._attempts = {one.saga: self._attempts[one.saga] for one in found}
         self._tell(found)
         due = self._due(found)
         for start in range(0, len(due), limits.RECOVERY_SAGAS_AT_A_TIME):
             states = await reader.sagas(due[start : start + limits.RECOVERY_SAGAS_AT_A_TIME])
             self._driver.begin(state for state in states.values() if self._reachable(state.terms.other_shard))
+
+    async def _watch_new(self) -> None:
+        """Watch the open sagas of the part of the log that was not looked through yet, up to a number."""
+        reader = self._home.reader
+        # The log is serial: what is not there yet will come after the head.
+        head = await reader.head_position()
+        while len(self._attempts) < limits.RECOVERY_SAGAS_WATCHED_MAX:
+            page = await reader.open_sagas(self._looked_through, limits.RECOVERY_SAGAS_AT_A_TIME)
+            for one in page:
+                self._attempts.setdefault(one.saga, _Attempts())
+            if len(page) < limits.RECOVERY_SAGAS_AT_A_TIME:
+                self._looked_through = max(head, page[-1].saga if page else 0)
+                return
+            self._looked_through = page[-1].saga
 
     def _due(self, found: list[OpenSaga]) -> list[int]:
         now = time.monotonic()

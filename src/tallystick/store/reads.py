@@ -129,6 +129,10 @@ class Reader:
         """The newest state of sagas, by the position that reserved them."""
         return {row[0]: saga_state(row) for row in await self._rows("saga_states", list(sagas))}
 
+    async def still_open_sagas(self, sagas: Collection[int]) -> list[OpenSaga]:
+        """Those of these sagas that have not ended."""
+        return [OpenSaga(*row) for row in await self._rows("still_open_sagas", list(sagas))]
+
     async def requests(self, keys: Collection[bytes]) -> dict[bytes, RecordedRequest]:
         """What became of requests, by their keys; unknown ones are left out."""
         rows = await self._rows("requests", [key.hex() for key in keys])
