@@ -201,7 +201,7 @@ def test_states_take_effect_and_what_is_wrong_is_logged_and_ignored(installation
             (f"saga_wait_seconds = 1.0\n{right}", "saga_wait_seconds was changed"),
         ):
             installation.path.write_text(text)
-            until(lambda said=words: installation.logged(said), words)  # type: ignore[misc]
+            until(lambda said=words: installation.logged(said), words)  # type: ignore[misc]  # of a default in a lambda
             assert installation.shards() == {1, 2}
             installation.open(f"owner beside {words}")
         installation.path.unlink()

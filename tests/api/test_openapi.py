@@ -288,7 +288,7 @@ def test_fuzzing_from_the_document(
     }
     seed = os.environ.get("TALLYSTICK_TEST_SEED") or str(random.randrange(2**32))
     with capsys.disabled():
-        print(f"\nschemathesis: TALLYSTICK_TEST_SEED={seed}")  # noqa: T201
+        print(f"\nschemathesis: TALLYSTICK_TEST_SEED={seed}")  # noqa: T201 - to run it again
     command = [
         *(sys.executable, "-P", "-m", "schemathesis.cli", "run", f"{client.url}/openapi.json"),
         *("--header", f"Authorization: Bearer {client.api_key}"),

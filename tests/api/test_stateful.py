@@ -230,7 +230,7 @@ class Ledger(RuleBasedStateMachine):
 def test_the_ledger_is_the_models(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
     seed = int(os.environ.get("TALLYSTICK_TEST_SEED") or random.randrange(2**32))
     with capsys.disabled():
-        print(f"\nhypothesis: TALLYSTICK_TEST_SEED={seed}")  # noqa: T201
+        print(f"\nhypothesis: TALLYSTICK_TEST_SEED={seed}")  # noqa: T201 - to run it again
 
     @hypothesis.seed(seed)
     class LedgerOfThisServer(Ledger):

@@ -36,7 +36,7 @@ async def serving(dsn: str) -> AsyncIterator[Ledger]:
     async with Ledger.connect(dsn) as ledger:
         (shard,) = ledger._engine.router.shards
         async with asyncio.timeout(10):
-            while not shard.batcher.available:  # noqa: ASYNC110 - the batcher tells nobody
+            while not shard.batcher.available:  # noqa: ASYNC110 - time has to pass - the batcher tells nobody
                 await asyncio.sleep(0.01)
         yield ledger
 
@@ -179,7 +179,7 @@ class Builder:
 
     async def expire(self) -> None:
         async with asyncio.timeout(10):
-            while (hold := posted(await self.ledger.held(self.expiring))).status == "open":  # noqa: ASYNC110
+            while (hold := posted(await self.ledger.held(self.expiring))).status == "open":  # noqa: ASYNC110 - time has to pass
                 await asyncio.sleep(0.1)
         assert hold.status == "expired"
         self.positions["expired"] = hold.position

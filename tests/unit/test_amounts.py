@@ -80,10 +80,10 @@ def test_zero_and_less_is_no_amount(value: str | int) -> None:
         "true",
         "null",
         "١٢٣",
-        "１２３",  # noqa: RUF001
+        "１２３",  # noqa: RUF001 - meant
         "²",
         "①",
-        "−1",  # noqa: RUF001
+        "−1",  # noqa: RUF001 - meant
         "9223372036854775808",
         "-9223372036854775809",
         "99999999999999999999",

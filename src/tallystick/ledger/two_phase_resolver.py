@@ -74,7 +74,7 @@ class Resolver:
                 await writer.end(batch.half(shard.number), commit=committed)
         except StoreError as error:
             if self._alarm_is_due(half):
-                log.error("ALARM: a prepared batch blocks the shard", reason=str(error))  # noqa: TRY400
+                log.error("ALARM: a prepared batch blocks the shard", reason=str(error))  # noqa: TRY400 - expected while a node is away
             raise
         metrics.PREPARED_RESOLVED.labels(str(shard.number), "committed" if committed else "rolled back").inc()
         log.warning("ended what was left prepared", committed=committed)
