@@ -14,6 +14,7 @@ from tallystick.api.documentation import Description, DocumentationPage
 from tallystick.api.endpoint import Endpoint, MalformedError, Tenants, write_problem
 from tallystick.api.health import Alive, Metrics, Ready
 from tallystick.api.operations import OPERATIONS, Operation
+from tallystick.api.streams import Streams
 from tallystick.service.configuration import CONFIGURATION_VARIABLE
 from tallystick.service.engine import Engine
 from tallystick.service.process import tune_garbage_collection
@@ -49,11 +50,12 @@ def application(engine: Engine) -> falcon.asgi.App[Request, Response]:
     app.add_error_handler(Exception, _answer_error)
     app.add_error_handler(falcon.HTTPError, _answer_error)
     tenants = Tenants(engine)
+    open_streams = Streams()
     by_path: dict[str, dict[str, Operation]] = {}
     for operation in OPERATIONS:
         by_path.setdefault(operation.path, {})[operation.method] = operation
     for path, operations in by_path.items():
-        app.add_route(path, Endpoint(tenants, operations))
+        app.add_route(path, Endpoint(tenants, operations, open_streams))
     app.add_route("/healthz", Alive())
     app.add_route("/readyz", Ready(engine))
     app.add_route("/metrics", Metrics(tenants))
