@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -261,3 +261,25 @@ def test_metrics_of_streams(payers: Books) -> None:
 
 def _lines(client: Client) -> list[str]:
     return client.get("/metrics").ok().body.decode().splitlines()
+
+
+def test_a_server_stops_at_once_under_open_streams(payers: Books, installation: Installation) -> None:
+    with ExitStack() as opened:
+        with (
+            Server(installation, "stopping server") as server,
+            Client(server.url, payers.client.api_key) as client,
+        ):
+            balance = f"/v1/accounts/{payers['bob']}/balance"
+            of_bob = "/v1/events?account=" + payers["bob"]
+            streams = [
+                opened.enter_context(Stream(client, path)).opened()
+                for path in (of_bob, "/v1/events", balance)
+            ]
+            posted = payers.transfer("alice", "bob", 1).ok().json
+            received = [stream.events() for stream in streams]
+            for events in received:
+                while next(events).id < posted["position"]:
+                    pass
+            started = time.monotonic()
+        assert time.monotonic() - started < 5
+        assert [list(events) for events in received] == [[], [], []]

@@ -1,8 +1,12 @@
 """The ASGI application: routes, errors, and the engine that lives as long as the server."""
 
+import asyncio
 import os
-from collections.abc import Mapping
+import signal
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import falcon.asgi
@@ -31,11 +35,36 @@ class Lifespan:
     async def process_startup(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Begin to serve."""
         await self._engine.start()
+        _when_asked_to_stop(self._engine.end_streams)
         tune_garbage_collection()
 
     async def process_shutdown(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Answer what waits, then close."""
         await self._engine.stop()
+
+
+def _when_asked_to_stop(act: Callable[[], None]) -> None:
+    """Do something at the signal to stop: the server waits for open connections before it tells us of the end.
+
+    What the server does at that signal stays as it is.
+    """
+    loop = asyncio.get_running_loop()
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before = signal.getsignal(number)
+        if not callable(before):
+            continue
+
+        def stop(
+            number: int,
+            frame: FrameType | None,
+            before: Callable[[int, FrameType | None], Any] = before,
+        ) -> None:
+            loop.call_soon_threadsafe(act)
+            before(number, frame)
+
+        signal.signal(number, stop)
 
 
 def create_app() -> falcon.asgi.App[Request, Response]:

@@ -66,7 +66,7 @@ class Feed:
         A slice without records comes when there was nothing to say for `STREAM_HEARTBEAT_SECONDS`.
 
         Raises:
-            UnavailableError: the shard cannot be read. Follow again from the last position.
+            UnavailableError: the shard cannot be read, or this process stops. Follow again from the last position.
             TooManyAccountsError: the owner has too many accounts to look for.
         """
         async with self.follower.listening():
@@ -74,6 +74,7 @@ class Feed:
                 # What is far behind is read from the log, however long that takes.
                 level = False
                 while not level:
+                    self.follower.require_open()
                     read = await self._read(wanted, after, limits.PAGE_ROWS_MAX)
                     after, level = read.slice.position, read.level
                     if read.slice.records:
@@ -89,6 +90,7 @@ class Feed:
         """What comes, until the subscription has lost its place."""
         # What was written between the last look at the log and the subscription; the rest waits in it meanwhile.
         while True:
+            self.follower.require_open()
             read = await self._read(wanted, after, limits.PAGE_ROWS_MAX)
             after = read.slice.position
             if read.slice.records:

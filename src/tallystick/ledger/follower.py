@@ -77,18 +77,23 @@ class Subscription:
         """What has come, or nothing after `STREAM_HEARTBEAT_SECONDS`; None when it has lost its place.
 
         Raises:
-            UnavailableError: the log cannot be followed.
+            UnavailableError: this process stops.
         """
         if not self._waiting and not self._lost:
             with suppress(TimeoutError):
                 async with asyncio.timeout(limits.STREAM_HEARTBEAT_SECONDS):
                     await self._woken.wait()
         self._woken.clear()
+        self._follower.require_open()
         if self._lost:
             return None
         records = [record for record in self._waiting if self._wants(record)]
         self._waiting.clear()
         return Heard(records, max(self.joined_at, self._follower.position))
+
+    def wake(self) -> None:
+        """Let the listener look at once."""
+        self._woken.set()
 
     def narrow(self, accounts: Iterable[int]) -> None:
         """Want these accounts, and those that were opened for the owner meanwhile."""
@@ -122,6 +127,7 @@ class Follower:
         self.position = 0
         self.horizon = 0
         self._listener_count = 0
+        self._closed = False
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._of_tenant: dict[int, set[Subscription]] = {}
@@ -139,8 +145,9 @@ class Follower:
         """Follow the log until the end of the block.
 
         Raises:
-            UnavailableError: the shard cannot be read.
+            UnavailableError: the shard cannot be read, or this process stops.
         """
+        self.require_open()
         if self._task is None:
             head = await self._positions.head_position()
             if self._task is None:
@@ -171,8 +178,22 @@ class Follower:
             subscription.narrow(accounts)
             self._enter(subscription)
 
+    def close(self) -> None:
+        """End all that listen, and take no more: those who wait for ever would keep the process from stopping."""
+        self._closed = True
+        for index in (self._of_tenant, self._of_account):
+            for subscriptions in list(index.values()):
+                for subscription in subscriptions:
+                    subscription.wake()
+
+    def require_open(self) -> None:
+        """Raises UnavailableError when this process stops."""
+        if self._closed:
+            raise UnavailableError(f"shard {self._shard} is not followed any more: this process stops")
+
     async def stop(self) -> None:
         """Stop reading."""
+        self.close()
         task = self._task
         self._end()
         if task is not None:
