@@ -165,9 +165,9 @@ def test_events_say_what_their_position_wrote(pair: Pair, two_shards: TwoShards)
     assert [(entry["amount"], entry["held_after"]) for entry in reserved["entries"]] == [("0", "7")]
     assert (finalized["crossing"]["state"], finalized["crossing"]["transaction"]) == ("posted", pending["id"])
     assert finalized["crossing"]["entries"] == reserved["crossing"]["entries"]
-    credits = pair.client.get("/v1/events", account=pair.payee, kind="transfer_credited", limit=500).ok()
-    assert finalized["crossing"]["counterpart"] == credits["items"][-1]["transaction"]
-    assert credits["items"][-1]["refers_to"] == pending["id"]
+    credited = pair.client.get("/v1/events", account=pair.payee, kind="transfer_credited", limit=500).ok()
+    assert finalized["crossing"]["counterpart"] == credited["items"][-1]["transaction"]
+    assert credited["items"][-1]["refers_to"] == pending["id"]
 
 
 def test_a_crossing_that_is_refused_says_why_where_it_ends(pair: Pair) -> None:

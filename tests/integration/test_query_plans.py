@@ -221,7 +221,7 @@ def hot_queries(books: Books) -> list[Hot]:
         Hot("look_up_owners", [[1] * 500, [f"owner {number}" for number in range(500)]], 501, 500 * 4 + 80),
         Hot("look_up_shard", [], 2, 16 + 80),
         Hot("holds_to_expire", [0, 0, 500], 0, 8),
-        Hot("feed_positions", [1000, 21000, 1, None, 50], 50, 16),
+        Hot("feed_positions", [1000, 1200, 1, None, 50], 200, 16),
         Hot("feed_positions", [1000, 1100, 1, [20], 50], 100, 16),
         Hot("feed_positions_of_accounts", [1000, 21000, 1, None, 50, [books.hot]], 110, 60 + 50 * 5),
         Hot("feed_positions_of_accounts", [1000, 21000, 1, [10], 50, [books.wallets[0]]], 260, 60 + 120 * 5),

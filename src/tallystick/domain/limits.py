@@ -113,6 +113,8 @@ HALF_RETRY_SECONDS: Final = 0.02
 
 # The change feed: how far a page looks, what a stream may have before it, and how long it may be silent or stuck.
 FEED_POSITIONS_PER_PAGE_MAX: Final = 20_000
+FEED_POSITIONS_OF_ACCOUNTS_PER_PAGE_MAX: Final = 200_000
+FEED_LOOK_FACTOR: Final = 4
 FEED_POSITIONS_PER_READ_MAX: Final = 1_000
 FEED_ACCOUNTS_MAX: Final = 1_000
 FEED_ACCOUNTS_OF_OWNER_MAX: Final = 10_000

@@ -108,22 +108,38 @@ class Feed:
         head = await self._positions.head_position()
         # After the head: whatever belongs to an account up to there, its opening came before.
         accounts = await self._accounts(wanted)
-        until = min(head, after + limits.FEED_POSITIONS_PER_PAGE_MAX)
+        look = limits.FEED_POSITIONS_PER_PAGE_MAX
+        if accounts is not None:
+            look = limits.FEED_POSITIONS_OF_ACCOUNTS_PER_PAGE_MAX
+        until = min(head, after + look)
         if until <= after:
             return _Read(Slice([], after), level=True, accounts=accounts)
-        positions = await self._positions.positions(
-            after,
-            until,
-            tenant=wanted.tenant,
-            kinds=wanted.kinds,
-            accounts=accounts,
-            row_count=row_count,
-        )
+        positions = await self._find(wanted, accounts, after, until, row_count)
         if len(positions) == row_count:
             until = positions[-1]
         records = await self._reader.records(positions) if positions else {}
         found = Slice([records[position] for position in positions], until)
         return _Read(found, level=until == head, accounts=accounts)
+
+    async def _find(
+        self, wanted: Wanted, accounts: frozenset[int] | None, after: int, until: int, row_count: int
+    ) -> list[int]:
+        """The first positions that are wanted in a part of the log: looked for a little at first, then further."""
+        found: list[int] = []
+        # Of an account there is an index, so that it costs nothing to look far at once.
+        width = limits.FEED_LOOK_FACTOR * row_count if accounts is None else until - after
+        while after < until and len(found) < row_count:
+            found += await self._positions.positions(
+                after,
+                min(until, after + width),
+                tenant=wanted.tenant,
+                kinds=wanted.kinds,
+                accounts=accounts,
+                row_count=row_count - len(found),
+            )
+            after += width
+            width *= limits.FEED_LOOK_FACTOR
+        return found
 
     async def _accounts(self, wanted: Wanted) -> frozenset[int] | None:
         if wanted.owner is None:
