@@ -83,7 +83,7 @@ class Streams:
                             sent.inc(count)
         except (NotTakenError, StoreError) as error:
             # It ends here, and whoever comes again goes on from where it was.
-            _log.warning("stream ended", stream=name, reason=str(error))
+            _log.debug("stream ended", stream=name, reason=str(error))
         finally:
             self._open_count -= 1
 

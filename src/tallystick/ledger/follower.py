@@ -242,8 +242,7 @@ class Follower:
         heard = {row.position for row in appended.transactions if row.tenant in self._of_tenant}
         heard.update(entry.position for entry in appended.entries if entry.account in self._of_account)
         heard.update(row.position for row in appended.accounts if row.state.terms.account in self._of_account)
-        self.horizon = decision.last_position
-        self._hand_out((record_at(decision, position) for position in sorted(heard)), self.horizon)
+        self._hand_out([record_at(decision, position) for position in sorted(heard)], decision.last_position)
 
     async def _run(self) -> None:
         """Look at the head: at once when woken, and otherwise after a pause that grows while nothing comes."""
@@ -254,9 +253,10 @@ class Follower:
                 moved = await self._read()
             except (UnavailableError, StoreError) as error:
                 _log.warning("the log cannot be followed now", shard=self._shard, reason=str(error))
-                self._lag_seconds.set(time.monotonic() - self._level_at)
-                await asyncio.sleep(limits.FEED_RETRY_SECONDS)
-                continue
+                moved = await self._pause_after_failure()
+            except Exception as error:  # noqa: BLE001 - a bug must not leave streams that wait for ever
+                _log.error("ALARM: following the log failed", shard=self._shard, exc_info=error)
+                moved = await self._pause_after_failure()
             pause_seconds = (
                 limits.FEED_PAUSE_SECONDS_MIN
                 if moved
@@ -265,6 +265,11 @@ class Follower:
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_seconds):
                     await self._wake.wait()
+
+    async def _pause_after_failure(self) -> bool:
+        self._lag_seconds.set(time.monotonic() - self._level_at)
+        await asyncio.sleep(limits.FEED_RETRY_SECONDS)
+        return False
 
     async def _read(self) -> bool:
         """Hand out what stands in the log and was not heard of; False when there is nothing."""
