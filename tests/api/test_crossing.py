@@ -144,6 +144,52 @@ def test_a_refusal_of_the_other_shard_is_a_problem_document(pair: Pair) -> None:
     assert pair.pay(5, "refused").refused() == (422, "balance_limit_exceeded", "destination")
 
 
+def test_events_say_what_their_position_wrote(pair: Pair, two_shards: TwoShards) -> None:
+    def page(after: int) -> Answer:
+        return pair.client.get("/v1/events", shard=1, after=after, account=pair.payer).ok()
+
+    before = int(pair.client.get(f"/v1/accounts/{pair.payer}").ok()["position"])
+    with held_up(two_shards.dsns[2]):
+        pending = pair.pay(7, "an event")
+        assert pending.status == 202
+        (reserved,) = page(before)["items"]
+        first = pair.client.get("/v1/events", shard=1, after=before, limit=1).ok().body
+        assert reserved["crossing"]["state"] == "pending"
+    deadline = time.monotonic() + END_SECONDS_MAX
+    while pair.pay(7, "an event").status == 202:
+        assert time.monotonic() < deadline
+    again, finalized = page(before)["items"]
+    assert again == reserved
+    assert pair.client.get("/v1/events", shard=1, after=before, limit=1).ok().body == first
+    assert [event["kind"] for event in (reserved, finalized)] == ["transfer_reserved", "transfer_finalized"]
+    assert [(entry["amount"], entry["held_after"]) for entry in reserved["entries"]] == [("0", "7")]
+    assert (finalized["crossing"]["state"], finalized["crossing"]["transaction"]) == ("posted", pending["id"])
+    assert finalized["crossing"]["entries"] == reserved["crossing"]["entries"]
+    credited = pair.client.get("/v1/events", account=pair.payee, kind="transfer_credited", limit=500).ok()
+    assert finalized["crossing"]["counterpart"] == credited["items"][-1]["transaction"]
+    assert credited["items"][-1]["refers_to"] == pending["id"]
+
+
+def test_a_crossing_that_is_refused_says_why_where_it_ends(pair: Pair) -> None:
+    before = int(pair.client.get(f"/v1/accounts/{pair.payer}").ok()["position"])
+    pair.client.patch(f"/v1/accounts/{pair.payee}", {"max_balance": "1"}, key=None).ok()
+    assert pair.pay(5, "a refused event").status == 422
+    pair.client.patch(f"/v1/accounts/{pair.payee}", {"max_balance": None}, key=None).ok()
+    reserved, released = pair.client.get("/v1/events", after=before, account=pair.payer).ok()["items"]
+    assert (reserved["crossing"]["state"], reserved["crossing"]["refusal"]) == ("pending", None)
+    assert (released["crossing"]["state"], released["kind"]) == ("refused", "transfer_released")
+    assert released["crossing"]["refusal"]["code"] == "balance_limit_exceeded"
+
+
+def test_each_shard_has_a_log_of_its_own(pair: Pair) -> None:
+    for number in (1, 2):
+        page = pair.client.get("/v1/events", shard=number, limit=500).ok()
+        assert {event["shard"] for event in page["items"]} == {number}
+    assert pair.client.get("/v1/events").refused() == (400, "parameter_invalid", "shard")
+    both = [pair.payer, pair.payee]
+    assert pair.client.get("/v1/events", account=both).refused() == (400, "parameter_invalid", "account")
+
+
 def test_an_operator_may_give_up_what_is_pending(pair: Pair, two_shards: TwoShards) -> None:
     with held_up(two_shards.dsns[2]):
         pending = pair.pay(9, "given up")

@@ -31,7 +31,7 @@ CHECKS = (
     "ignored_auth",
 )
 
-# Design, section 11, without proof, checkpoints and events.
+# Design, section 11, without proof and checkpoints.
 ROUTES = {
     "POST /v1/accounts",
     "GET /v1/accounts",
@@ -48,6 +48,7 @@ ROUTES = {
     "POST /v1/holds/{identifier}/void",
     "POST /v1/transactions/{identifier}/reverse",
     "GET /v1/transactions/{identifier}",
+    "GET /v1/events",
     "GET /v1/assets",
     "POST /v1/assets",
     "GET /healthz",
@@ -191,6 +192,7 @@ def calls(client: Client) -> Callable[[], Iterator[tuple[str, object, Answer]]]:
         yield done("POST /v1/transactions/{identifier}/reverse", f"{path}/reverse", {"amount": 1, **note})
         yield done("GET /v1/transactions/{identifier}", path)
         yield done("GET /v1/accounts/{identifier}/entries", f"{alice}/entries", limit=3)
+        yield done("GET /v1/events", "/v1/events", account=books["alice"])
         yield done("GET /v1/assets", "/v1/assets")
         asset = {"code": f"T{new_key()[:8].upper()}", "scale": 2, "name": "Points"}
         yield done("POST /v1/assets", "/v1/assets", asset)

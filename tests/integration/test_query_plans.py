@@ -270,6 +270,14 @@ def hot_queries(books: Books) -> list[Hot]:
         Hot("open_sagas", [books.sagas[-OPEN_SAGAS - 1], 500], 3 * OPEN_SAGAS, OPEN_SAGAS * 12),
         Hot("requests", [books.keys[:10]], 10, 10 * 5),
         Hot("log_head", [], 1, 8),
+        Hot("feed_positions", [1000, 1200, 1, None, 50], 200, 16),
+        Hot("feed_positions", [1000, 1100, 1, [20], 50], 100, 16),
+        Hot("feed_positions_of_accounts", [1000, 21000, 1, None, 50, [books.hot]], 110, 60 + 50 * 5),
+        Hot("feed_positions_of_accounts", [1000, 21000, 1, [10], 50, [books.wallets[0]]], 260, 60 + 120 * 5),
+        Hot("feed_watched", [5000, 5100, [], [books.hot]], 300, 40),
+        Hot("feed_watched", [5000, 5100, [1], []], 400, 40),
+        Hot("feed_opened", [5000, 5100], 100, 20),
+        Hot("feed_accounts_of_owner", [1, "owner 1", 100], 100, 60),
     ]  # fmt: skip
 
 

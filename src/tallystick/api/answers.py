@@ -217,17 +217,19 @@ def transaction(view: views.Transaction) -> Transaction:
         view.refers_to,
         view.description,
         _metadata(view.metadata),
-        [
-            Entry(
-                entry.account,
-                entry.asset,
-                str(entry.amount),
-                _amount(entry.balance),
-                str(entry.held),
-                _amount(entry.held_after),
-            )
-            for entry in view.entries
-        ],
+        [entry(one) for one in view.entries],
+    )
+
+
+def entry(view: views.Entry) -> Entry:
+    """An entry's JSON."""
+    return Entry(
+        view.account,
+        view.asset,
+        str(view.amount),
+        _amount(view.balance),
+        str(view.held),
+        _amount(view.held_after),
     )
 
 

@@ -1,8 +1,12 @@
 """The ASGI application: routes, errors, and the engine that lives as long as the server."""
 
+import asyncio
 import os
-from collections.abc import Mapping
+import signal
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import falcon.asgi
@@ -14,6 +18,7 @@ from tallystick.api.documentation import Description, DocumentationPage
 from tallystick.api.endpoint import Endpoint, MalformedError, Tenants, write_problem
 from tallystick.api.health import Alive, Metrics, Ready
 from tallystick.api.operations import OPERATIONS, Operation
+from tallystick.api.streams import Streams
 from tallystick.service.configuration import CONFIGURATION_VARIABLE
 from tallystick.service.engine import Engine
 from tallystick.service.process import tune_garbage_collection
@@ -30,11 +35,36 @@ class Lifespan:
     async def process_startup(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Begin to serve."""
         await self._engine.start()
+        _when_asked_to_stop(self._engine.end_streams)
         tune_garbage_collection()
 
     async def process_shutdown(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Answer what waits, then close."""
         await self._engine.stop()
+
+
+def _when_asked_to_stop(act: Callable[[], None]) -> None:
+    """Do something at the signal to stop: the server waits for open connections before it tells us of the end.
+
+    What the server does at that signal stays as it is.
+    """
+    loop = asyncio.get_running_loop()
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before = signal.getsignal(number)
+        if not callable(before):
+            continue
+
+        def stop(
+            number: int,
+            frame: FrameType | None,
+            before: Callable[[int, FrameType | None], Any] = before,
+        ) -> None:
+            loop.call_soon_threadsafe(act)
+            before(number, frame)
+
+        signal.signal(number, stop)
 
 
 def create_app() -> falcon.asgi.App[Request, Response]:
@@ -49,11 +79,12 @@ def application(engine: Engine) -> falcon.asgi.App[Request, Response]:
     app.add_error_handler(Exception, _answer_error)
     app.add_error_handler(falcon.HTTPError, _answer_error)
     tenants = Tenants(engine)
+    open_streams = Streams()
     by_path: dict[str, dict[str, Operation]] = {}
     for operation in OPERATIONS:
         by_path.setdefault(operation.path, {})[operation.method] = operation
     for path, operations in by_path.items():
-        app.add_route(path, Endpoint(tenants, operations))
+        app.add_route(path, Endpoint(tenants, operations, open_streams))
     app.add_route("/healthz", Alive())
     app.add_route("/readyz", Ready(engine))
     app.add_route("/metrics", Metrics(tenants))

@@ -10,6 +10,7 @@ from falcon.asgi import Request, Response
 
 from tallystick.api.answers import Health, Hold, Problem, Transaction
 from tallystick.api.operations import OPERATIONS, Key, Operation
+from tallystick.api.streams import EVENT_STREAM, LAST_EVENT_ID
 from tallystick.domain import limits
 from tallystick.domain.identifiers import Prefix
 
@@ -121,7 +122,18 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     return {**rest, **choices[0]}
 
 
+_LAST_EVENT_ID: Final[dict[str, Any]] = {
+    "name": LAST_EVENT_ID,
+    "in": "header",
+    "description": "With `Accept: text/event-stream`: the last `id` that was received, to go on after it. "
+    "EventSource sends it by itself.",
+    "schema": {"type": "integer", "minimum": 0, "maximum": limits.LOCAL_NUMBER_MAX},
+}
+
+
 def _headers(operation: Operation) -> list[dict[str, Any]]:
+    if operation.stream is not None:
+        return [_LAST_EVENT_ID]
     if operation.key is Key.NONE:
         return []
     schema = {
@@ -146,12 +158,18 @@ _MAY_CROSS_SHARDS: Final = (Transaction, Hold)
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
-    answered = {
+    answered: dict[str, Any] = {
         str(int(operation.status)): {
             "description": operation.summary,
             "content": {"application/json": {"schema": _schema(operation.answer)}},
         }
     }
+    if operation.streamed is not None:
+        # Each event's data is of that schema; OpenAPI 3.1 has no words for a stream.
+        answered[str(int(operation.status))]["content"][EVENT_STREAM] = {
+            "schema": {"type": "string", "contentMediaType": "application/json"},
+            "example": f"id: 42\ndata: {{ … {operation.streamed.__name__} … }}\n\n",
+        }
     if operation.answer in _MAY_CROSS_SHARDS and operation.method == "POST":
         answered["202"] = {
             "description": "On its way to another shard. Location says where to ask; the same request with the same "

@@ -11,7 +11,7 @@ import falcon
 import msgspec
 from falcon.asgi import Request, Response
 
-from tallystick.api import problems
+from tallystick.api import problems, streams
 from tallystick.api.answers import Problem, awaited
 from tallystick.api.operations import Call, Key, Operation
 from tallystick.domain import limits
@@ -66,16 +66,18 @@ class Tenants:
 class Endpoint:
     """All operations at one path. Falcon finds `on_get`, `on_post` and so on among the attributes."""
 
-    def __init__(self, tenants: Tenants, operations: Mapping[str, Operation]) -> None:
+    def __init__(
+        self, tenants: Tenants, operations: Mapping[str, Operation], open_streams: streams.Streams
+    ) -> None:
         for method, operation in operations.items():
-            responder = _responder(tenants, operation)
+            responder = _responder(tenants, operation, open_streams)
             setattr(self, f"on_{method.lower()}", responder)
             if method == "GET":
                 # The framework leaves the body out.
                 self.on_head = responder
 
 
-def _responder(tenants: Tenants, operation: Operation) -> Responder:
+def _responder(tenants: Tenants, operation: Operation, open_streams: streams.Streams) -> Responder:
     read_body = None if operation.body is None else msgspec.json.Decoder(operation.body).decode
     status = int(operation.status)
     reading = operation.method == "GET"
@@ -85,7 +87,16 @@ def _responder(tenants: Tenants, operation: Operation) -> Responder:
         key = _idempotency_key(request, operation.key)
         query = _query(request, operation.query)
         body = None if read_body is None else _decoded(read_body, await _body(request))
-        found = await operation.handler(Call(ledger, identifier, body, query, key))
+        last_event_id = None if operation.stream is None else streams.last_event_id(request)
+        call = Call(ledger, identifier, body, query, key, last_event_id)
+        if operation.stream is not None and streams.wanted(request):
+            parts = await operation.stream(call)
+            if isinstance(parts, Refused):
+                write_problem(response, problems.refusal(parts, reading=True))
+            else:
+                open_streams.send(response, parts, operation.name)
+            return
+        found = await operation.handler(call)
         if isinstance(found, Refused):
             write_problem(response, problems.refusal(found, reading=reading))
             return
@@ -175,27 +186,36 @@ def _query(request: Request, wanted: type[msgspec.Struct] | None) -> Any:
         raise MalformedError(problems.malformed(_NOT_UTF8, "query")) from None
     wanted = wanted or _NoQuery
     try:
-        return msgspec.convert(_with_integers(request.params, wanted), wanted)
+        return msgspec.convert(_with_lists(_with_integers(request.params, wanted), wanted), wanted)
     except msgspec.ValidationError as error:
         raise MalformedError(problems.malformed(error, "query")) from None
 
 
 def _with_integers(texts: Mapping[str, Any], wanted: type[msgspec.Struct]) -> dict[str, Any]:
     """Read what shall be an integer; msgspec itself would also take 1e2, and a number for a time."""
-    integers = _integer_names(wanted)
+    integers = _names(wanted, "integer")
     return {
         name: int(text) if name in integers and isinstance(text, str) and _INTEGER.fullmatch(text) else text
         for name, text in texts.items()
     }
 
 
+def _with_lists(values: dict[str, Any], wanted: type[msgspec.Struct]) -> dict[str, Any]:
+    """Read what shall be a list: one that is repeated, or with commas between, or both."""
+    for name in _names(wanted, "array") & values.keys():
+        given = values[name] if isinstance(values[name], list) else [values[name]]
+        values[name] = [text for one in given for text in one.split(",")]
+    return values
+
+
 @cache
-def _integer_names(wanted: type[msgspec.Struct]) -> frozenset[str]:
+def _names(wanted: type[msgspec.Struct], json_type: str) -> frozenset[str]:
+    """The parameters that shall be of a type of JSON."""
     properties = msgspec.json.schema(wanted)["$defs"][wanted.__name__]["properties"]
     return frozenset(
         name
         for name, schema in properties.items()
-        if any(choice.get("type") == "integer" for choice in schema.get("anyOf", [schema]))
+        if any(choice.get("type") == json_type for choice in schema.get("anyOf", [schema]))
     )
 
 

@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from tallystick.api import answers, requests
+from tallystick.api import answers, event_answers, requests
+from tallystick.api.streams import Parts
 from tallystick.domain import limits
 from tallystick.domain.outcomes import Refused
 from tallystick.service import parameters
+from tallystick.service.errors import ParameterError
 from tallystick.service.ledger import Ledger, TransferRequest
 
 
@@ -30,9 +32,11 @@ class Call(NamedTuple):
     body: Any
     query: Any
     idempotency_key: str
+    last_event_id: int | None = None
 
 
 Handler = Callable[[Call], Awaitable[Struct | Refused]]
+StreamHandler = Callable[[Call], Awaitable[Parts | Refused]]
 
 
 class Operation(NamedTuple):
@@ -48,6 +52,9 @@ class Operation(NamedTuple):
     body: type[Struct] | None = None
     query: type[Struct] | None = None
     key: Key = Key.NONE
+    # Who carries it out for callers that accept text/event-stream, and what each of its events is.
+    stream: StreamHandler | None = None
+    streamed: type[Struct] | None = None
 
 
 async def open_account(call: Call) -> answers.Account | Refused:
@@ -241,6 +248,43 @@ async def create_asset(call: Call) -> answers.Asset:
     return answers.asset(await call.ledger.create_asset(body.code, body.scale, body.name))
 
 
+async def list_events(call: Call) -> event_answers.EventList:
+    """Read a page of the log."""
+    query: requests.EventsQuery = call.query
+    page = await call.ledger.events(
+        shard=query.shard,
+        after=query.after or 0,
+        limit=query.limit,
+        accounts=query.account,
+        owner=query.owner,
+        kinds=query.kind,
+    )
+    return event_answers.EventList([event_answers.event(item) for item in page.items], page.position)
+
+
+async def follow_events(call: Call) -> Parts:
+    """Follow the log."""
+    query: requests.EventsQuery = call.query
+    found = await call.ledger.follow_events(
+        shard=query.shard,
+        after=query.after if call.last_event_id is None else call.last_event_id,
+        accounts=query.account,
+        owner=query.owner,
+        kinds=query.kind,
+    )
+    return event_answers.event_parts(found)
+
+
+async def follow_balance(call: Call) -> Parts | Refused:
+    """Follow a balance."""
+    query: requests.BalanceQuery = call.query
+    for name in ("at", "effective_at"):
+        if getattr(query, name) is not None:
+            raise ParameterError(name, "expected no time: a stream begins now")
+    found = await call.ledger.follow_balance(call.identifier, after=call.last_event_id)
+    return found if isinstance(found, Refused) else event_answers.balance_parts(found)
+
+
 _ACCOUNT = "/v1/accounts/{identifier}"
 _HOLD = "/v1/holds/{identifier}"
 _TRANSACTION = "/v1/transactions/{identifier}"
@@ -262,7 +306,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET", f"{_ACCOUNT}/balance", "getBalance", "Get a balance, now or at a past time", get_balance,
-        answers.Balance, query=requests.BalanceQuery,
+        answers.Balance, query=requests.BalanceQuery, stream=follow_balance, streamed=answers.Balance,
     ),
     Operation(
         "GET", f"{_ACCOUNT}/entries", "listEntries", "List an account's history, newest first", list_entries,
@@ -297,6 +341,10 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST", f"{_HOLD}/void", "voidHold", "Release what is left of a hold", void, answers.Hold,
         body=requests.VoidRequest, key=Key.REQUIRED,
+    ),
+    Operation(
+        "GET", "/v1/events", "listEvents", "Read a shard's log by position, or follow it", list_events,
+        event_answers.EventList, query=requests.EventsQuery, stream=follow_events, streamed=event_answers.Event,
     ),
     Operation("GET", "/v1/assets", "listAssets", "List all assets", list_assets, answers.AssetList),
     Operation(

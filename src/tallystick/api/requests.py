@@ -18,6 +18,7 @@ from tallystick.api.fields import (
     text,
 )
 from tallystick.domain import limits
+from tallystick.service.events import KINDS
 
 
 class OpenAccountRequest(Struct, forbid_unknown_fields=True):
@@ -158,6 +159,50 @@ class AccountsQuery(Page, forbid_unknown_fields=True, kw_only=True):
     """Whose accounts, and which part of the list."""
 
     owner: Owner
+
+
+class EventsQuery(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Which part of a shard's log, and what of it."""
+
+    shard: (
+        Annotated[
+            int,
+            Meta(
+                description="Whose log; left out where there is one shard, or with accounts, which say it.",
+                extra_json_schema={"minimum": 1, "maximum": limits.SHARD_NUMBER_MAX},
+            ),
+        ]
+        | None
+    ) = None
+    after: (
+        Annotated[
+            int,
+            Meta(
+                description="The position after which to begin: a page at 0, a stream at the head, unless said.",
+                extra_json_schema={"minimum": 0, "maximum": limits.LOCAL_NUMBER_MAX},
+            ),
+        ]
+        | None
+    ) = None
+    limit: Annotated[
+        int,
+        Meta(
+            description="Events on a page; a stream has no pages.",
+            extra_json_schema={"minimum": 1, "maximum": limits.PAGE_ROWS_MAX},
+        ),
+    ] = limits.PAGE_ROWS_DEFAULT
+    account: Annotated[
+        list[AccountId],
+        Meta(
+            description="What moved, opened or changed one of these: repeated, or with commas between.",
+            extra_json_schema={"maxItems": limits.FEED_ACCOUNTS_MAX},
+        ),
+    ] = []
+    owner: Owner | None = None
+    kind: Annotated[
+        list[Annotated[str, Meta(extra_json_schema={"enum": list(KINDS)})]],
+        Meta(description="Of one of these kinds: repeated, or with commas between."),
+    ] = []
 
 
 class BalanceQuery(Struct, forbid_unknown_fields=True):

@@ -7,7 +7,7 @@ cancels its waiting, never a COMMIT.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -83,6 +83,7 @@ class Batcher:
         # What was taken from the queue and not answered yet: being written, and decided ahead.
         self._taken: list[_Waiting] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._listeners: list[Callable[[Decision], None]] = []
         label = str(shard)
         self._batch_commands = metrics.BATCH_COMMANDS.labels(label)
         self._batch_seconds = metrics.BATCH_SECONDS.labels(label)
@@ -92,6 +93,10 @@ class Batcher:
     def available(self) -> bool:
         """Whether the shard can be written to now, as far as this process knows."""
         return self._writer.connected and not self._stopping
+
+    def on_committed(self, listener: Callable[[Decision], None]) -> None:
+        """Have a listener told of every batch after its commit, in the order of the log. It must be quick."""
+        self._listeners.append(listener)
 
     async def connected(self) -> None:
         """Wait until the shard can be written to.
@@ -311,6 +316,11 @@ class Batcher:
                 waiting.answers.set_result(answers)
             start = end
         self._count(written.decision.outcomes)
+        for listener in self._listeners:
+            try:
+                listener(written.decision)
+            except Exception as error:  # noqa: BLE001 - who listens must not harm who writes
+                _log.error("ALARM: a listener failed", shard=self._shard, exc_info=error)
 
     def _fail_queue(self) -> None:
         waiting, self._queue = list(self._queue), deque()

@@ -18,3 +18,7 @@ class UnavailableError(NotTakenError):
 
 class FaultyCommandError(Exception):
     """A bug: a rule failed, or the database refused what the rules had decided. Nothing was written."""
+
+
+class TooManyAccountsError(ValueError):
+    """An owner has more accounts than can be looked for in the log at once."""

@@ -48,3 +48,16 @@ PREPARED_RESOLVED: Final = Counter(
     "Halves of two-phase batches that were left prepared, and how they were ended.",
     ["shard", "end"],
 )
+FEED_LAG_POSITIONS: Final = Gauge(
+    "tallystick_feed_lag_positions", "Positions in the log that streams were not told of yet.", ["shard"]
+)
+FEED_LAG_SECONDS: Final = Gauge(
+    "tallystick_feed_lag_seconds",
+    "Time since streams had been told of the whole log, 0 while they have.",
+    ["shard"],
+)
+STREAMS_OPEN: Final = Gauge("tallystick_streams_open", "Streams that listen now.", ["stream"])
+STREAM_EVENTS: Final = Counter("tallystick_stream_events", "Events sent to streams.", ["stream"])
+STREAMS_DROPPED: Final = Counter(
+    "tallystick_streams_dropped", "Streams that were dropped because their consumer did not read.", ["stream"]
+)

@@ -5,8 +5,10 @@ from typing import Any
 from tallystick.domain.identifiers import make_identifier
 from tallystick.ledger.batcher import Batcher
 from tallystick.ledger.errors import UnavailableError
+from tallystick.ledger.feed import Feed
 from tallystick.store.connection import Database, Rows
 from tallystick.store.errors import ShardUnavailableError
+from tallystick.store.feed import FeedReader
 from tallystick.store.reads import Reader
 
 
@@ -26,7 +28,7 @@ class _ShardDatabase(Database):
 
 
 class Shard:
-    """A shard's number, its writer and its reader."""
+    """A shard's number, its writer, its reader and its change feed."""
 
     def __init__(self, number: int, dsn: str) -> None:
         self.number = number
@@ -34,6 +36,8 @@ class Shard:
         self.batcher = Batcher(number, dsn)
         self.database: Database = _ShardDatabase(number, dsn)
         self.reader = Reader(self.database)
+        self.feed = Feed(number, self.reader, FeedReader(self.database))
+        self.batcher.on_committed(self.feed.follower.committed)
 
     async def start(self) -> None:
         """Begin to serve, or to try to connect."""
@@ -43,6 +47,7 @@ class Shard:
     async def stop(self) -> None:
         """Write what waits, then close."""
         await self.batcher.stop()
+        await self.feed.follower.stop()
         await self.database.close()
 
     def identifier(self, position: int) -> int:

@@ -110,6 +110,11 @@ class Engine:
         """Wait until every shard can be written to; raises UnavailableError when one could not be reached in time."""
         await self.router.connected()
 
+    def end_streams(self) -> None:
+        """End all that follow the log, which would wait for ever, as the first thing when this process stops."""
+        for shard in self.router.shards:
+            shard.feed.follower.close()
+
     async def stop(self) -> None:
         """Answer what waits, then close all connections."""
         if self._follower is not None:

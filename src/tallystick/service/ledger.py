@@ -12,6 +12,7 @@ from tallystick.service import views
 from tallystick.service.accounts import AccountCalls
 from tallystick.service.configuration import CrossShard
 from tallystick.service.engine import Engine
+from tallystick.service.events import EventCalls
 from tallystick.service.holds import HoldCalls
 from tallystick.service.tenancy import UNSET
 from tallystick.service.transactions import TransactionCalls, TransferRequest
@@ -21,7 +22,7 @@ from tallystick.store.migrate import shard_number
 __all__ = ["UNSET", "Ledger", "TransferRequest"]
 
 
-class Ledger(AccountCalls, TransactionCalls, HoldCalls):
+class Ledger(AccountCalls, TransactionCalls, HoldCalls, EventCalls):
     """One tenant's ledger.
 
     Every method that moves money takes an `idempotency_key`: the same key and the same request have the same

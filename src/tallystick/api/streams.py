@@ -1,0 +1,137 @@
+"""Server-sent events: parts of a feed as they go over the wire, heartbeats, and consumers that do not read."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from typing import Any, Final, NamedTuple
+
+import structlog
+from falcon.asgi import Request, Response, SSEvent
+
+from tallystick.domain import limits
+from tallystick.ledger import metrics
+from tallystick.ledger.errors import NotTakenError, OverloadedError
+from tallystick.service.errors import ParameterError
+from tallystick.store.errors import StoreError
+
+EVENT_STREAM: Final = "text/event-stream"
+LAST_EVENT_ID: Final = "Last-Event-ID"
+
+_log = structlog.get_logger(__name__)
+
+
+class Message(NamedTuple):
+    """One event: its position, and its JSON."""
+
+    position: int
+    data: bytes
+
+
+class Part(NamedTuple):
+    """Events in the order of the log, and the position up to which there is nothing else to say."""
+
+    messages: list[Message]
+    position: int
+
+
+Parts = AsyncGenerator[Part, None]
+
+
+class _Chunk(SSEvent):
+    """What is sent at once."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__()
+        self._data = data
+
+    def serialize(self, handler: Any = None) -> bytes:
+        """The bytes that go over the wire."""
+        return self._data
+
+
+class Streams:
+    """The streams that are open in this process: no more than `STREAMS_MAX`."""
+
+    def __init__(self) -> None:
+        self._open_count = 0
+
+    def send(self, response: Response, parts: Parts, name: str) -> None:
+        """Answer with a stream that lasts until the consumer goes, or does not read.
+
+        Raises:
+            OverloadedError: too many are open.
+        """
+        if self._open_count >= limits.STREAMS_MAX:
+            raise OverloadedError(f"{self._open_count} streams are open")
+        response.content_type = EVENT_STREAM
+        # No proxy is to keep it, nor to wait until there is more of it.
+        response.set_header("Cache-Control", "no-store")
+        response.set_header("X-Accel-Buffering", "no")
+        response.sse = self._chunks(parts, name)
+
+    async def _chunks(self, parts: Parts, name: str) -> AsyncGenerator[SSEvent, None]:
+        sent = metrics.STREAM_EVENTS.labels(name)
+        self._open_count += 1
+        try:
+            with metrics.STREAMS_OPEN.labels(name).track_inprogress():
+                yield _Chunk(b"retry: %d\n\n" % limits.STREAM_RETRY_MS)
+                async with aclosing(parts):
+                    async for part in parts:
+                        for data, count in _rendered(part):
+                            with _Guard(name):
+                                yield _Chunk(data)
+                            sent.inc(count)
+        except (NotTakenError, StoreError) as error:
+            # It ends here, and whoever comes again goes on from where it was.
+            _log.debug("stream ended", stream=name, reason=str(error))
+        finally:
+            self._open_count -= 1
+
+
+class _Guard:
+    """Ends the stream's task when what it sends is not taken in time."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(limits.STREAM_WRITE_SECONDS_MAX, self._drop)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def _drop(self) -> None:
+        metrics.STREAMS_DROPPED.labels(self._name).inc()
+        _log.warning("stream dropped: its consumer does not read", stream=self._name)
+        if self._task is not None:
+            self._task.cancel()
+
+
+def wanted(request: Request) -> bool:
+    """Whether a request asks for a stream, as browsers' EventSource does."""
+    accepted = (request.get_header("Accept") or "").split(",")
+    return EVENT_STREAM in {one.partition(";")[0].strip().lower() for one in accepted}
+
+
+def last_event_id(request: Request) -> int | None:
+    """The position after which a consumer goes on; None when it has seen nothing yet."""
+    text = request.get_header(LAST_EVENT_ID)
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit()) or int(text[:20]) > limits.LOCAL_NUMBER_MAX:
+        raise ParameterError(LAST_EVENT_ID, "expected the id of an event of this stream, which is a number")
+    return int(text)
+
+
+def _rendered(part: Part) -> Iterator[tuple[bytes, int]]:
+    """A part in chunks, each with the number of its events; a heartbeat where there are none."""
+    messages = part.messages
+    for start in range(0, len(messages), limits.STREAM_CHUNK_EVENTS_MAX):
+        chunk = messages[start : start + limits.STREAM_CHUNK_EVENTS_MAX]
+        yield b"".join(b"id: %d\ndata: %b\n\n" % message for message in chunk), len(chunk)
+    if not messages:
+        # A comment, and how far the stream is: whoever is cut off now need not begin earlier.
+        yield b": heartbeat\nid: %d\n\n" % part.position, 0

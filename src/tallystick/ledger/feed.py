@@ -1,0 +1,151 @@
+"""The change feed of one shard: its log, by position.
+
+The log is serial and gapless, so whoever knows a position knows all that came before it. A slice of the log is read
+with a few index descents. Whoever follows it live is a `Subscription` of the shard's `Follower`, which reads each
+part of the log once for all of them.
+"""
+
+from collections.abc import AsyncGenerator
+from typing import NamedTuple
+
+from tallystick.domain import limits
+from tallystick.domain.record import Record
+from tallystick.ledger.errors import TooManyAccountsError
+from tallystick.ledger.follower import Follower, Subscription, Wanted
+from tallystick.store.feed import FeedReader
+from tallystick.store.reads import Reader
+
+__all__ = ["Feed", "Slice", "Wanted"]
+
+
+class Slice(NamedTuple):
+    """What was wanted of a part of the log, in the order of the log.
+
+    `position` is where the part ends: everything wanted up to there has been said, by this slice or before it.
+    """
+
+    records: list[Record]
+    position: int
+
+
+class _Read(NamedTuple):
+    """A slice, whether the log went on after it, and whose accounts were looked for."""
+
+    slice: Slice
+    level: bool
+    accounts: frozenset[int] | None
+
+
+class Feed:
+    """One shard's log, to be read by position and to be followed."""
+
+    def __init__(self, shard: int, reader: Reader, positions: FeedReader) -> None:
+        self._reader = reader
+        self._positions = positions
+        self.follower = Follower(shard, reader, positions)
+
+    async def read(self, wanted: Wanted, after: int, row_count: int) -> Slice:
+        """The first records that are wanted after a position, up to a number of them.
+
+        The slice ends at the last of them, at the head, or where a page has looked far enough. But for the head, the
+        same question has the same answer for ever.
+
+        Raises:
+            UnavailableError: the shard cannot be read.
+            TooManyAccountsError: the owner has too many accounts to look for.
+        """
+        return (await self._read(wanted, after, row_count)).slice
+
+    async def head_position(self) -> int:
+        """The last position of the log; raises UnavailableError."""
+        return await self._positions.head_position()
+
+    async def follow(self, wanted: Wanted, after: int) -> AsyncGenerator[Slice, None]:
+        """All that is wanted after a position, slice by slice, for ever: what is there, then what comes.
+
+        A slice without records comes when there was nothing to say for `STREAM_HEARTBEAT_SECONDS`.
+
+        Raises:
+            UnavailableError: the shard cannot be read, or this process stops. Follow again from the last position.
+            TooManyAccountsError: the owner has too many accounts to look for.
+        """
+        async with self.follower.listening():
+            while True:
+                # What is far behind is read from the log, however long that takes.
+                level = False
+                while not level:
+                    self.follower.require_open()
+                    read = await self._read(wanted, after, limits.PAGE_ROWS_MAX)
+                    after, level = read.slice.position, read.level
+                    if read.slice.records:
+                        yield read.slice
+                with self.follower.subscribed(wanted) as subscription:
+                    async for found in self._live(subscription, wanted, after):
+                        after = found.position
+                        yield found
+
+    async def _live(
+        self, subscription: Subscription, wanted: Wanted, after: int
+    ) -> AsyncGenerator[Slice, None]:
+        """What comes, until the subscription has lost its place."""
+        # What was written between the last look at the log and the subscription; the rest waits in it meanwhile.
+        while True:
+            self.follower.require_open()
+            read = await self._read(wanted, after, limits.PAGE_ROWS_MAX)
+            after = read.slice.position
+            if read.slice.records:
+                yield read.slice
+            if after >= subscription.joined_at:
+                break
+        self.follower.narrow(subscription, read.accounts)
+        while (found := await subscription.next()) is not None:
+            records = [record for record in found.records if record.transaction.position > after]
+            after = max(after, found.position)
+            if records or not found.records:
+                yield Slice(records, after)
+
+    async def _read(self, wanted: Wanted, after: int, row_count: int) -> _Read:
+        head = await self._positions.head_position()
+        # After the head: whatever belongs to an account up to there, its opening came before.
+        accounts = await self._accounts(wanted)
+        look = limits.FEED_POSITIONS_PER_PAGE_MAX
+        if accounts is not None:
+            look = limits.FEED_POSITIONS_OF_ACCOUNTS_PER_PAGE_MAX
+        until = min(head, after + look)
+        if until <= after:
+            return _Read(Slice([], after), level=True, accounts=accounts)
+        positions = await self._find(wanted, accounts, after, until, row_count)
+        if len(positions) == row_count:
+            until = positions[-1]
+        records = await self._reader.records(positions) if positions else {}
+        found = Slice([records[position] for position in positions], until)
+        return _Read(found, level=until == head, accounts=accounts)
+
+    async def _find(
+        self, wanted: Wanted, accounts: frozenset[int] | None, after: int, until: int, row_count: int
+    ) -> list[int]:
+        """The first positions that are wanted in a part of the log: looked for a little at first, then further."""
+        found: list[int] = []
+        # Of an account there is an index, so that it costs nothing to look far at once.
+        width = limits.FEED_LOOK_FACTOR * row_count if accounts is None else until - after
+        while after < until and len(found) < row_count:
+            found += await self._positions.positions(
+                after,
+                min(until, after + width),
+                tenant=wanted.tenant,
+                kinds=wanted.kinds,
+                accounts=accounts,
+                row_count=row_count - len(found),
+            )
+            after += width
+            width *= limits.FEED_LOOK_FACTOR
+        return found
+
+    async def _accounts(self, wanted: Wanted) -> frozenset[int] | None:
+        if wanted.owner is None:
+            return wanted.accounts
+        count_max = limits.FEED_ACCOUNTS_OF_OWNER_MAX
+        found = await self._positions.accounts_of_owner(wanted.tenant, wanted.owner, count_max + 1)
+        if len(found) > count_max:
+            raise TooManyAccountsError(f"the owner has more than {count_max} accounts on this shard")
+        return frozenset(found)

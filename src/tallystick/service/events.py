@@ -1,0 +1,246 @@
+"""The calls of the change feed: read the log by position, or follow it, and follow one account's balance."""
+
+from collections.abc import AsyncGenerator, Sequence
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from tallystick.domain import limits
+from tallystick.domain.accounts import AccountState
+from tallystick.domain.commands import Kind
+from tallystick.domain.identifiers import Prefix, format_identifier, make_identifier, shard_of
+from tallystick.domain.outcomes import RefusalCode, Refused, refuse
+from tallystick.domain.record import Record
+from tallystick.domain.sagas import SagaState
+from tallystick.ledger.errors import TooManyAccountsError
+from tallystick.ledger.feed import Slice, Wanted
+from tallystick.ledger.shard import Shard
+from tallystick.service import parameters, views
+from tallystick.service.errors import ParameterError
+from tallystick.service.tenancy import Tenancy
+
+KINDS: Final = {kind.text: kind for kind in Kind}
+_CROSSING_STATES: Final = {
+    Kind.TRANSFER_RESERVED: views.PENDING,
+    Kind.TRANSFER_FINALIZED: views.POSTED,
+    Kind.TRANSFER_RELEASED: "refused",
+}
+
+
+class Crossing(msgspec.Struct, frozen=True):
+    """What of a transfer between shards one position wrote.
+
+    `transaction` is what the caller was answered with, `kind` what they asked for, `state` how far it is as of this
+    position. `entries` are (account, asset, signed amount). `counterpart` is the other shard's transaction, and
+    `refusal` why it was released: each where this position says so.
+    """
+
+    transaction: str
+    kind: str
+    state: str
+    entries: list[tuple[str, str, int]]
+    counterpart: str | None
+    refusal: Refused | None
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One transaction of the log, as its position wrote it: it never looks otherwise, whatever happens later.
+
+    `account` and `hold` are what it opened or changed, as of this position.
+    """
+
+    shard: int
+    position: int
+    transaction: str
+    kind: str
+    recorded_at: datetime
+    effective_at: datetime
+    refers_to: str | None
+    description: str | None
+    metadata: dict[str, str]
+    entries: list[views.Entry]
+    account: views.Account | None
+    hold: views.Hold | None
+    crossing: Crossing | None
+
+
+class Events(msgspec.Struct, frozen=True):
+    """Some events in the order of the log. Nothing else that was asked for stands up to `position`."""
+
+    items: list[Event]
+    position: int
+
+
+class Balances(msgspec.Struct, frozen=True):
+    """One account's balances in the order of the log. There was no other change of it up to `position`."""
+
+    items: list[views.Balance]
+    position: int
+
+
+class EventCalls(Tenancy):
+    """Read one tenant's part of a shard's log."""
+
+    async def events(
+        self,
+        *,
+        shard: int | None = None,
+        after: int = 0,
+        limit: int = limits.PAGE_ROWS_DEFAULT,
+        accounts: Sequence[str] = (),
+        owner: str | None = None,
+        kinds: Sequence[str] = (),
+    ) -> Events:
+        """A page of a shard's log after a position; the next page begins after its `position`.
+
+        `accounts` and `kinds`: of any of these; none named is all. A page that is full has the same events for ever.
+        """
+        parameters.between(limit, "limit", 1, limits.PAGE_ROWS_MAX)
+        parameters.between(after, "after", 0, limits.LOCAL_NUMBER_MAX)
+        home, wanted = self._wanted(shard, accounts, owner, kinds)
+        try:
+            found = await home.feed.read(wanted, after, limit)
+        except TooManyAccountsError as error:
+            raise ParameterError("owner", str(error)) from None
+        return _events(home.number, found)
+
+    async def follow_events(
+        self,
+        *,
+        shard: int | None = None,
+        after: int | None = None,
+        accounts: Sequence[str] = (),
+        owner: str | None = None,
+        kinds: Sequence[str] = (),
+    ) -> AsyncGenerator[Events, None]:
+        """Follow a shard's log from a position (default: from now), for ever; empty `Events` while nothing happens.
+
+        Whoever is cut off goes on from the last `position`: nothing is missed, and nothing comes twice.
+        """
+        home, wanted = self._wanted(shard, accounts, owner, kinds)
+        if after is None:
+            after = await home.feed.head_position()
+        parameters.between(after, "after", 0, limits.LOCAL_NUMBER_MAX)
+
+        async def follow() -> AsyncGenerator[Events, None]:
+            yield Events([], after)
+            async for found in home.feed.follow(wanted, after):
+                yield _events(home.number, found)
+
+        return follow()
+
+    async def follow_balance(
+        self, account: str, *, after: int | None = None
+    ) -> AsyncGenerator[Balances, None] | Refused:
+        """Follow an account's balance: as it is now, then each change; or each change after a position."""
+        state = await self._state(account)
+        if isinstance(state, Refused):
+            return state
+        identifier = state.terms.account
+        home = self._shard(identifier)
+        if home is None:
+            return refuse(RefusalCode.ACCOUNT_NOT_FOUND, "id")
+        begin = state.position if after is None else after
+        parameters.between(begin, "after", 0, limits.LOCAL_NUMBER_MAX)
+        wanted = Wanted(self._tenant, accounts=frozenset({identifier}))
+
+        async def follow() -> AsyncGenerator[Balances, None]:
+            yield Balances([views.balance_view(state)] if after is None else [], begin)
+            async for found in home.feed.follow(wanted, begin):
+                yield Balances(_balances(state, found.records), found.position)
+
+        return follow()
+
+    def _wanted(
+        self, shard: int | None, accounts: Sequence[str], owner: str | None, kinds: Sequence[str]
+    ) -> tuple[Shard, Wanted]:
+        """Which shard, and what of its log."""
+        if accounts and owner is not None:
+            raise ParameterError("owner", "expected only one of account and owner")
+        if len(accounts) > limits.FEED_ACCOUNTS_MAX:
+            raise ParameterError("account", f"expected at most {limits.FEED_ACCOUNTS_MAX} accounts")
+        if owner is not None:
+            parameters.text(owner, "owner", limits.OWNER_CHARACTERS_MAX)
+        identifiers = frozenset(parameters.account(one, "account") for one in accounts)
+        chosen = frozenset(parameters.choice(kind, KINDS, "kind") for kind in kinds)
+        home = self._home(shard, identifiers)
+        wanted = Wanted(self._tenant, chosen or None, identifiers or None, owner)
+        return home, wanted
+
+    def _home(self, number: int | None, accounts: frozenset[int]) -> Shard:
+        shards = {shard.number: shard for shard in self._engine.router.shards}
+        named = {shard_of(account) for account in accounts} | ({number} if number is not None else set())
+        if len(named) > 1:
+            raise ParameterError("account", "expected accounts of one shard: each shard has a log of its own")
+        if not named and len(shards) == 1:
+            return next(iter(shards.values()))
+        found = shards.get(named.pop()) if named else None
+        if found is None:
+            numbers = ", ".join(map(str, shards))
+            raise ParameterError("shard", f"expected the number of a shard: {numbers}")
+        return found
+
+
+def event_view(shard: int, record: Record) -> Event:
+    """One transaction of the log as its position wrote it."""
+    # Without what became of it on the other shard.
+    plain = views.transaction_view(shard, record._replace(saga=None, other_half=None))
+    crossing = None if record.saga is None else _crossing(shard, record, record.saga)
+    refers_to = plain.refers_to
+    if crossing is not None and record.transaction.kind is Kind.TRANSFER_RESERVED:
+        refers_to = views.transaction_view(shard, record).refers_to
+    return Event(
+        shard=shard,
+        position=plain.position,
+        transaction=plain.id,
+        kind=plain.kind,
+        recorded_at=plain.recorded_at,
+        effective_at=plain.effective_at,
+        refers_to=refers_to,
+        description=plain.description,
+        metadata=dict(plain.metadata),
+        entries=plain.entries,
+        account=None if record.account is None else views.account_view(record.account),
+        hold=None if record.hold is None else views.hold_view(shard, record.hold),
+        crossing=crossing,
+    )
+
+
+def _crossing(shard: int, record: Record, saga: SagaState) -> Crossing:
+    # The saga may have ended since: only the position that ended it says how.
+    reserving = record.transaction.kind is Kind.TRANSFER_RESERVED
+    terms = saga.terms
+    counterpart = None
+    if saga.counterpart is not None and not reserving:
+        other = make_identifier(terms.other_shard, saga.counterpart)
+        counterpart = format_identifier(Prefix.TRANSACTION, other)
+    legs = [*((leg, -leg.amount) for leg in terms.debits), *((leg, leg.amount) for leg in terms.credits)]
+    return Crossing(
+        transaction=format_identifier(Prefix.TRANSACTION, make_identifier(shard, saga.saga)),
+        kind=terms.operation.text,
+        state=_CROSSING_STATES[record.transaction.kind],
+        entries=[
+            (format_identifier(Prefix.ACCOUNT, leg.account), leg.asset or "", amount) for leg, amount in legs
+        ],
+        counterpart=counterpart,
+        refusal=None if reserving else saga.refusal,
+    )
+
+
+def _events(shard: int, found: Slice) -> Events:
+    return Events([event_view(shard, record) for record in found.records], found.position)
+
+
+def _balances(state: AccountState, records: Sequence[Record]) -> list[views.Balance]:
+    """An account's balance after each of these transactions that moved it."""
+    return [
+        views.balance_view(
+            msgspec.structs.replace(
+                state, balance=entry.balance, held=entry.held_after, position=entry.position
+            )
+        )
+        for record in records
+        for entry in record.entries
+        if entry.account == state.terms.account
+    ]

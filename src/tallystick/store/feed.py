@@ -1,0 +1,65 @@
+"""Reading one shard's log by position: which positions somebody asks for."""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from tallystick.domain.commands import Kind
+from tallystick.store.connection import Database
+
+
+class OpenedAccount(NamedTuple):
+    """An account that was opened or changed, and whose it is: the tenant's number, and the owner in their words."""
+
+    account: int
+    tenant: int
+    owner: str
+
+
+class FeedReader:
+    """Finds positions in one shard's log. When it cannot, every method raises what the database's `rows` raises.
+
+    A part of the log is what comes after one position, up to and with another.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._rows = database.rows
+
+    async def head_position(self) -> int:
+        """The last position of the log."""
+        (row,) = await self._rows("log_head")
+        return int(row[0])
+
+    async def positions(
+        self,
+        after: int,
+        until: int,
+        *,
+        tenant: int,
+        kinds: Collection[Kind] | None,
+        accounts: Collection[int] | None,
+        row_count: int,
+    ) -> list[int]:
+        """A tenant's first positions in a part of the log: of these kinds and accounts, or (None) of all."""
+        wanted_kinds = None if kinds is None else [int(kind) for kind in kinds]
+        arguments = (after, until, tenant, wanted_kinds, row_count)
+        if accounts is None:
+            rows = await self._rows("feed_positions", *arguments)
+        else:
+            rows = await self._rows("feed_positions_of_accounts", *arguments, list(accounts))
+        return [row[0] for row in rows]
+
+    async def watched(
+        self, after: int, until: int, tenants: Collection[int], accounts: Collection[int]
+    ) -> list[int]:
+        """The positions in a part of the log that are of one of these tenants, or touch one of these accounts."""
+        return [
+            row[0] for row in await self._rows("feed_watched", after, until, list(tenants), list(accounts))
+        ]
+
+    async def opened(self, after: int, until: int) -> list[OpenedAccount]:
+        """The accounts that were opened or changed in a part of the log."""
+        return [OpenedAccount(*row) for row in await self._rows("feed_opened", after, until)]
+
+    async def accounts_of_owner(self, tenant: int, owner: str, row_count: int) -> list[int]:
+        """The identifiers of an owner's accounts, up to a number of them."""
+        return [row[0] for row in await self._rows("feed_accounts_of_owner", tenant, owner, row_count)]

@@ -1,0 +1,285 @@
+"""Streams: live, cut and resumed, slow, and beside writers of two processes."""
+
+import itertools
+import statistics
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+
+from tests.api.books import Books
+from tests.api.client import Client, new_key
+from tests.api.server import Installation, Server
+from tests.api.streams import Event, Stream
+from tests.api.test_events import head_of, pages
+
+LATENCY_SECONDS_P50 = 0.05
+CUTS = 1000
+CUTS_SECONDS_MAX = 20.0
+
+
+def metric(client: Client, name: str) -> float:
+    lines = client.get("/metrics").ok().body.decode().splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name + "{"))
+
+
+def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@contextmanager
+def writers(books: Books, urls: list[str], pause_seconds: float = 0.0) -> Iterator[None]:
+    """Payments from alice to bob and back, by one caller at each of these servers."""
+    stopped = threading.Event()
+
+    def write(url: str) -> None:
+        with Client(url, books.client.api_key) as client:
+            for turn in itertools.cycle((("alice", "bob"), ("bob", "alice"))):
+                if stopped.is_set():
+                    return
+                payments = [{**books.payment(*turn, 1), "idempotency_key": new_key()} for _ in range(3)]
+                client.send("POST", "/v1/transfers/batch", {"transfers": payments, "atomic": False}).ok()
+                time.sleep(pause_seconds)
+
+    with ThreadPoolExecutor(len(urls)) as threads:
+        done = [threads.submit(write, url) for url in urls]
+        try:
+            yield
+        finally:
+            stopped.set()
+        for one in done:
+            one.result()
+
+
+@pytest.fixture
+def payers(books: Books) -> Books:
+    books.open("""
+        alice  USD  1000000
+        bob    USD  1000000
+    """)
+    return books
+
+
+def test_a_stream_begins_now_unless_told(payers: Books, installation: Installation) -> None:
+    with Stream(payers.client).opened() as stream:
+        assert stream.status == 200
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        assert stream.last_id == head_of(installation)
+        posted = payers.transfer("alice", "bob", 1).ok().json
+        event = stream.next()
+        assert event.json["transaction"] == posted["id"]
+        assert event.id == posted["position"] == stream.last_id
+
+
+def test_filters_and_tenants(payers: Books, strange_books: Books, installation: Installation) -> None:
+    strange_books.open("alice  USD  5")
+    before = head_of(installation)
+    payers.open("carol  USD  0")
+    queries: list[dict[str, Any]] = [
+        {},
+        {"account": payers["alice"]},
+        {"account": [payers["bob"], payers["carol"]], "kind": "transfer"},
+        {"owner": f"{payers.owner}/alice"},
+        {"owner": f"{payers.owner}/dave"},
+        {"kind": "account_opened"},
+    ]
+    streams = [Stream(payers.client, after=before, **query).opened() for query in queries]
+    # Dave's accounts are opened when somebody follows him already.
+    payers.open("dave  USD  7")
+    payers.open("dave  EUR  8")
+    payers.transfer("alice", "bob", 1).ok()
+    strange_books.open("bob  USD  6")
+    payers.transfer("bob", "carol", 1).ok()
+    payers.change("dave", metadata={"a": "b"}).ok()
+    payers.transfer("alice", "dave", 1)
+    for query, stream in zip(queries, streams, strict=True):
+        expected = pages(payers.client, before, **query)
+        assert expected
+        assert [event.json for event in stream.take(len(expected))] == expected
+        stream.close()
+
+
+def test_latency(payers: Books, second_server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    """From before the request that commits until the event is here: more than from the commit."""
+    with Client(second_server.url, payers.client.api_key) as elsewhere:
+        for name, writer in (("the same server", payers.client), ("another server", elsewhere)):
+            with Stream(payers.client, account=payers["alice"]).opened() as stream:
+                seconds = []
+                for _ in range(100):
+                    sent_at = time.time()
+                    payment = payers.payment("alice", "bob", 1)
+                    answer = writer.post("/v1/transfers", payment).ok()
+                    event = stream.next()
+                    assert event.id == answer["position"]
+                    seconds.append(event.at - sent_at)
+                    time.sleep(0.01)
+            p50, p95 = statistics.median(seconds), statistics.quantiles(seconds, n=20)[-1]
+            with capsys.disabled():
+                print(f"\nrequest to event, by {name}: p50 {p50 * 1e3:.1f} ms, p95 {p95 * 1e3:.1f} ms")  # noqa: T201
+            assert p50 < LATENCY_SECONDS_P50
+
+
+def test_cut_and_resumed(
+    payers: Books, second_server: Server, installation: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is missed, nothing comes twice, for a client that keeps its last id."""
+    before = head_of(installation)
+    lengths = itertools.cycle((0, 1, 2, 5, 1, 0, 13, 3, 1, 40))
+    received: list[Event] = []
+    last_id, cuts, started = before, 0, time.monotonic()
+    with writers(payers, [payers.client.url, second_server.url], 0.002):
+        while cuts < CUTS and time.monotonic() - started < CUTS_SECONDS_MAX:
+            with Stream(payers.client, last_id=last_id) as stream:
+                received += stream.take(next(lengths))
+                last_id = stream.last_id or last_id
+            cuts += 1
+    seconds = time.monotonic() - started
+    until_head = head_of(installation)
+    with Stream(payers.client, last_id=last_id) as stream:
+        while not received or received[-1].id < until_head:
+            received.append(stream.next())
+    written = pages(payers.client, before, limit=500)
+    with capsys.disabled():
+        print(f"\n{cuts} cuts in {seconds:.1f} s, {len(written)} events")  # noqa: T201
+    assert [event.id for event in received] == [event["position"] for event in written]
+    assert [event.json for event in received] == written
+    assert cuts >= CUTS // 10
+
+
+def test_many_streams_hear_the_same(payers: Books, second_server: Server, installation: Installation) -> None:
+    """Everybody hears everything once and in order, of what two processes write at once."""
+    before = head_of(installation)
+    streams = [Stream(payers.client, after=before, account=payers["alice"]) for _ in range(20)]
+    streams += [Stream(payers.client, after=before) for _ in range(5)]
+    streams += [Stream(payers.client, after=before, owner=f"{payers.owner}/bob") for _ in range(5)]
+    with writers(payers, [payers.client.url, second_server.url]):
+        time.sleep(3)
+    written = [event["position"] for event in pages(payers.client, before, limit=500)]
+    for stream in streams:
+        assert [event.id for event in stream.take(len(written))] == written
+        stream.close()
+
+
+def test_a_consumer_that_does_not_read_is_dropped_and_resumes(
+    payers: Books, installation: Installation
+) -> None:
+    before = head_of(installation)
+    dropped = metric(payers.client, "tallystick_streams_dropped_total")
+    with Stream(payers.client, receive_bytes=4096, after=before) as slow:
+        slow.opened()
+        note = {"description": "x" * 1000, "metadata": {"note": "y" * 4000}}
+        for _ in range(12):
+            payments = [
+                {**payers.payment("alice", "bob", 1), **note, "idempotency_key": new_key()}
+                for _ in range(150)
+            ]
+            payers.client.send("POST", "/v1/transfers/batch", {"transfers": payments, "atomic": False}).ok()
+        until(lambda: metric(payers.client, "tallystick_streams_dropped_total") == dropped + 1, 30)
+        received = [event.id for event in slow.events()]
+    with Stream(payers.client, last_id=slow.last_id) as again:
+        received += [event.id for event in again.take(12 * 150 - len(received))]
+    assert received == list(range(before + 1, before + 12 * 150 + 1))
+
+
+def test_heartbeats_say_how_far_it_is(payers: Books, installation: Installation) -> None:
+    with Stream(payers.client, account=payers["bob"]).opened() as stream:
+        first = stream.last_id
+        payers.open("carol  USD  5")
+        started = time.monotonic()
+        while not stream.comments[1:]:
+            stream._block()
+        assert time.monotonic() - started < 15
+        assert stream.comments[-1] == "heartbeat"
+        assert stream.last_id == head_of(installation)
+        assert stream.last_id > (first or 0)
+
+
+def test_streams_that_were_left_are_closed(payers: Books) -> None:
+    def count() -> float:
+        return metric(payers.client, "tallystick_streams_open")
+
+    until(lambda: count() == 0)
+    streams = [Stream(payers.client, account=payers["bob"]).opened() for _ in range(5)]
+    assert count() == 5
+    for stream in streams:
+        stream.close()
+    payers.transfer("alice", "bob", 1).ok()
+    until(lambda: count() == 0)
+
+
+def test_balance_stream(payers: Books) -> None:
+    path = f"/v1/accounts/{payers['bob']}/balance"
+    with Stream(payers.client, path) as stream:
+        first = stream.next()
+        assert first.json == payers.balance("bob").json
+        assert first.id == first.json["position"]
+        payers.transfer("alice", "bob", 5).ok()
+        payers.change("bob", metadata={"a": "b"}).ok()
+        payers.hold("bob", "alice", 7).ok()
+        paid, held = stream.take(2)
+        assert held.json == payers.balance("bob").json
+        assert held.json["held"] == "7"
+        assert int(paid.json["balance"]) == int(first.json["balance"]) + 5
+    with Stream(payers.client, path, last_id=first.id) as again:
+        assert [event.data for event in again.take(2)] == [paid.data, held.data]
+
+
+def test_balance_stream_refusals(payers: Books, strange_books: Books) -> None:
+    strange_books.open("alice  USD  0")
+    headers = {"Accept": "text/event-stream"}
+    path = f"/v1/accounts/{strange_books['alice']}/balance"
+    answer = payers.client.request("GET", path, headers=headers)
+    assert answer.refused()[:2] == (404, "account_not_found")
+    path = f"/v1/accounts/{payers['alice']}/balance"
+    query = {"at": "2020-01-01T00:00:00Z"}
+    answer = payers.client.request("GET", path, query=query, headers=headers)
+    assert answer.refused() == (400, "parameter_invalid", "at")
+    with Client(payers.client.url, None) as nobody:
+        assert nobody.request("GET", path, headers=headers).status == 401
+
+
+def test_metrics_of_streams(payers: Books) -> None:
+    sent = metric(payers.client, "tallystick_stream_events_total")
+    with Stream(payers.client, account=payers["bob"]).opened() as stream:
+        payers.transfer("alice", "bob", 1).ok()
+        stream.next()
+        payers.transfer("alice", "bob", 1).ok()
+        stream.next()
+        until(lambda: metric(payers.client, "tallystick_stream_events_total") >= sent + 2)
+        assert Counter(line.split("{")[0] for line in _lines(payers.client)) >= Counter(
+            {"tallystick_feed_lag_positions": 1, "tallystick_feed_lag_seconds": 1}
+        )
+
+
+def _lines(client: Client) -> list[str]:
+    return client.get("/metrics").ok().body.decode().splitlines()
+
+
+def test_a_server_stops_at_once_under_open_streams(payers: Books, installation: Installation) -> None:
+    with ExitStack() as opened:
+        with (
+            Server(installation, "stopping server") as server,
+            Client(server.url, payers.client.api_key) as client,
+        ):
+            balance = f"/v1/accounts/{payers['bob']}/balance"
+            of_bob = "/v1/events?account=" + payers["bob"]
+            streams = [
+                opened.enter_context(Stream(client, path)).opened()
+                for path in (of_bob, "/v1/events", balance)
+            ]
+            posted = payers.transfer("alice", "bob", 1).ok().json
+            received = [stream.events() for stream in streams]
+            for events in received:
+                while next(events).id < posted["position"]:
+                    pass
+            started = time.monotonic()
+        assert time.monotonic() - started < 5
+        assert [list(events) for events in received] == [[], [], []]
