@@ -7,12 +7,13 @@ cancels its waiting, never a COMMIT.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import structlog
 
 from tallystick.domain import limits
+from tallystick.domain.accounts import AccountState
 from tallystick.domain.commands import Command
 from tallystick.domain.decide import Atomic, Decision, commands_of
 from tallystick.domain.outcomes import Outcome, Posted, Unserved
@@ -72,8 +73,15 @@ class Batcher:
     `submit` puts commands in a bounded queue and waits; `_run` is the loop that writes them, batch by batch.
     """
 
-    def __init__(self, shard: int, dsn: str) -> None:
+    def __init__(
+        self,
+        shard: int,
+        dsn: str,
+        on_committed: Callable[[Mapping[int, AccountState]], None] = lambda _: None,
+    ) -> None:
+        """Name the shard. `on_committed` is told the accounts that a batch changed; it must not wait."""
         self._shard = shard
+        self._on_committed = on_committed
         self._look_ahead = asyncio.Event()
         self._writer = BatchWriter(shard, dsn, self._look_ahead.set)
         self._queue: deque[_Waiting] = deque()
@@ -263,6 +271,7 @@ class Batcher:
             return None
         self._batch_commands.observe(len(decision.outcomes))
         self._batch_seconds.observe(time.perf_counter() - started)
+        self._on_committed(decision.accounts)
         return _Written(batch.waiting, decision)
 
     async def _post_one_by_one(self, waiting: list[_Waiting], error: Exception) -> None:

@@ -1,10 +1,13 @@
-"""One shard as this process sees it: its batcher, and a pool to read with."""
+"""One shard as this process sees it: its batcher, a pool to read with, and balances that may be cached."""
 
 from typing import Any
 
 from tallystick.domain.identifiers import make_identifier
+from tallystick.ledger.balances import Balances
 from tallystick.ledger.batcher import Batcher
 from tallystick.ledger.errors import UnavailableError
+from tallystick.ledger.tailer import Tailer
+from tallystick.store.cache import Cache
 from tallystick.store.connection import Database, Rows
 from tallystick.store.errors import ShardUnavailableError
 from tallystick.store.reads import Reader
@@ -28,21 +31,28 @@ class _ShardDatabase(Database):
 class Shard:
     """A shard's number, its writer and its reader."""
 
-    def __init__(self, number: int, dsn: str) -> None:
+    def __init__(self, number: int, dsn: str, cache: Cache | None = None) -> None:
         self.number = number
         self.dsn = dsn
-        self.batcher = Batcher(number, dsn)
         self.database: Database = _ShardDatabase(number, dsn)
         self.reader = Reader(self.database)
+        self.balances = Balances(number, self.reader, cache)
+        self.batcher = Batcher(number, dsn, self.balances.changed)
+        self._tailer = None if cache is None else Tailer(number, self.reader, cache)
 
     async def start(self) -> None:
         """Begin to serve, or to try to connect."""
         await self.database.open()
         self.batcher.start()
+        if self._tailer is not None:
+            self._tailer.start()
 
     async def stop(self) -> None:
         """Write what waits, then close."""
         await self.batcher.stop()
+        if self._tailer is not None:
+            await self._tailer.stop()
+        await self.balances.stop()
         await self.database.close()
 
     def identifier(self, position: int) -> int:
