@@ -67,3 +67,14 @@ def cached(keys: "redis.Redis", account: str) -> bytes | None:
     found = keys.get(key_of(account))
     assert found is None or isinstance(found, bytes)
     return found
+
+
+def mark_of(account: str) -> str:
+    """Where the mark of an account's shard is cached."""
+    return key_of(account).rpartition(":")[0] + ":mark"
+
+
+def passed(keys: "redis.Redis", account: str) -> int:
+    """How far the log of an account's shard was passed."""
+    mark = keys.get(mark_of(account))
+    return int(mark.split(b" ")[1]) if isinstance(mark, bytes) else -1

@@ -46,7 +46,6 @@ class Balances:
         # The newest position that was seen here and may be missing in the cache: until the log was passed up to
         # there, the cache is not believed.
         self._floor = 0
-        self._failing = False
         label = str(shard)
         self._hits = metrics.CACHE_HITS.labels(label)
         self._misses = metrics.CACHE_MISSES.labels(label)
@@ -125,8 +124,9 @@ class Balances:
                 self._failed(error, 0)
             except Exception as error:  # noqa: BLE001 - whatever it is, PostgreSQL has the answer
                 _log.error("ALARM: the cache could not be read", shard=self._shard, exc_info=error)
-            if found is not None:
-                self._well(found)
+            if found is not None and found.nonsense:
+                self._drift.inc(len(found.nonsense))
+                _log.error("ALARM: the cache holds nonsense", shard=self._shard, accounts=len(found.nonsense))
             for waiting in taken:
                 if not waiting.answer.done():
                     waiting.answer.set_result(_part(found, waiting.accounts))
@@ -141,12 +141,6 @@ class Balances:
             count += 1
         taken, self._waiting = self._waiting[:count], self._waiting[count:]
         return taken, list(accounts)
-
-    def _well(self, found: Cached) -> None:
-        self._failing = False
-        if found.nonsense:
-            self._drift.inc(len(found.nonsense))
-            _log.error("ALARM: the cache holds nonsense", shard=self._shard, accounts=len(found.nonsense))
 
     # Writing.
 
@@ -190,17 +184,16 @@ class Balances:
     def _failed(self, error: CacheError, position: int) -> None:
         self._floor = max(self._floor, position)
         self._errors.inc()
-        if not self._failing:
-            # Once, and not for each read until somebody has mended it.
-            self._failing = True
-            _log.error("ALARM: balances are read from PostgreSQL", shard=self._shard, reason=str(error))
+        _log.debug("the cache failed", shard=self._shard, reason=str(error))
 
     async def stop(self) -> None:
         """Stop asking and writing."""
-        for task in (self._asking, self._writing):
-            if task is not None:
+        tasks = [task for task in (self._asking, self._writing) if task is not None]
+        if tasks:
+            # Each ends by itself: the cache has little time to answer.
+            _, late = await asyncio.wait(tasks, timeout=limits.CACHE_STOP_SECONDS_MAX)
+            for task in late:
                 task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
         for waiting in self._waiting:
             if not waiting.answer.done():
                 waiting.answer.set_result(None)

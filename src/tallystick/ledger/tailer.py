@@ -8,6 +8,7 @@ is never older than that.
 import asyncio
 import secrets
 import time
+from contextlib import suppress
 
 import structlog
 
@@ -32,6 +33,7 @@ class Tailer:
         self._cache = cache
         self._name = secrets.token_hex(8)
         self._task: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
         self._level_at = time.monotonic()
         label = str(shard)
         self._lag_positions = metrics.CACHE_LAG_POSITIONS.labels(label)
@@ -46,15 +48,18 @@ class Tailer:
     async def stop(self) -> None:
         """Stop, and let another one follow."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            # It is not cancelled at once: a call to the cache that is cut off leaves a connection of no use.
+            self._stopping.set()
+            _, late = await asyncio.wait([self._task], timeout=limits.CACHE_STOP_SECONDS_MAX)
+            if late:
+                self._task.cancel()
             try:
                 await self._cache.release(self._shard, self._name)
             except CacheError:
                 return  # it runs out by itself
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopping.is_set():
             pause_seconds = limits.CACHE_LEASE_INTERVAL_SECONDS
             try:
                 if await self.follow():
@@ -64,7 +69,8 @@ class Tailer:
                 _log.info("the cache is not followed now", shard=self._shard, reason=str(error))
             except Exception as error:  # noqa: BLE001 - nothing may end it: it would leave the cache to grow old
                 _log.error("ALARM: the tailer failed", shard=self._shard, exc_info=error)
-            await asyncio.sleep(jittered(pause_seconds))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), jittered(pause_seconds))
 
     async def follow(self) -> bool:
         """Pass the log up to its end as it is now. False: somebody else does.
@@ -81,7 +87,7 @@ class Tailer:
         mark = read_mark(text)
         if mark is None or not 0 <= head - mark.position <= limits.CACHE_LAG_POSITIONS_MAX:
             return await self._begin(text, mark, head)
-        while await self._pass(mark, head):
+        while await self._pass(mark, head) and not self._stopping.is_set():
             text = await self._cache.follow(self._shard, self._name)
             if text is None or (mark := read_mark(text)) is None:
                 return text is not None

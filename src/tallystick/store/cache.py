@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 import redis.asyncio
+import structlog
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError, ResponseError
@@ -26,6 +27,8 @@ from tallystick.domain.cached import (
     write_mark,
 )
 from tallystick.store.scripts import digest, script
+
+_log = structlog.get_logger(__name__)
 
 # The same protocol under several names; the last two are encrypted.
 _SCHEMES: Final = {
@@ -103,6 +106,7 @@ class Cache:
             retry=Retry(NoBackoff(), 0),
         )
         self._open_until = 0.0
+        self._quiet_until = 0.0
         self._open_seconds = limits.CACHE_CIRCUIT_OPEN_SECONDS_MIN
 
     @property
@@ -215,10 +219,16 @@ class Cache:
         except NoScriptError:
             raise
         except (RedisError, OSError, TimeoutError, ValueError) as error:
-            self._open_until = time.monotonic() + self._open_seconds
+            now = time.monotonic()
+            self._open_until = now + self._open_seconds
             self._open_seconds = min(2 * self._open_seconds, limits.CACHE_CIRCUIT_OPEN_SECONDS_MAX)
             what = "refused" if isinstance(error, ResponseError) else "cannot be reached"
-            raise CacheError(f"the cache {what}: {str(error) or type(error).__name__}") from error
+            why = f"the cache {what}: {str(error) or type(error).__name__}"
+            if now >= self._quiet_until:
+                # Now and then, and not for each read until somebody has mended it.
+                self._quiet_until = now + limits.CACHE_ALARM_INTERVAL_SECONDS
+                _log.error("ALARM: balances are read from PostgreSQL", reason=why)
+            raise CacheError(why) from error
         self._open_seconds = limits.CACHE_CIRCUIT_OPEN_SECONDS_MIN
         return answer
 
