@@ -39,6 +39,7 @@ ROUTES = {
     "PATCH /v1/accounts/{identifier}",
     "GET /v1/accounts/{identifier}/balance",
     "GET /v1/accounts/{identifier}/entries",
+    "POST /v1/balances",
     "POST /v1/transfers",
     "POST /v1/transactions",
     "POST /v1/transfers/batch",
@@ -190,6 +191,7 @@ def calls(client: Client) -> Callable[[], Iterator[tuple[str, object, Answer]]]:
         path = f"/v1/transactions/{posted[2]['id']}"
         yield done("POST /v1/transactions/{identifier}/reverse", f"{path}/reverse", {"amount": 1, **note})
         yield done("GET /v1/transactions/{identifier}", path)
+        yield done("POST /v1/balances", "/v1/balances", {"accounts": [books["alice"]], "consistency": "fast"})
         yield done("GET /v1/accounts/{identifier}/entries", f"{alice}/entries", limit=3)
         yield done("GET /v1/assets", "/v1/assets")
         asset = {"code": f"T{new_key()[:8].upper()}", "scale": 2, "name": "Points"}
