@@ -71,7 +71,27 @@ def test_what_is_available(books: Books) -> None:
         "held": "30",
         "available": "70",
         "position": hold["position"],
+        "source": "database",
     }
+
+
+def test_many_balances_in_one_call(books: Books, client: Client, stranger: Client) -> None:
+    books.open("""
+        alice  USD  100
+        bob    USD    7
+    """)
+    asked = [books["bob"], books["alice"], books["bob"]]
+    found = client.post("/v1/balances", {"accounts": asked}).ok().json
+    assert [(one["account"], one["balance"]) for one in found["balances"]] == [
+        (books["bob"], "7"),
+        (books["alice"], "100"),
+    ]
+    assert found["not_found"] == []
+    strange = stranger.post("/v1/balances", {"accounts": asked}).ok().json
+    assert strange == {"balances": [], "not_found": asked[:2]}
+    for accounts in ([], asked[:1] * 1001, ["acct_1"]):
+        refused = client.post("/v1/balances", {"accounts": accounts})
+        assert refused.refused() == (400, "parameter_invalid", "accounts")
 
 
 def test_a_balance_at_least_as_new(books: Books) -> None:

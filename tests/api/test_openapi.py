@@ -39,6 +39,7 @@ ROUTES = {
     "PATCH /v1/accounts/{identifier}",
     "GET /v1/accounts/{identifier}/balance",
     "GET /v1/accounts/{identifier}/entries",
+    "POST /v1/balances",
     "POST /v1/transfers",
     "POST /v1/transactions",
     "POST /v1/transfers/batch",
@@ -191,6 +192,7 @@ def calls(client: Client) -> Callable[[], Iterator[tuple[str, object, Answer]]]:
         path = f"/v1/transactions/{posted[2]['id']}"
         yield done("POST /v1/transactions/{identifier}/reverse", f"{path}/reverse", {"amount": 1, **note})
         yield done("GET /v1/transactions/{identifier}", path)
+        yield done("POST /v1/balances", "/v1/balances", {"accounts": [books["alice"]], "consistency": "fast"})
         yield done("GET /v1/accounts/{identifier}/entries", f"{alice}/entries", limit=3)
         yield done("GET /v1/events", "/v1/events", account=books["alice"])
         yield done("GET /v1/assets", "/v1/assets")

@@ -75,6 +75,7 @@ def test_it_is_read_as_it_was_written(path: Path) -> None:
         ],
         cross_shard="two_phase",
         saga_wait_seconds=0.5,
+        cache="rediss://:secret@cache.example:6380/1",
     )
     write_configuration(path, configuration)
     assert read_configuration(path) == configuration
@@ -122,6 +123,10 @@ def node(name: str, *shards: str) -> str:
         ("saga_wait_seconds = nan\n" + shard(), "outside"),
         ('saga_wait_seconds = "5"\n' + shard(), "saga_wait_seconds"),
         ('cross_shard = "hope"\n' + shard(), "cross_shard"),
+        ('cache = "localhost:6379"\n' + shard(), "cache is to be like"),
+        ('cache = "http://localhost"\n' + shard(), "cache is to be like"),
+        ('cache = "valkey://:6379"\n' + shard(), "cache has no host"),
+        ('cache = "valkey://host:99999"\n' + shard(), "cache has no host"),
     ],
 )
 def test_what_is_wrong_is_said_with_the_file(path: Path, text: str, words: str) -> None:
@@ -133,7 +138,11 @@ def test_what_is_wrong_is_said_with_the_file(path: Path, text: str, words: str) 
 
 
 def test_a_password_is_never_repeated(path: Path) -> None:
-    for text in (shard(dsn="password=SECRET x") + shard(2), shard(1, "password=SECRET") * 2):
+    for text in (
+        'cache = "valkey://:SECRET@h:x"\n' + shard(),
+        shard(dsn="password=SECRET x") + shard(2),
+        shard(1, "password=SECRET") * 2,
+    ):
         with pytest.raises(ConfigurationError) as refused:
             read(path, text)
         assert "SECRET" not in str(refused.value)

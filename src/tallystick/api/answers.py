@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from tallystick.api.fields import (
     AccountId,
@@ -18,6 +18,8 @@ from tallystick.api.fields import (
 )
 from tallystick.domain.outcomes import Refused
 from tallystick.service import views
+
+Source = Annotated[Literal["cache", "database"], Meta(description="Where it was read.")]
 
 
 class Account(Struct):
@@ -93,6 +95,14 @@ class Balance(Struct):
     held: AmountOut | None
     available: AmountOut | None
     position: Position
+    source: Source
+
+
+class BalanceList(Struct):
+    """The balances of many accounts, in the order in which they were asked for."""
+
+    balances: list[Balance]
+    not_found: Annotated[list[AccountId], Meta(description="Those that are no accounts of yours.")]
 
 
 class HistoryEntry(Struct):
@@ -267,7 +277,13 @@ def balance(view: views.Balance) -> Balance:
         held=_amount(view.held),
         available=_amount(view.available),
         position=view.position,
+        source=view.source,
     )
+
+
+def balances(view: views.Balances) -> BalanceList:
+    """The JSON of many balances."""
+    return BalanceList([balance(one) for one in view.balances], list(view.not_found))
 
 
 def history_entry(view: views.HistoryEntry) -> HistoryEntry:

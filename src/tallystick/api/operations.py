@@ -100,12 +100,25 @@ async def change_account(call: Call) -> answers.Account | Refused:
 
 
 async def get_balance(call: Call) -> answers.Balance | Refused:
-    """Get a balance. It is read from the database, so it is always at least as new as any position seen."""
+    """Get a balance: at least as new as `min_position`."""
     query: requests.BalanceQuery = call.query
     if query.min_position is not None:
         parameters.between(query.min_position, "min_position", 0, limits.LOCAL_NUMBER_MAX)
-    found = await call.ledger.balance(call.identifier, at=query.at, effective_at=query.effective_at)
+    found = await call.ledger.balance(
+        call.identifier,
+        at=query.at,
+        effective_at=query.effective_at,
+        min_position=query.min_position or 0,
+        strong=query.consistency == "strong",
+    )
     return found if isinstance(found, Refused) else answers.balance(found)
+
+
+async def get_balances(call: Call) -> answers.BalanceList:
+    """Get many balances."""
+    body: requests.BalancesRequest = call.body
+    found = await call.ledger.balances(body.accounts, strong=body.consistency == "strong")
+    return answers.balances(found)
 
 
 async def list_entries(call: Call) -> answers.HistoryList | Refused:
@@ -307,6 +320,10 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "GET", f"{_ACCOUNT}/balance", "getBalance", "Get a balance, now or at a past time", get_balance,
         answers.Balance, query=requests.BalanceQuery, stream=follow_balance, streamed=answers.Balance,
+    ),
+    Operation(
+        "POST", "/v1/balances", "getBalances", "Get the balances of up to 1,000 accounts", get_balances,
+        answers.BalanceList, body=requests.BalancesRequest,
     ),
     Operation(
         "GET", f"{_ACCOUNT}/entries", "listEntries", "List an account's history, newest first", list_entries,

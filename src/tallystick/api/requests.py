@@ -205,6 +205,18 @@ class EventsQuery(Struct, forbid_unknown_fields=True, kw_only=True):
     ] = []
 
 
+class BalancesRequest(Struct, forbid_unknown_fields=True):
+    """Whose balances."""
+
+    accounts: Annotated[
+        list[AccountId],
+        Meta(extra_json_schema={"minItems": 1, "maxItems": limits.BALANCES_PER_REQUEST_MAX}),
+    ]
+    consistency: Annotated[
+        Literal["fast", "strong"], Meta(description="`strong` always reads the database.")
+    ] = "fast"
+
+
 class BalanceQuery(Struct, forbid_unknown_fields=True):
     """Which balance: the newest one unless a time is named."""
 

@@ -15,6 +15,7 @@ from tallystick.cli.demonstration import DemonstrationAccounts, demonstration_ac
 from tallystick.cli.errors import CommandError
 from tallystick.cli.layout import Layout, layout_of
 from tallystick.cli.nodes import Nodes
+from tallystick.cli.own_cache import OwnCache
 from tallystick.cli.ports import reserve_next_free_port
 from tallystick.cli.session import open_engine
 from tallystick.cli.stop_signals import StopSignals
@@ -53,11 +54,18 @@ class Installation:
     """A data folder with everything in it. `start`, `watch` and `stop` are called in this order, by `up`."""
 
     def __init__(
-        self, folder: Path, port: int, *, shards: int | None = None, nodes: int | None = None, say: Say
+        self,
+        folder: Path,
+        port: int,
+        *,
+        shards: int | None = None,
+        nodes: int | None = None,
+        with_cache: bool = True,
+        say: Say,
     ) -> None:
         """Take the folder; `say` is called with each step, in words for people.
 
-        `shards` and `nodes` are how many there are to be; None leaves them as they are.
+        `shards` and `nodes` are how many there are to be; None leaves them as they are. `with_cache`: start a cache.
         """
         self._folder = folder
         self._first_port = port
@@ -68,6 +76,8 @@ class Installation:
         self._running_path = folder / "running"
         self._wanted_shards = shards
         self._wanted_nodes = nodes
+        self._with_cache = with_cache
+        self._cache: OwnCache | None = None
         self._nodes: Nodes | None = None
         self._api: ApiProcess | None = None
         self._started = ExitStack()
@@ -89,6 +99,10 @@ class Installation:
         self._started.callback(self._stop_nodes, nodes)
         with stop.interrupting():  # a database that repeats what its log holds may take minutes
             nodes.start()
+        if self._with_cache:
+            self._cache = OwnCache(self._folder / "valkey", say=self._say)
+            self._started.callback(self._cache.stop)
+            self._cache.start()
         configuration = self._migrate(layout, nodes)
         stop.raise_if_requested()
         self._say("Starting the API ...")
@@ -111,6 +125,8 @@ class Installation:
                 raise CommandError(self._api.why_it_ended())
             if self._nodes is not None:
                 self._nodes.look()
+            if self._cache is not None:
+                self._cache.look()
             time.sleep(WATCH_INTERVAL_SECONDS)
 
     def stop(self) -> None:
@@ -155,7 +171,8 @@ class Installation:
         }
         own = [NodeConfiguration(name, shards) for name, shards in carried.items()]
         others = [node for node in layout.before.node if node.name not in carried]
-        configuration = msgspec.structs.replace(layout.before, shard=[], node=[*own, *others])
+        cache = None if self._cache is None else self._cache.address
+        configuration = msgspec.structs.replace(layout.before, shard=[], node=[*own, *others], cache=cache)
         for shard in configuration.shards:
             if applied := migrate_shard(shard.number, shard.owner):
                 self._say(f"Migrated shard {shard.number}: {', '.join(applied)}")

@@ -39,15 +39,27 @@ CURL_MINOR_UNITS = 1250
     type=click.IntRange(1, limits.EMBEDDED_NODES_MAX),
     help=f"How many PostgreSQL servers carry them. Default: as many as there were, at first {NODE_COUNT_DEFAULT}.",
 )
+@click.option(
+    "--cache/--no-cache",
+    "with_cache",
+    default=True,
+    show_default=True,
+    help="Whether balances are read from a Valkey of its own.",
+)
 @json_option
-def up(*, data: str, port: int, shards: int | None, nodes: int | None, as_json: bool) -> None:
+def up(
+    *, data: str, port: int, shards: int | None, nodes: int | None, with_cache: bool, as_json: bool
+) -> None:
     """Start everything on this machine, until Ctrl-C.
 
-    Starts PostgreSQL servers of its own, migrates them, opens demonstration accounts on the first start, and serves
-    the API. All data stay in one folder, for the next start; shards and nodes may be added then, but not removed.
+    Starts PostgreSQL servers and a Valkey of its own, migrates, opens demonstration accounts on the first start,
+    and serves the API. All data stay in one folder, for the next start; shards and nodes may be added then, but not
+    removed.
     """
     configure_logging(default_level="warning", for_people=True)
-    installation = Installation(Path(data).absolute(), port, shards=shards, nodes=nodes, say=_say)
+    installation = Installation(
+        Path(data).absolute(), port, shards=shards, nodes=nodes, with_cache=with_cache, say=_say
+    )
     with StopSignals() as stop:
         try:
             ready = installation.start(stop)

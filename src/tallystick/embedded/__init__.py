@@ -3,5 +3,12 @@
 from tallystick.embedded.errors import DataFolderInUseError, EmbeddedServerError
 from tallystick.embedded.lock import DataFolderLock
 from tallystick.embedded.postgres import EmbeddedPostgres
+from tallystick.embedded.valkey import EmbeddedValkey
 
-__all__ = ["DataFolderInUseError", "DataFolderLock", "EmbeddedPostgres", "EmbeddedServerError"]
+__all__ = [
+    "DataFolderInUseError",
+    "DataFolderLock",
+    "EmbeddedPostgres",
+    "EmbeddedServerError",
+    "EmbeddedValkey",
+]

@@ -61,3 +61,29 @@ STREAM_EVENTS: Final = Counter("tallystick_stream_events", "Events sent to strea
 STREAMS_DROPPED: Final = Counter(
     "tallystick_streams_dropped", "Streams that were dropped because their consumer did not read.", ["stream"]
 )
+CACHE_HITS: Final = Counter("tallystick_cache_hits", "Balances answered from the cache.", ["shard"])
+CACHE_MISSES: Final = Counter(
+    "tallystick_cache_misses", "Balances that the cache did not have, or not as new as was asked.", ["shard"]
+)
+CACHE_ERRORS: Final = Counter(
+    "tallystick_cache_errors", "ALARM: calls that the cache refused, or did not answer.", ["shard"]
+)
+CACHE_WRITES: Final = Counter("tallystick_cache_writes", "Balances set in the cache.", ["shard"])
+CACHE_DROPPED: Final = Counter(
+    "tallystick_cache_dropped",
+    "Balances that were not written because the cache was slow or away.",
+    ["shard"],
+)
+CACHE_DRIFT: Final = Counter(
+    "tallystick_cache_drift", "ALARM: cached balances that were not what the log says.", ["shard"]
+)
+CACHE_LAG_POSITIONS: Final = Gauge(
+    "tallystick_cache_lag_positions",
+    "Positions of the log that this process's tailer had not passed.",
+    ["shard"],
+)
+CACHE_LAG_SECONDS: Final = Gauge(
+    "tallystick_cache_lag_seconds",
+    "Since when this process's tailer has not been at the end of the log.",
+    ["shard"],
+)

@@ -9,17 +9,26 @@ from tallystick.ledger.expiry import ExpiryWorker
 from tallystick.ledger.homes import Homes
 from tallystick.ledger.placement import Placement
 from tallystick.ledger.shard import Shard
+from tallystick.store.cache import Cache
 
 
 class Router:
     """All shards that this process serves. Some may be added while it does."""
 
-    def __init__(self, dsns: Mapping[int, str], *, open_shards: Collection[int] | None = None) -> None:
+    def __init__(
+        self,
+        dsns: Mapping[int, str],
+        *,
+        open_shards: Collection[int] | None = None,
+        cache: Cache | None = None,
+    ) -> None:
         """Take the connection string of each shard, by number.
 
         `open_shards` take new owners (default: all), until a placement was recorded with `tallystick migrate`.
+        `cache` has the balances that are read often.
         """
-        self._shards = {number: Shard(number, dsn) for number, dsn in sorted(dsns.items())}
+        self._cache = cache
+        self._shards = {number: Shard(number, dsn, cache) for number, dsn in sorted(dsns.items())}
         self._workers = {shard.number: ExpiryWorker(shard) for shard in self._shards.values()}
         self._homes = Homes(self._shards, self._shards if open_shards is None else open_shards)
 
@@ -61,7 +70,7 @@ class Router:
 
     async def add(self, number: int, dsn: str) -> Shard:
         """Serve one more shard, beside those that are served."""
-        shard = Shard(number, dsn)
+        shard = Shard(number, dsn, self._cache)
         await shard.start()
         worker = self._workers[number] = ExpiryWorker(shard)
         worker.start()

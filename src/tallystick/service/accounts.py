@@ -1,6 +1,8 @@
 """The calls about accounts: open and change them, read balances and histories."""
 
+import asyncio
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -10,9 +12,10 @@ from tallystick.domain import limits
 from tallystick.domain.accounts import DEFAULT_MIN_BALANCE, AccountKind, AccountStatus
 from tallystick.domain.commands import ChangeAccount, Command, OpenAccount
 from tallystick.domain.fingerprint import Field, Operation
-from tallystick.domain.identifiers import make_identifier
+from tallystick.domain.identifiers import make_identifier, shard_of
 from tallystick.domain.outcomes import RefusalCode, Refused, refuse
 from tallystick.domain.rules.accounts import IdentifierTakenError
+from tallystick.ledger.balances import FoundBalance
 from tallystick.ledger.errors import FaultyCommandError
 from tallystick.ledger.shard import Shard
 from tallystick.service import parameters, views
@@ -132,33 +135,74 @@ class AccountCalls(Tenancy):
         )
 
     async def balance(
-        self, account: str, *, at: datetime | None = None, effective_at: datetime | None = None
+        self,
+        account: str,
+        *,
+        at: datetime | None = None,
+        effective_at: datetime | None = None,
+        min_position: int = 0,
+        strong: bool = False,
     ) -> views.Balance | Refused:
         """An account's balance now, as recorded at a past time (`at`), or of what was effective by then.
 
-        The first two are an index descent each; `effective_at` sums the account's history.
+        The balance now may come from the cache, unless `strong`; it is at least as new as `min_position`, such as
+        the position of a transfer's answer. The balance at a past time is an index descent; `effective_at` sums the
+        account's history.
         """
         if at is not None and effective_at is not None:
             raise ParameterError("effective_at", "expected only one of at and effective_at")
         at_us = None if at is None else parameters.past_time(at, "at")
         effective_us = None if effective_at is None else parameters.past_time(effective_at, "effective_at")
-        state = await self._state(account)
-        if isinstance(state, Refused):
-            return state
-        shard = self._shard(state.terms.account)
-        if shard is None or (at_us is None and effective_us is None):
-            return views.balance_view(state)
-        if at_us is not None:
-            past = await shard.reader.balance_at(state.terms.account, at_us)
-        else:
-            past = await shard.reader.balance_effective(state.terms.account, effective_us or 0)
-        return msgspec.structs.replace(
-            views.balance_view(state),
-            balance=past.balance,
-            held=past.held,
-            available=None if past.held is None else past.balance - past.held,
-            position=past.position,
+        identifier = parameters.account(account, "id")
+        shard = self._shard(identifier)
+        past = at_us is not None or effective_us is not None
+        found = (
+            None
+            if shard is None
+            else (
+                await shard.balances.read([identifier], min_position=min_position, strong=strong or past)
+            ).get(identifier)
         )
+        if shard is None or found is None or found.balance.tenant != self._tenant:
+            return refuse(RefusalCode.ACCOUNT_NOT_FOUND, "id")
+        now = views.balance_view(account, found)
+        if at_us is None and effective_us is None:
+            return now
+        if at_us is not None:
+            then = await shard.reader.balance_at(identifier, at_us)
+        else:
+            then = await shard.reader.balance_effective(identifier, effective_us or 0)
+        return msgspec.structs.replace(
+            now,
+            balance=then.balance,
+            held=then.held,
+            available=None if then.held is None else then.balance - then.held,
+            position=then.position,
+        )
+
+    async def balances(self, accounts: Sequence[str], *, strong: bool = False) -> views.Balances:
+        """The balances of up to 1,000 accounts now, on whichever shards; each once, in the order asked for."""
+        parameters.between(len(accounts), "accounts", 1, limits.BALANCES_PER_REQUEST_MAX)
+        wanted = {parameters.account(account, "accounts"): account for account in accounts}
+        by_shard: dict[int, list[int]] = {}
+        for identifier in wanted:
+            by_shard.setdefault(shard_of(identifier), []).append(identifier)
+        reads = [
+            shard.balances.read(identifiers, strong=strong)
+            for identifiers in by_shard.values()
+            if (shard := self._shard(identifiers[0])) is not None
+        ]
+        found: dict[int, FoundBalance] = {}
+        for read in await asyncio.gather(*reads):
+            found.update(read)
+        balances, not_found = [], []
+        for identifier, account in wanted.items():
+            one = found.get(identifier)
+            if one is None or one.balance.tenant != self._tenant:
+                not_found.append(account)
+            else:
+                balances.append(views.balance_view(account, one))
+        return views.Balances(balances, not_found)
 
     async def entries(
         self, account: str, *, cursor: str | None = None, limit: int = limits.PAGE_ROWS_DEFAULT

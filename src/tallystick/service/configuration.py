@@ -12,6 +12,7 @@ import tomli_w
 
 from tallystick.domain import limits
 from tallystick.store.address import database_place
+from tallystick.store.cache import cache_address
 
 CONFIGURATION_VARIABLE: Final = "TALLYSTICK_CONFIG"
 """The environment variable with the path of the configuration file."""
@@ -55,13 +56,15 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
 
     A shard stands below its node and does not name it, so that no name in the file can point at nothing. Whoever has
     one server writes `[[shard]]` tables and no nodes. `cross_shard` is how a transfer crosses shards;
-    `saga_wait_seconds` how long its caller waits before the answer is `pending`.
+    `saga_wait_seconds` how long its caller waits before the answer is `pending`;
+    `cache` the address of a Valkey or Redis for balances, which are read from PostgreSQL when there is none.
     """
 
     shard: list[ShardConfiguration] = []
     node: list[NodeConfiguration] = []
     cross_shard: CrossShard = "saga"
     saga_wait_seconds: float = limits.SAGA_WAIT_SECONDS_DEFAULT
+    cache: str | None = None
 
     @property
     def shards(self) -> list[ShardConfiguration]:
@@ -110,6 +113,11 @@ def _what_is_wrong(configuration: Configuration) -> str | None:
             f"saga_wait_seconds {wait_seconds} is outside {limits.SAGA_WAIT_SECONDS_MIN} "
             f"to {limits.SAGA_WAIT_SECONDS_MAX}"
         )
+    if configuration.cache is not None:
+        try:
+            cache_address(configuration.cache)
+        except ValueError as error:
+            return str(error)
     return _wrong_nodes(configuration.node) or _wrong_shards(shards)
 
 

@@ -18,6 +18,7 @@ from tallystick.service.assets import Assets
 from tallystick.service.authentication import ApiKeys
 from tallystick.service.configuration import Configuration, CrossShard, read_configuration
 from tallystick.service.following import ConfigurationFollower
+from tallystick.store.cache import Cache
 from tallystick.store.directory import Directory
 from tallystick.store.two_phase import check_prepared_transactions
 
@@ -32,16 +33,19 @@ class Engine:
         open_shards: Collection[int] | None = None,
         cross_shard: CrossShard = "saga",
         recover: bool = True,
+        cache: str | None = None,
     ) -> None:
         """Name the shards; `open_shards` as for `Router`.
 
         `cross_shard`: how transfers cross from one to another.
         `recover`: look for sagas that nobody drives, and for batches left prepared, as every server does.
+        `cache`: the address of a cache for balances.
         """
         self._recover = recover
         self._resolver = Resolver(lambda: self.router.shards)
         self._two_phase = None
-        self.router = Router(dsns, open_shards=open_shards)
+        self._cache = None if cache is None else Cache(cache)
+        self.router = Router(dsns, open_shards=open_shards, cache=self._cache)
         self.crossings = Crossings(lambda: self.router.shards)
         if cross_shard == "two_phase":
             self._two_phase = TwoPhase(self.crossings.find)
@@ -61,6 +65,8 @@ class Engine:
             open_shards=configuration.open_shards,
             cross_shard=configuration.cross_shard,
             recover=recover,
+            # A command reads what is true, and what it writes is cached by the servers.
+            cache=configuration.cache if recover else None,
         )
         engine.saga_wait_seconds = configuration.saga_wait_seconds
         return engine
@@ -124,3 +130,5 @@ class Engine:
             await self._two_phase.stop()
         await self._resolver.stop()
         await self.router.stop()
+        if self._cache is not None:
+            await self._cache.close()

@@ -146,7 +146,7 @@ class EventCalls(Tenancy):
         wanted = Wanted(self._tenant, accounts=frozenset({identifier}))
 
         async def follow() -> AsyncGenerator[Balances, None]:
-            yield Balances([views.balance_view(state)] if after is None else [], begin)
+            yield Balances([views.logged_balance_view(state)] if after is None else [], begin)
             async for found in home.feed.follow(wanted, begin):
                 yield Balances(_balances(state, found.records), found.position)
 
@@ -235,7 +235,7 @@ def _events(shard: int, found: Slice) -> Events:
 def _balances(state: AccountState, records: Sequence[Record]) -> list[views.Balance]:
     """An account's balance after each of these transactions that moved it."""
     return [
-        views.balance_view(
+        views.logged_balance_view(
             msgspec.structs.replace(
                 state, balance=entry.balance, held=entry.held_after, position=entry.position
             )

@@ -3,11 +3,11 @@
 Every view is made of rows that never change, so the same question about the same position has the same answer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from operator import attrgetter
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import msgspec
 
@@ -18,11 +18,15 @@ from tallystick.domain.identifiers import Prefix, format_identifier, make_identi
 from tallystick.domain.record import Record
 from tallystick.domain.rows import EntryRow, TransactionRow
 from tallystick.domain.sagas import SagaState, SagaStatus
+from tallystick.ledger.balances import FoundBalance
 
 Item = TypeVar("Item")
 
 POSTED = "posted"
 PENDING = "pending"
+Source = Literal["cache", "database"]
+CACHE: Source = "cache"
+DATABASE: Source = "database"
 _SAGA_STATES = {
     SagaStatus.RESERVED: PENDING,
     SagaStatus.FINALIZED: POSTED,
@@ -111,6 +115,14 @@ class Balance(msgspec.Struct, frozen=True):
     held: int | None
     available: int | None
     position: int
+    source: Source
+
+
+class Balances(msgspec.Struct, frozen=True):
+    """Balances of many accounts, in the order in which they were asked for, and those that there are not."""
+
+    balances: Sequence[Balance]
+    not_found: Sequence[str]
 
 
 class HistoryEntry(msgspec.Struct, frozen=True):
@@ -176,15 +188,24 @@ def account_view(state: AccountState) -> Account:
     )
 
 
-def balance_view(state: AccountState) -> Balance:
-    """An account's newest balance."""
+def balance_view(account: str, found: FoundBalance) -> Balance:
+    """An account's newest balance; `account` as the caller wrote it."""
+    _, position, balance, held, _, asset = found.balance
     return Balance(
-        account=format_identifier(Prefix.ACCOUNT, state.terms.account),
-        asset=state.terms.asset,
-        balance=state.balance,
-        held=state.held,
-        available=state.available,
-        position=state.position,
+        account, asset, balance, held, balance - held, position, CACHE if found.from_cache else DATABASE
+    )
+
+
+def logged_balance_view(state: AccountState) -> Balance:
+    """An account's balance as an entry of the log tells it."""
+    return Balance(
+        format_identifier(Prefix.ACCOUNT, state.terms.account),
+        state.terms.asset,
+        state.balance,
+        state.held,
+        state.available,
+        state.position,
+        DATABASE,
     )
 
 

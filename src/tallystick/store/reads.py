@@ -39,6 +39,19 @@ class HoldToExpire(NamedTuple):
     open: bool
 
 
+class PassedEntry(NamedTuple):
+    """One account's change, and whose account it is."""
+
+    account: int
+    position: int
+    amount: int
+    balance: int
+    held: int
+    held_after: int
+    tenant: int
+    asset: str
+
+
 class OpenSaga(NamedTuple):
     """A saga that has not ended: the position that reserved it, and microseconds since then by the shard's clock."""
 
@@ -142,6 +155,10 @@ class Reader:
         """The last position of the log."""
         (row,) = await self._rows("log_head")
         return int(row[0])
+
+    async def entries_between(self, after: int, last: int) -> list[PassedEntry]:
+        """The entries after one position up to another, in order."""
+        return [PassedEntry(*row) for row in await self._rows("entries_between", after, last)]
 
     async def open_sagas(self, after: int, row_count: int) -> list[OpenSaga]:
         """Sagas that have not ended, from a position on."""

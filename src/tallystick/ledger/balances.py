@@ -1,0 +1,207 @@
+"""Balances of one shard, from the cache where it has them as new as they are asked for, else from PostgreSQL.
+
+Reads that wait go to the cache together, in one round trip; so do the balances of batches that were committed.
+Neither the cache's loss nor its slowness is ever waited for when money moves.
+"""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
+
+import structlog
+
+from tallystick.domain import limits
+from tallystick.domain.accounts import AccountState
+from tallystick.domain.cached import CachedBalance, Mark, cached_balance
+from tallystick.domain.decide import Decision
+from tallystick.ledger import metrics
+from tallystick.store.cache import Cache, Cached, CacheError
+from tallystick.store.reads import Reader
+
+_log = structlog.get_logger(__name__)
+
+
+class FoundBalance(NamedTuple):
+    """A balance, and whether it came from the cache."""
+
+    balance: CachedBalance
+    from_cache: bool
+
+
+class _Waiting(NamedTuple):
+    accounts: Collection[int]
+    answer: asyncio.Future[Cached | None]
+
+
+class Balances:
+    """Reads the balances of one shard, and caches those that its batches change."""
+
+    def __init__(self, shard: int, reader: Reader, cache: Cache | None) -> None:
+        self._shard = shard
+        self._reader = reader
+        self._cache = cache
+        self._waiting: list[_Waiting] = []
+        self._asking: asyncio.Task[None] | None = None
+        self._changed: dict[int, AccountState] = {}
+        self._writing: asyncio.Task[None] | None = None
+        # The newest position that was seen here and may be missing in the cache: until the log was passed up to
+        # there, the cache is not believed.
+        self._floor = 0
+        label = str(shard)
+        self._hits = metrics.CACHE_HITS.labels(label)
+        self._misses = metrics.CACHE_MISSES.labels(label)
+        self._errors = metrics.CACHE_ERRORS.labels(label)
+        self._writes = metrics.CACHE_WRITES.labels(label)
+        self._dropped = metrics.CACHE_DROPPED.labels(label)
+        self._drift = metrics.CACHE_DRIFT.labels(label)
+
+    # Reading.
+
+    async def read(
+        self, accounts: Sequence[int], *, min_position: int = 0, strong: bool = False
+    ) -> dict[int, FoundBalance]:
+        """Balances of accounts, by identifier, at least as new as a position; unknown accounts are left out.
+
+        `strong` reads PostgreSQL.
+
+        Raises:
+            UnavailableError: PostgreSQL was needed and cannot be read.
+        """
+        cached = await self._ask(accounts)
+        found: dict[int, FoundBalance] = {}
+        mark = None if cached is None else cached.mark
+        if cached is not None and mark is not None and not strong and mark.position >= self._floor:
+            found = {
+                account: FoundBalance(balance, True)
+                for account, balance in cached.balances.items()
+                if balance.position >= min_position or mark.position >= min_position
+            }
+            self._hits.inc(len(found))
+        missing = [account for account in accounts if account not in found] if found else list(accounts)
+        if missing:
+            states = await self._reader.accounts(missing)
+            read = [cached_balance(state) for state in states.values()]
+            if self._cache is not None:
+                self._misses.inc(len(missing))
+                await self._fill(read, mark)
+            for balance in read:
+                found[balance.account] = FoundBalance(balance, False)
+        return found
+
+    async def _fill(self, balances: list[CachedBalance], mark: Mark | None) -> None:
+        """Cache what was read, before it is answered: nobody who saw it shall then find an older one."""
+        if not balances or self._cache is None:
+            return
+        newest = max(balance.position for balance in balances)
+        if mark is None:
+            self._floor = max(self._floor, newest)
+            return
+        try:
+            # The log was passed up to the mark before this was read; and whoever sees a position sees all before it.
+            written = await self._cache.write(self._shard, balances, as_of=max(mark.position, newest))
+        except CacheError as error:
+            self._failed(error, newest)
+        else:
+            self._writes.inc(max(written, 0))
+
+    async def _ask(self, accounts: Collection[int]) -> Cached | None:
+        """What the cache says, asked together with all others that wait; None: nothing."""
+        if self._cache is None or self._cache.circuit_open:
+            return None
+        answer: asyncio.Future[Cached | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(accounts, answer))
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask_all(), name=f"cache reads of shard {self._shard}")
+        return await answer
+
+    async def _ask_all(self) -> None:
+        while self._waiting:
+            taken, accounts = self._take()
+            found: Cached | None = None
+            try:
+                if self._cache is not None:
+                    found = await self._cache.read(self._shard, accounts)
+            except CacheError as error:
+                self._failed(error, 0)
+            except Exception as error:  # noqa: BLE001 - whatever it is, PostgreSQL has the answer
+                _log.error("ALARM: the cache could not be read", shard=self._shard, exc_info=error)
+            if found is not None and found.nonsense:
+                self._drift.inc(len(found.nonsense))
+                _log.error("ALARM: the cache holds nonsense", shard=self._shard, accounts=len(found.nonsense))
+            for waiting in taken:
+                if not waiting.answer.done():
+                    waiting.answer.set_result(_part(found, waiting.accounts))
+
+    def _take(self) -> tuple[list[_Waiting], list[int]]:
+        accounts: dict[int, None] = {}
+        count = 0
+        for waiting in self._waiting:
+            if accounts and len(accounts) + len(waiting.accounts) > limits.CACHE_BALANCES_PER_CALL_MAX:
+                break
+            accounts.update(dict.fromkeys(waiting.accounts))
+            count += 1
+        taken, self._waiting = self._waiting[:count], self._waiting[count:]
+        return taken, list(accounts)
+
+    # Writing.
+
+    def committed(self, decision: Decision) -> None:
+        """Cache what a committed batch changed, soon: nothing waits for it."""
+        if self._cache is None:
+            return
+        for account, state in decision.accounts.items():
+            known = self._changed.get(account)
+            if known is None or known.position < state.position:
+                self._changed[account] = state
+        if self._cache.circuit_open or len(self._changed) > limits.CACHE_PENDING_BALANCES_MAX:
+            self._drop(self._changed)
+            self._changed = {}
+        elif self._changed and (self._writing is None or self._writing.done()):
+            self._writing = asyncio.create_task(
+                self._write_all(), name=f"cache writes of shard {self._shard}"
+            )
+
+    async def _write_all(self) -> None:
+        while self._changed and self._cache is not None:
+            taken, self._changed = self._changed, {}
+            states = list(taken.values())
+            try:
+                for start in range(0, len(states), limits.CACHE_BALANCES_PER_CALL_MAX):
+                    part = states[start : start + limits.CACHE_BALANCES_PER_CALL_MAX]
+                    written = await self._cache.write(self._shard, map(cached_balance, part))
+                    self._writes.inc(max(written, 0))
+            except CacheError as error:
+                self._failed(error, 0)
+                self._drop(taken)
+            except Exception as error:  # noqa: BLE001 - the tailer repairs what this leaves
+                _log.error("ALARM: the cache could not be written", shard=self._shard, exc_info=error)
+                self._drop(taken)
+
+    def _drop(self, states: Mapping[int, AccountState]) -> None:
+        """Leave it to the tailer to cache these."""
+        self._dropped.inc(len(states))
+        self._floor = max([self._floor, *(state.position for state in states.values())])
+
+    def _failed(self, error: CacheError, position: int) -> None:
+        self._floor = max(self._floor, position)
+        self._errors.inc()
+        _log.debug("the cache failed", shard=self._shard, reason=str(error))
+
+    async def stop(self) -> None:
+        """Stop asking and writing."""
+        tasks = [task for task in (self._asking, self._writing) if task is not None]
+        if tasks:
+            # Each ends by itself: the cache has little time to answer.
+            _, late = await asyncio.wait(tasks, timeout=limits.CACHE_STOP_SECONDS_MAX)
+            for task in late:
+                task.cancel()
+        for waiting in self._waiting:
+            if not waiting.answer.done():
+                waiting.answer.set_result(None)
+
+
+def _part(found: Cached | None, accounts: Collection[int]) -> Cached | None:
+    if found is None:
+        return None
+    balances = {account: found.balances[account] for account in accounts if account in found.balances}
+    return Cached(found.mark, balances, [])

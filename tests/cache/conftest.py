@@ -1,0 +1,79 @@
+"""A real PostgreSQL and a real Valkey; each test has shards of its own and an empty cache."""
+
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import pytest
+import redis
+
+from tallystick.embedded import EmbeddedPostgres, EmbeddedValkey
+from tallystick.embedded.postgres_cluster import LOGIN_ROLE
+from tallystick.service.engine import Engine
+from tallystick.store.migrate import migrate
+
+SHARDS = (1, 2)
+Serve = Callable[[], AbstractAsyncContextManager[Engine]]
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), durable=False)
+    try:
+        server.start()
+        for number in SHARDS:
+            server.create_database(f"template_{number}")
+            migrate(server.dsn(f"template_{number}"), number)
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def valkey(tmp_path: Path) -> Iterator[EmbeddedValkey]:
+    server = EmbeddedValkey(tmp_path / "valkey")
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def keys(valkey: EmbeddedValkey) -> Iterator["redis.Redis"]:
+    """The cache, as somebody who may do anything to it."""
+    client = redis.Redis.from_url(valkey.address)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def dsns(postgres: EmbeddedPostgres) -> Iterator[dict[int, str]]:
+    """Fresh shards."""
+    name = f"cache_{next(_numbers)}"
+    for number in SHARDS:
+        postgres.create_database(f"{name}_{number}", template=f"template_{number}")
+    yield {number: postgres.dsn(f"{name}_{number}", role=LOGIN_ROLE) for number in SHARDS}
+    for number in SHARDS:
+        postgres.drop_database(f"{name}_{number}")
+
+
+@pytest.fixture
+def serve(dsns: dict[int, str], valkey: EmbeddedValkey) -> Serve:
+    """Start one more server process's engine on the shards and the cache."""
+
+    @asynccontextmanager
+    async def serving() -> AsyncIterator[Engine]:
+        engine = Engine(dsns, cache=valkey.address)
+        await engine.start()
+        try:
+            await engine.connected()
+            yield engine
+        finally:
+            await engine.stop()
+
+    return serving
+
+
+_numbers = itertools.count()

@@ -1,0 +1,101 @@
+"""Where a balance comes from, and how new it is."""
+
+import redis
+
+from tallystick import Ledger, Refused
+from tests.cache.books import cached, key_of, opened, paid, seen, until, until_cached
+from tests.cache.conftest import Serve
+
+
+async def test_a_balance_comes_from_the_cache_and_is_that_of_the_ledger(serve: Serve) -> None:
+    async with serve() as engine:
+        ledger = Ledger(engine, 1)
+        alice, bob = await opened(ledger, "alice", 2)
+        posted = await paid(ledger, alice, bob, 5, "one")
+        await until_cached(ledger, alice, bob)
+        found = await seen(ledger, bob)
+        assert (found.balance, found.held, found.available) == (5, 0, 5)
+        assert (found.position, found.source) == (posted.position, "cache")
+        strong = await seen(ledger, bob, strong=True)
+        assert (strong.balance, strong.position, strong.source) == (5, posted.position, "database")
+
+
+async def test_what_is_held_is_known(serve: Serve) -> None:
+    async with serve() as engine:
+        ledger = Ledger(engine, 1)
+        alice, bob = await opened(ledger, "alice", 2)
+        await paid(ledger, bob, alice, 100, "one")
+        held = await ledger.hold(alice, bob, 30, "USD", idempotency_key="two")
+        assert not isinstance(held, Refused)
+        (found,) = await until_cached(ledger, alice)
+        assert (found.balance, found.held, found.available) == (100, 30, 70)
+
+
+async def test_whoever_was_answered_reads_his_own_write(serve: Serve) -> None:
+    async with serve() as one, serve() as other:
+        writer, reader = Ledger(one, 1), Ledger(other, 1)
+        alice, bob = await opened(writer, "alice", 2)
+        for number in range(1, 101):
+            posted = await paid(writer, alice, bob, 1, str(number))
+            found = await seen(reader, bob, min_position=posted.position)
+            assert (found.balance, found.position) == (number, posted.position)
+
+
+async def test_a_balance_that_did_not_change_since_is_as_new_as_the_log_was_passed(serve: Serve) -> None:
+    async with serve() as engine:
+        ledger = Ledger(engine, 1)
+        alice, bob, carol = await opened(ledger, "alice", 3)
+        await paid(ledger, alice, carol, 1, "one")
+        posted = await paid(ledger, alice, bob, 1, "two")
+
+        async def passed() -> bool:
+            return (await seen(ledger, carol, min_position=posted.position)).source == "cache"
+
+        await until(passed)
+
+
+async def test_a_stranger_finds_nothing_though_it_is_cached(serve: Serve) -> None:
+    async with serve() as engine:
+        ledger, stranger = Ledger(engine, 1), Ledger(engine, 2)
+        alice, bob = await opened(ledger, "alice", 2)
+        await paid(ledger, alice, bob, 1, "one")
+        await until_cached(ledger, bob)
+        refused = await stranger.balance(bob)
+        assert isinstance(refused, Refused)
+        assert refused.code.text == "account_not_found"
+        many = await stranger.balances([alice, bob])
+        assert (list(many.balances), list(many.not_found)) == ([], [alice, bob])
+
+
+async def test_many_balances_of_several_shards_in_the_order_asked_for(serve: Serve) -> None:
+    async with serve() as engine:
+        ledger = Ledger(engine, 1)
+        accounts = [account for owner in range(6) for account in await opened(ledger, f"owner {owner}", 2)]
+        assert len({account[:9] for account in accounts}) > 1
+        for number in range(0, 12, 2):
+            await paid(ledger, accounts[number], accounts[number + 1], number + 1, str(number))
+        await until_cached(ledger, *accounts)
+        missing = accounts[0][:-3] + "000"
+        asked = [*reversed(accounts), accounts[3]]
+        found = await ledger.balances(asked)
+        assert [one.account for one in found.balances] == asked[:-1]
+        assert {one.source for one in found.balances} == {"cache"}
+        assert [one.balance for one in found.balances][:2] == [11, -11]
+        assert missing not in found.not_found
+
+
+async def test_what_is_lost_from_the_cache_is_read_and_cached_again(
+    serve: Serve, keys: "redis.Redis"
+) -> None:
+    async with serve() as engine:
+        ledger = Ledger(engine, 1)
+        alice, bob = await opened(ledger, "alice", 2)
+        await paid(ledger, alice, bob, 7, "one")
+        await until_cached(ledger, bob)
+        keys.delete(key_of(bob))
+        assert (await seen(ledger, bob)).source == "database"
+        assert (await seen(ledger, bob)).source == "cache"
+        keys.flushall()
+        assert ((await seen(ledger, bob)).source, cached(keys, bob)) == ("database", None)
+        (found,) = await until_cached(ledger, bob)
+        assert found.balance == 7

@@ -1,0 +1,66 @@
+"""What a reader never sees, whatever happens to the cache meanwhile; and that this test would notice."""
+
+import asyncio
+import os
+import time
+
+import pytest
+import redis
+
+from tallystick.embedded import EmbeddedValkey
+from tallystick.store import cache, scripts
+from tests.cache.conftest import Serve
+from tests.cache.race import Race, ViolationError
+
+SECONDS = float(os.environ.get("TALLYSTICK_RACE_SECONDS", "4"))
+SEED = int(os.environ.get("TALLYSTICK_RACE_SEED", "7"))
+
+
+async def test_nothing_is_seen_to_go_back(serve: Serve) -> None:
+    async with serve() as one, serve() as other:
+        race = Race([one, other], SEED)
+        await race.run(SECONDS)
+        await asyncio.sleep(0.5)
+        await race.check_quiet()
+        assert race.reads_from_cache > 100
+
+
+async def test_nothing_is_seen_to_go_back_while_the_cache_is_emptied(
+    serve: Serve, keys: "redis.Redis"
+) -> None:
+    async with serve() as one, serve() as other:
+        race = Race([one, other], SEED)
+        await race.run(SECONDS, keys.flushall)
+        await asyncio.sleep(0.5)
+        await race.check_quiet()
+        assert race.reads_from_cache > 100
+
+
+async def test_nothing_is_seen_to_go_back_while_the_cache_is_killed(
+    serve: Serve, valkey: EmbeddedValkey
+) -> None:
+    def kill() -> None:
+        valkey.kill()
+        time.sleep(0.2)
+        valkey.start()
+
+    async with serve() as one, serve() as other:
+        race = Race([one, other], SEED)
+        await race.run(SECONDS, kill)
+        await asyncio.sleep(3)
+        await race.check_quiet()
+
+
+async def test_a_plain_set_is_found_out(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the guard taken out of the script, the same race sees a position go back."""
+    guarded = scripts.script("write")
+    plain = guarded.replace("tonumber(known_position) < position", "true")
+    plain = plain.replace("position >= passed or as_of >= passed", "true")
+    assert plain != guarded
+    texts = {"write": plain}
+    monkeypatch.setattr(cache, "script", lambda name: texts.get(name) or scripts.script(name))
+    monkeypatch.setattr(cache, "digest", lambda name: "0" * 40 if name in texts else scripts.digest(name))
+    with pytest.raises(ExceptionGroup) as found:
+        async with serve() as one, serve() as other:
+            await Race([one, other], SEED).run(5 * SECONDS)
+    assert found.group_contains(ViolationError)
