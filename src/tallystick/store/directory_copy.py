@@ -24,17 +24,20 @@ _TABLES: Final = {
     "tenants": _Table(query("directory_tenants"), query("directory_add_tenant"), 1),
     "API keys": _Table(query("directory_api_keys"), query("directory_add_api_key"), 1),
     "assets": _Table(query("directory_assets"), query("directory_add_asset"), 2),
+    "webhook endpoints": _Table(
+        query("directory_webhook_endpoints"), query("directory_add_webhook_endpoint"), 1
+    ),
 }
 
 
 def copy_directory(dsns: Mapping[int, str]) -> None:
-    """Give every shard the tenants, API keys and assets of all others, as their owner. Doing it again is harmless.
+    """Give every shard the rows of all others, as their owner. Doing it again is harmless.
 
     A key that is revoked anywhere is revoked everywhere.
 
     Raises:
         ShardUnavailableError: PostgreSQL cannot be reached.
-        DirectoryConflictError: two shards say different things about the same tenant, key or asset.
+        DirectoryConflictError: two shards say different things about the same tenant, key, asset or endpoint.
     """
     with translated(), ExitStack() as transactions:
         connections = {
