@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -64,8 +63,3 @@ def receivers() -> Iterator[list[Receiver]]:
 @pytest.fixture
 def receiver(receivers: list[Receiver]) -> Receiver:
     return receivers[0]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path
