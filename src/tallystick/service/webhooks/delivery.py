@@ -26,9 +26,11 @@ _PAUSE_AFTER_BUG_SECONDS: Final = limits.WEBHOOK_RETRY_DELAY_SECONDS_MIN
 class Delivery:
     """Tells one endpoint of one shard's log, for as long as this process holds the lease."""
 
-    def __init__(self, shard: Shard, sender: Sender, first: Seen) -> None:
+    def __init__(self, shard: Shard, sender: Sender, turns: asyncio.Semaphore, first: Seen) -> None:
+        """Begin. `turns` bounds what all deliveries together ask of the database, which others read, too."""
         self._shard = shard
         self._sender = sender
+        self._turns = turns
         self._store = WebhookStore(shard.database)
         self._endpoint: WebhookEndpoint = first.endpoint
         self._state: DeliveryState | None = None
@@ -87,8 +89,9 @@ class Delivery:
         up_to = min(head, state.position + limits.WEBHOOK_POSITIONS_AT_A_TIME)
         row_count = limits.WEBHOOK_EVENTS_AT_A_TIME
         asked = state.generation, self._endpoint.version
-        positions = await self._store.events(self._endpoint, state.position, up_to, row_count)
-        records = await self._shard.reader.records(positions) if positions else {}
+        async with self._turns:
+            positions = await self._store.events(self._endpoint, state.position, up_to, row_count)
+            records = await self._shard.reader.records(positions) if positions else {}
         for position in positions:
             if self._state is None or (self._state.generation, self._endpoint.version) != asked:
                 # It was replayed or changed: this page is not what it asks for now.
@@ -120,7 +123,8 @@ class Delivery:
         if state is None or state is not self._state:
             return False
         if position > state.position:
-            moved = await self._store.advance(self._endpoint.id, state, position)
+            async with self._turns:
+                moved = await self._store.advance(self._endpoint.id, state, position)
             if state is self._state:
                 self._state = DeliveryState(state.generation, position, 0, False, 0.0) if moved else None
             return moved
@@ -129,9 +133,10 @@ class Delivery:
     async def _fail(self, state: DeliveryState, position: int, error: str) -> None:
         """Record an attempt that failed, and when the next one is."""
         delay_seconds = jittered(retry_delay_seconds(state.attempts + 1))
-        failed = await self._store.fail(
-            self._endpoint.id, state, delay_seconds, limits.WEBHOOK_RETRY_SECONDS_MAX, error
-        )
+        async with self._turns:
+            failed = await self._store.fail(
+                self._endpoint.id, state, delay_seconds, limits.WEBHOOK_RETRY_SECONDS_MAX, error
+            )
         if state is not self._state:
             return
         if failed is None:

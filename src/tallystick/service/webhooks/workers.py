@@ -29,6 +29,7 @@ class ShardWorker:
         self._sender = sender
         self._store = WebhookStore(shard.database)
         self._deliveries: dict[str, Delivery] = {}
+        self._turns = asyncio.Semaphore(limits.WEBHOOK_QUERIES_AT_A_TIME)
         self._task = asyncio.create_task(self._run(), name=f"webhooks of shard {shard.number}")
 
     async def stop(self) -> None:
@@ -71,7 +72,7 @@ class ShardWorker:
             if endpoint in self._deliveries:
                 self._deliveries[endpoint].see(seen)
             elif seen.state is not None:
-                self._deliveries[endpoint] = Delivery(self._shard, self._sender, seen)
+                self._deliveries[endpoint] = Delivery(self._shard, self._sender, self._turns, seen)
 
 
 class WebhookWorkers:
