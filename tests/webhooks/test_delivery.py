@@ -1,5 +1,6 @@
 """What receivers get: everything they asked for, in order, signed, whatever they do with it."""
 
+import json
 import time
 
 import psycopg
@@ -214,3 +215,59 @@ def test_no_secret_is_shown_twice_or_logged(server: ApiServer, client: Client, r
     assert endpoint in listed.stdout
     assert "whsec_" not in listed.stdout
     assert secret.removeprefix("whsec_") not in server.log_path.read_text()
+
+
+def test_a_lease_that_is_lost_is_taken_again(
+    database: ShardDatabase, client: Client, books: Books, receiver: Receiver
+) -> None:
+    """The sessions are ended by PostgreSQL, as by a failover or an operator, while messages are on their way."""
+    _, secret = make(client, receiver)
+    positions = []
+    for _ in range(4):
+        positions += pay(books, 5)
+        with psycopg.connect(database.owner_dsn) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND application_name = 'tallystick lease'"
+            )
+        positions += pay(books, 5)
+    receiver.wait(lambda: len(receiver.accepted()) >= 40, "40 events")
+    assert receiver.positions() == positions
+    receiver.verify(secret)
+
+
+def test_tls_is_checked(client: Client, books: Books, receiver: Receiver) -> None:
+    url = receiver.url.replace("http://", "https://")
+    endpoint = client.send("POST", "/v1/webhooks", {"url": url}).ok()["webhook"]["id"]
+    answer = client.send("POST", f"/v1/webhooks/{endpoint}/test").ok().json
+    assert not answer["delivered"]
+    assert answer["status"] is None
+    assert not receiver.received
+
+
+def test_the_command_does_what_the_api_does(server: ApiServer, client: Client, receiver: Receiver) -> None:
+    made = server.command("webhooks", "create", "--url", receiver.url, "--kind", "transfer", "--json")
+    assert made.returncode == 0, made.stderr
+    created = json.loads(made.stdout)
+    endpoint = created["webhook"]["id"]
+    assert client.get(f"/v1/webhooks/{endpoint}").ok()["webhook"] == created["webhook"]
+    rotated = json.loads(server.command("webhooks", "rotate", endpoint, "--json").stdout)
+    assert rotated["secret"] != created["secret"]
+    tested = server.command("webhooks", "test", endpoint)
+    assert tested.returncode == 0, tested.stderr
+    assert "answered 200" in tested.stdout
+    receiver.verify(created["secret"])
+    receiver.verify(rotated["secret"])
+    (told,) = json.loads(server.command("webhooks", "status", endpoint, "--json").stdout)["deliveries"]
+    assert (told["id"], told["shard"], told["state"]) == (endpoint, 1, "delivering")
+    assert server.command("webhooks", "remove", endpoint).returncode == 0
+    assert client.get(f"/v1/webhooks/{endpoint}").status == 404
+    for wrong in (
+        ["test", endpoint],
+        ["create", "--url", "shop"],
+        ["replay", endpoint, "--shard", "1", "--from", "1"],
+    ):
+        said = server.command("webhooks", *wrong)
+        assert said.returncode == 1
+        assert said.stderr.startswith("error: ")
+        assert len(said.stderr.splitlines()) == 1
