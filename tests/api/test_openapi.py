@@ -52,6 +52,14 @@ ROUTES = {
     "GET /v1/events",
     "GET /v1/assets",
     "POST /v1/assets",
+    "POST /v1/webhooks",
+    "GET /v1/webhooks",
+    "GET /v1/webhooks/{identifier}",
+    "PATCH /v1/webhooks/{identifier}",
+    "DELETE /v1/webhooks/{identifier}",
+    "POST /v1/webhooks/{identifier}/rotate",
+    "POST /v1/webhooks/{identifier}/test",
+    "POST /v1/webhooks/{identifier}/replay",
     "GET /healthz",
     "GET /readyz",
 }
@@ -151,9 +159,9 @@ def calls(client: Client) -> Callable[[], Iterator[tuple[str, object, Answer]]]:
         transfer = {**books.payment("alice", "bob", 10), **note}
 
         def done(route: str, path: str, body: object = None, **query: Any) -> tuple[str, object, Answer]:
-            if body is None:
-                return route, body, client.get(path, **query).ok()
             method, _ = route.split()
+            if method == "GET":
+                return route, body, client.get(path, **query).ok()
             return route, body, client.send(method, path, body, key=new_key()).ok()
 
         account = {
@@ -198,10 +206,29 @@ def calls(client: Client) -> Callable[[], Iterator[tuple[str, object, Answer]]]:
         yield done("GET /v1/assets", "/v1/assets")
         asset = {"code": f"T{new_key()[:8].upper()}", "scale": 2, "name": "Points"}
         yield done("POST /v1/assets", "/v1/assets", asset)
+        yield from webhook_calls(done)
         yield done("GET /healthz", "/healthz")
         yield done("GET /readyz", "/readyz")
 
     return run
+
+
+def webhook_calls(
+    done: Callable[..., tuple[str, object, Answer]],
+) -> Iterator[tuple[str, object, Answer]]:
+    """Every call about webhooks once."""
+    wanted = {"url": "https://93.184.215.14:9/hook", "kinds": ["transfer"], "owner": "alice"}
+    made = done("POST /v1/webhooks", "/v1/webhooks", wanted)
+    yield made
+    yield done("GET /v1/webhooks", "/v1/webhooks")
+    path, route = f"/v1/webhooks/{made[2]['webhook']['id']}", "/v1/webhooks/{identifier}"
+    yield done(f"GET {route}", path)
+    yield done(f"PATCH {route}", path, {"state": "paused", "owner": None})
+    yield done(f"POST {route}/rotate", f"{path}/rotate", {"overlap_seconds": 60})
+    yield done(f"POST {route}/replay", f"{path}/replay", {"shard": 1, "position": 1})
+    # Nobody listens there: what is told is how it failed.
+    yield done(f"POST {route}/test", f"{path}/test")
+    yield done(f"DELETE {route}", path)
 
 
 def test_real_calls_are_as_described(

@@ -38,14 +38,16 @@ class Answer(NamedTuple):
 class ApiServer:
     """`tallystick serve` for some shards, on a port of its own; it can be killed and started again."""
 
-    def __init__(self, folder: Path, *databases: ShardDatabase) -> None:
-        """Serve the databases of shard 1, of shard 2, and so on."""
+    def __init__(
+        self, folder: Path, *databases: ShardDatabase, settings: Mapping[str, Any] | None = None
+    ) -> None:
+        """Serve the databases of shard 1, of shard 2, and so on, with other settings of the configuration file."""
         self.configuration_path = folder / "tallystick.toml"
         shards = [
             ShardConfiguration(number, database.server_dsn, database.owner_dsn)
             for number, database in enumerate(databases, SHARD)
         ]
-        write_configuration(self.configuration_path, Configuration(shards))
+        write_configuration(self.configuration_path, Configuration(shards, **(settings or {})))
         self.log_path = folder / "api.log"
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None

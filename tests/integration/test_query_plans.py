@@ -234,6 +234,7 @@ def hot_queries(books: Books) -> list[Hot]:
     """The parts of a batch, then what readers ask. A descent into an index touches up to 4 pages here."""
     ten = books.wallets[:10]
     wallet_count = len(books.wallets)
+    late = books.last_position - 1_000, books.last_position
     return [
         Hot("head", [[]], 2, 8),
         Hot("head", [books.keys[:1]], 3, 12),
@@ -254,6 +255,10 @@ def hot_queries(books: Books) -> list[Hot]:
         Hot("balance_at", [books.hot, books.middle_us], 2, 16),
         Hot("balance_at", [books.hot, books.middle_us + YEAR_US], 2, 16),
         Hot("balance_at", [books.wallets[0], books.middle_us], 2, 16),
+        # A thousand positions, told by two index descents each; what an owner has is not read through.
+        Hot("webhook_events", [0, 1_000, 1, [], None, 100], 1_000, 60),
+        Hot("webhook_events", [*late, 1, [], "nobody", 100], 6_000, 9_000),
+        Hot("webhook_events", [*late, 1, [12], "nobody", 100], 3_000, 3_000),
         Hot("history", [books.hot, INT64_MAX, 50], 100, 60 + 50 * 5),
         Hot("history", [books.hot, books.last_position // 2, 50], 100, 60 + 50 * 5),
         Hot("history", [books.wallets[0], INT64_MAX, 50], 100, 60 + 50 * 5),

@@ -97,7 +97,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
 def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
     if "{identifier}" not in operation.path:
         return []
-    prefix = _PREFIX_OF[operation.path.split("/")[2]]
+    prefix = _PREFIX_OF.get(operation.path.split("/")[2], "hook")
     schema = {"type": "string", "pattern": f"^{prefix}_[0-9a-hjkmnp-tv-z]{{14}}$"}
     return [{"name": "identifier", "in": "path", "required": True, "schema": schema}]
 
@@ -182,7 +182,9 @@ def _responses(operation: Operation) -> dict[str, Any]:
         del described["413"], described["415"]
     if "{identifier}" in operation.path and operation.method == "GET":
         described["404"] = "There is no such thing, or it is another tenant's."
-    if operation.method in {"POST", "PATCH"}:
+    if operation.path.startswith("/v1/webhooks/"):
+        described["404"] = "There is no such endpoint, or it is another tenant's."
+    elif operation.method in {"POST", "PATCH"}:
         described["422"] = "Refused: `code` says why. Nothing was written but the answer under its key."
     if operation.name == "createAsset":
         described["409"] = "The code is taken."

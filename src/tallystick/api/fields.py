@@ -12,6 +12,8 @@ from msgspec import Meta
 from tallystick.domain import limits
 from tallystick.domain.identifiers import Prefix
 
+WEBHOOK_PATTERN = "^hook_[0-9a-hjkmnp-tv-z]{14}$"
+
 
 def _identifier(prefix: Prefix, what: str) -> Any:
     return Meta(
@@ -28,6 +30,9 @@ def text(what: str, characters_max: int) -> Any:
 AccountId = Annotated[str, _identifier(Prefix.ACCOUNT, "An account.")]
 TransactionId = Annotated[str, _identifier(Prefix.TRANSACTION, "A transaction.")]
 HoldId = Annotated[str, _identifier(Prefix.HOLD, "A hold.")]
+WebhookId = Annotated[
+    str, Meta(description="A webhook endpoint.", extra_json_schema={"pattern": WEBHOOK_PATTERN})
+]
 Amount = (
     Annotated[
         str,

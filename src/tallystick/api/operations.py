@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from tallystick.api import answers, event_answers, requests
+from tallystick.api import answers, event_answers, requests, webhooks
 from tallystick.api.streams import Parts
 from tallystick.domain import limits
 from tallystick.domain.outcomes import Refused
@@ -301,6 +301,7 @@ async def follow_balance(call: Call) -> Parts | Refused:
 _ACCOUNT = "/v1/accounts/{identifier}"
 _HOLD = "/v1/holds/{identifier}"
 _TRANSACTION = "/v1/transactions/{identifier}"
+_WEBHOOK = "/v1/webhooks/{identifier}"
 _CREATED = HTTPStatus.CREATED
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -367,5 +368,30 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST", "/v1/assets", "createAsset", "Define an asset of your own", create_asset, answers.Asset, _CREATED,
         body=requests.AssetRequest,
+    ),
+    Operation(
+        "POST", "/v1/webhooks", "createWebhook", "Be told of what happens", webhooks.create, webhooks.NewSecret,
+        _CREATED, body=webhooks.WebhookRequest,
+    ),
+    Operation("GET", "/v1/webhooks", "listWebhooks", "List webhook endpoints", webhooks.all_of, webhooks.WebhookList),
+    Operation(
+        "GET", _WEBHOOK, "getWebhook", "Get an endpoint, and how far it has been told", webhooks.get,
+        webhooks.WebhookDetails,
+    ),
+    Operation(
+        "PATCH", _WEBHOOK, "changeWebhook", "Change, pause or resume an endpoint", webhooks.change,
+        webhooks.Webhook, body=webhooks.ChangeWebhookRequest,
+    ),
+    Operation("DELETE", _WEBHOOK, "removeWebhook", "Remove an endpoint", webhooks.remove, webhooks.Webhook),
+    Operation(
+        "POST", f"{_WEBHOOK}/rotate", "rotateWebhookSecret", "Give an endpoint a new secret", webhooks.rotate,
+        webhooks.NewSecret, body=webhooks.RotateRequest,
+    ),
+    Operation(
+        "POST", f"{_WEBHOOK}/test", "testWebhook", "Send a test message now", webhooks.test, webhooks.TestResult,
+    ),
+    Operation(
+        "POST", f"{_WEBHOOK}/replay", "replayWebhook", "Deliver again from a position on", webhooks.replay,
+        webhooks.WebhookProgress, body=webhooks.ReplayRequest,
     ),
 )  # fmt: skip

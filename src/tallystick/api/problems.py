@@ -16,6 +16,7 @@ from tallystick.service.errors import (
     AuthenticationError,
     IdempotencyKeyMissingError,
     ParameterError,
+    WebhookNotFoundError,
 )
 from tallystick.store.errors import CommitUnknownError, ShardUnavailableError
 
@@ -78,6 +79,8 @@ def of_error(error: Exception) -> Answer | None:  # noqa: PLR0911 - a table
             )
         case AssetConflictError():
             return _plain(HTTPStatus.CONFLICT, "asset_exists", f"{error}.", "code")
+        case WebhookNotFoundError():
+            return _plain(HTTPStatus.NOT_FOUND, "webhook_not_found", f"{error}: see GET /v1/webhooks.", "id")
         case AuthenticationError():
             found = problem(
                 HTTPStatus.UNAUTHORIZED, "unauthorized", f"Send a valid key: {error}.", "Authorization"

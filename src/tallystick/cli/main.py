@@ -26,6 +26,7 @@ _COMMANDS: Final = {
     "accounts": _Place("tallystick.cli.accounts", "Open, show and change accounts."),
     "transfer": _Place("tallystick.cli.transfer", "Move money from one account to another."),
     "sagas": _Place("tallystick.cli.sagas", "List transfers between shards that have not ended."),
+    "webhooks": _Place("tallystick.cli.webhooks", "Tell others of what happens, signed and in order."),
     "verify": _Place("tallystick.cli.verify", "Check that the ledger is whole."),
     "bench": _Place("tallystick.bench.command", "Measure on this machine."),
 }

@@ -1,4 +1,4 @@
-"""Tenants, API keys and custom assets on every shard, so that no shard is needed to know who calls.
+"""Tenants, API keys, assets and webhook endpoints on every shard, so that no shard is needed to know who calls.
 
 Whatever is new is decided by the first shard, and the others repeat what it says. Each step may be done again.
 """
@@ -6,6 +6,7 @@ Whatever is new is decided by the first shard, and the others repeat what it say
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
+from tallystick.domain.webhooks import WebhookEndpoint
 from tallystick.ledger.errors import UnavailableError
 from tallystick.store.directory import ApiKeyRow, AssetRow, Directory
 from tallystick.store.errors import DirectoryConflictError, ShardUnavailableError
@@ -48,6 +49,10 @@ class ReplicatedDirectory:
         """A tenant's custom assets, by code."""
         return await self._first(lambda directory: directory.assets(tenant))
 
+    async def webhook_endpoints(self, tenant: int) -> list[WebhookEndpoint]:
+        """A tenant's webhook endpoints that were not removed, oldest first."""
+        return await self._first(lambda directory: directory.webhook_endpoints(tenant))
+
     # Writing: to all shards, in their order.
 
     async def make_tenant(self, name: str) -> int:
@@ -83,6 +88,13 @@ class ReplicatedDirectory:
             decided = next(row for row in await directory.assets(tenant) if row.code == asset.code)
 
         await self._all(f"asset {asset.code} was defined", add)
+
+    async def put_webhook_endpoint(self, endpoint: WebhookEndpoint) -> None:
+        """Record a webhook endpoint, unless a newer version of it is recorded."""
+        await self._all(
+            f"endpoint {endpoint.id} was recorded",
+            lambda directory: directory.put_webhook_endpoint(endpoint),
+        )
 
     async def revoke_api_key(self, identifier: str) -> bool:
         """Take a key out of force on every shard that answers. False if there is no such key in force.

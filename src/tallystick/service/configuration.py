@@ -57,7 +57,8 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     A shard stands below its node and does not name it, so that no name in the file can point at nothing. Whoever has
     one server writes `[[shard]]` tables and no nodes. `cross_shard` is how a transfer crosses shards;
     `saga_wait_seconds` how long its caller waits before the answer is `pending`;
-    `cache` the address of a Valkey or Redis for balances, which are read from PostgreSQL when there is none.
+    `cache` the address of a Valkey or Redis for balances, which are read from PostgreSQL when there is none. Webhooks
+    go to https at public addresses, unless `webhooks_allow_http` and `webhooks_allow_private` say otherwise.
     """
 
     shard: list[ShardConfiguration] = []
@@ -65,6 +66,8 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     cross_shard: CrossShard = "saga"
     saga_wait_seconds: float = limits.SAGA_WAIT_SECONDS_DEFAULT
     cache: str | None = None
+    webhooks_allow_http: bool = False
+    webhooks_allow_private: bool = False
 
     @property
     def shards(self) -> list[ShardConfiguration]:

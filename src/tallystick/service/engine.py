@@ -18,6 +18,9 @@ from tallystick.service.assets import Assets
 from tallystick.service.authentication import ApiKeys
 from tallystick.service.configuration import Configuration, CrossShard, read_configuration
 from tallystick.service.following import ConfigurationFollower
+from tallystick.service.webhooks.addresses import AddressRules
+from tallystick.service.webhooks.sending import Sender
+from tallystick.service.webhooks.workers import WebhookWorkers
 from tallystick.store.cache import Cache
 from tallystick.store.directory import Directory
 from tallystick.store.two_phase import check_prepared_transactions
@@ -56,6 +59,9 @@ class Engine:
         self._follower: ConfigurationFollower | None = None
         self.assets = Assets(self.directory)
         self.api_keys = ApiKeys(self.directory)
+        self.webhook_rules = AddressRules()
+        self.webhook_sender = Sender(self.webhook_rules)
+        self._webhooks: WebhookWorkers | None = None
 
     @classmethod
     def of(cls, configuration: Configuration, *, recover: bool = True) -> Self:
@@ -69,6 +75,13 @@ class Engine:
             cache=configuration.cache if recover else None,
         )
         engine.saga_wait_seconds = configuration.saga_wait_seconds
+        engine.webhook_rules = AddressRules(
+            configuration.webhooks_allow_http, configuration.webhooks_allow_private
+        )
+        engine.webhook_sender = Sender(engine.webhook_rules)
+        if recover:
+            # Servers deliver; a package inside another program does not know what the configuration allows.
+            engine._webhooks = WebhookWorkers(lambda: engine.router.shards, engine.webhook_sender)
         return engine
 
     @classmethod
@@ -109,6 +122,8 @@ class Engine:
         if self._recover:
             self.crossings.start()
             self._resolver.start()
+        if self._webhooks is not None:
+            self._webhooks.start()
         if self._follower is not None:
             self._follower.start()
 
@@ -125,6 +140,9 @@ class Engine:
         """Answer what waits, then close all connections."""
         if self._follower is not None:
             await self._follower.stop()
+        if self._webhooks is not None:
+            await self._webhooks.stop()
+        await self.webhook_sender.close()
         await self.crossings.stop()
         if self._two_phase is not None:
             await self._two_phase.stop()

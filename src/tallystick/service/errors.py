@@ -24,3 +24,10 @@ class AssetConflictError(ValueError):
 
 class AuthenticationError(Exception):
     """No API key, or one that is not in force."""
+
+
+class WebhookNotFoundError(LookupError):
+    """The tenant has no such webhook endpoint."""
+
+    def __init__(self, identifier: str) -> None:
+        super().__init__(f"there is no webhook endpoint {identifier[:64]!r}")

@@ -16,6 +16,7 @@ from tallystick.service.events import EventCalls
 from tallystick.service.holds import HoldCalls
 from tallystick.service.tenancy import UNSET
 from tallystick.service.transactions import TransactionCalls, TransferRequest
+from tallystick.service.webhooks.endpoints import Webhooks
 from tallystick.store.errors import ShardUnavailableError
 from tallystick.store.migrate import shard_number
 
@@ -64,3 +65,8 @@ class Ledger(AccountCalls, TransactionCalls, HoldCalls, EventCalls):
     async def create_asset(self, code: str, scale: int, name: str) -> views.Asset:
         """Define a custom asset; doing it again with the same values changes nothing."""
         return await self._engine.assets.create(self._tenant, code, scale, name)
+
+    @property
+    def webhooks(self) -> Webhooks:
+        """The tenant's webhook endpoints."""
+        return Webhooks(self._engine, self._tenant)

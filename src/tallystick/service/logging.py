@@ -18,11 +18,13 @@ _LEVELS: Final = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
-# The password of an address, the password of a connection string, the secret half of an API key.
+# The password of an address, the password of a connection string, the secret half of an API key, the secret of a
+# webhook.
 _SECRETS: Final = (
     (re.compile(r"(\bpostgres(?:ql)?://[^\s:@/]*:)[^\s@]*@"), r"\1***@"),
     (re.compile(r"(\bpassword\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s'\"]+)", re.IGNORECASE), r"\1***"),
     (re.compile(r"(\btally_[0-9a-f]+_)[\w-]+"), r"\1***"),
+    (re.compile(r"(\bwhsec_)[\w+/=-]+"), r"\1***"),
 )
 
 

@@ -32,13 +32,13 @@ _SETTINGS: Final = {
 _COMMAND_TIMEOUT_SECONDS: Final = limits.STATEMENT_TIMEOUT_MS / 1000 + limits.CONNECT_TIMEOUT_SECONDS
 
 
-async def connect_writer(dsn: str) -> Connection:
-    """Open the connection over which a shard's batches are written.
+async def connect_writer(dsn: str, name: str = "tallystick writer") -> Connection:
+    """Open a connection of its own: the one over which a shard's batches are written, or one that holds a lock.
 
     Raises:
         ShardUnavailableError: PostgreSQL cannot be reached.
     """
-    settings = {**_SETTINGS, "application_name": "tallystick writer"}
+    settings = {**_SETTINGS, "application_name": name}
     with translated():
         return await asyncpg.connect(
             database_uri(dsn),

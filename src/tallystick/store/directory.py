@@ -1,9 +1,11 @@
-"""What stands beside the log: tenants, API keys and custom assets."""
+"""What stands beside the log: tenants, API keys, custom assets and webhook endpoints."""
 
 from datetime import datetime
 from typing import NamedTuple
 
+from tallystick.domain.webhooks import WebhookEndpoint
 from tallystick.store.connection import Database
+from tallystick.store.webhooks import endpoint_of, endpoint_parameters
 
 
 class ApiKeyRow(NamedTuple):
@@ -25,7 +27,7 @@ class AssetRow(NamedTuple):
 
 
 class Directory:
-    """Tenants, keys and assets of one shard's database. Every method raises what the database's `rows` raises."""
+    """The directory of one shard's database. Every method raises what the database's `rows` raises."""
 
     def __init__(self, database: Database) -> None:
         self._rows = database.rows
@@ -63,3 +65,11 @@ class Directory:
     async def add_asset(self, tenant: int, asset: AssetRow) -> None:
         """Define a custom asset, unless its code is taken."""
         await self._rows("add_asset", tenant, *asset)
+
+    async def webhook_endpoints(self, tenant: int) -> list[WebhookEndpoint]:
+        """A tenant's endpoints that were not removed, oldest first."""
+        return [endpoint_of(tuple(row)) for row in await self._rows("webhook_endpoints", tenant)]
+
+    async def put_webhook_endpoint(self, endpoint: WebhookEndpoint) -> None:
+        """Record an endpoint, unless a newer version of it is recorded."""
+        await self._rows("webhook_put_endpoint", *endpoint_parameters(endpoint))

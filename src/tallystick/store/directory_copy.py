@@ -24,17 +24,20 @@ _TABLES: Final = {
     "tenants": _Table(query("directory_tenants"), query("directory_add_tenant"), 1),
     "API keys": _Table(query("directory_api_keys"), query("directory_add_api_key"), 1),
     "assets": _Table(query("directory_assets"), query("directory_add_asset"), 2),
+    "webhook endpoints": _Table(
+        query("directory_webhook_endpoints"), query("directory_add_webhook_endpoint"), 1
+    ),
 }
 
 
 def copy_directory(dsns: Mapping[int, str]) -> None:
-    """Give every shard the tenants, API keys and assets of all others, as their owner. Doing it again is harmless.
+    """Give every shard the rows of all others, as their owner. Doing it again is harmless.
 
     A key that is revoked anywhere is revoked everywhere.
 
     Raises:
         ShardUnavailableError: PostgreSQL cannot be reached.
-        DirectoryConflictError: two shards say different things about the same tenant, key or asset.
+        DirectoryConflictError: two shards say different things about the same tenant, key, asset or endpoint.
     """
     with translated(), ExitStack() as transactions:
         connections = {
@@ -53,12 +56,20 @@ def copy_directory(dsns: Mapping[int, str]) -> None:
 
 def _expect_equal(name: str, table: _Table, connections: Mapping[int, "psycopg.Connection[Any]"]) -> None:
     first, *others = connections
-    expected = connections[first].execute(table.read).fetchall()
+    expected = _rows(table, connections[first])
     for number in others:
-        found = connections[number].execute(table.read).fetchall()
-        different = sorted({row[: table.key_columns] for row in {*expected} ^ {*found}})
+        found = _rows(table, connections[number])
+        different = sorted({row[: table.key_columns] for row in expected ^ found})
         if different:
             raise DirectoryConflictError(
                 f"shards {first} and {number} disagree about the {name} {', '.join(map(str, different[0]))}: "
                 f"they were served apart; correct one of them by hand"
             )
+
+
+def _rows(table: _Table, connection: "psycopg.Connection[Any]") -> set[tuple[Any, ...]]:
+    """All rows of a table; an array in them as a tuple, so that they can be compared."""
+    return {
+        tuple(tuple(value) if isinstance(value, list) else value for value in row)
+        for row in connection.execute(table.read)
+    }

@@ -1,0 +1,214 @@
+"""Webhook endpoints: what callers send, what they get, and the calls."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from tallystick.api.fields import Owner, Position, WebhookId, text
+from tallystick.domain import limits
+from tallystick.service.webhooks import endpoints
+
+if TYPE_CHECKING:
+    from tallystick.api.operations import Call
+
+Url = Annotated[str, text("Where messages are sent to: https.", limits.WEBHOOK_URL_CHARACTERS_MAX)]
+Kinds = Annotated[
+    list[str],
+    Meta(
+        description="Of which kinds of transactions to be told; none: of all.",
+        extra_json_schema={"items": {"type": "string", "enum": list(endpoints.KINDS)}},
+    ),
+]
+FilterOwner = Annotated[Owner, Meta(description="Whose accounts must be concerned; null: anybody's.")] | None
+
+
+class WebhookRequest(Struct, forbid_unknown_fields=True):
+    """A new endpoint. It is told of everything that happens from now on, and that it asks for."""
+
+    url: Url
+    kinds: Kinds = []
+    owner: FilterOwner = None
+
+
+class ChangeWebhookRequest(Struct, forbid_unknown_fields=True):
+    """What shall be otherwise about an endpoint; what is left out stays. A paused one is told later."""
+
+    url: Url | UnsetType = UNSET
+    kinds: Kinds | UnsetType = UNSET
+    owner: FilterOwner | UnsetType = UNSET
+    state: Literal["active", "paused"] | UnsetType = UNSET
+
+
+class RotateRequest(Struct, forbid_unknown_fields=True):
+    """For how long messages are signed with the secret before as well."""
+
+    overlap_seconds: Annotated[
+        int,
+        Meta(
+            description="Seconds for which both secrets are valid.",
+            extra_json_schema={"minimum": 0, "maximum": limits.WEBHOOK_SECRET_OVERLAP_SECONDS_MAX},
+        ),
+    ] = limits.WEBHOOK_SECRET_OVERLAP_SECONDS_DEFAULT
+
+
+class ReplayRequest(Struct, forbid_unknown_fields=True):
+    """From where to deliver again: the position itself is delivered too."""
+
+    shard: Annotated[
+        int,
+        Meta(
+            description="The number of the shard whose log it is.",
+            extra_json_schema={"minimum": limits.SHARD_NUMBER_MIN, "maximum": limits.SHARD_NUMBER_MAX},
+        ),
+    ]
+    position: Annotated[
+        int,
+        Meta(
+            description="The first position to deliver.",
+            extra_json_schema={"minimum": 1, "maximum": limits.LOCAL_NUMBER_MAX},
+        ),
+    ]
+
+
+class Webhook(Struct):
+    """An endpoint, without its secrets. `previous_secret_until`: until when the secret before the newest is valid."""
+
+    id: WebhookId
+    url: str
+    kinds: list[str]
+    owner: str | None
+    state: Literal["active", "paused", "removed"]
+    created_at: datetime
+    changed_at: datetime
+    previous_secret_until: datetime | None
+
+
+class NewSecret(Struct):
+    """An endpoint, and its new secret: keep it now, for it cannot be shown again."""
+
+    webhook: Webhook
+    secret: Annotated[
+        str, Meta(description="`whsec_` and base 64, as libraries for Standard Webhooks take it.")
+    ]
+
+
+class WebhookProgress(Struct):
+    """How far an endpoint has been told of one shard: everything up to `position`, of `head`."""
+
+    shard: int
+    position: Position
+    head: Position
+    state: Annotated[
+        Literal["delivering", "retrying", "parked"],
+        Meta(description="`parked`: it failed for too long, and waits for a replay."),
+    ]
+    attempts: int
+    failing_since: datetime | None
+    next_attempt_at: datetime | None
+    parked_at: datetime | None
+    last_error: str | None
+
+
+class WebhookDetails(Struct):
+    """An endpoint, and how far it has been told of each shard."""
+
+    webhook: Webhook
+    deliveries: list[WebhookProgress]
+
+
+class WebhookList(Struct):
+    """All endpoints, oldest first."""
+
+    items: list[Webhook]
+
+
+class TestResult(Struct):
+    """What the receiver answered; `error` is null when it has taken the message."""
+
+    delivered: bool
+    status: int | None
+    error: str | None
+    seconds: float
+
+
+async def create(call: "Call") -> NewSecret:
+    """Make an endpoint."""
+    body: WebhookRequest = call.body
+    return _secret(await call.ledger.webhooks.create(body.url, body.kinds, body.owner))
+
+
+async def all_of(call: "Call") -> WebhookList:
+    """List the endpoints."""
+    return WebhookList([_webhook(one) for one in await call.ledger.webhooks.all()])
+
+
+async def get(call: "Call") -> WebhookDetails:
+    """Get one endpoint."""
+    found = await call.ledger.webhooks.get(call.identifier)
+    progress = await call.ledger.webhooks.progress(call.identifier)
+    return WebhookDetails(_webhook(found), [_progress(one) for one in progress])
+
+
+async def change(call: "Call") -> Webhook:
+    """Change an endpoint."""
+    body: ChangeWebhookRequest = call.body
+    return _webhook(
+        await call.ledger.webhooks.change(
+            call.identifier, url=body.url, kinds=body.kinds, owner=body.owner, state=body.state
+        )
+    )
+
+
+async def remove(call: "Call") -> Webhook:
+    """Remove an endpoint."""
+    return _webhook(await call.ledger.webhooks.remove(call.identifier))
+
+
+async def rotate(call: "Call") -> NewSecret:
+    """Give an endpoint a new secret."""
+    body: RotateRequest = call.body
+    return _secret(await call.ledger.webhooks.rotate(call.identifier, body.overlap_seconds))
+
+
+async def test(call: "Call") -> TestResult:
+    """Send a test message."""
+    attempt = await call.ledger.webhooks.test(call.identifier)
+    return TestResult(attempt.error is None, attempt.status, attempt.error, attempt.seconds)
+
+
+async def replay(call: "Call") -> WebhookProgress:
+    """Deliver again from a position on."""
+    body: ReplayRequest = call.body
+    return _progress(await call.ledger.webhooks.replay(call.identifier, body.shard, body.position))
+
+
+def _webhook(view: endpoints.Webhook) -> Webhook:
+    return Webhook(
+        view.id,
+        view.url,
+        view.kinds,
+        view.owner,
+        view.state,  # type: ignore[arg-type]  # one of the words above
+        view.created_at,
+        view.changed_at,
+        view.previous_secret_until,
+    )
+
+
+def _secret(view: endpoints.NewSecret) -> NewSecret:
+    return NewSecret(_webhook(view.webhook), view.secret)
+
+
+def _progress(view: endpoints.ShardProgress) -> WebhookProgress:
+    return WebhookProgress(
+        view.shard,
+        view.position,
+        view.head,
+        view.state,  # type: ignore[arg-type]  # one of the words above
+        view.attempts,
+        view.failing_since,
+        view.next_attempt_at,
+        view.parked_at,
+        view.last_error,
+    )

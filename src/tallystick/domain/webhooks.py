@@ -1,0 +1,87 @@
+"""Webhooks as the Standard Webhooks specification says: endpoints, secrets, signatures, and when to try again."""
+
+import base64
+import hashlib
+import hmac
+from datetime import datetime
+from typing import Final, Literal, NamedTuple
+
+from tallystick.domain import limits
+from tallystick.domain.commands import Kind
+
+State = Literal["active", "paused", "removed"]
+
+_TEXT_PREFIX: Final = "whsec_"
+_SIGNATURE_VERSION: Final = "v1"
+_DOUBLINGS_MAX: Final = 32
+
+
+class Secret:
+    """What messages are signed with. It does not show itself: not in a log, not in an error."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: bytes) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and hmac.compare_digest(self._value, other._value)
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def reveal(self) -> bytes:
+        """The secret itself, for the database."""
+        return self._value
+
+    def text(self) -> str:
+        """The secret as receivers are given it, once: `whsec_…`."""
+        return _TEXT_PREFIX + base64.b64encode(self._value).decode()
+
+    def signature(self, message: str, timestamp: int, body: bytes) -> str:
+        """The signature of a message: `v1,…`."""
+        signed = b".".join((message.encode(), str(timestamp).encode(), body))
+        digest = hmac.new(self._value, signed, hashlib.sha256).digest()
+        return f"{_SIGNATURE_VERSION},{base64.b64encode(digest).decode()}"
+
+
+class WebhookEndpoint(NamedTuple):
+    """Where a tenant wants to be told, and of what. No kinds: all of them; no owner: everybody's.
+
+    Messages are signed with both secrets until `previous_secret_until`. Of two versions the higher one is in force,
+    of two that are equal the one changed later.
+    """
+
+    id: str
+    tenant: int
+    url: str
+    kinds: tuple[Kind, ...]
+    owner: str | None
+    state: State
+    secret: Secret
+    previous_secret: Secret | None
+    previous_secret_until: datetime | None
+    created_at: datetime
+    version: int
+    changed_at: datetime
+
+    def secrets(self, now: datetime) -> list[Secret]:
+        """The secrets that are valid, the newest first."""
+        secrets = [self.secret]
+        if self.previous_secret and self.previous_secret_until and now < self.previous_secret_until:
+            secrets.append(self.previous_secret)
+        return secrets
+
+
+def signatures(secrets: list[Secret], message: str, timestamp: int, body: bytes) -> str:
+    """The header `webhook-signature`: one signature for each secret."""
+    return " ".join(secret.signature(message, timestamp, body) for secret in secrets)
+
+
+def retry_delay_seconds(attempts: int) -> float:
+    """How long to wait at most after so many attempts that failed: twice as long each time, up to an hour."""
+    doubled = limits.WEBHOOK_RETRY_DELAY_SECONDS_MIN * 2.0 ** min(attempts - 1, _DOUBLINGS_MAX)
+    return min(doubled, limits.WEBHOOK_RETRY_DELAY_SECONDS_MAX)

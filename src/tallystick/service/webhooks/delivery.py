@@ -1,0 +1,155 @@
+"""Delivering one shard's log to one endpoint: event by event, in order, each until the receiver has taken it."""
+
+import asyncio
+import time
+from typing import Final
+
+import structlog
+
+from tallystick.domain import limits
+from tallystick.domain.record import Record
+from tallystick.domain.webhooks import WebhookEndpoint, retry_delay_seconds
+from tallystick.ledger.errors import NotTakenError
+from tallystick.ledger.pauses import jittered
+from tallystick.ledger.shard import Shard
+from tallystick.service.webhooks import metrics
+from tallystick.service.webhooks.events import event_message
+from tallystick.service.webhooks.sending import Sender
+from tallystick.store.errors import StoreError
+from tallystick.store.webhooks import DeliveryState, Seen, WebhookStore
+
+_log = structlog.get_logger(__name__)
+
+_PAUSE_AFTER_BUG_SECONDS: Final = limits.WEBHOOK_RETRY_DELAY_SECONDS_MIN
+
+
+class Delivery:
+    """Tells one endpoint of one shard's log, for as long as this process holds the lease."""
+
+    def __init__(self, shard: Shard, sender: Sender, turns: asyncio.Semaphore, first: Seen) -> None:
+        """Begin. `turns` bounds what all deliveries together ask of the database, which others read, too."""
+        self._shard = shard
+        self._sender = sender
+        self._turns = turns
+        self._store = WebhookStore(shard.database)
+        self._endpoint: WebhookEndpoint = first.endpoint
+        self._state: DeliveryState | None = None
+        self._head = 0
+        self._next_at = 0.0
+        self._looked = asyncio.Event()
+        self.see(first)
+        self._task = asyncio.create_task(self._run(), name=f"webhook {first.endpoint.id} {shard.number}")
+
+    def see(self, seen: Seen) -> None:
+        """Learn how the endpoint is now, and where the log ends."""
+        if seen.state is None:
+            return
+        if self._state is None or self._state.generation != seen.state.generation:
+            self._state = seen.state
+            self._next_at = time.monotonic() + seen.state.wait_seconds
+        elif seen.endpoint.version != self._endpoint.version:
+            # Perhaps it was put right.
+            self._next_at = 0.0
+        self._endpoint = seen.endpoint
+        self._head = seen.head
+        labels = (str(self._shard.number), seen.endpoint.id)
+        behind = max(seen.head - self._state.position, 0)
+        metrics.PARKED.labels(*labels).set(self._state.parked)
+        metrics.LAG_POSITIONS.labels(*labels).set(behind)
+        metrics.LAG_SECONDS.labels(*labels).set(seen.age_seconds if behind else 0.0)
+        self._looked.set()
+
+    async def stop(self) -> None:
+        """Stop, in the middle of a message too: it will be sent again by whoever goes on."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        metrics.forget(self._shard.number, self._endpoint.id)
+
+    async def _run(self) -> None:
+        while True:
+            await self._looked.wait()
+            self._looked.clear()
+            try:
+                while await self._go_on():
+                    pass
+            except (StoreError, NotTakenError):
+                # Whether the shard is there again is seen with the next look.
+                self._state = None
+            except Exception as error:  # noqa: BLE001 - a bug with one endpoint must not end the delivery
+                _log.error(
+                    "ALARM: a bug", endpoint=self._endpoint.id, shard=self._shard.number, exc_info=error
+                )
+                self._next_at = time.monotonic() + _PAUSE_AFTER_BUG_SECONDS
+
+    async def _go_on(self) -> bool:
+        """Deliver what comes next, a bounded part of the log. False when there is nothing to do until later."""
+        state, head = self._state, self._head
+        if state is None or state.parked or time.monotonic() < self._next_at or state.position >= head:
+            return False
+        up_to = min(head, state.position + limits.WEBHOOK_POSITIONS_AT_A_TIME)
+        row_count = limits.WEBHOOK_EVENTS_AT_A_TIME
+        asked = state.generation, self._endpoint.version
+        async with self._turns:
+            positions = await self._store.events(self._endpoint, state.position, up_to, row_count)
+            records = await self._shard.reader.records(positions) if positions else {}
+        for position in positions:
+            if self._state is None or (self._state.generation, self._endpoint.version) != asked:
+                # It was replayed or changed: this page is not what it asks for now.
+                return True
+            if not await self._deliver(records[position]):
+                return False
+        if len(positions) == row_count or self._state is None or self._state.generation != state.generation:
+            return True
+        return await self._advance(up_to)
+
+    async def _deliver(self, record: Record) -> bool:
+        """Send one event once. False if it must be tried again, or if somebody else goes on from elsewhere."""
+        state, endpoint = self._state, self._endpoint
+        if state is None:
+            return False
+        message = event_message(endpoint, self._shard.number, record)
+        attempt = await self._sender.send(endpoint, message)
+        labels = (str(self._shard.number), endpoint.id)
+        if attempt.error is None:
+            metrics.DELIVERIES.labels(*labels).inc()
+            return await self._advance(record.transaction.position, state)
+        metrics.FAILURES.labels(*labels).inc()
+        await self._fail(state, record.transaction.position, attempt.error)
+        return False
+
+    async def _advance(self, position: int, state: DeliveryState | None = None) -> bool:
+        """Record that everything up to a position is done. False if somebody else has moved the endpoint."""
+        state = state or self._state
+        if state is None or state is not self._state:
+            return False
+        if position > state.position:
+            async with self._turns:
+                moved = await self._store.advance(self._endpoint.id, state, position)
+            if state is self._state:
+                self._state = DeliveryState(state.generation, position, 0, False, 0.0) if moved else None
+            return moved
+        return True
+
+    async def _fail(self, state: DeliveryState, position: int, error: str) -> None:
+        """Record an attempt that failed, and when the next one is."""
+        delay_seconds = jittered(retry_delay_seconds(state.attempts + 1))
+        async with self._turns:
+            failed = await self._store.fail(
+                self._endpoint.id, state, delay_seconds, limits.WEBHOOK_RETRY_SECONDS_MAX, error
+            )
+        if state is not self._state:
+            return
+        if failed is None:
+            self._state = None
+            return
+        self._state = state._replace(attempts=failed.attempts, parked=failed.parked)
+        self._next_at = time.monotonic() + delay_seconds
+        if failed.parked:
+            _log.error(
+                "ALARM: a webhook is parked: see `tallystick webhooks`",
+                endpoint=self._endpoint.id,
+                shard=self._shard.number,
+                position=position,
+                attempts=failed.attempts,
+                error=error,
+            )

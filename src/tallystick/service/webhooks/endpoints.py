@@ -1,0 +1,250 @@
+"""The endpoints of tenants: made, listed, changed, removed; tested, replayed; their secrets shown once."""
+
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from tallystick.domain import limits
+from tallystick.domain.commands import Kind
+from tallystick.domain.webhooks import Secret, State, WebhookEndpoint
+from tallystick.ledger.shard import Shard
+from tallystick.service import parameters
+from tallystick.service.engine import Engine
+from tallystick.service.errors import ParameterError, WebhookNotFoundError
+from tallystick.service.webhooks.addresses import check_url
+from tallystick.service.webhooks.events import test_message
+from tallystick.service.webhooks.sending import Attempt
+from tallystick.store.webhooks import Progress, WebhookStore
+
+Unset = msgspec.UnsetType
+UNSET: Final = msgspec.UNSET
+
+_DIGITS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_RANDOM_DIGITS: Final = 14
+_TEST_BYTES: Final = 8
+KINDS: Final = {kind.text: kind for kind in Kind}
+STATES: Final[dict[str, State]] = {"active": "active", "paused": "paused"}
+
+
+class Webhook(msgspec.Struct, frozen=True):
+    """An endpoint as callers see it: never with a secret. No kinds: all of them; no owner: everybody's."""
+
+    id: str
+    url: str
+    kinds: list[str]
+    owner: str | None
+    state: str
+    created_at: datetime
+    changed_at: datetime
+    previous_secret_until: datetime | None
+
+
+class NewSecret(msgspec.Struct, frozen=True):
+    """An endpoint and the secret it just got, which is shown this once."""
+
+    webhook: Webhook
+    secret: str
+
+
+class ShardProgress(msgspec.Struct, frozen=True):
+    """How far an endpoint has been told of one shard's log: everything up to `position`, of `head`.
+
+    `attempts` are those of the next event; when it has failed for too long it is parked, and waits for a replay.
+    """
+
+    shard: int
+    position: int
+    head: int
+    state: str
+    attempts: int
+    failing_since: datetime | None
+    next_attempt_at: datetime | None
+    parked_at: datetime | None
+    last_error: str | None
+
+
+class Webhooks:
+    """The endpoints of one tenant. What takes an `id` raises WebhookNotFoundError when there is no such endpoint."""
+
+    def __init__(self, engine: Engine, tenant: int) -> None:
+        self._engine = engine
+        self._tenant = tenant
+
+    async def all(self) -> list[Webhook]:
+        """The endpoints, oldest first."""
+        return [_view(endpoint) for endpoint in await self._all()]
+
+    async def get(self, identifier: str) -> Webhook:
+        """One endpoint."""
+        return _view(await self._find(identifier))
+
+    async def create(self, url: str, kinds: Sequence[str] = (), owner: str | None = None) -> NewSecret:
+        """Make an endpoint, which is told of everything from now on.
+
+        Raises:
+            ParameterError: messages may not be sent there, or the tenant has too many endpoints.
+            DirectoryIncompleteError: a shard cannot be reached; remove the endpoint, or make it anew later.
+        """
+        now = datetime.now(UTC)
+        endpoint = WebhookEndpoint(
+            id="hook_" + "".join(secrets.choice(_DIGITS) for _ in range(_RANDOM_DIGITS)),
+            tenant=self._tenant,
+            url=await check_url(url, self._engine.webhook_rules),
+            kinds=_kinds(kinds),
+            owner=_owner(owner),
+            state="active",
+            secret=_new_secret(),
+            previous_secret=None,
+            previous_secret_until=None,
+            created_at=now,
+            version=1,
+            changed_at=now,
+        )
+        if len(await self._all()) >= limits.WEBHOOK_ENDPOINTS_PER_TENANT_MAX:
+            raise ParameterError(
+                "url",
+                f"expected at most {limits.WEBHOOK_ENDPOINTS_PER_TENANT_MAX} endpoints: remove one first",
+            )
+        await self._engine.directory.put_webhook_endpoint(endpoint)
+        return NewSecret(_view(endpoint), endpoint.secret.text())
+
+    async def change(
+        self,
+        identifier: str,
+        *,
+        url: str | Unset = UNSET,
+        kinds: Sequence[str] | Unset = UNSET,
+        owner: str | None | Unset = UNSET,
+        state: str | Unset = UNSET,
+    ) -> Webhook:
+        """Change what is named; an attempt that waits is made at once. Raises like `create`."""
+        endpoint = await self._find(identifier)
+        if url is not UNSET:
+            endpoint = endpoint._replace(url=await check_url(url, self._engine.webhook_rules))
+        if kinds is not UNSET:
+            endpoint = endpoint._replace(kinds=_kinds(kinds))
+        if owner is not UNSET:
+            endpoint = endpoint._replace(owner=_owner(owner))
+        if state is not UNSET:
+            endpoint = endpoint._replace(state=parameters.choice(state, STATES, "state"))
+        return await self._put(endpoint)
+
+    async def remove(self, identifier: str) -> Webhook:
+        """Tell an endpoint nothing more, for ever."""
+        return await self._put((await self._find(identifier))._replace(state="removed"))
+
+    async def rotate(
+        self, identifier: str, overlap_seconds: int = limits.WEBHOOK_SECRET_OVERLAP_SECONDS_DEFAULT
+    ) -> NewSecret:
+        """Give an endpoint a new secret; for some time messages are signed with the one before as well."""
+        parameters.between(overlap_seconds, "overlap_seconds", 0, limits.WEBHOOK_SECRET_OVERLAP_SECONDS_MAX)
+        endpoint = await self._find(identifier)
+        changed = endpoint._replace(
+            secret=_new_secret(),
+            previous_secret=endpoint.secret,
+            previous_secret_until=datetime.now(UTC) + timedelta(seconds=overlap_seconds),
+        )
+        return NewSecret(await self._put(changed), changed.secret.text())
+
+    async def test(self, identifier: str) -> Attempt:
+        """Send a message that tells of nothing, once, now."""
+        endpoint = await self._find(identifier)
+        message = test_message(endpoint, f"test_{secrets.token_hex(_TEST_BYTES)}", datetime.now(UTC))
+        return await self._engine.webhook_sender.send(endpoint, message)
+
+    async def progress(self, identifier: str) -> list[ShardProgress]:
+        """How far an endpoint has been told, of each shard.
+
+        Raises:
+            UnavailableError: a shard cannot be read.
+        """
+        await self._find(identifier)
+        return [
+            _progress(shard.number, one)
+            for shard in self._engine.router.shards
+            for one in await WebhookStore(shard.database).progress([identifier])
+        ]
+
+    async def replay(self, identifier: str, shard_number: int, position: int) -> ShardProgress:
+        """Deliver a shard's log again from a position on, that one included; what was parked goes on there.
+
+        Raises:
+            ParameterError: there is no such shard, or no such position yet.
+            UnavailableError: the shard cannot be reached.
+        """
+        await self._find(identifier)
+        shard = self._shard(shard_number)
+        head = await shard.reader.head_position()
+        parameters.between(position, "position", 1, head + 1)
+        store = WebhookStore(shard.database)
+        await store.begin([identifier])
+        if not await store.replay(identifier, position - 1):
+            raise WebhookNotFoundError(identifier)
+        (progress,) = await store.progress([identifier])
+        return _progress(shard_number, progress)
+
+    def _shard(self, number: int) -> Shard:
+        for shard in self._engine.router.shards:
+            if shard.number == number:
+                return shard
+        known = ", ".join(str(shard.number) for shard in self._engine.router.shards)
+        raise ParameterError("shard", f"expected one of {known}")
+
+    async def _all(self) -> list[WebhookEndpoint]:
+        return await self._engine.directory.webhook_endpoints(self._tenant)
+
+    async def _find(self, identifier: str) -> WebhookEndpoint:
+        for endpoint in await self._all():
+            if endpoint.id == identifier:
+                return endpoint
+        raise WebhookNotFoundError(identifier)
+
+    async def _put(self, endpoint: WebhookEndpoint) -> Webhook:
+        changed = endpoint._replace(version=endpoint.version + 1, changed_at=datetime.now(UTC))
+        await self._engine.directory.put_webhook_endpoint(changed)
+        return _view(changed)
+
+
+def _new_secret() -> Secret:
+    return Secret(secrets.token_bytes(limits.WEBHOOK_SECRET_BYTES))
+
+
+def _kinds(texts: Sequence[str]) -> tuple[Kind, ...]:
+    return tuple(
+        sorted({parameters.choice(text, KINDS, f"kinds[{index}]") for index, text in enumerate(texts)})
+    )
+
+
+def _owner(owner: str | None) -> str | None:
+    return None if owner is None else parameters.text(owner, "owner", limits.OWNER_CHARACTERS_MAX)
+
+
+def _view(endpoint: WebhookEndpoint) -> Webhook:
+    return Webhook(
+        id=endpoint.id,
+        url=endpoint.url,
+        kinds=[kind.text for kind in endpoint.kinds],
+        owner=endpoint.owner,
+        state=endpoint.state,
+        created_at=endpoint.created_at,
+        changed_at=endpoint.changed_at,
+        previous_secret_until=endpoint.previous_secret_until,
+    )
+
+
+def _progress(shard: int, one: Progress) -> ShardProgress:
+    state = "parked" if one.parked_at else "retrying" if one.attempts else "delivering"
+    return ShardProgress(
+        shard,
+        one.position,
+        one.head,
+        state,
+        one.attempts,
+        one.failing_since,
+        one.next_attempt_at,
+        one.parked_at,
+        one.last_error,
+    )

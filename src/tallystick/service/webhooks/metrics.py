@@ -1,0 +1,32 @@
+"""What the delivery of webhooks tells about itself, for Prometheus."""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge
+
+_LABELS: Final = ["shard", "endpoint"]
+
+DELIVERIES: Final = Counter("tallystick_webhook_deliveries", "Messages that receivers took.", _LABELS)
+FAILURES: Final = Counter("tallystick_webhook_failures", "Attempts at messages that failed.", _LABELS)
+PARKED: Final = Gauge(
+    "tallystick_webhook_parked",
+    "ALARM: 1 while an endpoint gets nothing more, because it failed for too long.",
+    _LABELS,
+)
+LAG_POSITIONS: Final = Gauge(
+    "tallystick_webhook_lag_positions", "How far an endpoint is behind the head of the log.", _LABELS
+)
+LAG_SECONDS: Final = Gauge(
+    "tallystick_webhook_lag_seconds",
+    "Age of the first thing in the log that an endpoint was not told of.",
+    _LABELS,
+)
+DELIVERING: Final = Gauge(
+    "tallystick_webhook_delivering", "1 while this process delivers the webhooks of a shard.", ["shard"]
+)
+
+
+def forget(shard: int, endpoint: str) -> None:
+    """Say nothing more of the state of an endpoint: it is gone, or another process delivers to it now."""
+    for gauge in (PARKED, LAG_POSITIONS, LAG_SECONDS):
+        gauge.remove(str(shard), endpoint)

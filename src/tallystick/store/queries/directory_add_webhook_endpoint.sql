@@ -1,0 +1,11 @@
+-- What was changed last is in force.
+INSERT INTO webhook_endpoints AS present (
+    id, tenant, url, kinds, owner, state, secret, previous_secret, previous_secret_until, created_at, version,
+    changed_at
+) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (id) DO UPDATE SET
+    url = excluded.url, kinds = excluded.kinds, owner = excluded.owner, state = excluded.state,
+    secret = excluded.secret, previous_secret = excluded.previous_secret,
+    previous_secret_until = excluded.previous_secret_until,
+    version = excluded.version, changed_at = excluded.changed_at
+WHERE (present.version, present.changed_at) < (excluded.version, excluded.changed_at)

@@ -1,0 +1,5 @@
+-- Nothing, when somebody else has moved it.
+UPDATE webhook_deliveries SET
+    position = $4, attempts = 0, failing_since = NULL, next_attempt_at = NULL, parked_at = NULL, last_error = NULL
+WHERE endpoint = $1 AND generation = $2 AND position = $3
+RETURNING position

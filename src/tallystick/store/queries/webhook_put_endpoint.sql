@@ -1,0 +1,17 @@
+-- An endpoint, or a newer version of it. A new one is told of what comes after the head.
+WITH put AS (
+    INSERT INTO webhook_endpoints AS present (
+        id, tenant, url, kinds, owner, state, secret, previous_secret, previous_secret_until, created_at, version,
+        changed_at
+    ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+    ON CONFLICT (id) DO UPDATE SET
+        url = excluded.url, kinds = excluded.kinds, owner = excluded.owner, state = excluded.state,
+        secret = excluded.secret, previous_secret = excluded.previous_secret,
+        previous_secret_until = excluded.previous_secret_until,
+        version = excluded.version, changed_at = excluded.changed_at
+    WHERE (present.version, present.changed_at) < (excluded.version, excluded.changed_at)
+    RETURNING id
+)
+INSERT INTO webhook_deliveries (endpoint, position)
+SELECT id, coalesce((SELECT last_position FROM batches ORDER BY number DESC LIMIT 1), 0) FROM put
+ON CONFLICT DO NOTHING

@@ -1,0 +1,131 @@
+"""Webhooks in one shard's database: what endpoints asked for, and how far each of them has been told."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from tallystick.domain.commands import Kind
+from tallystick.domain.webhooks import Secret, WebhookEndpoint
+from tallystick.store.connection import Database, Rows
+
+
+class DeliveryState(NamedTuple):
+    """How far an endpoint has been told: everything up to `position`. `wait_seconds`: until the next attempt."""
+
+    generation: int
+    position: int
+    attempts: int
+    parked: bool
+    wait_seconds: float
+
+
+class Seen(NamedTuple):
+    """An active endpoint at one moment. `age_seconds`: of the first thing in the log that it was not told of."""
+
+    endpoint: WebhookEndpoint
+    state: DeliveryState | None
+    head: int
+    age_seconds: float
+
+
+class Failed(NamedTuple):
+    """What became of an event whose attempts so far failed."""
+
+    attempts: int
+    parked: bool
+
+
+class Progress(NamedTuple):
+    """How far an endpoint has been told of one shard, for people."""
+
+    endpoint: str
+    position: int
+    head: int
+    attempts: int
+    failing_since: datetime | None
+    next_attempt_at: datetime | None
+    parked_at: datetime | None
+    last_error: str | None
+
+
+class WebhookStore:
+    """The delivery state of one shard. Every method raises what the database's `rows` raises."""
+
+    def __init__(self, database: Database) -> None:
+        self._rows = database.rows
+
+    async def begin(self, endpoints: Collection[str]) -> None:
+        """Begin with endpoints that this shard has learned of since they were made."""
+        await self._rows("webhook_begin", list(endpoints))
+
+    async def events(self, endpoint: WebhookEndpoint, after: int, up_to: int, row_count: int) -> list[int]:
+        """The first positions of what an endpoint asked for, after a position and up to another."""
+        kinds = [int(kind) for kind in endpoint.kinds]
+        rows = await self._rows(
+            "webhook_events", after, up_to, endpoint.tenant, kinds, endpoint.owner, row_count
+        )
+        return [row[0] for row in rows]
+
+    async def advance(self, endpoint: str, state: DeliveryState, position: int) -> bool:
+        """Record that everything up to a position is delivered. False if somebody else has moved it."""
+        return bool(await self._rows("webhook_advance", endpoint, state.generation, state.position, position))
+
+    async def fail(
+        self, endpoint: str, state: DeliveryState, delay_seconds: float, park_seconds: float, error: str
+    ) -> Failed | None:
+        """Record an attempt that failed; park what has failed for long. None if somebody else has moved it."""
+        rows = await self._rows(
+            "webhook_fail", endpoint, state.generation, state.position, delay_seconds, park_seconds, error
+        )
+        return Failed(*rows[0]) if rows else None
+
+    async def replay(self, endpoint: str, after: int) -> bool:
+        """Deliver everything after a position, again. False if there is no such endpoint here."""
+        return bool(await self._rows("webhook_replay", endpoint, after))
+
+    async def progress(self, endpoints: Collection[str]) -> list[Progress]:
+        """How far endpoints have been told."""
+        return [Progress(*row) for row in await self._rows("webhook_progress", list(endpoints))]
+
+
+def seen_of(rows: Rows) -> list[Seen]:
+    """What `webhook_look` answers."""
+    return [_seen(tuple(row)) for row in rows]
+
+
+def _seen(row: Sequence[Any]) -> Seen:
+    head, age_seconds, *state = row[:7]
+    known = None if state[0] is None else DeliveryState(*state)
+    return Seen(endpoint_of(row[7:]), known, head, age_seconds if known else 0.0)
+
+
+def endpoint_of(row: Sequence[Any]) -> WebhookEndpoint:
+    """An endpoint from its columns."""
+    endpoint, tenant, url, kinds, owner, state, secret, previous, until, created_at, version, changed_at = row
+    return WebhookEndpoint(
+        endpoint,
+        tenant,
+        url,
+        tuple(Kind(kind) for kind in kinds),
+        owner,
+        state,
+        Secret(secret),
+        None if previous is None else Secret(previous),
+        until,
+        created_at,
+        version,
+        changed_at,
+    )
+
+
+def endpoint_parameters(endpoint: WebhookEndpoint) -> list[Any]:
+    """The columns of an endpoint."""
+    previous = endpoint.previous_secret
+    return [
+        *endpoint[:3],
+        [int(kind) for kind in endpoint.kinds],
+        *endpoint[4:6],
+        endpoint.secret.reveal(),
+        None if previous is None else previous.reveal(),
+        *endpoint[8:],
+    ]

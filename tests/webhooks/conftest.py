@@ -1,0 +1,65 @@
+"""One PostgreSQL for the folder; a ledger of one shard with one server for most of it, in a private network."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tallystick.embedded import EmbeddedPostgres
+from tests.api.books import Books
+from tests.api.client import Client
+from tests.crash.api_server import HOST, ApiServer
+from tests.crash.databases import ShardDatabase, temporary_database, temporary_server
+from tests.webhooks.receiver import Receiver, receiving
+
+INSIDE = {"webhooks_allow_http": True, "webhooks_allow_private": True}
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    with temporary_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def database(postgres: EmbeddedPostgres) -> Iterator[ShardDatabase]:
+    with temporary_database(postgres) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def server(database: ShardDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    running = ApiServer(tmp_path_factory.mktemp("server"), database, settings=INSIDE)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+
+
+def client_of(server: ApiServer) -> Client:
+    return Client(f"http://{HOST}:{server.port}", server.api_key)
+
+
+@pytest.fixture
+def client(server: ApiServer) -> Iterator[Client]:
+    with client_of(server) as caller:
+        yield caller
+
+
+@pytest.fixture
+def books(client: Client) -> Books:
+    made = Books(client)
+    made.open("alice USD 10000\n bob USD 0")
+    return made
+
+
+@pytest.fixture
+def receivers() -> Iterator[list[Receiver]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(receiving()) for _ in range(3)]
+
+
+@pytest.fixture
+def receiver(receivers: list[Receiver]) -> Receiver:
+    return receivers[0]

@@ -1,0 +1,273 @@
+"""What receivers get: everything they asked for, in order, signed, whatever they do with it."""
+
+import json
+import time
+
+import psycopg
+import pytest
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from tests.api.books import Books
+from tests.api.client import Client
+from tests.crash.api_server import ApiServer
+from tests.crash.databases import ShardDatabase
+from tests.webhooks.receiver import Receiver
+
+
+def make(client: Client, receiver: Receiver, **fields: object) -> tuple[str, str]:
+    """A new endpoint's identifier and secret."""
+    made = client.send("POST", "/v1/webhooks", {"url": f"{receiver.url}/hook", **fields}).ok().json
+    return made["webhook"]["id"], made["secret"]
+
+
+def pay(books: Books, how_often: int = 1) -> list[int]:
+    """Positions of transfers from Alice to Bob."""
+    return [books.transfer("alice", "bob", 1).ok()["position"] for _ in range(how_often)]
+
+
+def progress(client: Client, endpoint: str) -> dict[str, object]:
+    (found,) = client.get(f"/v1/webhooks/{endpoint}").ok()["deliveries"]
+    return dict(found)
+
+
+def metric(client: Client, name: str, endpoint: str) -> float:
+    for line in client.get("/metrics").ok().body.decode().splitlines():
+        if line.startswith(f"{name}{{") and f'endpoint="{endpoint}"' in line:
+            return float(line.rsplit(" ", 1)[1])
+    raise AssertionError(f"no {name} of {endpoint}")
+
+
+def test_everything_after_it_was_made_is_told_in_order_and_signed(
+    client: Client, books: Books, receiver: Receiver
+) -> None:
+    _, secret = make(client, receiver)
+    positions = pay(books, 30)
+    receiver.wait(lambda: len(receiver.accepted()) >= 30, "30 events")
+    assert receiver.positions() == positions
+    receiver.verify(secret)
+    first = receiver.received[0]
+    assert first.path == "/hook"
+    assert first.event["type"] == "transfer"
+    data = first.event["data"]
+    assert client.get(f"/v1/transactions/{data['transaction']}").ok()["position"] == positions[0]
+    assert [(entry["account"], entry["amount"]) for entry in data["entries"]] == [
+        (books["alice"], "-1"),
+        (books["bob"], "1"),
+    ]
+    with pytest.raises(WebhookVerificationError):
+        Webhook(secret).verify(first.body + b" ", first.headers)
+
+
+def test_only_what_was_asked_for(client: Client, books: Books, receivers: list[Receiver]) -> None:
+    by_kind, by_owner, by_stranger = receivers
+    make(client, by_kind, kinds=["hold_placed", "account_opened"])
+    make(client, by_owner, owner=f"{books.owner}/bob")
+    make(client, by_stranger, owner="nobody")
+    first = pay(books, 2)
+    books.open("carol USD 0")
+    hold = books.client.post("/v1/holds", books.payment("alice", "carol", 5)).ok()["position"]
+    last = pay(books)
+    by_kind.wait(lambda: len(by_kind.accepted()) >= 2, "an account and a hold")
+    by_owner.wait(lambda: len(by_owner.accepted()) >= 3, "three payments")
+    assert by_owner.positions() == first + last
+    opened, placed = by_kind.accepted()
+    assert opened.event["data"]["account"]["owner"] == f"{books.owner}/carol"
+    assert (opened.event["type"], placed.event["type"], placed.position) == (
+        "account_opened",
+        "hold_placed",
+        hold,
+    )
+    assert not by_stranger.received
+
+
+@pytest.mark.parametrize("fault", ["error", "close", "midway", "endless", "redirect"])
+def test_a_receiver_that_fails_gets_it_again_before_anything_later(
+    client: Client, books: Books, receiver: Receiver, fault: str
+) -> None:
+    receiver.behave = lambda number: fault if number in {1, 2} else "ok"
+    endpoint, secret = make(client, receiver)
+    positions = pay(books, 4)
+    receiver.wait(lambda: len(receiver.accepted()) >= (2 if fault == "endless" else 4), "4 events")
+    if fault == "endless":
+        # A success is its status; what else it says is cut off.
+        assert [one.position for one in receiver.received] == positions
+        return
+    tried = [one.position for one in receiver.received]
+    assert tried == [positions[0], *[positions[1]] * 3, *positions[2:]]
+    again = [one for one in receiver.received if one.position == positions[1]]
+    assert len({one.id for one in again}) == 1
+    assert len({one.body for one in again}) == 1
+    assert len({one.headers["webhook-timestamp"] for one in again}) > 1
+    assert again[1].at - again[0].at >= 0.5
+    assert not any(one.path == "/elsewhere" for one in receiver.received)
+    receiver.verify(secret)
+    assert metric(client, "tallystick_webhook_failures_total", endpoint) == 2
+    receiver.wait(lambda: metric(client, "tallystick_webhook_deliveries_total", endpoint) == 4, "4 counted")
+
+
+def test_one_that_hangs_slows_no_other(client: Client, books: Books, receivers: list[Receiver]) -> None:
+    slow, quick, _ = receivers
+    slow.behave = lambda number: "hang" if number == 0 else "ok"
+    endpoint, _ = make(client, slow)
+    make(client, quick)
+    positions = pay(books, 20)
+    started = time.monotonic()
+    quick.wait(lambda: len(quick.accepted()) >= 20, "20 events", 8.0)
+    assert time.monotonic() - started < 8
+    assert len(slow.received) == 1
+    assert metric(client, "tallystick_webhook_lag_positions", endpoint) >= 1
+    slow.wait(lambda: len(slow.accepted()) >= 20, "20 events", 40.0)
+    assert slow.positions() == quick.positions() == positions
+
+
+def test_parked_after_three_days_and_replayed_from_any_position(
+    server: ApiServer, database: ShardDatabase, client: Client, books: Books, receiver: Receiver
+) -> None:
+    receiver.behave = lambda _number: "error"
+    endpoint, _ = make(client, receiver)
+    positions = pay(books, 3)
+    receiver.wait(lambda: progress(client, endpoint)["attempts"] == 1, "an attempt")
+    found = progress(client, endpoint)
+    assert found["state"] == "retrying"
+    assert found["last_error"] == "answered 500"
+    with psycopg.connect(database.owner_dsn) as connection:
+        connection.execute(
+            "UPDATE webhook_deliveries SET failing_since = failing_since - interval '3 days' WHERE endpoint = %s",
+            (endpoint,),
+        )
+    receiver.wait(lambda: progress(client, endpoint)["state"] == "parked", "parked")
+    said = server.command("webhooks", "parked", "--json")
+    assert said.returncode == 0, said.stderr
+    assert endpoint in said.stdout
+    receiver.wait(lambda: metric(client, "tallystick_webhook_parked", endpoint) == 1, "the alarm")
+    receiver.behave = lambda _number: "ok"
+    tried = len(receiver.received)
+    later = pay(books)
+    time.sleep(2.5)
+    assert len(receiver.received) == tried
+    replayed = server.command("webhooks", "replay", endpoint, "--shard", "1", "--from", str(positions[0]))
+    assert replayed.returncode == 0, replayed.stderr
+    receiver.wait(lambda: len(receiver.accepted()) >= 4, "all of them")
+    assert receiver.positions() == positions + later
+    # Again, over the API: the same identifiers.
+    before = [one.id for one in receiver.accepted()]
+    receiver.received.clear()
+    body = {"shard": 1, "position": positions[1]}
+    assert client.send("POST", f"/v1/webhooks/{endpoint}/replay", body).ok()["position"] == positions[1] - 1
+    receiver.wait(lambda: len(receiver.accepted()) >= 3, "the last three again")
+    assert [one.id for one in receiver.accepted()] == before[1:]
+
+
+def test_paused_and_resumed_nothing_is_lost(client: Client, books: Books, receiver: Receiver) -> None:
+    endpoint, _ = make(client, receiver)
+    client.patch(f"/v1/webhooks/{endpoint}", {"state": "paused"}).ok()
+    time.sleep(0.5)
+    positions = pay(books, 3)
+    time.sleep(1.0)
+    assert not receiver.received
+    client.patch(f"/v1/webhooks/{endpoint}", {"state": "active"}).ok()
+    receiver.wait(lambda: len(receiver.accepted()) >= 3, "what was missed")
+    assert receiver.positions() == positions
+    client.send("DELETE", f"/v1/webhooks/{endpoint}").ok()
+    assert client.get(f"/v1/webhooks/{endpoint}").refused()[:2] == (404, "webhook_not_found")
+    time.sleep(0.5)
+    pay(books)
+    time.sleep(0.5)
+    assert len(receiver.received) == 3
+
+
+def test_while_secrets_rotate_both_are_valid(client: Client, books: Books, receiver: Receiver) -> None:
+    endpoint, first = make(client, receiver)
+    second = client.send("POST", f"/v1/webhooks/{endpoint}/rotate", {"overlap_seconds": 60}).ok()["secret"]
+    assert first != second
+    time.sleep(0.5)
+    pay(books)
+    receiver.wait(lambda: len(receiver.accepted()) >= 1, "an event")
+    receiver.verify(first)
+    receiver.verify(second)
+    receiver.received.clear()
+    third = client.send("POST", f"/v1/webhooks/{endpoint}/rotate", {"overlap_seconds": 0}).ok()["secret"]
+    time.sleep(0.5)
+    pay(books)
+    receiver.wait(lambda: len(receiver.accepted()) >= 1, "an event")
+    receiver.verify(third)
+    with pytest.raises(WebhookVerificationError):
+        receiver.verify(second)
+
+
+def test_a_test_message(server: ApiServer, client: Client, receiver: Receiver) -> None:
+    endpoint, secret = make(client, receiver)
+    answer = client.send("POST", f"/v1/webhooks/{endpoint}/test").ok().json
+    assert (answer["delivered"], answer["status"]) == (True, 200)
+    assert receiver.received[0].event["type"] == "webhook.test"
+    receiver.verify(secret)
+    receiver.behave = lambda _number: "error"
+    said = server.command("webhooks", "test", endpoint)
+    assert said.returncode == 1
+    assert "answered 500" in said.stderr
+
+
+def test_no_secret_is_shown_twice_or_logged(server: ApiServer, client: Client, receiver: Receiver) -> None:
+    endpoint, secret = make(client, receiver)
+    for path in ("/v1/webhooks", f"/v1/webhooks/{endpoint}", "/metrics"):
+        assert "whsec_" not in client.get(path).ok().body.decode()
+    listed = server.command("webhooks", "list", "--json")
+    assert endpoint in listed.stdout
+    assert "whsec_" not in listed.stdout
+    assert secret.removeprefix("whsec_") not in server.log_path.read_text()
+
+
+def test_a_lease_that_is_lost_is_taken_again(
+    database: ShardDatabase, client: Client, books: Books, receiver: Receiver
+) -> None:
+    """The sessions are ended by PostgreSQL, as by a failover or an operator, while messages are on their way."""
+    _, secret = make(client, receiver)
+    positions = []
+    for _ in range(4):
+        positions += pay(books, 5)
+        with psycopg.connect(database.owner_dsn) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND application_name = 'tallystick lease'"
+            )
+        positions += pay(books, 5)
+    receiver.wait(lambda: len(receiver.accepted()) >= 40, "40 events")
+    assert receiver.positions() == positions
+    receiver.verify(secret)
+
+
+def test_tls_is_checked(client: Client, books: Books, receiver: Receiver) -> None:
+    url = receiver.url.replace("http://", "https://")
+    endpoint = client.send("POST", "/v1/webhooks", {"url": url}).ok()["webhook"]["id"]
+    answer = client.send("POST", f"/v1/webhooks/{endpoint}/test").ok().json
+    assert not answer["delivered"]
+    assert answer["status"] is None
+    assert not receiver.received
+
+
+def test_the_command_does_what_the_api_does(server: ApiServer, client: Client, receiver: Receiver) -> None:
+    made = server.command("webhooks", "create", "--url", receiver.url, "--kind", "transfer", "--json")
+    assert made.returncode == 0, made.stderr
+    created = json.loads(made.stdout)
+    endpoint = created["webhook"]["id"]
+    assert client.get(f"/v1/webhooks/{endpoint}").ok()["webhook"] == created["webhook"]
+    rotated = json.loads(server.command("webhooks", "rotate", endpoint, "--json").stdout)
+    assert rotated["secret"] != created["secret"]
+    tested = server.command("webhooks", "test", endpoint)
+    assert tested.returncode == 0, tested.stderr
+    assert "answered 200" in tested.stdout
+    receiver.verify(created["secret"])
+    receiver.verify(rotated["secret"])
+    (told,) = json.loads(server.command("webhooks", "status", endpoint, "--json").stdout)["deliveries"]
+    assert (told["id"], told["shard"], told["state"]) == (endpoint, 1, "delivering")
+    assert server.command("webhooks", "remove", endpoint).returncode == 0
+    assert client.get(f"/v1/webhooks/{endpoint}").status == 404
+    for wrong in (
+        ["test", endpoint],
+        ["create", "--url", "shop"],
+        ["replay", endpoint, "--shard", "1", "--from", "1"],
+    ):
+        said = server.command("webhooks", *wrong)
+        assert said.returncode == 1
+        assert said.stderr.startswith("error: ")
+        assert len(said.stderr.splitlines()) == 1
