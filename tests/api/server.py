@@ -74,6 +74,15 @@ class Installation:
         assert row is not None
         return Head(*row)
 
+    def cut_connections(self) -> int:
+        """Have PostgreSQL end all connections of servers; how many there were."""
+        row = self._connection.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE application_name LIKE 'tallystick %' AND datname = current_database()"
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
+
     def make_key(self, tenant: str) -> NewApiKey:
         return self._with_keys(lambda keys: keys.create("a test", tenant))
 

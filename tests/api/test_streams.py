@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -283,3 +284,15 @@ def test_a_server_stops_at_once_under_open_streams(payers: Books, installation: 
             started = time.monotonic()
         assert time.monotonic() - started < 5
         assert [list(events) for events in received] == [[], [], []]
+
+
+def test_a_stream_outlives_the_loss_of_all_connections(payers: Books, installation: Installation) -> None:
+    with Stream(payers.client, account=payers["alice"]).opened() as stream:
+        expected: list[int] = []
+        for key in ("first", "second", "third", "fourth", "fifth"):
+            assert installation.cut_connections() > 0
+            pay = partial(payers.transfer, "alice", "bob", 1, key=f"{payers.owner} {key}")
+            while (paid := pay()).status != 201:
+                time.sleep(0.02)
+            expected.append(paid["position"])
+        assert [event.id for event in stream.take(5)] == expected
