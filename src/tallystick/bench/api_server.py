@@ -40,7 +40,7 @@ async def api_server(target: Target) -> AsyncIterator[str]:
     with tempfile.TemporaryDirectory(prefix="tallystick-bench-api-") as folder, _free_port() as holder:
         configuration_path = Path(folder) / "tallystick.toml"
         shard = ShardConfiguration(target.shard, target.dsn, target.owner_dsn)
-        write_configuration(configuration_path, Configuration([shard]))
+        write_configuration(configuration_path, Configuration([shard], cache=target.cache))
         port = holder.getsockname()[1]
         log_path = Path(folder) / "api.log"
         process = _start(configuration_path, port, log_path)

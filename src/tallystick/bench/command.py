@@ -28,11 +28,12 @@ from tallystick.bench.settings import (
     Through,
     Workload,
 )
-from tallystick.bench.target import existing_target, temporary_target, temporary_targets
+from tallystick.bench.target import cached, existing_target, temporary_target, temporary_targets
 from tallystick.domain import limits
 from tallystick.embedded import EmbeddedServerError
 from tallystick.ledger.errors import FaultyCommandError, NotTakenError
 from tallystick.service.configuration import ConfigurationError, CrossShard
+from tallystick.service.logging import configure_logging
 from tallystick.store.errors import StoreError
 
 CONCURRENCY_MAX: Final = limits.QUEUE_COMMANDS_MAX
@@ -146,6 +147,13 @@ Examples:
     show_default=True,
     help="With --workload cross: the way in which transfers cross.",
 )
+@click.option(
+    "--cache",
+    type=click.Choice(["on", "off"]),
+    default="off",
+    show_default=True,
+    help="Whether balances are cached, in a Valkey of its own.",
+)
 @click.option("--wrk", is_flag=True, help="Make the HTTP load with the program wrk, which must be installed.")
 @click.option("--dsn", help="Measure this database of a shard (migrated) instead of a temporary server.")
 @click.option(
@@ -170,6 +178,7 @@ def bench(
     crossing: float,
     rate: int | None,
     cross_shard: CrossShard,
+    cache: str,
     wrk: bool,
     dsn: str | None,
     configuration_path: Path | None,
@@ -182,7 +191,9 @@ def bench(
     temporary files (choose its disk with TMPDIR) and removed at the end. The load and the baselines take turns
     on one server, so that the ratios hold on a noisy machine too. At the end the money is counted.
     """
+    configure_logging(default_level="warning", for_people=True)
     way = Through(through)
+    with_cache = cache == "on"
     _refuse_combinations(
         {
             "--dsn and --config name the same thing: use one of them": dsn is not None
@@ -193,8 +204,12 @@ def bench(
             "--plot draws .png and .svg files": plot is not None
             and plot.suffix.lower() not in {".png", ".svg"},
             "--workload cross measures the engine, for a time, on two servers of its own: leave --through, "
-            "--transfers, --baseline, --plot, --dsn and --config out": Workload(workload) is Workload.CROSS
-            and (way is not Through.ENGINE or any((transfers, baselines, plot, dsn, configuration_path))),
+            "--transfers, --baseline, --plot, --cache, --dsn and --config out": Workload(workload)
+            is Workload.CROSS
+            and (
+                way is not Through.ENGINE
+                or any((transfers, baselines, plot, dsn, configuration_path, with_cache))
+            ),
         }
     )
     settings = Settings(
@@ -217,6 +232,8 @@ def bench(
         target = existing_target(dsn, configuration_path)
     else:
         target = temporary_target()
+    if with_cache:
+        target = cached(target)
     # A temporary server must not outlive us, however we are asked to end.
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

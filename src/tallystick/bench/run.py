@@ -55,7 +55,9 @@ class _Turns(NamedTuple):
 async def measure(settings: Settings, target: Target, progress: ProgressBar) -> Result:
     """Carry out one run."""
     run = os.urandom(_RUN_BYTES).hex()
-    engine = Engine({target.shard: target.dsn})
+    # A server that is measured through HTTP has its own way to the cache.
+    own_load = settings.through in {Through.ENGINE, Through.PACKAGE}
+    engine = Engine({target.shard: target.dsn}, cache=target.cache if own_load else None)
     await engine.start()
     try:
         *wallets, treasury = await open_books(

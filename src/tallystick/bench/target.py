@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from psycopg.rows import TupleRow
 from tallystick.bench.errors import BenchError
 from tallystick.bench.queries import query
 from tallystick.domain.identifiers import Prefix, parse_identifier
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded import EmbeddedPostgres, EmbeddedValkey
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
 from tallystick.service.configuration import read_configuration
 from tallystick.store.migrate import migrate, shard_number
@@ -38,6 +38,7 @@ class Target(msgspec.Struct, frozen=True):
     dsn: str
     owner_dsn: str
     temporary: bool
+    cache: str | None = None
 
     def fetch(self, name: str, parameters: tuple[Any, ...] = ()) -> TupleRow:
         """Run a named query that returns one row."""
@@ -109,3 +110,15 @@ def _configured(path: Path) -> Target:
 
 def _number(dsn: str) -> int:
     return asyncio.run(shard_number(dsn))
+
+
+@contextmanager
+def cached(database: AbstractContextManager[Target]) -> Iterator[Target]:
+    """A target with a cache of its own, for as long as it is measured."""
+    with database as target, tempfile.TemporaryDirectory(prefix="tallystick-bench-cache-") as folder:
+        valkey = EmbeddedValkey(Path(folder) / "valkey")
+        try:
+            valkey.start()
+            yield msgspec.structs.replace(target, cache=valkey.address)
+        finally:
+            valkey.stop()
