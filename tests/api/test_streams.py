@@ -124,7 +124,7 @@ def test_latency(payers: Books, second_server: Server, capsys: pytest.CaptureFix
                     time.sleep(0.01)
             p50, p95 = statistics.median(seconds), statistics.quantiles(seconds, n=20)[-1]
             with capsys.disabled():
-                print(f"\nrequest to event, by {name}: p50 {p50 * 1e3:.1f} ms, p95 {p95 * 1e3:.1f} ms")  # noqa: T201
+                print(f"\nrequest to event, by {name}: p50 {p50 * 1e3:.1f} ms, p95 {p95 * 1e3:.1f} ms")  # noqa: T201 - a figure
             assert p50 < LATENCY_SECONDS_P50
 
 
@@ -149,7 +149,7 @@ def test_cut_and_resumed(
             received.append(stream.next())
     written = pages(payers.client, before, limit=500)
     with capsys.disabled():
-        print(f"\n{cuts} cuts in {seconds:.1f} s, {len(written)} events")  # noqa: T201
+        print(f"\n{cuts} cuts in {seconds:.1f} s, {len(written)} events")  # noqa: T201 - a figure
     assert [event.id for event in received] == [event["position"] for event in written]
     assert [event.json for event in received] == written
     assert cuts >= CUTS // 10

@@ -111,4 +111,4 @@ class Race:
                 await asyncio.sleep(self._random.uniform(0, DELAY_SECONDS_MAX))
             return await call(*command)
 
-        cache._call = late  # type: ignore[method-assign]
+        cache._call = late  # type: ignore[method-assign]  # a slow network

@@ -149,7 +149,7 @@ async def test_a_mark_beyond_the_log_begins_anew(serve: Serve, keys: "redis.Redi
         before = drift()
         for text in (b"0 999999", b"nonsense", b"abc -1"):
             keys.set(mark, text)
-            await until(lambda mark=mark, text=text: keys.get(mark) not in {None, text})  # type: ignore[misc]
+            await until(lambda mark=mark, text=text: keys.get(mark) not in {None, text})  # type: ignore[misc]  # of defaults in a lambda
             (found,) = await until_cached(ledger, bob)
             assert found.balance == 7
         assert drift() > before

@@ -215,7 +215,7 @@ class Cache:
             raise CacheError("the cache failed a moment ago")
         try:
             async with asyncio.timeout(limits.CACHE_TIMEOUT_SECONDS):
-                answer = await self._client.execute_command(*command)  # type: ignore[no-untyped-call]
+                answer = await self._client.execute_command(*command)  # type: ignore[no-untyped-call]  # of redis
         except NoScriptError:
             raise
         except (RedisError, OSError, TimeoutError, ValueError) as error:
