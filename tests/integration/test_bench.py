@@ -164,6 +164,10 @@ def test_interrupt_removes_the_temporary_server() -> None:
         (["--workload", "crosswise"], "is not one of"),
         (["--workload", "cross", "--through", "http"], "two servers of its own"),
         (["--workload", "cross", "--baseline", "copy"], "two servers of its own"),
+        (["--workload", "cross", "--cache", "off"], "two servers of its own"),
+        (["--workload", "reads"], "add --through http"),
+        (["--workload", "reads", "--through", "http", "--transfers", "10"], "leave --transfers"),
+        (["--streams", "10"], "add --through http"),
     ],
 )
 def test_wrong_usage(arguments: list[str], said: str) -> None:
@@ -252,3 +256,55 @@ def test_transfers_between_two_shards_beside_the_same_load_inside() -> None:
     assert found["ratio_to"]["inside"] > 0
     assert found["transfers"] > 0
     assert (found["refused"], found["failed"]) == (0, 0)
+
+
+def test_reads_from_the_cache_and_from_the_database() -> None:
+    answer = CliRunner().invoke(
+        bench,
+        ["--workload", "reads", "--through", "http", "--accounts", "1500", "--seconds", "1", "--json"],
+    )
+
+    assert answer.exit_code == 0, answer.stderr
+    found = json.loads(answer.stdout)
+    calls = {(one["call"], one["source"]): one for one in found["calls"]}
+    assert len(calls) == 4
+    assert all(one["balances_per_second"] > 0 and one["failed"] == 0 for one in calls.values())
+    assert {one["ratio_to_database"] is None for one in found["calls"] if one["source"] == "cache"} == {False}
+    assert found["payments_failed"] == 0
+    assert found["money"]["conserved"] is True
+    assert found["money"]["logged"] == found["money"]["acknowledged"] > 0
+
+
+def test_reads_without_a_cache(dsn: str) -> None:
+    answer = CliRunner().invoke(
+        bench,
+        [
+            *("--dsn", dsn, "--workload", "reads", "--through", "http", "--cache", "off", "--rate", "20"),
+            *("--accounts", "50", "--seconds", "0.5"),
+        ],
+    )
+
+    assert answer.exit_code == 0, answer.stderr
+    assert "20 payments/s meanwhile" in answer.stdout
+    assert "cache" not in answer.stdout
+    assert "money       conserved" in answer.stdout
+
+
+def test_streams_that_listen_to_what_is_paid(dsn: str) -> None:
+    answer = CliRunner().invoke(
+        bench,
+        [
+            *("--dsn", dsn, "--through", "http", "--streams", "20", "--accounts", "50"),
+            *("--seconds", "1", "--json"),
+        ],
+    )
+
+    assert answer.exit_code == 0, answer.stderr
+    found = json.loads(answer.stdout)
+    heard = found["streams"]
+    assert heard["streams"] == 20
+    assert heard["events"] > found["transfers"] / 4
+    assert heard["pay_to_stream_ms"]["p50"] > 0
+    assert heard["server_memory_mb"] > 10
+    assert found["ratio_to"]["without_streams"] > 0
+    assert found["money"]["conserved"] is True

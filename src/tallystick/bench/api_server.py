@@ -13,7 +13,9 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
+
+import psutil
 
 from tallystick.bench.errors import BenchError
 from tallystick.bench.target import Target
@@ -34,9 +36,21 @@ _POLL_SECONDS: Final = 0.05
 _opener: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
+class BenchedServer(NamedTuple):
+    """A server that runs: its address, and the process that its workers belong to."""
+
+    url: str
+    process: int
+
+    def memory_bytes(self) -> int:
+        """What it and its workers have in memory; what they share counts once."""
+        parent = psutil.Process(self.process)
+        return sum(one.memory_full_info().pss for one in (parent, *parent.children(recursive=True)))
+
+
 @asynccontextmanager
-async def api_server(target: Target) -> AsyncIterator[str]:
-    """Serve a target's shard on a free port of this machine; gives the address."""
+async def api_server(target: Target) -> AsyncIterator[BenchedServer]:
+    """Serve a target's shard on a free port of this machine."""
     with tempfile.TemporaryDirectory(prefix="tallystick-bench-api-") as folder, _free_port() as holder:
         configuration_path = Path(folder) / "tallystick.toml"
         shard = ShardConfiguration(target.shard, target.dsn, target.owner_dsn)
@@ -47,7 +61,7 @@ async def api_server(target: Target) -> AsyncIterator[str]:
         url = f"http://{_HOST}:{port}"
         try:
             await _until_ready(process, url, log_path)
-            yield url
+            yield BenchedServer(url, process.pid)
         finally:
             process.terminate()
             try:

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final, TypeVar, get_args
+from typing import Final, Literal, TypeVar, get_args
 
 import click
 import msgspec
@@ -16,6 +16,8 @@ import uvloop
 from tallystick.bench.cross_run import measure_crossing
 from tallystick.bench.errors import BenchError
 from tallystick.bench.progress import ProgressBar
+from tallystick.bench.reads_result import ReadsResult, reads_report
+from tallystick.bench.reads_run import measure_reads
 from tallystick.bench.report import report
 from tallystick.bench.result import Result
 from tallystick.bench.run import measure
@@ -23,6 +25,7 @@ from tallystick.bench.settings import (
     ACCOUNTS_MAX,
     ACCOUNTS_MIN,
     CONCURRENCY_DEFAULT,
+    PAYMENTS_BESIDE_READS,
     Baseline,
     Settings,
     Through,
@@ -43,6 +46,7 @@ RATE_MAX: Final = 100_000
 CROSS_SHARDS: Final = 2
 
 Where = TypeVar("Where")
+Found = TypeVar("Found", Result, ReadsResult)
 
 _EXPECTED: Final = (
     EmbeddedServerError,
@@ -63,6 +67,8 @@ Examples:
   tallystick bench --through http-batch --batch-size 500
   tallystick bench --transfers 5000000
   tallystick bench --workload cross --crossing 0.1
+  tallystick bench --workload reads --through http --wrk
+  tallystick bench --through http --streams 1000 --wrk
   tallystick bench --baseline copy --plot throughput.svg
 """
 
@@ -74,7 +80,7 @@ Examples:
     default=Workload.UNIFORM.value,
     show_default=True,
     help="Who pays whom: all alike; everybody one merchant; the n-th account in proportion to 1/n; all alike on "
-    "two shards on two servers, see --crossing.",
+    "two shards on two servers, see --crossing. Or reads: balances, from the cache and from the database in turns.",
 )
 @click.option(
     "--through",
@@ -138,7 +144,8 @@ Examples:
 @click.option(
     "--rate",
     type=click.IntRange(1, RATE_MAX),
-    help="With --workload cross: this many transfers each second, and not as many as possible.",
+    help="With --workload cross: this many transfers each second, and not as many as possible. With --workload "
+    f"reads: this many meanwhile.  [default: {PAYMENTS_BESIDE_READS} beside reads]",
 )
 @click.option(
     "--cross-shard",
@@ -150,9 +157,15 @@ Examples:
 @click.option(
     "--cache",
     type=click.Choice(["on", "off"]),
-    default="off",
+    help="Whether balances are cached, in a Valkey of its own.  [default: off; both in turns with --workload reads]",
+)
+@click.option(
+    "--streams",
+    type=click.IntRange(0, limits.STREAMS_MAX),
+    default=0,
     show_default=True,
-    help="Whether balances are cached, in a Valkey of its own.",
+    help="With --through http and http-batch: this many listen to the balance of an account each, chosen at random. "
+    "The same load with nobody listening takes turns with it.",
 )
 @click.option("--wrk", is_flag=True, help="Make the HTTP load with the program wrk, which must be installed.")
 @click.option("--dsn", help="Measure this database of a shard (migrated) instead of a temporary server.")
@@ -178,7 +191,8 @@ def bench(
     crossing: float,
     rate: int | None,
     cross_shard: CrossShard,
-    cache: str,
+    cache: Literal["on", "off"] | None,
+    streams: int,
     wrk: bool,
     dsn: str | None,
     configuration_path: Path | None,
@@ -193,7 +207,8 @@ def bench(
     """
     configure_logging(default_level="warning", for_people=True)
     way = Through(through)
-    with_cache = cache == "on"
+    kind = Workload(workload)
+    reads = kind is Workload.READS
     _refuse_combinations(
         {
             "--dsn and --config name the same thing: use one of them": dsn is not None
@@ -203,17 +218,20 @@ def bench(
             "wrk goes on for a time: use --seconds instead of --transfers": wrk and transfers is not None,
             "--plot draws .png and .svg files": plot is not None
             and plot.suffix.lower() not in {".png", ".svg"},
+            "--streams are of a server: add --through http or --through http-batch": streams > 0
+            and (way not in {Through.HTTP, Through.HTTP_BATCH} or reads),
+            "--workload reads measures a server: add --through http": reads and way is not Through.HTTP,
+            "--workload reads goes on for a time, and compares the cache with the database: leave --transfers, "
+            "--baseline and --plot out": reads and any((transfers, baselines, plot)),
             "--workload cross measures the engine, for a time, on two servers of its own: leave --through, "
-            "--transfers, --baseline, --plot, --cache, --dsn and --config out": Workload(workload)
-            is Workload.CROSS
+            "--transfers, --baseline, --plot, --cache, --dsn and --config out": kind is Workload.CROSS
             and (
-                way is not Through.ENGINE
-                or any((transfers, baselines, plot, dsn, configuration_path, with_cache))
+                way is not Through.ENGINE or any((transfers, baselines, plot, dsn, configuration_path, cache))
             ),
         }
     )
     settings = Settings(
-        workload=Workload(workload),
+        workload=kind,
         through=way,
         concurrency=concurrency or CONCURRENCY_DEFAULT[way],
         accounts=accounts,
@@ -227,16 +245,23 @@ def bench(
         crossing=crossing,
         rate=rate,
         cross_shard=cross_shard,
+        streams=streams,
+        cache=cache,
     )
     if dsn is not None or configuration_path is not None:
         target = existing_target(dsn, configuration_path)
     else:
         target = temporary_target()
-    if with_cache:
+    if cache == "on" or (reads and cache is None):
         target = cached(target)
-    # A temporary server must not outlive us, however we are asked to end.
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A temporary server must not outlive us, however we are asked to end. As Ctrl-C, which asyncio cancels what
+    # runs for: an exception out of the handler would hit any task, and be told of as one that nobody awaited.
+    previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
+        if reads:
+            found = _measure(settings, target, measure_reads)
+            _print(found, reads_report, as_json=as_json)
+            return
         if settings.workload is Workload.CROSS:
             result = _measure(settings, temporary_targets(CROSS_SHARDS), measure_crossing)
         else:
@@ -250,7 +275,11 @@ def bench(
         raise BenchError(_one_line(error)) from error
     finally:
         signal.signal(signal.SIGTERM, previous)
-    click.echo(msgspec.json.encode(result).decode() if as_json else report(result))
+    _print(result, report, as_json=as_json)
+
+
+def _print(result: Found, in_words: Callable[[Found], str], *, as_json: bool) -> None:
+    click.echo(msgspec.json.encode(result).decode() if as_json else in_words(result))
     if not result.money.conserved:
         raise BenchError("MONEY WAS NOT CONSERVED: see `money` in the output, run `tallystick verify`")
 
@@ -265,8 +294,8 @@ def _refuse_combinations(wrong: Mapping[str, bool]) -> None:
 def _measure(
     settings: Settings,
     target: AbstractContextManager[Where],
-    load: Callable[[Settings, Where, ProgressBar], Awaitable[Result]],
-) -> Result:
+    load: Callable[[Settings, Where, ProgressBar], Awaitable[Found]],
+) -> Found:
     with ProgressBar() as progress:
         phase = progress.phase("starting", 1)
         with target as found, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -274,7 +303,7 @@ def _measure(
             return runner.run(_awaited(load(settings, found, progress)))
 
 
-async def _awaited(result: Awaitable[Result]) -> Result:
+async def _awaited(result: Awaitable[Found]) -> Found:
     return await result
 
 

@@ -50,7 +50,7 @@ async def measure_crossing(settings: Settings, targets: Sequence[Target], progre
         concurrency=settings.concurrency,
         accounts=settings.accounts,
         seconds=round(sum(one.seconds for one in rounds.crossing), 3),
-        transfers=sum(one.transfers for one in rounds.crossing),
+        transfers=sum(one.done for one in rounds.crossing),
         transfers_per_second=round(throughput, 1),
         latency_ms=measurement.latency(rounds.crossing),
         bytes_per_transfer=round(rounds.size_bytes / made, 1) if (made := rounds.made) else None,
@@ -63,8 +63,8 @@ async def measure_crossing(settings: Settings, targets: Sequence[Target], progre
         machine=machine(targets[0]),
         rounds=[
             Round(
-                round(one.transfers_per_second, 1),
-                {INSIDE: round(rounds.inside[index].transfers_per_second, 1)} if rounds.inside else {},
+                round(one.per_second, 1),
+                {INSIDE: round(rounds.inside[index].per_second, 1)} if rounds.inside else {},
             )
             for index, one in enumerate(rounds.crossing)
         ],
@@ -95,20 +95,20 @@ async def _rounds(
     phase = progress.phase(f"measuring {settings.crossing:.0%} crossing", 2 * settings.rounds + 1)
     found = _Rounds()
     warm = await load.run(settings.warm_up, settings.concurrency, settings.crossing)
-    found.acknowledged += warm.transfers
+    found.acknowledged += warm.done
     phase.advance()
     for _ in range(settings.rounds):
         before = [target.log_state() for target in targets]
         one = await load.run(settings.stint, settings.concurrency, settings.crossing, settings.rate)
         after = [target.log_state() for target in targets]
         found.size_bytes += sum(b.size_bytes - a.size_bytes for a, b in zip(before, after, strict=True))
-        found.made += one.transfers
+        found.made += one.done
         found.crossing.append(one)
         phase.advance()
         if settings.rate is None:
             found.inside.append(await load.run(settings.stint, settings.concurrency, 0.0))
         phase.advance()
-    found.acknowledged += sum(one.transfers for one in (*found.crossing, *found.inside))
+    found.acknowledged += sum(one.done for one in (*found.crossing, *found.inside))
     return found
 
 

@@ -59,7 +59,7 @@ class EngineLoad:
                     self._caller(payments, deadline, min(concurrency, COMMANDS_AT_A_TIME), tally)
                 )
         found = tally.slice(len(tally.latencies_seconds) - tally.refused, time.perf_counter() - started)
-        self._per_second = max(found.transfers_per_second, 1.0)
+        self._per_second = max(found.per_second, 1.0)
         return found
 
     async def _caller(

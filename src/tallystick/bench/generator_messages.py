@@ -6,12 +6,13 @@ from tallystick.bench.payments import Recipe
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What to send, and where to. `batch_size` 0: one transfer a request."""
+    """What to send, and where to. `batch_size` 0: one transfer a request, or with `reads` one balance."""
 
     url: str
     api_key: str
     recipe: Recipe
     batch_size: int
+    reads: bool = False
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -23,9 +24,9 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class TurnReport(msgspec.Struct, frozen=True):
-    """What a turn came to. A latency is of a request."""
+    """What a turn came to: so many transfers or balances. A latency is of a request."""
 
-    transfers: int
+    done: int
     seconds: float
     latencies_seconds: list[float]
     refused: int

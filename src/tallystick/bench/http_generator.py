@@ -1,7 +1,8 @@
 """A process that sends HTTP requests: `python -m tallystick.bench.http_generator`.
 
-One line on standard input says where to and who pays whom, each further line asks for a turn. Each turn is answered
-with one line on standard output. In a process of its own, so that it takes no time of the process that measures.
+One line on standard input says where to and who pays whom or what is read, each further line asks for a turn. Each
+turn is answered with one line on standard output. In a process of its own, so that it takes no time of the process
+that measures.
 """
 
 import asyncio
@@ -18,7 +19,13 @@ import uvloop
 from tallystick.bench.generator_messages import Order, Turn, TurnReport
 from tallystick.bench.measurement import Tally
 from tallystick.bench.payments import Payments
-from tallystick.bench.prepared_requests import PreparedRequest, batch_requests, single_requests
+from tallystick.bench.prepared_requests import (
+    PreparedRequest,
+    balance_requests,
+    balances_requests,
+    batch_requests,
+    single_requests,
+)
 
 _FIRST_GUESS_PER_SECOND: Final = 8_000
 _FIRST_GUESS_OF_BATCHES_PER_SECOND: Final = 40_000
@@ -44,34 +51,34 @@ class _Generator:
     def __init__(self, order: Order, session: aiohttp.ClientSession) -> None:
         self._order = order
         self._session = session
-        self._url = f"{order.url}/v1/transfers" + ("/batch" if order.batch_size else "")
         self._payments = Payments(order.recipe)
         self._per_second: float = (
             _FIRST_GUESS_OF_BATCHES_PER_SECOND if order.batch_size else _FIRST_GUESS_PER_SECOND
         )
-        self._posted = 0
+        self._done = 0
 
     async def take(self, turn: Turn) -> TurnReport:
         """Take one turn."""
         requests = self._prepared(turn)
         tally = Tally()
-        self._posted = 0
+        self._done = 0
         started = time.perf_counter()
         deadline = started + turn.seconds if turn.seconds else float("inf")
         async with asyncio.TaskGroup() as callers:
             for _ in range(turn.concurrency):
                 callers.create_task(self._caller(requests, deadline, tally))
         seconds = time.perf_counter() - started
-        self._per_second = max(self._posted / seconds, 1.0)
-        return TurnReport(
-            self._posted, seconds, tally.latencies_seconds.tolist(), tally.refused, tally.failed
-        )
+        self._per_second = max(self._done / seconds, 1.0)
+        return TurnReport(self._done, seconds, tally.latencies_seconds.tolist(), tally.refused, tally.failed)
 
     def _prepared(self, turn: Turn) -> Iterator[PreparedRequest]:
         size = self._order.batch_size
         number = turn.transfers or int(turn.seconds * self._per_second * _RESERVE) + turn.concurrency * (
             size or 1
         )
+        if self._order.reads:
+            accounts = self._payments.accounts(number)
+            return iter(balances_requests(accounts, size) if size else balance_requests(accounts))
         payments = self._payments.take(number)
         return iter(batch_requests(payments, size) if size else single_requests(payments))
 
@@ -82,27 +89,29 @@ class _Generator:
                 return
             headers = None if request.key is None else {"Idempotency-Key": request.key}
             try:
-                async with self._session.post(self._url, data=request.body, headers=headers) as answer:
+                async with self._session.request(
+                    request.method, self._order.url + request.path, data=request.body, headers=headers
+                ) as answer:
                     body = await answer.read()
             except (aiohttp.ClientError, TimeoutError):
-                tally.failed += request.transfers
+                tally.failed += request.size
                 await asyncio.sleep(_PAUSE_AFTER_FAILURE_SECONDS)
                 continue
             tally.latencies_seconds.append(time.perf_counter() - asked)
             self._count(request, answer.status, body, tally)
 
     def _count(self, request: PreparedRequest, status: int, body: bytes, tally: Tally) -> None:
-        if status == HTTPStatus.OK and self._order.batch_size:
+        if status == HTTPStatus.OK and self._order.batch_size and not self._order.reads:
             refused = sum(outcome.refusal is not None for outcome in _decode_batch(body).outcomes)
         elif status in {HTTPStatus.OK, HTTPStatus.CREATED}:
             refused = 0
         elif status == HTTPStatus.UNPROCESSABLE_ENTITY:
-            refused = request.transfers
+            refused = request.size
         else:
-            tally.failed += request.transfers
+            tally.failed += request.size
             return
         tally.refused += refused
-        self._posted += request.transfers - refused
+        self._done += request.size - refused
 
 
 async def _serve() -> None:

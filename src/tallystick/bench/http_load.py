@@ -42,7 +42,7 @@ class HttpLoad:
             raise BenchError(f"the generator of requests ended: {said[-1] if said else 'it said nothing'}")
         report = msgspec.json.decode(answer, type=TurnReport)
         latencies = array("d", report.latencies_seconds)
-        return Slice(report.transfers, report.seconds, latencies, report.refused, report.failed)
+        return Slice(report.done, report.seconds, latencies, report.refused, report.failed)
 
     def tell(self, message: Order | Turn) -> None:
         """Send one line to the generator."""

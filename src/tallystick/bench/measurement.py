@@ -21,18 +21,21 @@ class Latency(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Slice:
-    """One turn: what was acknowledged, in how long, and how long each waited (seconds, in any order)."""
+    """One turn: how many transfers were acknowledged or balances read, in how long, and how long each request took.
 
-    transfers: int
+    Latencies are in seconds, in any order.
+    """
+
+    done: int
     seconds: float
     latencies_seconds: "array[float]" = field(default_factory=lambda: array("d"))
     refused: int = 0
     failed: int = 0
 
     @property
-    def transfers_per_second(self) -> float:
+    def per_second(self) -> float:
         """The throughput of this turn."""
-        return self.transfers / self.seconds if self.seconds else 0.0
+        return self.done / self.seconds if self.seconds else 0.0
 
 
 class Tally:
@@ -43,19 +46,24 @@ class Tally:
         self.refused = 0
         self.failed = 0
 
-    def slice(self, transfers: int, seconds: float) -> Slice:
+    def slice(self, done: int, seconds: float) -> Slice:
         """What was counted, as a slice."""
-        return Slice(transfers, seconds, self.latencies_seconds, self.refused, self.failed)
+        return Slice(done, seconds, self.latencies_seconds, self.refused, self.failed)
 
 
 def median_throughput(slices: Iterable[Slice]) -> float:
-    """Transfers each second, of the turn in the middle."""
-    return median(one.transfers_per_second for one in slices)
+    """What was done each second, in the turn in the middle."""
+    return median(one.per_second for one in slices)
 
 
 def latency(slices: Iterable[Slice]) -> Latency:
     """The percentiles over all turns together."""
-    ordered = sorted(found for one in slices for found in one.latencies_seconds)
+    return latency_of(found for one in slices for found in one.latencies_seconds)
+
+
+def latency_of(latencies_seconds: Iterable[float]) -> Latency:
+    """The percentiles of latencies in any order."""
+    ordered = sorted(latencies_seconds)
     return Latency(*(round(1000 * percentile(ordered, percent), 3) for percent in PERCENTILES))
 
 

@@ -43,7 +43,7 @@ class PackageLoad:
             for _ in range(concurrency):
                 callers.create_task(self._caller(payments, deadline, tally))
         found = tally.slice(len(tally.latencies_seconds) - tally.refused, time.perf_counter() - started)
-        self._per_second = max(found.transfers_per_second, 1.0)
+        self._per_second = max(found.per_second, 1.0)
         return found
 
     async def _caller(self, payments: Iterator[Payment], deadline: float, tally: Tally) -> None:

@@ -55,6 +55,10 @@ class Payments:
         keys = [f"{self._recipe.run}-{next(self._numbers)}" for _ in range(number)]
         return zip(sources, destinations, amounts, keys, strict=True)
 
+    def accounts(self, number: int) -> Iterator[str]:
+        """Choose this many accounts, each as often as it pays."""
+        return iter(self._random.choices(self._recipe.accounts, cum_weights=self._weights, k=number))
+
     def _pairs(self, number: int) -> Iterator[tuple[str, str]]:
         accounts = self._recipe.accounts
         sources = self._random.choices(accounts, cum_weights=self._weights, k=number)

@@ -1,4 +1,4 @@
-"""HTTP requests that move money, ready to be sent."""
+"""HTTP requests that move money or read balances, ready to be sent."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -13,11 +13,13 @@ _encode = msgspec.json.Encoder().encode
 
 
 class PreparedRequest(NamedTuple):
-    """One request: how many transfers it asks for, its key (none when each transfer has its own), its body."""
+    """One request: how many transfers or balances it asks for, its key (none where it needs none), its body."""
 
-    transfers: int
+    size: int
+    method: str
+    path: str
     key: str | None
-    body: bytes
+    body: bytes | None
 
 
 def single_requests(payments: Iterator[Payment]) -> list[PreparedRequest]:
@@ -25,6 +27,8 @@ def single_requests(payments: Iterator[Payment]) -> list[PreparedRequest]:
     return [
         PreparedRequest(
             1,
+            "POST",
+            "/v1/transfers",
             key,
             _encode({"source": source, "destination": destination, "amount": str(amount), "asset": ASSET}),
         )
@@ -46,5 +50,20 @@ def batch_requests(payments: Iterator[Payment], batch_size: int) -> list[Prepare
             }
             for source, destination, amount, key in chunk
         ]
-        found.append(PreparedRequest(len(chunk), None, _encode({"transfers": transfers})))
+        body = _encode({"transfers": transfers})
+        found.append(PreparedRequest(len(chunk), "POST", "/v1/transfers/batch", None, body))
+    return found
+
+
+def balance_requests(accounts: Iterator[str]) -> list[PreparedRequest]:
+    """One request for each account's balance."""
+    return [PreparedRequest(1, "GET", f"/v1/accounts/{account}/balance", None, None) for account in accounts]
+
+
+def balances_requests(accounts: Iterator[str], batch_size: int) -> list[PreparedRequest]:
+    """One request for each `batch_size` accounts' balances."""
+    found = []
+    while chunk := list(islice(accounts, batch_size)):
+        body = _encode({"accounts": chunk})
+        found.append(PreparedRequest(len(chunk), "POST", "/v1/balances", None, body))
     return found

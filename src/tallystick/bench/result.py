@@ -2,6 +2,7 @@
 
 import msgspec
 
+from tallystick.bench.listeners import Heard
 from tallystick.bench.measurement import Latency
 from tallystick.bench.reads import ReadTimes
 
@@ -68,3 +69,4 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str]
     reads_ms: list[ReadTimes] = []
     crossing: float | None = None
+    streams: Heard | None = None

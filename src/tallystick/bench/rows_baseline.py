@@ -56,7 +56,7 @@ class RowsBaseline:
         found: dict[int, float] = {}
         for connections in CONNECTIONS_TRIED:
             self.connections = connections
-            found[connections] = (await self.run(Stint(seconds=_TRIAL_SECONDS))).transfers_per_second
+            found[connections] = (await self.run(Stint(seconds=_TRIAL_SECONDS))).per_second
         self.connections = max(found, key=lambda connections: found[connections])
 
     async def run(self, stint: Stint) -> Slice:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -14,6 +14,7 @@ from tallystick.bench.copy_baseline import BATCH_TRANSFERS, CopyBaseline
 from tallystick.bench.engine_load import EngineLoad
 from tallystick.bench.generator_messages import Order
 from tallystick.bench.http_load import http_load
+from tallystick.bench.listeners import Listeners
 from tallystick.bench.machine import machine
 from tallystick.bench.measurement import Slice
 from tallystick.bench.package_load import PackageLoad
@@ -31,6 +32,7 @@ from tallystick.service.ledger import Ledger
 
 COPY_ENCODING_INCLUDED: Final = "copy_encoding_included"
 ROWS_IN_A_FUNCTION: Final = "rows_in_a_function"
+WITHOUT_STREAMS: Final = "without_streams"
 _RUN_BYTES: Final = 8
 
 
@@ -43,6 +45,13 @@ class Load(Protocol):
     async def run(self, stint: Stint, concurrency: int) -> Slice:
         """Take one turn, and wait for the last answer."""
         ...
+
+
+class _Traffic(NamedTuple):
+    """Whatever makes transfers, and whoever listens to them."""
+
+    load: Load
+    listeners: Listeners | None = None
 
 
 class _Turns(NamedTuple):
@@ -65,8 +74,8 @@ async def measure(settings: Settings, target: Target, progress: ProgressBar) -> 
         )
         recipe = Recipe(settings.workload, wallets, settings.seed, run)
         opened = target.log_state()
-        async with _load(settings, target, engine, recipe) as load:
-            runner = _Runner(settings, target, load, recipe, progress)
+        async with _traffic(settings, target, engine, recipe) as traffic:
+            runner = _Runner(settings, target, traffic, recipe, progress)
             await runner.prepare()
             turns, growth = await runner.rounds(
                 lambda: time_reads(
@@ -80,7 +89,6 @@ async def measure(settings: Settings, target: Target, progress: ProgressBar) -> 
     return _result(
         settings=settings,
         target=target,
-        load=load,
         runner=runner,
         turns=turns,
         growth=growth,
@@ -91,22 +99,27 @@ async def measure(settings: Settings, target: Target, progress: ProgressBar) -> 
 
 
 @asynccontextmanager
-async def _load(settings: Settings, target: Target, engine: Engine, recipe: Recipe) -> AsyncIterator[Load]:
+async def _traffic(
+    settings: Settings, target: Target, engine: Engine, recipe: Recipe
+) -> AsyncIterator[_Traffic]:
     """Whatever makes the transfers of this run, with what it needs."""
     if settings.through in {Through.ENGINE, Through.PACKAGE}:
         with tuned_like_the_server():
             if settings.through is Through.ENGINE:
-                yield EngineLoad(engine.router.shards[0], Payments(recipe))
+                yield _Traffic(EngineLoad(engine.router.shards[0], Payments(recipe)))
             else:
-                yield PackageLoad(Ledger(engine, TENANT), Payments(recipe))
+                yield _Traffic(PackageLoad(Ledger(engine, TENANT), Payments(recipe)))
         return
     api_key = await engine.api_keys.create(f"bench {recipe.run}")
     try:
-        async with api_server(target) as url:
+        async with api_server(target) as server:
             batch_size = settings.batch_size if settings.through is Through.HTTP_BATCH else 0
-            order = Order(url, api_key.key, recipe, batch_size)
+            order = Order(server.url, api_key.key, recipe, batch_size)
+            listeners = None
+            if settings.streams:
+                listeners = Listeners(server, api_key.key, recipe.accounts, settings.streams, settings.seed)
             async with wrk_load(order) if settings.wrk else http_load(order) as load:
-                yield load
+                yield _Traffic(load, listeners)
     finally:
         await engine.api_keys.revoke(api_key.id)
 
@@ -129,11 +142,17 @@ class _Runner:
     """Whose turn it is."""
 
     def __init__(
-        self, settings: Settings, target: Target, load: Load, recipe: Recipe, progress: ProgressBar
+        self,
+        settings: Settings,
+        target: Target,
+        traffic: _Traffic,
+        recipe: Recipe,
+        progress: ProgressBar,
     ) -> None:
         self._settings = settings
         self._target = target
-        self._load = load
+        self.load = traffic.load
+        self.listeners = traffic.listeners
         self._recipe = recipe
         self._progress = progress
         self._copy: CopyBaseline | None = None
@@ -175,17 +194,22 @@ class _Runner:
         settings = self._settings
         phase = self._progress.phase(
             f"measuring {settings.through}, {settings.workload}",
-            settings.rounds * (1 + len(settings.baselines)),
+            settings.rounds * (1 + bool(self.listeners) + len(settings.baselines)),
         )
         turns, growth = _Turns([], {}), _Growth()
         for _ in range(settings.rounds):
             before = self._target.log_state()
-            measured = await self._turn(settings.stint, settings.concurrency)
+            async with self._listened_to():
+                measured = await self._turn(settings.stint, settings.concurrency)
             growth.add(before, self._target.log_state())
             turns.measured.append(measured)
             if len(turns.measured) in {1, settings.rounds}:
                 self.reads.append(await read())
             phase.advance()
+            if self.listeners is not None:
+                unheard = await self._turn(settings.stint, settings.concurrency)
+                turns.baselines.setdefault(WITHOUT_STREAMS, []).append(unheard)
+                phase.advance()
             alike = Stint(seconds=measured.seconds)
             if self._copy is not None:
                 copied, encoded_and_copied = await self._copy.run(alike)
@@ -198,6 +222,9 @@ class _Runner:
                 phase.advance()
         return turns, growth
 
+    def _listened_to(self) -> AbstractAsyncContextManager[None]:
+        return nullcontext() if self.listeners is None else self.listeners.listening()
+
     async def ladder(self) -> list[Step]:
         """For a plot: one turn at each concurrency."""
         if not self._settings.ladder:
@@ -208,15 +235,13 @@ class _Runner:
         for concurrency in concurrencies:
             await self._turn(self._settings.warm_up, concurrency)
             found = await self._turn(self._settings.step, concurrency)
-            steps.append(
-                Step(concurrency, round(found.transfers_per_second, 1), measurement.latency([found]))
-            )
+            steps.append(Step(concurrency, round(found.per_second, 1), measurement.latency([found])))
             phase.advance()
         return steps
 
     async def _turn(self, stint: Stint, concurrency: int) -> Slice:
-        found = await self._load.run(stint, concurrency)
-        self.acknowledged += found.transfers
+        found = await self.load.run(stint, concurrency)
+        self.acknowledged += found.done
         return found
 
 
@@ -237,7 +262,6 @@ def _result(
     *,
     settings: Settings,
     target: Target,
-    load: Load,
     runner: _Runner,
     turns: _Turns,
     growth: _Growth,
@@ -250,11 +274,11 @@ def _result(
     return Result(
         workload=settings.workload,
         through=settings.through,
-        generator=load.generator,
+        generator=runner.load.generator,
         concurrency=settings.concurrency,
         accounts=settings.accounts,
         seconds=round(sum(one.seconds for one in turns.measured), 3),
-        transfers=sum(one.transfers for one in turns.measured),
+        transfers=sum(one.done for one in turns.measured),
         transfers_per_second=round(throughput, 1),
         latency_ms=measurement.latency(turns.measured),
         bytes_per_transfer=round(growth.size_bytes / growth.transfers, 1) if growth.transfers else None,
@@ -267,17 +291,15 @@ def _result(
         machine=machine(target),
         rounds=[
             Round(
-                round(one.transfers_per_second, 1),
-                {
-                    name: round(slices[index].transfers_per_second, 1)
-                    for name, slices in turns.baselines.items()
-                },
+                round(one.per_second, 1),
+                {name: round(slices[index].per_second, 1) for name, slices in turns.baselines.items()},
             )
             for index, one in enumerate(turns.measured)
         ],
         ladder=ladder,
         reads_ms=reads,
-        notes=[*load.notes, *_baseline_notes(runner)],
+        streams=None if runner.listeners is None else runner.listeners.heard(),
+        notes=[*runner.load.notes, *_baseline_notes(runner)],
     )
 
 

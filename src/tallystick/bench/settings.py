@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from math import ceil
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -22,17 +22,20 @@ SLICE_SECONDS_MIN_OF_WRK: Final = 5.0
 """Long, because wrk leaves its last requests of each turn unanswered, and nobody counts them."""
 SLICE_TRANSFERS_MAX: Final = 200_000
 WARM_UP_SECONDS: Final = 2.0
+PAYMENTS_BESIDE_READS: Final = 100
+"""Each second: a balance is read a hundred times for each time it changes."""
 LADDER_STEP: Final = 4
 """For a plot, each concurrency is this many times the one before."""
 
 
 class Workload(StrEnum):
-    """Who pays whom."""
+    """Who pays whom; `reads`: all alike, and balances are read."""
 
     UNIFORM = "uniform"
     HOT = "hot"
     ZIPF = "zipf"
     CROSS = "cross"
+    READS = "reads"
 
 
 class Through(StrEnum):
@@ -84,6 +87,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     crossing: float = 1.0
     rate: int | None = None
     cross_shard: CrossShard = "saga"
+    streams: int = 0
+    cache: Literal["on", "off"] | None = None
 
     @property
     def rounds(self) -> int:

@@ -1,6 +1,6 @@
 -- The load of `tallystick bench --wrk`. Arguments: the file of payments (source, destination and amount in each
--- line), how every idempotency key of this turn begins, and the number of transfers in a
--- request (0: one, at /v1/transfers).
+-- line), how every idempotency key of this turn begins, the number of transfers in a request (0: one, at
+-- /v1/transfers), and `pay` or `read`: with `read` the balances of those who pay are read, as many in a request.
 
 local thread_count = 0
 
@@ -11,13 +11,16 @@ end
 
 function init(arguments)
    payments = {}
+   accounts = {}
    for line in io.lines(arguments[1]) do
       local source, destination, amount = line:match("(%S+) (%S+) (%S+)")
+      accounts[#accounts + 1] = source
       payments[#payments + 1] = string.format(
          '"source":"%s","destination":"%s","amount":"%s","asset":"USD"}', source, destination, amount)
    end
    begin = arguments[2] .. "-" .. number .. "-"
    batch_size = tonumber(arguments[3])
+   reads = arguments[4] == "read"
    -- Each thread begins at another place of the list.
    made = number * 7919
    wrk.headers["Authorization"] = "Bearer " .. os.getenv("TALLYSTICK_BENCH_API_KEY")
@@ -29,7 +32,26 @@ local function next_payment()
    return payments[made % #payments + 1]
 end
 
+local function next_account()
+   made = made + 1
+   return accounts[made % #accounts + 1]
+end
+
+local function read_request()
+   if batch_size == 0 then
+      return wrk.format("GET", "/v1/accounts/" .. next_account() .. "/balance")
+   end
+   local chosen = {}
+   for place = 1, batch_size do
+      chosen[place] = '"' .. next_account() .. '"'
+   end
+   return wrk.format("POST", "/v1/balances", nil, '{"accounts":[' .. table.concat(chosen, ",") .. "]}")
+end
+
 function request()
+   if reads then
+      return read_request()
+   end
    if batch_size == 0 then
       local payment = next_payment()
       wrk.headers["Idempotency-Key"] = begin .. made

@@ -1,4 +1,4 @@
-"""The loads `http` and `http-batch` made by wrk, a program in C that takes little of the machine."""
+"""The loads `http` and `http-batch`, and reads, made by wrk, a program in C that takes little of the machine."""
 
 import asyncio
 import os
@@ -51,7 +51,7 @@ class WrkLoad:
         self._order = order
         self._folder = folder
         self._turns = count(1)
-        self.notes = list(_NOTES)
+        self.notes = [] if order.reads else list(_NOTES)
 
     async def run(self, stint: Stint, concurrency: int) -> Slice:
         """Take one turn."""
@@ -69,6 +69,7 @@ class WrkLoad:
             str(self._folder / "payments"),
             f"{self._order.recipe.run}-{next(self._turns)}",
             str(self._order.batch_size),
+            "read" if self._order.reads else "pay",
             env={
                 **os.environ,
                 "TALLYSTICK_BENCH_API_KEY": self._order.api_key,
