@@ -1,6 +1,7 @@
 """Streams: live, cut and resumed, slow, and beside writers of two processes."""
 
 import itertools
+import resource
 import statistics
 import threading
 import time
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tallystick.domain import limits
 from tests.api.books import Books
 from tests.api.client import Client, new_key
 from tests.api.server import Installation, Server
@@ -22,6 +24,7 @@ from tests.api.test_events import head_of, pages
 LATENCY_SECONDS_P50 = 0.05
 CUTS = 1000
 CUTS_SECONDS_MAX = 20.0
+STREAMS_AT_A_TIME = 100
 
 
 def metric(client: Client, name: str) -> float:
@@ -170,7 +173,7 @@ def test_many_streams_hear_the_same(payers: Books, second_server: Server, instal
 
 
 def test_a_consumer_that_does_not_read_is_dropped_and_resumes(
-    payers: Books, installation: Installation
+    payers: Books, installation: Installation, server: Server
 ) -> None:
     before = head_of(installation)
     dropped = metric(payers.client, "tallystick_streams_dropped_total")
@@ -188,6 +191,9 @@ def test_a_consumer_that_does_not_read_is_dropped_and_resumes(
     with Stream(payers.client, last_id=slow.last_id) as again:
         received += [event.id for event in again.take(12 * 150 - len(received))]
     assert received == list(range(before + 1, before + 12 * 150 + 1))
+    log = server.log_path.read_text()
+    assert "its consumer does not read" in log
+    assert "Traceback" not in log
 
 
 def test_heartbeats_say_how_far_it_is(payers: Books, installation: Installation) -> None:
@@ -203,17 +209,43 @@ def test_heartbeats_say_how_far_it_is(payers: Books, installation: Installation)
         assert stream.last_id > (first or 0)
 
 
-def test_streams_that_were_left_are_closed(payers: Books) -> None:
-    def count() -> float:
-        return metric(payers.client, "tallystick_streams_open")
-
-    until(lambda: count() == 0)
+def test_streams_that_were_left_are_closed_though_they_have_nothing_to_say(payers: Books) -> None:
+    until(lambda: open_streams(payers) == 0)
     streams = [Stream(payers.client, account=payers["bob"]).opened() for _ in range(5)]
-    assert count() == 5
+    assert open_streams(payers) == 5
     for stream in streams:
         stream.close()
-    payers.transfer("alice", "bob", 1).ok()
-    until(lambda: count() == 0)
+    until(lambda: open_streams(payers) == 0, limits.STREAM_HEARTBEAT_SECONDS / 2)
+
+
+def test_the_server_answers_everybody_else_when_all_streams_are_open(payers: Books) -> None:
+    """A stream holds a connection for ever: together they must not use up those that the server accepts."""
+    files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    until(lambda: open_streams(payers) == 0)
+    path = f"/v1/accounts/{payers['bob']}/balance"
+    with ExitStack() as opened:
+        for _ in range(0, limits.STREAMS_MAX, STREAMS_AT_A_TIME):
+            streams = [opened.enter_context(Stream(payers.client, path)) for _ in range(STREAMS_AT_A_TIME)]
+            assert [stream.opened().status for stream in streams] == [200] * STREAMS_AT_A_TIME
+        assert open_streams(payers) == limits.STREAMS_MAX
+        refused = payers.client.request("GET", path, headers={"Accept": "text/event-stream"})
+        assert refused.status == 503
+        assert refused.headers["retry-after"]
+        with Client(payers.client.url, payers.client.api_key) as somebody_new:
+            assert somebody_new.get("/healthz").status == 200
+            assert somebody_new.get(path).status == 200
+        payers.transfer("alice", "bob", 1).ok()
+        position = payers.balance("bob").json["position"]
+        for stream in streams:
+            while stream.last_id != position:
+                stream.next()
+    until(lambda: open_streams(payers) == 0, limits.STREAM_HEARTBEAT_SECONDS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
+
+
+def open_streams(books: Books) -> float:
+    return metric(books.client, "tallystick_streams_open")
 
 
 def test_balance_stream(payers: Books) -> None:

@@ -18,7 +18,7 @@ from tallystick.api.documentation import Description, DocumentationPage
 from tallystick.api.endpoint import Endpoint, MalformedError, Tenants, write_problem
 from tallystick.api.health import Alive, Metrics, Ready
 from tallystick.api.operations import OPERATIONS, Operation
-from tallystick.api.streams import Streams
+from tallystick.api.streams import Application, Consumers, Streams
 from tallystick.service.configuration import CONFIGURATION_VARIABLE
 from tallystick.service.engine import Engine
 from tallystick.service.process import tune_garbage_collection
@@ -67,9 +67,9 @@ def _when_asked_to_stop(act: Callable[[], None]) -> None:
         signal.signal(number, stop)
 
 
-def create_app() -> falcon.asgi.App[Request, Response]:
+def create_app() -> Application:
     """The application for the configuration file that TALLYSTICK_CONFIG names."""
-    return application(Engine.of_file(Path(os.environ[CONFIGURATION_VARIABLE])))
+    return Consumers(application(Engine.of_file(Path(os.environ[CONFIGURATION_VARIABLE]))))
 
 
 def application(engine: Engine) -> falcon.asgi.App[Request, Response]:

@@ -94,7 +94,7 @@ def _responder(tenants: Tenants, operation: Operation, open_streams: streams.Str
             if isinstance(parts, Refused):
                 write_problem(response, problems.refusal(parts, reading=True))
             else:
-                open_streams.send(response, parts, operation.name)
+                open_streams.send(request, response, parts, operation.name)
             return
         found = await operation.handler(call)
         if isinstance(found, Refused):

@@ -1,7 +1,7 @@
 """Server-sent events: parts of a feed as they go over the wire, heartbeats, and consumers that do not read."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any, Final, NamedTuple
 
@@ -35,6 +35,12 @@ class Part(NamedTuple):
 
 
 Parts = AsyncGenerator[Part, None]
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_CONSUMER: Final = "tallystick.consumer"
 
 
 class _Chunk(SSEvent):
@@ -49,13 +55,62 @@ class _Chunk(SSEvent):
         return self._data
 
 
+class Consumer:
+    """Whoever reads a stream. The task that serves it is cancelled when it has left, or does not read."""
+
+    def __init__(self) -> None:
+        self.gone = False
+        self._task: asyncio.Task[Any] | None = None
+
+    def serve(self) -> None:
+        """Begin its stream, in this task. What is no stream is not cancelled."""
+        self._task = asyncio.current_task()
+
+    def leave(self) -> None:
+        """End the stream where it is, in the middle of waiting for something to say, too."""
+        if not self.gone and self._task is not None:
+            self._task.cancel()
+        self.gone = True
+
+
+class Consumers:
+    """The application, told at once when the consumer of a stream closes its connection (ASGI: http.disconnect).
+
+    Without this a stream would learn of it only when it has something to say. What it holds until then, others
+    cannot open.
+    """
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or not _accepts_stream(scope):
+            await self._application(scope, receive, send)
+            return
+        consumer = scope[_CONSUMER] = Consumer()
+
+        async def listen() -> Mapping[str, Any]:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                consumer.leave()
+            return message
+
+        try:
+            await self._application(scope, listen, send)
+        except asyncio.CancelledError:
+            # It was for the consumer's sake, and nobody else's, that it was cancelled: there is nothing to tell.
+            if not consumer.gone:
+                raise
+
+
 class Streams:
     """The streams that are open in this process: no more than `STREAMS_MAX`."""
 
     def __init__(self) -> None:
         self._open_count = 0
 
-    def send(self, response: Response, parts: Parts, name: str) -> None:
+    def send(self, request: Request, response: Response, parts: Parts, name: str) -> None:
         """Answer with a stream that lasts until the consumer goes, or does not read.
 
         Raises:
@@ -67,9 +122,12 @@ class Streams:
         # No proxy is to keep it, nor to wait until there is more of it.
         response.set_header("Cache-Control", "no-store")
         response.set_header("X-Accel-Buffering", "no")
-        response.sse = self._chunks(parts, name)
+        response.sse = self._chunks(parts, name, request.scope[_CONSUMER])
 
-    async def _chunks(self, parts: Parts, name: str) -> AsyncGenerator[SSEvent, None]:
+    async def _chunks(self, parts: Parts, name: str, consumer: Consumer) -> AsyncGenerator[SSEvent, None]:
+        if consumer.gone:
+            return
+        consumer.serve()
         sent = metrics.STREAM_EVENTS.labels(name)
         self._open_count += 1
         try:
@@ -78,7 +136,7 @@ class Streams:
                 async with aclosing(parts):
                     async for part in parts:
                         for data, count in _rendered(part):
-                            with _Guard(name):
+                            with _Guard(name, consumer):
                                 yield _Chunk(data)
                             sent.inc(count)
         except (NotTakenError, StoreError) as error:
@@ -89,11 +147,11 @@ class Streams:
 
 
 class _Guard:
-    """Ends the stream's task when what it sends is not taken in time."""
+    """Ends the stream when what it sends is not taken in time."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, consumer: Consumer) -> None:
         self._name = name
-        self._task = asyncio.current_task()
+        self._consumer = consumer
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(limits.STREAM_WRITE_SECONDS_MAX, self._drop)
 
@@ -106,14 +164,20 @@ class _Guard:
     def _drop(self) -> None:
         metrics.STREAMS_DROPPED.labels(self._name).inc()
         _log.warning("stream dropped: its consumer does not read", stream=self._name)
-        if self._task is not None:
-            self._task.cancel()
+        self._consumer.leave()
+
+
+def _accepts_stream(scope: Scope) -> bool:
+    return any(name == b"accept" and _accepted(value.decode("latin-1")) for name, value in scope["headers"])
+
+
+def _accepted(accept: str) -> bool:
+    return EVENT_STREAM in {one.partition(";")[0].strip().lower() for one in accept.split(",")}
 
 
 def wanted(request: Request) -> bool:
     """Whether a request asks for a stream, as browsers' EventSource does."""
-    accepted = (request.get_header("Accept") or "").split(",")
-    return EVENT_STREAM in {one.partition(";")[0].strip().lower() for one in accepted}
+    return _CONSUMER in request.scope
 
 
 def last_event_id(request: Request) -> int | None:

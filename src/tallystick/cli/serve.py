@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,12 +17,15 @@ from granian.log import LogLevels
 from tallystick.api.app import create_app
 from tallystick.cli.options import configuration_option, json_option
 from tallystick.cli.ports import PORT_MAX, address_of, reserve_port
+from tallystick.domain import limits
 from tallystick.service.configuration import CONFIGURATION_VARIABLE, read_configuration
 from tallystick.service.logging import configure_logging
 from tallystick.service.migration import check_shards
 from tallystick.service.parent import GRACE_SECONDS, stop_when_orphaned
 
 BACKLOG_CONNECTIONS_MAX: Final = 1024
+# Beyond this a worker accepts nothing, not even the question whether it lives. Streams hold a connection each.
+CONNECTIONS_PER_WORKER_MAX: Final = limits.STREAMS_MAX + 8_192
 WORKERS_MAX: Final = 64
 
 # The server's own messages go where all others go, in the same shape.
@@ -66,6 +70,7 @@ def serve(
     for number, error in check_shards(configuration).items():
         _log.warning("serving the other shards", shard=number, error=str(error))
     os.environ[CONFIGURATION_VARIABLE] = str(configuration_path)
+    _allow_open_files()
     address = address_of(host)
     server = _Server(
         "tallystick.api.app:create_app",
@@ -76,6 +81,7 @@ def serve(
         workers=workers,
         websockets=False,
         backlog=BACKLOG_CONNECTIONS_MAX,
+        backpressure=CONNECTIONS_PER_WORKER_MAX,
         log_level=LogLevels.warning,
         log_dictconfig=_SERVER_LOGGING,
         log_access=False,
@@ -89,6 +95,15 @@ def serve(
         # Loaded by us: the server's own way puts the current folder first on the path of imports.
         server.serve(target_loader=_load, wrap_loader=False)
     _log.info("stopped")
+
+
+def _allow_open_files() -> None:
+    """Open as many connections as the system allows at all: what it allows at first is often 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    except (ValueError, OSError) as error:
+        _log.warning("the number of open files cannot be raised", reason=str(error))
 
 
 def _load() -> Callable[..., Any]:
