@@ -12,7 +12,7 @@ import tomli_w
 
 from tallystick.domain import limits
 from tallystick.store.address import database_place
-from tallystick.store.cache import cache_address
+from tallystick.store.cache_address import read_cache_address
 
 CONFIGURATION_VARIABLE: Final = "TALLYSTICK_CONFIG"
 """The environment variable with the path of the configuration file."""
@@ -118,7 +118,7 @@ def _what_is_wrong(configuration: Configuration) -> str | None:
         )
     if configuration.cache is not None:
         try:
-            cache_address(configuration.cache)
+            read_cache_address(configuration.cache)
         except ValueError as error:
             return str(error)
     return _wrong_nodes(configuration.node) or _wrong_shards(shards)
