@@ -38,6 +38,10 @@ class ShardConfiguration(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     owner_dsn: str | None = None
     state: ShardState = "open"
 
+    def __repr__(self) -> str:
+        """Without the connection strings, which may hold passwords."""
+        return f"ShardConfiguration({self.number}, state={self.state!r})"
+
     @property
     def owner(self) -> str:
         """What `migrate` connects with."""
@@ -68,6 +72,11 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     cache: str | None = None
     webhooks_allow_http: bool = False
     webhooks_allow_private: bool = False
+
+    def __repr__(self) -> str:
+        """Without passwords."""
+        cache = None if self.cache is None else read_cache_address(self.cache)
+        return f"Configuration(shards={self.shards}, cross_shard={self.cross_shard!r}, cache={cache})"
 
     @property
     def shards(self) -> list[ShardConfiguration]:

@@ -96,10 +96,11 @@ def read_cache_address(text: str) -> CacheAddress:
             password=password or None,
         )
     kind = _KINDS[way]
+    hosts = _hosts(places, kind)
     master, database = _path(parts, kind, options)
     return CacheAddress(
         kind=kind,
-        hosts=_hosts(places, kind),
+        hosts=hosts,
         master=master,
         database=database,
         tls=_tls(options) if name in _TLS_SCHEMES else None,
