@@ -50,8 +50,9 @@ EACH_REDIS = [
     pytest.param(_WHEEL, id="redis of the wheel", marks=NO_WHEEL),
     pytest.param(_SYSTEM, id="redis of the system", marks=NO_SYSTEM),
 ]
-VALKEY_AND_REDIS = [pytest.param(VALKEY, id="valkey"), *ONE_REDIS]
-ALL = [pytest.param(VALKEY, id="valkey"), *EACH_REDIS]
+ONE_VALKEY = [pytest.param(VALKEY, id="valkey")]
+VALKEY_AND_REDIS = [*ONE_VALKEY, *ONE_REDIS]
+ALL = [*ONE_VALKEY, *EACH_REDIS]
 
 
 def free_port() -> int:
@@ -83,7 +84,7 @@ class CacheServer:
 
     @property
     def address(self) -> str:
-        return f"valkey://127.0.0.1:{self.port}/0"
+        return f"redis://127.0.0.1:{self.port}/0"
 
     def set(self, *settings: str) -> None:
         """Have settings from the next start on."""

@@ -16,7 +16,7 @@ from tallystick import Ledger
 from tallystick.domain import limits
 from tallystick.service.engine import Engine
 from tests.cache.books import cached, opened, paid, passed, seen, until, until_cached
-from tests.cache.servers import VALKEY, VALKEY_AND_REDIS, CacheServer, Program, free_port
+from tests.cache.servers import ONE_REDIS, ONE_VALKEY, VALKEY, CacheServer, Program, free_port
 
 PASSWORD = "server's secret"
 SENTINEL_PASSWORD = "sentinel-secret"
@@ -163,8 +163,12 @@ async def test_it_starts_from_what_it_had_saved(
     assert "database" in sources
 
 
-@WHEN
-@pytest.mark.parametrize("watched", VALKEY_AND_REDIS, indirect=True)
+@pytest.mark.parametrize(
+    ("watched", "is_passed"),
+    [(*ONE_VALKEY[0].values, False), (*ONE_REDIS[0].values, True)],
+    indirect=["watched"],
+    ids=["valkey, beyond the mark", "redis, passed by the mark"],
+)
 async def test_a_replica_takes_over_that_lacks_the_last_writes(
     engine: Engine, watched: Watched, *, is_passed: bool
 ) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from redis.asyncio import Redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import ClusterError, RedisClusterException, RedisError, SlotNotCoveredError
 
@@ -61,11 +61,17 @@ def _sentinel_client(address: CacheAddress) -> CacheClient:
     settings = _settings(address, limits.CACHE_NODE_TIMEOUT_SECONDS)
     master: Redis = sentinels.master_for(address.master, db=address.database, **settings)
 
+    async def send(*command: Any) -> Any:
+        try:
+            return await master.execute_command(*command)  # type: ignore[no-untyped-call]  # of the driver
+        except MasterNotFoundError:
+            raise OSError(f"no Sentinel that answers knows a master {address.master!r} that works") from None
+
     async def close() -> None:
         await master.aclose()
         await sentinels.aclose()
 
-    return CacheClient(master.execute_command, close)
+    return CacheClient(send, close)
 
 
 def _settings(address: CacheAddress, timeout_seconds: float) -> dict[str, Any]:
@@ -120,12 +126,13 @@ class _Cluster(RedisCluster):
 
     async def send(self, *command: Any) -> Any:
         """Ask, and once more where a slot has moved: the first time has told where it is now."""
-        try:
-            return await self._ask(*command)
-        except ClusterError as error:
-            if type(error) is not ClusterError:
-                raise
-            return await self._ask(*command)
+        for _ in range(2):
+            try:
+                return await self._ask(*command)
+            except ClusterError as error:
+                if type(error) is not ClusterError:
+                    raise
+        raise OSError("keys of the shard are on their way from one node of the cluster to another")
 
     async def end(self) -> None:
         """Close all connections, those of a beginning that failed too."""
