@@ -1,6 +1,7 @@
 """What is true with Valkey is true with Redis: the same tests, and a short race."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from tests.cache.test_freshness import (  # noqa: F401 - they are run here with 
     test_whoever_was_answered_reads_his_own_write,
 )
 
-RACE_SECONDS = 2.0
+RACE_SECONDS = 3.0
 
 
 @pytest.fixture(params=EACH_REDIS)
@@ -37,16 +38,19 @@ async def test_nothing_is_seen_to_go_back_while_the_cache_is_emptied_and_killed(
     assert str(keys.info()["redis_version"]) >= "7"
     assert "valkey_version" not in keys.info()
 
-    def kill() -> None:
+    kinds = itertools.cycle(["emptied", "killed"])
+
+    def lose() -> None:
+        if next(kinds) == "emptied":
+            keys.flushall()
+            return
         valkey.kill()
         time.sleep(0.2)
         valkey.start()
-        keys.flushall()
 
     async with serve() as one, serve() as other:
         race = Race([one, other], seed=7)
-        await race.run(RACE_SECONDS, keys.flushall)
-        assert race.reads_from_cache > 50
-        await Race([one, other], seed=8).run(RACE_SECONDS, kill)
+        await race.run(RACE_SECONDS, lose)
         await asyncio.sleep(3)
         await race.check_quiet()
+        assert race.reads_from_cache > 20
