@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from tallystick import Ledger
 from tallystick.domain import limits
 from tallystick.service.engine import Engine
 from tests.cache.books import opened, paid, seen, until_cached
-from tests.cache.servers import ALL, VALKEY, CacheServer, Program
+from tests.cache.servers import ALL, EACH_REDIS, VALKEY, CacheServer, Program, free_port
 
 At = Callable[[str], AbstractAsyncContextManager[Ledger]]
 
@@ -181,3 +181,72 @@ async def test_it_is_loading(ledger_with: At, loading: CacheServer) -> None:
         assert "loading the dataset" in alarms
         loading.client.config_set("key-load-delay", 0)
         await until_cached(ledger, *await opened(ledger, "alice", 1))
+
+
+@pytest.mark.parametrize("kind", ["server", "sentinel", "cluster"])
+@pytest.mark.parametrize("program", EACH_REDIS[1:])
+async def test_servers_that_know_tls_themselves(
+    ledger_with: At, kind: str, program: Program, tmp_path: Path
+) -> None:
+    """Also where Sentinels and nodes tell of others, who are reached with TLS then."""
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    port = free_port()
+    files = (
+        f"tls-cert-file {tmp_path / 'server.pem'}",
+        f"tls-key-file {tmp_path / 'server.pem'}",
+        f"tls-ca-cert-file {tmp_path / 'ca.pem'}",
+        "tls-auth-clients no",
+        "tls-replication yes",
+    )
+    settings = {
+        "server": (),
+        "sentinel": (f"sentinel monitor main 127.0.0.1 {port} 1",),
+        "cluster": ("cluster-enabled yes", "tls-cluster yes", f"cluster-port {free_port()}"),
+    }[kind]
+    secret = ("requirepass SECRET",)
+    with ExitStack() as servers:
+        if kind == "sentinel":
+            servers.enter_context(CacheServer(program, tmp_path / "master", f"tls-port {port}", *files))
+            port = free_port()
+        server = servers.enter_context(
+            CacheServer(
+                program,
+                tmp_path / kind,
+                f"tls-port {port}",
+                *files,
+                *settings,
+                *secret,
+                sentinel=kind == "sentinel",
+            )
+        )
+        server.log_in(None, "SECRET")
+        if kind == "cluster":
+            server.client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)  # type: ignore[no-untyped-call]  # of the driver
+        address = {
+            "server": f"valkeys://:SECRET@127.0.0.1:{port}",
+            "sentinel": f"valkeys+sentinel://127.0.0.1:{port}/main?sentinel_password=SECRET",
+            "cluster": f"valkeys+cluster://:SECRET@127.0.0.1:{port}",
+        }[kind]
+        joined = "&" if "?" in address else "?"
+        async with ledger_with(f"{address}{joined}ssl_ca_certs={tmp_path / 'ca.pem'}") as ledger:
+            await works(ledger)
+        async with ledger_with(address) as ledger:
+            await is_done_without(ledger)
+
+
+async def test_nobody_is_there_or_somebody_else(ledger_with: At, tmp_path: Path) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    with CacheServer(VALKEY, tmp_path / "server", "requirepass SECRET") as server:
+        alone = f"127.0.0.1:{server.port}"
+        for address, says in (
+            (f"valkey://:SECRET@{nobody}", "connect"),
+            (f"valkey+sentinel://:SECRET@{nobody}/main?sentinel_password=SECRET", "knows a master 'main'"),
+            (f"valkey+sentinel://:SECRET@{alone}/main?sentinel_password=SECRET", "unknown command"),
+            (f"valkey+cluster://:SECRET@{nobody},{nobody}", "cannot be connected"),
+            (f"valkey+cluster://:SECRET@{alone}", "Cluster mode is not enabled"),
+            (f"valkey+cluster://:SECRETWRONG@{alone}", "cannot be connected"),
+        ):
+            async with ledger_with(address) as ledger:
+                assert says in await is_done_without(ledger), address

@@ -14,7 +14,7 @@ from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import ClusterError, RedisClusterException, RedisError, SlotNotCoveredError
+from redis.exceptions import ClusterError, RedisClusterException, RedisError
 
 from tallystick.domain import limits
 from tallystick.store.cache_address import CacheAddress, Tls
@@ -138,7 +138,7 @@ class _Cluster(RedisCluster):
         """Close all connections, those of a beginning that failed too."""
         if self._starting is not None:
             self._starting.cancel()
-            with suppress(RedisError, OSError, asyncio.CancelledError):
+            with suppress(RedisError, RedisClusterException, OSError, asyncio.CancelledError):
                 await self._starting
         await self.aclose()
         await self.nodes_manager.aclose()
@@ -170,10 +170,13 @@ class _Cluster(RedisCluster):
     async def _ask(self, *command: Any) -> Any:
         try:
             return await self.execute_command(*command)
+        except RedisClusterException as error:
+            # The driver's own are no RedisError.
+            raise OSError(str(error)) from error
         except KeyError:
             # No node had the slot when they were asked: they are asked again the next time.
             self._initialize = True
-            raise SlotNotCoveredError("no node of the cluster has the slot") from None
+            raise OSError("no node of the cluster has the shard's slot") from None
 
 
 class _Keys:
