@@ -46,6 +46,9 @@ NO_SYSTEM = pytest.mark.skipif(
     reason="no redis-server 7 or newer in PATH: apt-get install redis-server",
 )
 ONE_REDIS = [pytest.param(_WHEEL or _SYSTEM, id="redis", marks=[] if _WHEEL or _SYSTEM else [NO_WHEEL])]
+# For what takes long, one will do: the older one where it is there.
+_OLDEST = _SYSTEM if _SYSTEM is not None and _SYSTEM.version >= 7 else _WHEEL
+OLDEST_REDIS = [pytest.param(_OLDEST, id="redis", marks=[] if _OLDEST else [NO_WHEEL])]
 EACH_REDIS = [
     pytest.param(_WHEEL, id="redis of the wheel", marks=NO_WHEEL),
     pytest.param(_SYSTEM, id="redis of the system", marks=NO_SYSTEM),

@@ -11,7 +11,7 @@ import redis
 
 from tests.cache.conftest import Serve
 from tests.cache.race import Race
-from tests.cache.servers import EACH_REDIS, CacheServer
+from tests.cache.servers import EACH_REDIS, OLDEST_REDIS, CacheServer
 from tests.cache.test_freshness import (  # noqa: F401 - they are run here with another server
     test_a_balance_comes_from_the_cache_and_is_that_of_the_ledger,
     test_a_balance_that_did_not_change_since_is_as_new_as_the_log_was_passed,
@@ -32,6 +32,7 @@ def valkey(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[CacheServ
         yield server
 
 
+@pytest.mark.parametrize("valkey", OLDEST_REDIS, indirect=True)
 async def test_nothing_is_seen_to_go_back_while_the_cache_is_emptied_and_killed(
     serve: Serve, valkey: CacheServer, keys: "redis.Redis"
 ) -> None:
