@@ -131,12 +131,16 @@ STREAM_RETRY_MS: Final = 1_000
 # The cache. What it answers is never older than CACHE_AGE_MS_MAX: a tailer that cannot keep up that well lets its
 # mark run out, and balances are read from PostgreSQL until another one has begun.
 CACHE_TIMEOUT_SECONDS: Final = 0.25
+# Of several servers, one that hangs is given up in time to ask another: a node, and a Sentinel.
+CACHE_NODE_TIMEOUT_SECONDS: Final = 0.15
+CACHE_SENTINEL_TIMEOUT_SECONDS: Final = 0.06
 CACHE_CIRCUIT_OPEN_SECONDS_MIN: Final = 0.25
 CACHE_CIRCUIT_OPEN_SECONDS_MAX: Final = 2.0
 CACHE_ALARM_INTERVAL_SECONDS: Final = 10.0
 CACHE_CONNECTIONS_MAX: Final = 64
 CACHE_BALANCES_PER_CALL_MAX: Final = 4_000
 CACHE_PENDING_BALANCES_MAX: Final = 20_000
+CACHE_AHEAD_BALANCES_MAX: Final = 20_000
 CACHE_AGE_MS_MAX: Final = 10_000
 CACHE_STOP_SECONDS_MAX: Final = 2.0
 CACHE_LEASE_MS: Final = 2_000

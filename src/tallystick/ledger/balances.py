@@ -44,9 +44,14 @@ class Balances:
         self._asking: asyncio.Task[None] | None = None
         self._changed: dict[int, AccountState] = {}
         self._writing: asyncio.Task[None] | None = None
-        # The newest position that was seen here and may be missing in the cache: until the log was passed up to
-        # there, the cache is not believed.
+        # The newest position that was seen here up to the mark, or that was not cached: until the log was passed up
+        # to there, the cache is not believed.
         self._floor = 0
+        # Positions that were seen here beyond the mark, by account. Caches lose the last that they were told when a
+        # replica takes over, or when they start from what they had saved; and they say so by no sign but a mark that
+        # is lower than what was seen.
+        self._ahead: dict[int, int] = {}
+        self._mark_position = 0
         label = str(shard)
         self._hits = metrics.CACHE_HITS.labels(label)
         self._misses = metrics.CACHE_MISSES.labels(label)
@@ -70,11 +75,13 @@ class Balances:
         cached = await self._ask(accounts)
         found: dict[int, FoundBalance] = {}
         mark = None if cached is None else cached.mark
+        if mark is not None:
+            self._passed(mark.position)
         if cached is not None and mark is not None and not strong and mark.position >= self._floor:
             found = {
                 account: FoundBalance(balance, True)
                 for account, balance in cached.balances.items()
-                if balance.position >= min_position or mark.position >= min_position
+                if max(balance.position, mark.position) >= max(min_position, self._ahead.get(account, 0))
             }
             self._hits.inc(len(found))
         missing = [account for account in accounts if account not in found] if found else list(accounts)
@@ -86,27 +93,50 @@ class Balances:
                 await self._fill(read, mark)
             for balance in read:
                 found[balance.account] = FoundBalance(balance, False)
+        if self._cache is not None:
+            self._answered(found)
         return found
+
+    def _answered(self, found: Mapping[int, FoundBalance]) -> None:
+        """Remember the newest that was seen: whoever has seen it shall not find an older one."""
+        for account, (balance, _) in found.items():
+            position = balance.position
+            if position > self._mark_position:
+                self._ahead[account] = max(position, self._ahead.get(account, 0))
+            elif position > self._floor:
+                self._floor = position
+        if len(self._ahead) > limits.CACHE_AHEAD_BALANCES_MAX:
+            self._floor = max(self._floor, *self._ahead.values())
+            self._ahead = {}
+
+    def _passed(self, position: int) -> None:
+        """Leave to the mark what it vouches for; one that is lower than that, of another server, is not believed."""
+        if position == self._mark_position:
+            return
+        self._mark_position = position
+        passed = [seen for seen in self._ahead.values() if seen <= position]
+        if passed:
+            self._floor = max(self._floor, *passed)
+            self._ahead = {account: seen for account, seen in self._ahead.items() if seen > position}
 
     async def _fill(self, balances: list[CachedBalance], mark: Mark | None) -> None:
         """Cache what was read, before it is answered: nobody who saw it shall then find an older one."""
         if not balances or self._cache is None:
             return
-        newest = max(balance.position for balance in balances)
         if mark is None:
-            self._floor = max(self._floor, newest)
             return
+        newest = max(balance.position for balance in balances)
         try:
             # The log was passed up to the mark before this was read; and whoever sees a position sees all before it.
             written = await self._cache.write(self._shard, balances, as_of=max(mark.position, newest))
         except CacheError as error:
-            self._failed(error, newest)
+            self._failed(error)
         else:
             self._writes.inc(max(written, 0))
 
     async def _ask(self, accounts: Collection[int]) -> Cached | None:
         """What the cache says, asked together with all others that wait; None: nothing."""
-        if self._cache is None or self._cache.circuit_open:
+        if self._cache is None or self._cache.circuit_open(self._shard):
             return None
         answer: asyncio.Future[Cached | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(accounts, answer))
@@ -122,7 +152,7 @@ class Balances:
                 if self._cache is not None:
                     found = await self._cache.read(self._shard, accounts)
             except CacheError as error:
-                self._failed(error, 0)
+                self._failed(error)
             except Exception as error:  # noqa: BLE001 - whatever it is, PostgreSQL has the answer
                 _log.error("ALARM: the cache could not be read", shard=self._shard, exc_info=error)
             if found is not None and found.nonsense:
@@ -153,7 +183,7 @@ class Balances:
             known = self._changed.get(account)
             if known is None or known.position < state.position:
                 self._changed[account] = state
-        if self._cache.circuit_open or len(self._changed) > limits.CACHE_PENDING_BALANCES_MAX:
+        if self._cache.circuit_open(self._shard) or len(self._changed) > limits.CACHE_PENDING_BALANCES_MAX:
             self._drop(self._changed)
             self._changed = {}
         elif self._changed and (self._writing is None or self._writing.done()):
@@ -171,7 +201,7 @@ class Balances:
                     written = await self._cache.write(self._shard, map(cached_balance, part))
                     self._writes.inc(max(written, 0))
             except CacheError as error:
-                self._failed(error, 0)
+                self._failed(error)
                 self._drop(taken)
             except Exception as error:  # noqa: BLE001 - the tailer repairs what this leaves
                 _log.error("ALARM: the cache could not be written", shard=self._shard, exc_info=error)
@@ -182,8 +212,7 @@ class Balances:
         self._dropped.inc(len(states))
         self._floor = max([self._floor, *(state.position for state in states.values())])
 
-    def _failed(self, error: CacheError, position: int) -> None:
-        self._floor = max(self._floor, position)
+    def _failed(self, error: CacheError) -> None:
         self._errors.inc()
         _log.debug("the cache failed", shard=self._shard, reason=str(error))
 

@@ -12,7 +12,7 @@ import tomli_w
 
 from tallystick.domain import limits
 from tallystick.store.address import database_place
-from tallystick.store.cache import cache_address
+from tallystick.store.cache_address import read_cache_address
 
 CONFIGURATION_VARIABLE: Final = "TALLYSTICK_CONFIG"
 """The environment variable with the path of the configuration file."""
@@ -37,6 +37,10 @@ class ShardConfiguration(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     dsn: str
     owner_dsn: str | None = None
     state: ShardState = "open"
+
+    def __repr__(self) -> str:
+        """Without the connection strings, which may hold passwords."""
+        return f"ShardConfiguration({self.number}, state={self.state!r})"
 
     @property
     def owner(self) -> str:
@@ -68,6 +72,11 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     cache: str | None = None
     webhooks_allow_http: bool = False
     webhooks_allow_private: bool = False
+
+    def __repr__(self) -> str:
+        """Without passwords."""
+        cache = None if self.cache is None else read_cache_address(self.cache)
+        return f"Configuration(shards={self.shards}, cross_shard={self.cross_shard!r}, cache={cache})"
 
     @property
     def shards(self) -> list[ShardConfiguration]:
@@ -118,7 +127,7 @@ def _what_is_wrong(configuration: Configuration) -> str | None:
         )
     if configuration.cache is not None:
         try:
-            cache_address(configuration.cache)
+            read_cache_address(configuration.cache)
         except ValueError as error:
             return str(error)
     return _wrong_nodes(configuration.node) or _wrong_shards(shards)

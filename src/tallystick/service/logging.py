@@ -57,7 +57,12 @@ def configure_logging(*, default_level: str = "info", for_people: bool | None = 
         cache_logger_on_first_use=True,
     )
     ends: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        # Without the values of variables, which may be passwords.
+        [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
         if (sys.stderr.isatty() if for_people is None else for_people)
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )

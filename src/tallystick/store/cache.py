@@ -1,20 +1,17 @@
-"""The cache: a server that speaks the protocol of Valkey and Redis. Only this module knows its driver.
+"""The cache: servers that speak the protocol of Valkey and Redis. Only this module and its client know the driver.
 
 Nothing here is ever the truth: whoever gets a CacheError reads PostgreSQL.
 """
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
 
 import msgspec
-import redis.asyncio
 import structlog
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from tallystick.domain import limits
@@ -26,18 +23,11 @@ from tallystick.domain.cached import (
     write_balance,
     write_mark,
 )
+from tallystick.store.cache_address import read_cache_address
+from tallystick.store.cache_client import cache_client
 from tallystick.store.scripts import digest, script
 
 _log = structlog.get_logger(__name__)
-
-# The same protocol under several names; the last two are encrypted.
-_SCHEMES: Final = {
-    "valkey": "redis",
-    "redis": "redis",
-    "unix": "unix",
-    "valkeys": "rediss",
-    "rediss": "rediss",
-}
 
 
 class CacheError(Exception):
@@ -70,59 +60,52 @@ class Wrong(NamedTuple):
     text: str
 
 
-def cache_address(address: str) -> str:
-    """The address as the driver reads it.
+class _Circuit:
+    """After an error nobody asks for a moment, which is longer when it goes on."""
 
-    Raises:
-        ValueError: no address of a cache; the message says what is expected, and repeats no password.
-    """
-    scheme, separator, rest = address.partition("://")
-    if not separator or scheme not in _SCHEMES or not rest:
-        raise ValueError('cache is to be like "valkey://host:6379/0", rediss://… with TLS, or unix:///path')
-    try:
-        parts = urlsplit(address)
-        wrong = parts.port == 0 or (scheme != "unix" and not parts.hostname)
-    except ValueError:
-        wrong = True
-    if wrong:
-        raise ValueError("cache has no host, or no port that can be read")
-    return f"{_SCHEMES[scheme]}://{rest}"
+    def __init__(self) -> None:
+        self._open_until = 0.0
+        self._open_seconds = limits.CACHE_CIRCUIT_OPEN_SECONDS_MIN
+
+    @property
+    def open(self) -> bool:
+        return time.monotonic() < self._open_until
+
+    def failed(self) -> None:
+        self._open_until = time.monotonic() + self._open_seconds
+        self._open_seconds = min(2 * self._open_seconds, limits.CACHE_CIRCUIT_OPEN_SECONDS_MAX)
+
+    def answered(self) -> None:
+        self._open_seconds = limits.CACHE_CIRCUIT_OPEN_SECONDS_MIN
 
 
 class Cache:
-    """A connection to the cache, with a circuit: after an error nobody asks it for a moment.
+    """The cache, with a circuit for each shard: after an error nobody asks it for a moment.
 
     Every method raises CacheError. All keys of a shard carry its number in braces, so that they are on one node.
     """
 
     def __init__(self, address: str) -> None:
-        """Take an address as `cache_address` knows it; it is connected to when it is used."""
-        # It tries nothing again by itself: PostgreSQL is there, and quicker than a second try.
-        self._client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
-            cache_address(address),
-            max_connections=limits.CACHE_CONNECTIONS_MAX,
-            socket_connect_timeout=limits.CACHE_TIMEOUT_SECONDS,
-            socket_timeout=limits.CACHE_TIMEOUT_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-        )
-        self._open_until = 0.0
+        """Take an address as `read_cache_address` knows it; it is connected to when it is used."""
+        self._client = cache_client(read_cache_address(address))
+        self._circuits: defaultdict[int, _Circuit] = defaultdict(_Circuit)
         self._quiet_until = 0.0
-        self._open_seconds = limits.CACHE_CIRCUIT_OPEN_SECONDS_MIN
 
-    @property
-    def circuit_open(self) -> bool:
+    def circuit_open(self, shard: int) -> bool:
         """Whether it failed a moment ago, and is left alone."""
-        return time.monotonic() < self._open_until
+        return self._circuits[shard].open
 
     async def close(self) -> None:
         """Close all connections."""
         with suppress(RedisError, OSError, TimeoutError):
-            await asyncio.wait_for(self._client.aclose(), limits.CACHE_TIMEOUT_SECONDS)
+            await asyncio.wait_for(self._client.close(), limits.CACHE_TIMEOUT_SECONDS)
 
     async def read(self, shard: int, accounts: Sequence[int]) -> Cached:
         """What is cached of accounts of a shard, in one round trip."""
         prefix = _prefix(shard)
-        values = await self._call("MGET", _mark_key(shard), *[f"{prefix}{account}" for account in accounts])
+        values = await self._ask(
+            shard, "MGET", _mark_key(shard), *[f"{prefix}{account}" for account in accounts]
+        )
         if not isinstance(values, list) or len(values) != len(accounts) + 1:
             raise CacheError("the cache answered nonsense")
         mark = read_mark(values[0])
@@ -150,23 +133,24 @@ class Cache:
         for balance in balances:
             packed += (str(balance.account), write_balance(balance))
         written = await self._run(
-            "write", [_mark_key(shard)], as_of, _prefix(shard), msgspec.msgpack.encode(packed)
+            shard, "write", [_mark_key(shard)], as_of, _prefix(shard), msgspec.msgpack.encode(packed)
         )
         return int(written)
 
     async def follow(self, shard: int, follower: str) -> bytes | None:
         """Take or keep the lease of a shard's tailer: the text of its mark; None: somebody else has the lease."""
         keys = [_mark_key(shard), _lease_key(shard)]
-        found = await self._run("follow", keys, follower, limits.CACHE_LEASE_MS)
+        found = await self._run(shard, "follow", keys, follower, limits.CACHE_LEASE_MS)
         return None if found is None else bytes(found)
 
     async def release(self, shard: int, follower: str) -> None:
         """Give the lease back."""
-        await self._run("release", [_lease_key(shard)], follower)
+        await self._run(shard, "release", [_lease_key(shard)], follower)
 
     async def begin(self, shard: int, expected: bytes, generation: str, position: int) -> bool:
         """Begin a new generation at a position, if the mark is still the expected one."""
         begun = await self._run(
+            shard,
             "begin",
             [_mark_key(shard)],
             expected,
@@ -188,6 +172,7 @@ class Cache:
             packed += (str(one.balance.account), write_balance(one.balance), before)
         moved = write_mark(mark.generation.decode(), position)
         wrong = await self._run(
+            shard,
             "advance",
             [_mark_key(shard)],
             mark.text,
@@ -203,34 +188,40 @@ class Cache:
             for account, text in zip(wrong[::2], wrong[1::2], strict=True)
         ]
 
-    async def _run(self, name: str, keys: Sequence[str], *arguments: str | bytes | int) -> Any:
+    async def _run(self, shard: int, name: str, keys: Sequence[str], *arguments: str | bytes | int) -> Any:
         """Run a script by its digest; one that the server does not know (any more) is sent whole."""
         parameters = (len(keys), *keys, *arguments)
         with suppress(NoScriptError):
-            return await self._call("EVALSHA", digest(name), *parameters)
-        return await self._call("EVAL", script(name), *parameters)
+            return await self._ask(shard, "EVALSHA", digest(name), *parameters)
+        return await self._ask(shard, "EVAL", script(name), *parameters)
 
-    async def _call(self, *command: Any) -> Any:
-        if self.circuit_open:
+    async def _ask(self, shard: int, *command: Any) -> Any:
+        circuit = self._circuits[shard]
+        if circuit.open:
             raise CacheError("the cache failed a moment ago")
         try:
-            async with asyncio.timeout(limits.CACHE_TIMEOUT_SECONDS):
-                answer = await self._client.execute_command(*command)  # type: ignore[no-untyped-call]  # of redis
+            answer = await self._call(*command)
         except NoScriptError:
             raise
         except (RedisError, OSError, TimeoutError, ValueError) as error:
-            now = time.monotonic()
-            self._open_until = now + self._open_seconds
-            self._open_seconds = min(2 * self._open_seconds, limits.CACHE_CIRCUIT_OPEN_SECONDS_MAX)
+            circuit.failed()
             what = "refused" if isinstance(error, ResponseError) else "cannot be reached"
             why = f"the cache {what}: {str(error) or type(error).__name__}"
-            if now >= self._quiet_until:
-                # Now and then, and not for each read until somebody has mended it.
-                self._quiet_until = now + limits.CACHE_ALARM_INTERVAL_SECONDS
-                _log.error("ALARM: balances are read from PostgreSQL", reason=why)
+            self._alarm(shard, why)
             raise CacheError(why) from error
-        self._open_seconds = limits.CACHE_CIRCUIT_OPEN_SECONDS_MIN
+        circuit.answered()
         return answer
+
+    async def _call(self, *command: Any) -> Any:
+        async with asyncio.timeout(limits.CACHE_TIMEOUT_SECONDS):
+            return await self._client.send(*command)
+
+    def _alarm(self, shard: int, why: str) -> None:
+        """Now and then, and not for each read until somebody has mended it."""
+        now = time.monotonic()
+        if now >= self._quiet_until:
+            self._quiet_until = now + limits.CACHE_ALARM_INTERVAL_SECONDS
+            _log.error("ALARM: balances are read from PostgreSQL", shard=shard, reason=why)
 
 
 def _prefix(shard: int) -> str:
