@@ -1,14 +1,13 @@
 """Bugs, each of which a race must find. They are put into a process that serves, and nowhere else."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
-from tallystick.domain.cached import Mark
+from tallystick.domain.cached import CachedBalance, Mark, write_balance
 from tallystick.ledger.balances import Balances, FoundBalance
 from tallystick.ledger.tailer import Tailer
 from tallystick.store import cache, scripts
 
-POSITIONS_BACK: Final = 40
 PASSED: Final = ("position >= passed or as_of >= passed", "true")
 
 
@@ -18,9 +17,12 @@ def _replace_script(name: str, *replaced: tuple[str, str]) -> None:
     for before, after in replaced:
         assert before in text, before
         text = text.replace(before, after)
-    digest = "0" * 40
-    cache.script = lambda asked: text if asked == name else scripts.script(asked)  # type: ignore[attr-defined]  # it is planted
-    cache.digest = lambda asked: digest if asked == name else scripts.digest(asked)  # type: ignore[attr-defined]  # it is planted
+    # No server knows this one, so that the text is sent.
+    unknown = "0" * 40
+    vars(cache).update(
+        script=lambda asked: text if asked == name else scripts.script(asked),
+        digest=lambda asked: unknown if asked == name else scripts.digest(asked),
+    )
 
 
 def _plain_set() -> None:
@@ -33,20 +35,11 @@ def _unchecked_mark() -> None:
     _replace_script("write", PASSED)
 
 
-def _begun_in_the_past() -> None:
-    """When the mark is lost it begins again before the end of the log, as if nothing had been lost since."""
-    begin = Tailer._begin
-
-    async def earlier(self: Tailer, text: bytes, mark: Mark | None, head: int) -> bool:
-        return await begin(self, text, mark, max(0, head - POSITIONS_BACK))
-
-    Tailer._begin = earlier  # type: ignore[method-assign]  # it is planted
-
-
 def _generation_again() -> None:
     """When the mark is lost it begins at the end of the log, and what was cached before counts again."""
 
-    async def again(self: Tailer, text: bytes, _mark: Mark | None, head: int) -> bool:
+    async def again(self: Tailer, text: bytes, mark: Mark | None, head: int) -> bool:
+        del mark
         return await self._cache.begin(self._shard, text, "1", head)
 
     Tailer._begin = again  # type: ignore[method-assign]  # it is planted
@@ -84,26 +77,24 @@ def _strong_is_weak() -> None:
 def _fill_after_the_answer() -> None:
     """What was read from PostgreSQL is not cached before it is answered."""
 
-    async def nothing(_self: Balances, _balances: Any, _mark: Any) -> None:
-        return
+    async def nothing(self: Balances, balances: list[CachedBalance], mark: Mark | None) -> None:
+        del self, balances, mark
 
     Balances._fill = nothing  # type: ignore[method-assign]  # it is planted
 
 
 def _never_was() -> None:
     """The cache gets a balance of one position with the number of another."""
-    write = cache.write_balance
 
-    def mixed(balance: Any) -> str:
-        return write(balance._replace(balance=balance.balance + balance.position % 2))
+    def mixed(balance: CachedBalance) -> str:
+        return write_balance(balance._replace(balance=balance.balance + balance.position % 2))
 
-    cache.write_balance = mixed  # type: ignore[attr-defined]  # it is planted
+    vars(cache).update(write_balance=mixed)
 
 
 PLANTED: Final[Mapping[str, Callable[[], None]]] = {
     "plain set": _plain_set,
     "unchecked mark": _unchecked_mark,
-    "begun in the past": _begun_in_the_past,
     "generation again": _generation_again,
     "no floor": _no_floor,
     "min_position ignored": _min_position_ignored,
@@ -116,4 +107,3 @@ PLANTED: Final[Mapping[str, Callable[[], None]]] = {
 def plant(name: str) -> None:
     """Put a bug into this process."""
     PLANTED[name]()
-

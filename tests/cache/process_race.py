@@ -1,4 +1,4 @@
-"""Server processes that share shards and a cache, killed again and again, with everything else that may happen to them.
+"""Server processes that share shards and a cache, killed again and again, with all else that may happen to them.
 
 A *round* is one disturbance. After some rounds all writers stop, and what is cached is compared with the ledger.
 """
@@ -52,7 +52,12 @@ class ProcessRace:
     """Processes, a wire for each to the cache, and those who write, observe and disturb."""
 
     def __init__(
-        self, folder: Path, dsns: Mapping[int, str], owner_dsns: Mapping[int, str], valkey: EmbeddedValkey, seed: int
+        self,
+        folder: Path,
+        dsns: Mapping[int, str],
+        owner_dsns: Mapping[int, str],
+        valkey: EmbeddedValkey,
+        seed: int,
     ) -> None:
         """Name the shards, for the servers and for whoever looks at all of them."""
         self._folder = folder
@@ -109,6 +114,8 @@ class ProcessRace:
         for server in self._servers:
             server.signal(signal.SIGKILL)
             server.close()
+        self.done["held up"] = sum(wire.held for wire in self._wires)
+        self.done["later than anybody waited"] = sum(wire.late for wire in self._wires)
         await self._stack.aclose()
 
     async def heat(self, rounds: int, only: list[str] | None = None) -> None:
@@ -143,7 +150,9 @@ class ProcessRace:
 
     async def _write(self) -> None:
         while not self._stopping:
-            source, destination = self._chance.sample(self._accounts[self._chance.choice(list(self._accounts))], 2)
+            source, destination = self._chance.sample(
+                self._accounts[self._chance.choice(list(self._accounts))], 2
+            )
             self._asked += 1
             key = f"payment {self._asked}"
             position = await self._until_answered("pay", source=source, destination=destination, key=key)
@@ -208,7 +217,9 @@ class ProcessRace:
         while not self._stopping:
             account = self._chance.choice(self._all_accounts())
             expected = newest.get(account, 0)
-            found = await self._until_answered("read", accounts=[account], min_position=expected, strong=False)
+            found = await self._until_answered(
+                "read", accounts=[account], min_position=expected, strong=False
+            )
             if found is None:
                 return
             one = Seen(*found[0])

@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
+import psutil
+
 READY_SECONDS_MAX: Final = 30.0
 ANSWER_BYTES_MAX: Final = 2**22
 _LOOK_SECONDS: Final = 0.005
@@ -100,7 +102,7 @@ class ServerProcess:
     async def gone(self, seconds_max: float = READY_SECONDS_MAX) -> None:
         """Wait for its end."""
         deadline = time.monotonic() + seconds_max
-        while Path(f"/proc/{self._pid}").exists():
+        while psutil.pid_exists(self._pid):
             assert time.monotonic() < deadline, "the server did not end in time"
             await asyncio.sleep(_LOOK_SECONDS)
         self._pid = 0

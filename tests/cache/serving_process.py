@@ -1,7 +1,7 @@
 """Server processes that cost little to start, so that they can be killed thousands of times.
 
 This module is a program: it forks a process for each line that it reads, and says its number. Such a process is an
-engine with all that a server has but HTTP; it answers lines of JSON on a socket, and ends at a moment that it was told.
+engine with all that a server has but HTTP. It answers lines of JSON on a socket, and ends at a moment that was named.
 """
 
 import asyncio
@@ -14,7 +14,6 @@ import sys
 import time
 import traceback
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -179,9 +178,9 @@ async def serve(socket: str, dsns: dict[str, str], cache: str, planted: str, qui
     parent = os.getppid()
     # Whoever finds the socket finds somebody who answers.
     server = await asyncio.start_unix_server(talk, f"{socket}.new", limit=2**20)
-    Path(f"{socket}.new").replace(socket)
+    os.rename(f"{socket}.new", socket)  # noqa: PTH104 - as asyncio knows it, by its name
     async with server:
-        while os.getppid() == parent:
+        while os.getppid() == parent:  # noqa: ASYNC110 - the system tells nobody that a parent is gone
             await asyncio.sleep(_ORPHAN_LOOK_SECONDS)
 
 
