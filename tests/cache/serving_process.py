@@ -55,6 +55,7 @@ class Serving:
         self._ledger = Ledger(engine, TENANT)
         self._die_at: str | None = None
         self._loads: list[asyncio.Task[None]] = []
+        self._load_ended = False
         self._loaded = 0
         self._refused = 0
         for shard in engine.router.shards:
@@ -86,7 +87,8 @@ class Serving:
         return {shard._tailer._name: shard.number for shard in self._engine.router.shards if shard._tailer}
 
     async def do_open(self, owner: str, count: int) -> list[str]:
-        opened = [await self._ledger.open_account(owner, "USD", min_balance=None) for _ in range(count)]
+        opening = (self._ledger.open_account(owner, "USD", min_balance=None) for _ in range(count))
+        opened = await asyncio.gather(*opening)
         return [account.id for account in opened if not isinstance(account, Refused)]
 
     async def do_pay(self, source: str, destination: str, key: str) -> int:
@@ -113,10 +115,11 @@ class Serving:
         numbers = [parse_identifier(Prefix.ACCOUNT, account) for account in accounts]
 
         async def post() -> None:
-            while True:
+            while not self._load_ended:
                 payments = [_payment(*random.sample(numbers, 2)) for _ in range(COMMANDS_AT_A_TIME)]
                 try:
-                    self._loaded += len(await served.batcher.submit(payments))
+                    answers = await served.batcher.submit(payments)
+                    self._loaded += len(answers)
                 except NotTakenError:
                     self._refused += 1
                     await asyncio.sleep(_REFUSED_PAUSE_SECONDS)
@@ -128,10 +131,8 @@ class Serving:
         return [self._loaded, self._refused]
 
     async def do_end_load(self) -> None:
-        for task in self._loads:
-            task.cancel()
-        await asyncio.gather(*self._loads, return_exceptions=True)
-        self._loads.clear()
+        self._load_ended = True
+        await asyncio.gather(*self._loads)
 
 
 def _payment(payer: int, payee: int) -> Transfer:
