@@ -25,6 +25,8 @@ from tests.cache.servers import ServerProcess, Starter
 
 OUTAGE_SECONDS: Final = float(os.environ.get("TALLYSTICK_OUTAGE_SECONDS", "3"))
 LEVEL_SECONDS_MAX: Final = 10.0
+# Less than a mark lives: who cannot keep up begins anew when it has run out, and would be level for a moment.
+STAYS_LEVEL_SECONDS_MAX: Final = 5.0
 ACCOUNTS: Final = 1_000
 LOOK_SECONDS: Final = 0.1
 # Level is who lags by no more than what is posted between two looks of the tailer, and a little.
@@ -185,5 +187,5 @@ async def test_after_an_outage_under_full_load_it_is_level_within_seconds(
             f" longest silence {seen.longest_silence_seconds:.2f} s\n"
         )
         assert level_seconds < LEVEL_SECONDS_MAX
-        assert max(again_seconds) < LEVEL_SECONDS_MAX
+        assert max(again_seconds) < STAYS_LEVEL_SECONDS_MAX
         assert await seen.compare() > 0
