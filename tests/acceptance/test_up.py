@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +14,10 @@ import psutil
 import pytest
 
 from tallystick.cli.installation import PORT_WAIT_SECONDS
-from tests.acceptance.processes import Up, call, free_port, gone, run, servers, shell
+from tests.acceptance.processes import Up, call, free_port, gone, run, servers, shell, until
 
 FIRST_BALANCE = 1_000_000
+CACHED_AGAIN_SECONDS_MAX = 20.0
 
 
 @pytest.fixture
@@ -53,6 +55,8 @@ def test_the_first_start_prints_a_curl_line_that_moves_money(tmp_path: Path, por
             line = up.read_until(b"curl ")
             started = descendants(up)
             assert f"http://127.0.0.1:{port}/docs" in up.stdout.decode()
+            up.wait_until_said("Started Valkey at unix:///")
+            assert "  Cache    unix:///" in up.stdout.decode()
             first, second = json.loads(shell(line)), json.loads(shell(line))
             assert first["id"] != second["id"]
             assert [entry["balance"] for entry in second["entries"]] == ["997500", "52500"]
@@ -73,9 +77,56 @@ def test_json_is_one_line_and_a_later_start_has_the_same_key_and_accounts(data: 
         assert up.end() == 0
         assert up.stdout.count(b"\n") == 1
     with Up(data, port, "--json") as up:
-        assert {**up.ready(), "pid": 0} == {**first, "pid": 0}
+        assert {**up.ready(), "pid": 0, "cache": ""} == {**first, "pid": 0, "cache": ""}
         assert call(first, "GET", f"/v1/accounts/{first['accounts']['alice']}")[0] == 200
         assert up.end() == 0
+
+
+def test_a_valkey_that_is_killed_is_started_again_and_balances_are_answered_all_the_time(
+    data: Path, port: int
+) -> None:
+    with Up(data, port, "--json") as up:
+        ready = up.ready()
+        assert ready["cache"].startswith("unix:///")
+        up.wait_until_said(f"Started Valkey at {ready['cache']}")
+        path = f"/v1/accounts/{ready['accounts']['alice']}/balance"
+        status, before = call(ready, "GET", path)
+        assert status == 200
+        until(lambda: call(ready, "GET", path)[1]["source"] == "cache", "it comes from the cache")
+        (valkey,) = valkeys(up)
+        valkey.kill()
+        killed_at = time.monotonic()
+        sources = set()
+        while "cache" not in sources or not valkeys(up):
+            status, found = call(ready, "GET", path)
+            assert (status, found["balance"]) == (200, before["balance"])
+            if "database" in sources or found["source"] == "database":
+                sources.add(found["source"])
+            assert time.monotonic() < killed_at + CACHED_AGAIN_SECONDS_MAX, sources
+        (again,) = valkeys(up)
+        assert again.pid != valkey.pid
+        up.wait_until_said("Valkey ended by itself: balances are read from PostgreSQL")
+        up.wait_until_said(f"Started Valkey again at {ready['cache']}")
+        assert up.end() == 0
+    assert gone([again.pid])
+    assert b"Traceback" not in up.stderr
+
+
+def test_without_a_cache_it_says_so(data: Path, port: int) -> None:
+    with Up(data, port, "--json", "--no-cache") as up:
+        ready = up.ready()
+        assert ready["cache"] is None
+        assert valkeys(up) == []
+        assert up.end() == 0
+    assert b"Valkey" not in up.stderr
+
+
+def valkeys(up: Up) -> list[psutil.Process]:
+    return [
+        process
+        for process in psutil.Process(up.process.pid).children(recursive=True)
+        if process.name() == "valkey-server"
+    ]
 
 
 def test_a_folder_in_use_is_refused_in_one_line(data: Path, port: int) -> None:

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -57,6 +58,12 @@ def dsns(postgres: EmbeddedPostgres) -> Iterator[dict[int, str]]:
     yield {number: postgres.dsn(f"{name}_{number}", role=LOGIN_ROLE) for number in SHARDS}
     for number in SHARDS:
         postgres.drop_database(f"{name}_{number}")
+
+
+@pytest.fixture
+def owner_dsns(postgres: EmbeddedPostgres, dsns: dict[int, str]) -> dict[int, str]:
+    """The same shards, for whoever may read everything."""
+    return {number: postgres.dsn(urlsplit(dsn).path[1:]) for number, dsn in dsns.items()}
 
 
 @pytest.fixture

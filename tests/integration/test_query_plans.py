@@ -255,6 +255,13 @@ def hot_queries(books: Books) -> list[Hot]:
         Hot("balance_at", [books.hot, books.middle_us], 2, 16),
         Hot("balance_at", [books.hot, books.middle_us + YEAR_US], 2, 16),
         Hot("balance_at", [books.wallets[0], books.middle_us], 2, 16),
+        # It sums the history of one account, and looks at no other.
+        Hot("balance_effective", [books.wallets[0], books.middle_us], 600, 2_000),
+        # What the cache is told: each position and its entries are read once, wherever in the log that is.
+        Hot("entries_between", [0, 2_000], 3 * 2_000, 60 + 3 * 2_000),
+        Hot("entries_between", [books.last_position // 2, books.last_position // 2 + 100], 3 * 100, 60 + 3 * 100),
+        Hot("entries_between", [late[1] - 10, late[1]], 3 * 10, 60),
+        Hot("entries_between", [late[1], late[1]], 0, 16),
         # A thousand positions, told by two index descents each; what an owner has is not read through.
         Hot("webhook_events", [0, 1_000, 1, [], None, 100], 1_000, 60),
         Hot("webhook_events", [*late, 1, [], "nobody", 100], 6_000, 9_000),

@@ -42,12 +42,13 @@ Say = Callable[[str], None]
 
 
 class Ready(NamedTuple):
-    """What somebody needs to know to use a running installation."""
+    """What somebody needs to know to use a running installation; `cache` is where its cache is, if it has one."""
 
     url: str
     api_key: str
     configuration_path: Path
     accounts: DemonstrationAccounts
+    cache: str | None
 
 
 class Installation:
@@ -112,7 +113,7 @@ class Installation:
         # While the API starts, which takes as long.
         api_key, accounts = asyncio.run(self._prepare(configuration))
         self._api.wait_until_ready(stop)
-        return Ready(self._api.url, api_key, self._configuration_path, accounts)
+        return Ready(self._api.url, api_key, self._configuration_path, accounts, configuration.cache)
 
     def watch(self, stop: StopSignals) -> None:
         """Wait until somebody asks us to stop; a server that ends by itself is started again.

@@ -29,6 +29,8 @@ class OwnCache:
             self._server.start()
         except EmbeddedServerError as error:
             self._plan_restart(str(error))
+        else:
+            self._say(f"Started Valkey at {self.address}")
 
     def look(self) -> None:
         """Start it again when it has ended by itself, after a pause that grows."""
@@ -39,6 +41,8 @@ class OwnCache:
                     self._server.launch()
                 except EmbeddedServerError as error:
                     self._plan_restart(str(error))
+                else:
+                    self._say(f"Started Valkey again at {self.address}")
         elif not self._server.running():
             self._plan_restart("Valkey ended by itself")
 

@@ -88,6 +88,7 @@ def _as_json(ready: Ready) -> str:
             "config": str(ready.configuration_path),
             "accounts": ready.accounts._asdict(),
             "asset": ASSET,
+            "cache": ready.cache,
             "pid": os.getpid(),
         }
     )
@@ -108,6 +109,7 @@ Tallystick is ready.
   API      {ready.url}
   API key  {ready.api_key}
   Docs     {ready.url}/docs
+  Cache    {ready.cache or "none: balances are read from PostgreSQL"}
 
 Move 12.50 {ASSET} from alice to bob:
 

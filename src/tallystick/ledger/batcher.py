@@ -95,8 +95,19 @@ class Batcher:
         return self._writer.connected and not self._stopping
 
     def on_committed(self, listener: Callable[[Decision], None]) -> None:
-        """Have a listener told of every batch after its commit, in the order of the log. It must be quick."""
+        """Have a listener told of every batch after its commit, in the order of the log. It must be quick.
+
+        What was committed on two shards at once may come late, after what was written behind it.
+        """
         self._listeners.append(listener)
+
+    def tell_listeners(self, decision: Decision) -> None:
+        """Tell them of what was committed; also what somebody else of this process wrote, then maybe out of order."""
+        for listener in self._listeners:
+            try:
+                listener(decision)
+            except Exception as error:  # noqa: BLE001 - who listens must not harm who writes
+                _log.error("ALARM: a listener failed", shard=self._shard, exc_info=error)
 
     async def connected(self) -> None:
         """Wait until the shard can be written to.
@@ -316,11 +327,7 @@ class Batcher:
                 waiting.answers.set_result(answers)
             start = end
         self._count(written.decision.outcomes)
-        for listener in self._listeners:
-            try:
-                listener(written.decision)
-            except Exception as error:  # noqa: BLE001 - who listens must not harm who writes
-                _log.error("ALARM: a listener failed", shard=self._shard, exc_info=error)
+        self.tell_listeners(written.decision)
 
     def _fail_queue(self) -> None:
         waiting, self._queue = list(self._queue), deque()

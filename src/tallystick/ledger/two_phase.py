@@ -57,6 +57,7 @@ class Coordinator:
 
     def __init__(self, one: Shard, other: Shard) -> None:
         self._label = "/".join(map(str, sorted((one.number, other.number))))
+        self._shards = (one, other)
         self._writer = PairWriter(one, other)
         self._queue: deque[_Waiting] = deque()
         self._queued_commands = 0
@@ -146,13 +147,18 @@ class Coordinator:
         """Write a batch and answer; if it is refused as a whole, find out who is at fault."""
         crossings = [crossing for waiting in batch for crossing in waiting.crossings]
         try:
-            _answer(batch, await self._writer.write(crossings))
+            decision = await self._writer.write(crossings)
         except (ShardUnavailableError, CommitUnknownError) as error:
             _log.warning("batch failed", shards=self._label, reason=str(error))
             _fail(batch, self._unavailable())
             await self._writer.close()
         except Exception as error:  # noqa: BLE001 - whatever it is, its neighbours must be answered
             await self._post_one_by_one(batch, error)
+        else:
+            _answer(batch, decision)
+            # Caches and followers need not wait until they find it in the logs.
+            for shard in self._shards:
+                shard.batcher.tell_listeners(decision.shards[shard.number])
 
     async def _post_one_by_one(self, batch: list[_Waiting], error: Exception) -> None:
         """A bug: the faulty request fails alone, its neighbours are answered."""

@@ -1,0 +1,109 @@
+"""Bugs, each of which a race must find. They are put into a process that serves, and nowhere else."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from tallystick.domain.cached import CachedBalance, Mark, write_balance
+from tallystick.ledger.balances import Balances, FoundBalance
+from tallystick.ledger.tailer import Tailer
+from tallystick.store import cache, scripts
+
+PASSED: Final = ("position >= passed or as_of >= passed", "true")
+
+
+def _replace_script(name: str, *replaced: tuple[str, str]) -> None:
+    """Run a script with parts of it replaced."""
+    text = scripts.script(name)
+    for before, after in replaced:
+        assert before in text, before
+        text = text.replace(before, after)
+    # No server knows this one, so that the text is sent.
+    unknown = "0" * 40
+    vars(cache).update(
+        script=lambda asked: text if asked == name else scripts.script(asked),
+        digest=lambda asked: unknown if asked == name else scripts.digest(asked),
+    )
+
+
+def _plain_set() -> None:
+    """Whatever comes is set."""
+    _replace_script("write", ("tonumber(known_position) < position", "true"), PASSED)
+
+
+def _unchecked_mark() -> None:
+    """What is set may be older than the mark, so it comes back after it was lost."""
+    _replace_script("write", PASSED)
+
+
+def _generation_again() -> None:
+    """When the mark is lost it begins at the end of the log, and what was cached before counts again."""
+
+    async def again(self: Tailer, text: bytes, mark: Mark | None, head: int) -> bool:
+        del mark
+        return await self._cache.begin(self._shard, text, "1", head)
+
+    Tailer._begin = again  # type: ignore[method-assign]  # it is planted
+
+
+def _no_floor() -> None:
+    """A server believes the cache though what it wrote never arrived there."""
+    Balances._floor = property(lambda _self: 0, lambda _self, _value: None)  # type: ignore[assignment]  # it is planted
+
+
+def _min_position_ignored() -> None:
+    """Whoever wants to read his own write gets what there is."""
+    read = Balances.read
+
+    async def ignoring(
+        self: Balances, accounts: Sequence[int], *, min_position: int = 0, strong: bool = False
+    ) -> dict[int, FoundBalance]:
+        return await read(self, accounts, strong=strong)
+
+    Balances.read = ignoring  # type: ignore[method-assign]  # it is planted
+
+
+def _strong_is_weak() -> None:
+    """Who asks PostgreSQL is answered by the cache."""
+    read = Balances.read
+
+    async def weak(
+        self: Balances, accounts: Sequence[int], *, min_position: int = 0, strong: bool = False
+    ) -> dict[int, FoundBalance]:
+        return await read(self, accounts, min_position=min_position)
+
+    Balances.read = weak  # type: ignore[method-assign]  # it is planted
+
+
+def _fill_after_the_answer() -> None:
+    """What was read from PostgreSQL is not cached before it is answered."""
+
+    async def nothing(self: Balances, balances: list[CachedBalance], mark: Mark | None) -> None:
+        del self, balances, mark
+
+    Balances._fill = nothing  # type: ignore[method-assign]  # it is planted
+
+
+def _never_was() -> None:
+    """The cache gets a balance of one position with the number of another."""
+
+    def mixed(balance: CachedBalance) -> str:
+        return write_balance(balance._replace(balance=balance.balance + balance.position % 2))
+
+    vars(cache).update(write_balance=mixed)
+
+
+PLANTED: Final[Mapping[str, Callable[[], None]]] = {
+    "plain set": _plain_set,
+    "unchecked mark": _unchecked_mark,
+    "generation again": _generation_again,
+    "no floor": _no_floor,
+    "min_position ignored": _min_position_ignored,
+    "strong is weak": _strong_is_weak,
+    "not filled before the answer": _fill_after_the_answer,
+    "a balance that never was": _never_was,
+}
+
+
+def plant(name: str) -> None:
+    """Put a bug into this process."""
+    PLANTED[name]()
