@@ -19,6 +19,7 @@ from tallystick.service.authentication import ApiKeys
 from tallystick.service.configuration import Configuration, CrossShard, read_configuration
 from tallystick.service.following import ConfigurationFollower
 from tallystick.service.webhooks.addresses import AddressRules
+from tallystick.service.webhooks.events import EncodeEvent
 from tallystick.service.webhooks.sending import Sender
 from tallystick.service.webhooks.workers import WebhookWorkers
 from tallystick.store.cache import Cache
@@ -64,8 +65,10 @@ class Engine:
         self._webhooks: WebhookWorkers | None = None
 
     @classmethod
-    def of(cls, configuration: Configuration, *, recover: bool = True) -> Self:
-        """The engine of a configuration file."""
+    def of(
+        cls, configuration: Configuration, *, recover: bool = True, encode_event: EncodeEvent | None = None
+    ) -> Self:
+        """The engine of a configuration file. With `encode_event` it delivers webhooks, as servers do."""
         engine = cls(
             configuration.dsns,
             open_shards=configuration.open_shards,
@@ -79,16 +82,17 @@ class Engine:
             configuration.webhooks_allow_http, configuration.webhooks_allow_private
         )
         engine.webhook_sender = Sender(engine.webhook_rules)
-        if recover:
-            # Servers deliver; a package inside another program does not know what the configuration allows.
-            engine._webhooks = WebhookWorkers(lambda: engine.router.shards, engine.webhook_sender)
+        if encode_event is not None:
+            engine._webhooks = WebhookWorkers(
+                lambda: engine.router.shards, engine.webhook_sender, encode_event
+            )
         return engine
 
     @classmethod
-    def of_file(cls, path: Path) -> Self:
+    def of_file(cls, path: Path, encode_event: EncodeEvent) -> Self:
         """The engine of a configuration file that it follows: shards that are added there are served too."""
         configuration = read_configuration(path)
-        engine = cls.of(configuration)
+        engine = cls.of(configuration, encode_event=encode_event)
         engine.follow(path, configuration)
         return engine
 

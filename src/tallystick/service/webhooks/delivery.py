@@ -13,7 +13,7 @@ from tallystick.ledger.errors import NotTakenError
 from tallystick.ledger.pauses import jittered
 from tallystick.ledger.shard import Shard
 from tallystick.service.webhooks import metrics
-from tallystick.service.webhooks.events import event_message
+from tallystick.service.webhooks.events import EncodeEvent, event_message
 from tallystick.service.webhooks.sending import Sender
 from tallystick.store.errors import StoreError
 from tallystick.store.webhooks import DeliveryState, Seen, WebhookStore
@@ -26,10 +26,18 @@ _PAUSE_AFTER_BUG_SECONDS: Final = limits.WEBHOOK_RETRY_DELAY_SECONDS_MIN
 class Delivery:
     """Tells one endpoint of one shard's log, for as long as this process holds the lease."""
 
-    def __init__(self, shard: Shard, sender: Sender, turns: asyncio.Semaphore, first: Seen) -> None:
+    def __init__(
+        self,
+        shard: Shard,
+        sender: Sender,
+        encode_event: EncodeEvent,
+        turns: asyncio.Semaphore,
+        first: Seen,
+    ) -> None:
         """Begin. `turns` bounds what all deliveries together ask of the database, which others read, too."""
         self._shard = shard
         self._sender = sender
+        self._encode_event = encode_event
         self._turns = turns
         self._store = WebhookStore(shard.database)
         self._endpoint: WebhookEndpoint = first.endpoint
@@ -107,7 +115,7 @@ class Delivery:
         state, endpoint = self._state, self._endpoint
         if state is None:
             return False
-        message = event_message(endpoint, self._shard.number, record)
+        message = event_message(endpoint, self._shard.number, record, self._encode_event)
         attempt = await self._sender.send(endpoint, message)
         labels = (str(self._shard.number), endpoint.id)
         if attempt.error is None:
