@@ -20,7 +20,7 @@ from tallystick.service.configuration import Configuration, CrossShard, read_con
 from tallystick.service.following import ConfigurationFollower
 from tallystick.service.webhooks.addresses import AddressRules
 from tallystick.service.webhooks.events import EncodeEvent
-from tallystick.service.webhooks.sending import Sender
+from tallystick.service.webhooks.sending import Sender, trust_of
 from tallystick.service.webhooks.workers import WebhookWorkers
 from tallystick.store.cache import Cache
 from tallystick.store.directory import Directory
@@ -60,8 +60,7 @@ class Engine:
         self._follower: ConfigurationFollower | None = None
         self.assets = Assets(self.directory)
         self.api_keys = ApiKeys(self.directory)
-        self.webhook_rules = AddressRules()
-        self.webhook_sender = Sender(self.webhook_rules)
+        self.webhook_sender = Sender(AddressRules())
         self._webhooks: WebhookWorkers | None = None
 
     @classmethod
@@ -78,10 +77,11 @@ class Engine:
             cache=configuration.cache if recover else None,
         )
         engine.saga_wait_seconds = configuration.saga_wait_seconds
-        engine.webhook_rules = AddressRules(
-            configuration.webhooks_allow_http, configuration.webhooks_allow_private
+        ca_file = configuration.webhooks_ca_file
+        engine.webhook_sender = Sender(
+            AddressRules(configuration.webhooks_allow_http, configuration.webhooks_allow_private),
+            trust=None if ca_file is None else trust_of(Path(ca_file)),
         )
-        engine.webhook_sender = Sender(engine.webhook_rules)
         if encode_event is not None:
             engine._webhooks = WebhookWorkers(
                 lambda: engine.router.shards, engine.webhook_sender, encode_event

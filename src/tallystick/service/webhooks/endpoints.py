@@ -14,7 +14,6 @@ from tallystick.ledger.shard import Shard
 from tallystick.service import parameters
 from tallystick.service.engine import Engine
 from tallystick.service.errors import ParameterError, WebhookNotFoundError
-from tallystick.service.webhooks.addresses import check_url
 from tallystick.service.webhooks.events import test_message
 from tallystick.service.webhooks.sending import Attempt
 from tallystick.store.webhooks import Progress, WebhookStore
@@ -92,7 +91,7 @@ class Webhooks:
         endpoint = WebhookEndpoint(
             id="hook_" + "".join(secrets.choice(_DIGITS) for _ in range(_RANDOM_DIGITS)),
             tenant=self._tenant,
-            url=await check_url(url, self._engine.webhook_rules),
+            url=await self._engine.webhook_sender.check_url(url),
             kinds=_kinds(kinds),
             owner=_owner(owner),
             state="active",
@@ -123,7 +122,7 @@ class Webhooks:
         """Change what is named; an attempt that waits is made at once. Raises like `create`."""
         endpoint = await self._find(identifier)
         if url is not UNSET:
-            endpoint = endpoint._replace(url=await check_url(url, self._engine.webhook_rules))
+            endpoint = endpoint._replace(url=await self._engine.webhook_sender.check_url(url))
         if kinds is not UNSET:
             endpoint = endpoint._replace(kinds=_kinds(kinds))
         if owner is not UNSET:

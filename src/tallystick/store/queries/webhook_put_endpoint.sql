@@ -1,4 +1,5 @@
--- An endpoint, or a newer version of it. A new one is told of what comes after the head.
+-- An endpoint, or a newer version of it. A new one is told of what comes after the head; one that was changed is tried
+-- again at once, also by a server that begins with it later, and has all its time again until it is parked.
 WITH put AS (
     INSERT INTO webhook_endpoints AS present (
         id, tenant, url, kinds, owner, state, secret, previous_secret, previous_secret_until, created_at, version,
@@ -12,6 +13,6 @@ WITH put AS (
     WHERE (present.version, present.changed_at) < (excluded.version, excluded.changed_at)
     RETURNING id
 )
-INSERT INTO webhook_deliveries (endpoint, position)
+INSERT INTO webhook_deliveries AS present (endpoint, position)
 SELECT id, coalesce((SELECT last_position FROM batches ORDER BY number DESC LIMIT 1), 0) FROM put
-ON CONFLICT DO NOTHING
+ON CONFLICT (endpoint) DO UPDATE SET next_attempt_at = NULL, failing_since = NULL WHERE present.parked_at IS NULL
