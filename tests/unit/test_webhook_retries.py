@@ -31,7 +31,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
         ("-5", None),
         ("1.5", None),
         ("١٢", None),
-        ("Thu, 01 Jan 0000 00:00:00 GMT", None),
+        ("Thu, 01 Jan 1900 00:00:00 GMT", WEBHOOK_RETRY_DELAY_SECONDS_MIN),
         ("Thu, 99 Jan 2026 00:00:00 GMT", None),
     ],
 )

@@ -51,6 +51,7 @@ class Receiver:
     received: list[Received] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     ending: threading.Event = field(default_factory=threading.Event)
+    released: threading.Event = field(default_factory=threading.Event)
     retry_after: str = ""
 
     def accepted(self) -> list[Received]:
@@ -146,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(307, {"location": f"{self.receiver.url}/elsewhere"})
 
     def _hang(self) -> None:
-        self.receiver.ending.wait(HANG_SECONDS)
+        self.receiver.released.wait(HANG_SECONDS)
         self.close_connection = True
 
     def _slow_error(self) -> None:
@@ -179,6 +180,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 256
 
     def handle_error(self, *_: object) -> None:
         """A sender that was killed is no error of ours."""
@@ -200,6 +202,7 @@ def receiving(tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
         yield receiver
     finally:
         receiver.ending.set()
+        receiver.released.set()
         server.shutdown()
         thread.join()
         server.server_close()

@@ -48,7 +48,10 @@ class AddressRules(NamedTuple):
         """A socket for an address that a name was resolved to, and which it will be connected to."""
         family, kind, protocol, _, place = address
         self.check(str(place[0]))
-        return socket.socket(family, kind, protocol)
+        opened = socket.socket(family, kind, protocol)
+        # However much a receiver says, little of it is taken in at a time.
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, limits.WEBHOOK_ANSWER_BYTES_MAX)
+        return opened
 
 
 AddressInfo: TypeAlias = tuple[
