@@ -1,5 +1,6 @@
 """What receivers answer: when to come again, that they are gone, and answers that would hold up or drown a sender."""
 
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -127,17 +128,20 @@ def test_who_is_gone_is_parked_at_once_and_can_be_replayed(
 
 def test_an_answer_that_never_ends_is_a_failure_and_costs_little(server: ApiServer, client: Client) -> None:
     bad = ["trickle_headers", "continue_for_ever", "big_header", "many_headers"]
-    with ExitStack() as stack, ThreadPoolExecutor(len(bad)) as threads:
+    with ExitStack() as stack, ThreadPoolExecutor(len(bad) + 1) as threads:
         endpoints = []
         for one in bad:
             receiver = stack.enter_context(receiving())
             receiver.behave = partial(_always, one)
             endpoints.append(make(client, receiver)[0])
+        # One that does not even say hello: it takes connections, and speaks no TLS.
+        mute = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        endpoints.append(make(client, Receiver(f"https://127.0.0.1:{mute.getsockname()[1]}"))[0])
         before = server.resident_bytes()
         started = time.monotonic()
         said = list(threads.map(lambda endpoint: tested(client.another(), endpoint), endpoints))
         assert time.monotonic() - started < limits.WEBHOOK_SEND_SECONDS_MAX + 4
-        assert [one["delivered"] for one in said] == [False] * len(bad), said
+        assert [one["delivered"] for one in said] == [False] * len(endpoints), said
         assert server.resident_bytes() - before < 50 * MEGABYTE
         for endpoint in endpoints:
             client.send("DELETE", f"/v1/webhooks/{endpoint}").ok()
