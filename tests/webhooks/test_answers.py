@@ -139,7 +139,7 @@ def test_an_answer_that_never_ends_is_a_failure_and_costs_little(server: ApiServ
         endpoints.append(make(client, Receiver(f"https://127.0.0.1:{mute.getsockname()[1]}"))[0])
         before = server.resident_bytes()
         started = time.monotonic()
-        said = list(threads.map(lambda endpoint: tested(client.another(), endpoint), endpoints))
+        said = list(threads.map(lambda endpoint: send_test(client.another(), endpoint), endpoints))
         assert time.monotonic() - started < limits.WEBHOOK_SEND_SECONDS_MAX + 4
         assert [one["delivered"] for one in said] == [False] * len(endpoints), said
         assert server.resident_bytes() - before < 50 * MEGABYTE
@@ -151,7 +151,7 @@ def _always(what: str, _number: int) -> str:
     return what
 
 
-def tested(client: Client, endpoint: str) -> dict[str, Any]:
+def send_test(client: Client, endpoint: str) -> dict[str, Any]:
     """What came of a test message."""
     with client:
         return dict(client.send("POST", f"/v1/webhooks/{endpoint}/test").ok().json)

@@ -1,6 +1,7 @@
 """Where messages may be sent: which urls, and which addresses behind their names."""
 
 import ipaddress
+import re
 import socket
 from collections.abc import Iterator
 from typing import Final, NamedTuple, TypeAlias
@@ -101,6 +102,11 @@ async def check_url(url: str, rules: AddressRules, names: NameResolver, param: s
     return url
 
 
+def _is_number(label: str) -> bool:
+    """Whether the end of a host makes it an address (https://url.spec.whatwg.org/#ends-in-a-number-checker)."""
+    return label.isdigit() or re.fullmatch(r"0[xX][0-9a-fA-F]*", label) is not None
+
+
 def _is_address(host: str) -> bool:
     """Whether a host is an address, written as everybody writes it: all else is a name, and is looked up."""
     try:
@@ -131,6 +137,8 @@ def _parts(url: str, rules: AddressRules, param: str) -> SplitResult:
         )
     if not parts.hostname:
         raise ParameterError(param, "expected a url with a host")
+    if _is_number(parts.hostname.rstrip(".").rpartition(".")[2]) and not _is_address(parts.hostname):
+        raise ParameterError(param, "expected an address in full, like 192.0.2.1 or [2001:db8::1], or a name")
     if parts.fragment:
         raise ParameterError(param, "expected no fragment (#…): it is never sent")
     if port is not None and not 0 < port <= _PORT_MAX:
