@@ -34,6 +34,9 @@ simulate: $(VENV)/.development ## Simulate many sagas, a hundred thousand times,
 kills: $(VENV)/.development ## Kill servers and nodes under load, ten times each
 	@TALLYSTICK_CRASHES=10 exec $(VENV)/bin/python -m pytest -s tests/crash/test_kill.py tests/crash/test_saga_kill.py $(ARGUMENTS)
 
+webhooks: $(VENV)/.development ## Deliver to a hundred endpoints for two minutes while a server is killed
+	@TALLYSTICK_WEBHOOKS_SECONDS=120 exec $(VENV)/bin/python -m pytest -s tests/webhooks/test_many.py $(ARGUMENTS)
+
 lint: $(VENV)/.development ## Check format, style, types and imports
 	@$(VENV)/bin/ruff format --quiet --check .
 	@$(VENV)/bin/ruff check --quiet .
