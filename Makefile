@@ -12,7 +12,7 @@ COMPILE := $(VENV)/bin/uv pip compile --universal --python-version 3.11 --genera
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
-.PHONY: help venv up test crash-points simulate kills races lint format lock bench clean again
+.PHONY: help venv up test crash-points simulate kills races webhooks lint format lock bench clean again
 
 help: ## Show what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -37,6 +37,9 @@ kills: $(VENV)/.development ## Kill servers and nodes under load, ten times each
 races: $(VENV)/.development ## Race for the cache of balances: thousands of kills, a minute without Valkey under full load
 	@TALLYSTICK_RACE_ROUNDS=5000 TALLYSTICK_RACE_SECONDS=60 TALLYSTICK_OUTAGE_SECONDS=60 exec $(VENV)/bin/python -m pytest -s \
 		tests/cache/test_process_race.py tests/cache/test_race.py tests/cache/test_outage.py $(ARGUMENTS)
+
+webhooks: $(VENV)/.development ## Deliver to a hundred endpoints for two minutes while a server is killed
+	@TALLYSTICK_WEBHOOKS_SECONDS=120 exec $(VENV)/bin/python -m pytest -s tests/webhooks/test_many.py $(ARGUMENTS)
 
 lint: $(VENV)/.development ## Check format, style, types and imports
 	@$(VENV)/bin/ruff format --quiet --check .

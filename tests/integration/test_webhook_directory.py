@@ -11,6 +11,7 @@ from tallystick.embedded import EmbeddedPostgres
 from tallystick.ledger.directory import DirectoryIncompleteError
 from tallystick.service.engine import Engine
 from tallystick.service.webhooks.addresses import AddressRules
+from tallystick.service.webhooks.sending import Sender
 from tallystick.store.directory_copy import copy_directory
 from tallystick.store.webhooks import DeliveryState, WebhookStore
 
@@ -31,7 +32,7 @@ def shards(server: EmbeddedPostgres) -> Iterator[TwoShards]:
 
 async def ledger_of(dsns: dict[int, str], *, wait: bool = True) -> tuple[Engine, Ledger]:
     engine = Engine(dsns, recover=False)
-    engine.webhook_rules = AddressRules(allow_private=True)
+    engine.webhook_sender = Sender(AddressRules(allow_private=True))
     await engine.start()
     if wait:
         await engine.connected()

@@ -1,9 +1,10 @@
 """A receiver as a customer runs one: it verifies what it gets with the reference library, or misbehaves."""
 
 import json
+import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +15,7 @@ from standardwebhooks import Webhook
 from tests.crash.databases import wait_for
 
 HANG_SECONDS = 60.0
+SLOW_SECONDS = 1.5
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Receiver:
     received: list[Received] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     ending: threading.Event = field(default_factory=threading.Event)
+    released: threading.Event = field(default_factory=threading.Event)
+    retry_after: str = ""
 
     def accepted(self) -> list[Received]:
         """What it has taken, each event once."""
@@ -85,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
             receiver.received.append(Received(self.path, headers, body, did, time.monotonic()))
         getattr(self, f"_{did}")()
 
-    def _answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+    def _answer(self, status: int, headers: Mapping[str, str] = {}, body: bytes = b"") -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -94,17 +98,65 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _ok(self) -> None:
-        self._answer(200, b"thank you")
+        self._answer(200, body=b"thank you")
 
     def _error(self) -> None:
         self._answer(500)
 
+    def _gone(self) -> None:
+        self._answer(410)
+
+    def _busy(self) -> None:
+        self._answer(429, {"retry-after": self.receiver.retry_after})
+
+    def _later(self) -> None:
+        self._answer(503, {"retry-after": self.receiver.retry_after})
+
+    def _trickle(self) -> None:
+        """Take it, and then say so very slowly."""
+        self.send_response(200)
+        self.send_header("content-length", "1000")
+        self.end_headers()
+        self._drip(b"x")
+
+    def _trickle_headers(self) -> None:
+        """Never come to the end of the headers."""
+        self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        self._drip(b"x-a: b\r\n")
+
+    def _continue_for_ever(self) -> None:
+        """Say again and again that an answer will come."""
+        self._drip(b"HTTP/1.1 100 Continue\r\n\r\n" * 1_000, 0.001)
+
+    def _big_header(self) -> None:
+        self._answer(200, {"x-big": "x" * 100_000})
+
+    def _many_headers(self) -> None:
+        self._answer(200, {f"x-{number}": "x" * 100 for number in range(100_000)})
+
+    def _drip(self, drop: bytes, seconds: float = 0.2) -> None:
+        self.close_connection = True
+        try:
+            while not self.receiver.ending.wait(seconds):
+                self.wfile.write(drop)
+                self.wfile.flush()
+        except OSError:
+            return
+
     def _redirect(self) -> None:
-        self._answer(307, location=f"{self.receiver.url}/elsewhere")
+        self._answer(307, {"location": f"{self.receiver.url}/elsewhere"})
 
     def _hang(self) -> None:
-        self.receiver.ending.wait(HANG_SECONDS)
+        self.receiver.released.wait(HANG_SECONDS)
         self.close_connection = True
+
+    def _slow_error(self) -> None:
+        self.receiver.ending.wait(SLOW_SECONDS)
+        self._answer(500)
+
+    def _slow(self) -> None:
+        self.receiver.ending.wait(SLOW_SECONDS)
+        self._ok()
 
     def _close(self) -> None:
         self.close_connection = True
@@ -128,23 +180,29 @@ class _Handler(BaseHTTPRequestHandler):
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 256
 
     def handle_error(self, *_: object) -> None:
         """A sender that was killed is no error of ours."""
 
 
 @contextmanager
-def receiving() -> Iterator[Receiver]:
+def receiving(tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
+    """A receiver, which speaks TLS when it has a certificate."""
     receiver = Receiver()
     handler = type("Handler", (_Handler,), {"receiver": receiver})
     server = _Server(("127.0.0.1", 0), handler)
-    receiver.url = f"http://127.0.0.1:{server.server_address[1]}"
+    receiver.url = f"http{'s' if tls else ''}://127.0.0.1:{server.server_address[1]}"
+    if tls is not None:
+        # Greeted in the thread of each connection: one that breaks off stops no other.
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
         yield receiver
     finally:
         receiver.ending.set()
+        receiver.released.set()
         server.shutdown()
         thread.join()
         server.server_close()

@@ -1,6 +1,5 @@
 """Endpoints that cannot be: refused when they are made, and again when a message would be sent."""
 
-import time
 from collections.abc import Iterator
 
 import psycopg
@@ -40,11 +39,22 @@ BAD_URLS = {
     "https://100.64.0.1/": "public",
     "https://0.0.0.0/": "public",
     "https://224.0.0.1/": "public",
-    "https://2130706433/": "public",
-    "https://0x7f.1/": "public",
+    "https://a.localhost/": "public",
+    "https://192.0.0.1/": "public",
+    # Other ways to write 127.0.0.1.
+    "https://2130706433/": "in full",
+    "https://0x7f.1/": "in full",
+    "https://0177.0.0.1/": "in full",
+    "https://127.1/": "in full",
+    "https://127.0.0.1./": "in full",
+    "https://0x7f000001/": "in full",
+    "https://%31%32%37.0.0.1/": "in full",
     "https://[::1]/": "public",
     "https://[fe80::1]/": "public",
+    "https://[fe80::1%25lo]/": "public",
+    "https://[fec0::1]/": "public",
     "https://[fd00::1]/": "public",
+    "https://[::7f00:1]/": "public",
     "https://[::ffff:127.0.0.1]/": "public",
     "https://[64:ff9b::a00:1]/": "public",
     "https://[2002:7f00:1::]/": "public",
@@ -133,6 +143,8 @@ def test_what_became_private_since_is_not_sent(
     for url in (
         receiver.url.replace("http", "https"),
         receiver.url.replace("http://127.0.0.1", "https://localhost"),
+        receiver.url.replace("http://127.0.0.1", "https://[::1]"),
+        receiver.url.replace("http://127.0.0.1", "https://[::ffff:127.0.0.1]"),
     ):
         with psycopg.connect(strict_database.owner_dsn) as connection:
             connection.execute(
@@ -141,9 +153,10 @@ def test_what_became_private_since_is_not_sent(
         answer = strict_client.send("POST", f"/v1/webhooks/{made}/test").ok().json
         assert not answer["delivered"]
         assert "not a public address" in answer["error"]
-    with psycopg.connect(strict_database.owner_dsn) as connection:
-        connection.execute("UPDATE webhook_endpoints SET url = %s WHERE id = %s", (receiver.url, made))
-    assert "http is not allowed" in strict_client.send("POST", f"/v1/webhooks/{made}/test").ok()["error"]
+    for url in (receiver.url.replace("http", "HTTP"), receiver.url):
+        with psycopg.connect(strict_database.owner_dsn) as connection:
+            connection.execute("UPDATE webhook_endpoints SET url = %s WHERE id = %s", (url, made))
+        assert "http is not allowed" in strict_client.send("POST", f"/v1/webhooks/{made}/test").ok()["error"]
     books = Books(strict_client)
     books.open("alice USD 10")
     path = f"/v1/webhooks/{made}"
@@ -162,6 +175,7 @@ def test_no_tenant_sees_anothers(server: ApiServer, client: Client, receiver: Re
         assert stranger.get(f"/v1/webhooks/{made}").refused()[0] == 404
         books = Books(stranger)
         books.open("eve USD 10")
-    time.sleep(1.0)
-    assert not receiver.received
+    own = client.post("/v1/accounts", {"owner": f"{books.owner}/adam", "asset": "USD"}).ok()["id"]
+    receiver.wait(lambda: len(receiver.received) >= 1, "what is the tenant's own")
+    assert [one.event["data"]["account"]["id"] for one in receiver.received] == [own]
     client.send("DELETE", f"/v1/webhooks/{made}").ok()

@@ -16,6 +16,7 @@ from falcon.asgi import Request, Response
 from tallystick.api import problems
 from tallystick.api.documentation import Description, DocumentationPage
 from tallystick.api.endpoint import Endpoint, MalformedError, Tenants, write_problem
+from tallystick.api.event_answers import record_json
 from tallystick.api.health import Alive, Metrics, Ready
 from tallystick.api.operations import OPERATIONS, Operation
 from tallystick.api.streams import Application, Consumers, Streams
@@ -69,7 +70,7 @@ def _when_asked_to_stop(act: Callable[[], None]) -> None:
 
 def create_app() -> Application:
     """The application for the configuration file that TALLYSTICK_CONFIG names."""
-    return Consumers(application(Engine.of_file(Path(os.environ[CONFIGURATION_VARIABLE]))))
+    return Consumers(application(Engine.of_file(Path(os.environ[CONFIGURATION_VARIABLE]), record_json)))
 
 
 def application(engine: Engine) -> falcon.asgi.App[Request, Response]:

@@ -11,6 +11,7 @@ from falcon.asgi import Request, Response
 from tallystick.api.answers import Health, Hold, Problem, Transaction
 from tallystick.api.operations import OPERATIONS, Key, Operation
 from tallystick.api.streams import EVENT_STREAM, LAST_EVENT_ID
+from tallystick.api.webhooks import WebhookMessage
 from tallystick.domain import limits
 from tallystick.domain.identifiers import Prefix
 
@@ -48,7 +49,7 @@ _PAGE: Final = """<!doctype html>
 
 def openapi_document() -> dict[str, Any]:
     """The OpenAPI 3.1 document, generated from the operations and the types that validate them."""
-    types = {Problem, Health}
+    types = {Problem, Health, WebhookMessage}
     for operation in OPERATIONS:
         types |= {found for found in (operation.answer, operation.body) if found is not None}
     _, components = msgspec.json.schema_components(
@@ -70,6 +71,7 @@ def openapi_document() -> dict[str, Any]:
         },
         "security": [{"apiKey": []}],
         "paths": paths,
+        "webhooks": {"event": {"post": _WEBHOOK}},
         "components": {
             "schemas": components,
             "securitySchemes": {"apiKey": {"type": "http", "scheme": "bearer"}},
@@ -210,6 +212,39 @@ def _open_call(name: str, summary: str, *statuses: str) -> dict[str, Any]:
 
 def _schema(model: type[msgspec.Struct]) -> dict[str, Any]:
     return {"$ref": _REFERENCE.format(name=model.__name__)}
+
+
+_WEBHOOK: Final[dict[str, Any]] = {
+    "operationId": "event",
+    "summary": "One transaction of the log, sent to an endpoint that asked for it",
+    "tags": ["webhooks"],
+    "security": [],
+    "parameters": [
+        {
+            "name": name,
+            "in": "header",
+            "required": True,
+            "description": description,
+            "schema": {"type": "string"},
+        }
+        for name, description in (
+            ("webhook-id", "The same for the same event and endpoint, for ever."),
+            ("webhook-timestamp", "When it was sent, in seconds since 1970."),
+            (
+                "webhook-signature",
+                "`v1,` and base 64 of HMAC-SHA256, for each secret that is valid, as Standard Webhooks says.",
+            ),
+        )
+    ],
+    "requestBody": {"required": True, "content": {"application/json": {"schema": _schema(WebhookMessage)}}},
+    "responses": {
+        "2XX": {"description": "Taken: the next event comes."},
+        "410": {"description": "Gone: the endpoint is told nothing more until it is replayed."},
+        "429": {"description": "Too much: it comes again after `Retry-After`."},
+        "503": {"description": "Not now: it comes again after `Retry-After`."},
+        "default": {"description": "Not taken: it comes again."},
+    },
+}
 
 
 class Description:

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 from tallystick.api import answers
 from tallystick.api.fields import AccountId, AmountOut, AssetCode, Metadata, Position, TransactionId
 from tallystick.api.streams import Message, Part, Parts
+from tallystick.domain.record import Record
 from tallystick.service import events
 
 _encode = msgspec.json.Encoder().encode
@@ -86,11 +87,21 @@ def event(view: events.Event) -> Event:
     )
 
 
+def event_json(view: events.Event) -> bytes:
+    """An event as all who are told of it get it: callers of the feed, its streams, and webhooks."""
+    return _encode(event(view))
+
+
+def record_json(shard: int, record: Record) -> bytes:
+    """The event of one transaction of a shard's log."""
+    return event_json(events.event_view(shard, record))
+
+
 async def event_parts(found: AsyncGenerator[events.Events, None]) -> Parts:
     """A feed as parts of a stream."""
     async with aclosing(found):
         async for one in found:
-            yield Part([Message(item.position, _encode(event(item))) for item in one.items], one.position)
+            yield Part([Message(item.position, event_json(item)) for item in one.items], one.position)
 
 
 async def balance_parts(found: AsyncGenerator[events.Balances, None]) -> Parts:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from tallystick.api.event_answers import Event
 from tallystick.api.fields import Owner, Position, WebhookId, text
 from tallystick.domain import limits
 from tallystick.service.webhooks import endpoints
@@ -121,6 +122,14 @@ class WebhookList(Struct):
     """All endpoints, oldest first."""
 
     items: list[Webhook]
+
+
+class WebhookMessage(Struct):
+    """What is sent to an endpoint. `type` is the event's kind, `timestamp` when it was recorded."""
+
+    type: str
+    timestamp: datetime
+    data: Event
 
 
 class TestResult(Struct):

@@ -103,7 +103,8 @@ def test(*, configuration_path: Path, tenant: str, identifier: str, as_json: boo
     """Send a test message now, and say what the receiver answered."""
     attempt = _with_webhooks(configuration_path, tenant, lambda hooks: hooks.test(identifier))
     if as_json:
-        print_json({"delivered": attempt.error is None, **msgspec.to_builtins(attempt)})
+        said = {"status": attempt.status, "error": attempt.error, "seconds": attempt.seconds}
+        print_json({"delivered": attempt.error is None, **said})
     elif attempt.error is None:
         click.echo(f"delivered: answered {attempt.status} after {attempt.seconds:.3f} s")
     if attempt.error is not None:

@@ -3,7 +3,8 @@
 import base64
 import hashlib
 import hmac
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Final, Literal, NamedTuple
 
 from tallystick.domain import limits
@@ -14,6 +15,7 @@ State = Literal["active", "paused", "removed"]
 _TEXT_PREFIX: Final = "whsec_"
 _SIGNATURE_VERSION: Final = "v1"
 _DOUBLINGS_MAX: Final = 32
+_RETRY_AFTER_DIGITS_MAX: Final = 10
 
 
 class Secret:
@@ -79,6 +81,24 @@ class WebhookEndpoint(NamedTuple):
 def signatures(secrets: list[Secret], message: str, timestamp: int, body: bytes) -> str:
     """The header `webhook-signature`: one signature for each secret."""
     return " ".join(secret.signature(message, timestamp, body) for secret in secrets)
+
+
+def retry_after_seconds(value: str, now: datetime) -> float | None:
+    """How long a header `Retry-After` asks to wait: seconds or a date (RFC 9110, 10.2.3). None: it cannot be read.
+
+    Never shorter than the shortest pause between attempts, and never longer than the longest.
+    """
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        # A number of more digits than that is longer than any pause, and costs time to read.
+        seconds = float(text[:_RETRY_AFTER_DIGITS_MAX])
+    else:
+        try:
+            date = parsedate_to_datetime(text)
+            seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now.timestamp()
+        except (ValueError, OverflowError, TypeError, IndexError):
+            return None
+    return min(max(seconds, limits.WEBHOOK_RETRY_DELAY_SECONDS_MIN), limits.WEBHOOK_RETRY_DELAY_SECONDS_MAX)
 
 
 def retry_delay_seconds(attempts: int) -> float:

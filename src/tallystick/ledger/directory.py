@@ -89,12 +89,19 @@ class ReplicatedDirectory:
 
         await self._all(f"asset {asset.code} was defined", add)
 
-    async def put_webhook_endpoint(self, endpoint: WebhookEndpoint) -> None:
-        """Record a webhook endpoint, unless a newer version of it is recorded."""
-        await self._all(
-            f"endpoint {endpoint.id} was recorded",
-            lambda directory: directory.put_webhook_endpoint(endpoint),
-        )
+    async def put_webhook_endpoint(self, endpoint: WebhookEndpoint) -> bool:
+        """Record a version of a webhook endpoint. False if somebody else has made the same version before."""
+        made: list[bool] = []
+
+        async def put(directory: Directory) -> None:
+            if not made:
+                # The first shard decides whose version it is.
+                made.append(await directory.make_webhook_version(endpoint))
+            elif made[0]:
+                await directory.put_webhook_endpoint(endpoint)
+
+        await self._all(f"endpoint {endpoint.id} was recorded", put)
+        return made[0]
 
     async def revoke_api_key(self, identifier: str) -> bool:
         """Take a key out of force on every shard that answers. False if there is no such key in force.

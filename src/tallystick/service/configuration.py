@@ -1,6 +1,7 @@
 """The configuration file: which nodes and shards there are, how to reach their databases, and how they are used."""
 
 import os
+import ssl
 import tomllib
 from collections import Counter
 from collections.abc import Iterable
@@ -62,7 +63,8 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     one server writes `[[shard]]` tables and no nodes. `cross_shard` is how a transfer crosses shards;
     `saga_wait_seconds` how long its caller waits before the answer is `pending`;
     `cache` the address of a Valkey or Redis for balances, which are read from PostgreSQL when there is none. Webhooks
-    go to https at public addresses, unless `webhooks_allow_http` and `webhooks_allow_private` say otherwise.
+    go to https at public addresses, unless `webhooks_allow_http` and `webhooks_allow_private` say otherwise;
+    certificates of the authorities in `webhooks_ca_file` (PEM) are trusted beside those that the machine trusts.
     """
 
     shard: list[ShardConfiguration] = []
@@ -72,6 +74,7 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     cache: str | None = None
     webhooks_allow_http: bool = False
     webhooks_allow_private: bool = False
+    webhooks_ca_file: str | None = None
 
     def __repr__(self) -> str:
         """Without passwords."""
@@ -130,6 +133,12 @@ def _what_is_wrong(configuration: Configuration) -> str | None:
             read_cache_address(configuration.cache)
         except ValueError as error:
             return str(error)
+    if configuration.webhooks_ca_file is not None:
+        try:
+            ssl.create_default_context(cafile=configuration.webhooks_ca_file)
+        except OSError as error:
+            why = error.strerror or "no certificate in it"
+            return f"webhooks_ca_file ({why}): expected a file of certificates as PEM"
     return _wrong_nodes(configuration.node) or _wrong_shards(shards)
 
 

@@ -19,7 +19,8 @@ from tallystick.service.authentication import ApiKeys
 from tallystick.service.configuration import Configuration, CrossShard, read_configuration
 from tallystick.service.following import ConfigurationFollower
 from tallystick.service.webhooks.addresses import AddressRules
-from tallystick.service.webhooks.sending import Sender
+from tallystick.service.webhooks.events import EncodeEvent
+from tallystick.service.webhooks.sending import Sender, trust_of
 from tallystick.service.webhooks.workers import WebhookWorkers
 from tallystick.store.cache import Cache
 from tallystick.store.directory import Directory
@@ -59,13 +60,14 @@ class Engine:
         self._follower: ConfigurationFollower | None = None
         self.assets = Assets(self.directory)
         self.api_keys = ApiKeys(self.directory)
-        self.webhook_rules = AddressRules()
-        self.webhook_sender = Sender(self.webhook_rules)
+        self.webhook_sender = Sender(AddressRules())
         self._webhooks: WebhookWorkers | None = None
 
     @classmethod
-    def of(cls, configuration: Configuration, *, recover: bool = True) -> Self:
-        """The engine of a configuration file."""
+    def of(
+        cls, configuration: Configuration, *, recover: bool = True, encode_event: EncodeEvent | None = None
+    ) -> Self:
+        """The engine of a configuration file. With `encode_event` it delivers webhooks, as servers do."""
         engine = cls(
             configuration.dsns,
             open_shards=configuration.open_shards,
@@ -75,20 +77,22 @@ class Engine:
             cache=configuration.cache if recover else None,
         )
         engine.saga_wait_seconds = configuration.saga_wait_seconds
-        engine.webhook_rules = AddressRules(
-            configuration.webhooks_allow_http, configuration.webhooks_allow_private
+        ca_file = configuration.webhooks_ca_file
+        engine.webhook_sender = Sender(
+            AddressRules(configuration.webhooks_allow_http, configuration.webhooks_allow_private),
+            trust=None if ca_file is None else trust_of(Path(ca_file)),
         )
-        engine.webhook_sender = Sender(engine.webhook_rules)
-        if recover:
-            # Servers deliver; a package inside another program does not know what the configuration allows.
-            engine._webhooks = WebhookWorkers(lambda: engine.router.shards, engine.webhook_sender)
+        if encode_event is not None:
+            engine._webhooks = WebhookWorkers(
+                lambda: engine.router.shards, engine.webhook_sender, encode_event
+            )
         return engine
 
     @classmethod
-    def of_file(cls, path: Path) -> Self:
+    def of_file(cls, path: Path, encode_event: EncodeEvent) -> Self:
         """The engine of a configuration file that it follows: shards that are added there are served too."""
         configuration = read_configuration(path)
-        engine = cls.of(configuration)
+        engine = cls.of(configuration, encode_event=encode_event)
         engine.follow(path, configuration)
         return engine
 

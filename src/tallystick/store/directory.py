@@ -72,4 +72,8 @@ class Directory:
 
     async def put_webhook_endpoint(self, endpoint: WebhookEndpoint) -> None:
         """Record an endpoint, unless a newer version of it is recorded."""
-        await self._rows("webhook_put_endpoint", *endpoint_parameters(endpoint))
+        await self._rows("webhook_put_endpoint", *endpoint_parameters(endpoint), False)
+
+    async def make_webhook_version(self, endpoint: WebhookEndpoint) -> bool:
+        """Record a version of an endpoint that nobody has made yet. False if somebody has."""
+        return bool(await self._rows("webhook_put_endpoint", *endpoint_parameters(endpoint), True))

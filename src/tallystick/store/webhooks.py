@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from tallystick.domain import limits
 from tallystick.domain.commands import Kind
 from tallystick.domain.webhooks import Secret, WebhookEndpoint
 from tallystick.store.connection import Database, Rows
@@ -96,6 +97,10 @@ def seen_of(rows: Rows) -> list[Seen]:
 def _seen(row: Sequence[Any]) -> Seen:
     head, age_seconds, *state = row[:7]
     known = None if state[0] is None else DeliveryState(*state)
+    if known is not None:
+        # PostgreSQL's clock may have been set back since.
+        wait_seconds = min(known.wait_seconds, limits.WEBHOOK_RETRY_DELAY_SECONDS_MAX)
+        known = known._replace(wait_seconds=wait_seconds)
     return Seen(endpoint_of(row[7:]), known, head, age_seconds if known else 0.0)
 
 

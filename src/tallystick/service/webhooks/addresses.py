@@ -1,7 +1,7 @@
 """Where messages may be sent: which urls, and which addresses behind their names."""
 
-import asyncio
 import ipaddress
+import re
 import socket
 from collections.abc import Iterator
 from typing import Final, NamedTuple, TypeAlias
@@ -9,12 +9,16 @@ from urllib.parse import SplitResult, urlsplit
 
 from tallystick.domain import limits
 from tallystick.service.errors import ParameterError
+from tallystick.service.webhooks.names import NameResolver
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 # IPv6 addresses that a gateway turns into IPv4 ones: whatever stands in their last 32 bits is where they lead.
-_TRANSLATED: Final = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
-_PORTS: Final = {"https": 443, "http": 80}
+_TRANSLATED: Final = ipaddress.IPv6Network("64:ff9b::/96")
+# All unicast addresses that were ever given out, https://www.iana.org/assignments/ipv6-address-space.
+_PUBLIC_IPV6: Final = (ipaddress.IPv6Network("2000::/3"), _TRANSLATED)
+# https://www.iana.org/assignments/iana-ipv4-special-registry
+_PROTOCOL_ASSIGNMENTS: Final = ipaddress.IPv4Network("192.0.0.0/24")
 _PORT_MAX: Final = 65_535
 
 
@@ -37,14 +41,18 @@ class AddressRules(NamedTuple):
         if self.allow_private:
             return
         address = ipaddress.ip_address(host.partition("%")[0])
-        if not all(one.is_global and not one.is_multicast for one in _meant(address)):
-            raise AddressRefusedError(f"{address} is not a public address")
+        if not all(_is_public(one) for one in _meant(address)):
+            # Which one is not said: tenants need not learn how names inside are resolved.
+            raise AddressRefusedError("not a public address")
 
     def open_socket(self, address: "AddressInfo") -> socket.socket:
         """A socket for an address that a name was resolved to, and which it will be connected to."""
         family, kind, protocol, _, place = address
         self.check(str(place[0]))
-        return socket.socket(family, kind, protocol)
+        opened = socket.socket(family, kind, protocol)
+        # However much a receiver says, little of it is taken in at a time.
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, limits.WEBHOOK_ANSWER_BYTES_MAX)
+        return opened
 
 
 AddressInfo: TypeAlias = tuple[
@@ -52,17 +60,24 @@ AddressInfo: TypeAlias = tuple[
 ]
 
 
+def _is_public(address: Address) -> bool:
+    """Whether an address is one of the public Internet. Newer versions of Python know more that are not."""
+    if isinstance(address, ipaddress.IPv6Address) and not any(address in one for one in _PUBLIC_IPV6):
+        return False
+    return address.is_global and not address.is_multicast and address not in _PROTOCOL_ASSIGNMENTS
+
+
 def _meant(address: Address) -> Iterator[Address]:
     """An address, and those that it is another way to write."""
     yield address
     if isinstance(address, ipaddress.IPv6Address):
         inside = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-        if any(address in network for network in _TRANSLATED):
+        if address in _TRANSLATED:
             inside.append(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
         yield from (one for one in inside if one is not None)
 
 
-async def check_url(url: str, rules: AddressRules, param: str = "url") -> str:
+async def check_url(url: str, rules: AddressRules, names: NameResolver, param: str = "url") -> str:
     """Make sure that messages may be sent to a url, as far as can be known now; they are checked again when sent.
 
     Raises:
@@ -70,24 +85,35 @@ async def check_url(url: str, rules: AddressRules, param: str = "url") -> str:
     """
     parts = _parts(url, rules, param)
     host = parts.hostname or ""
-    port = parts.port or _PORTS[parts.scheme]
-    loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(limits.WEBHOOK_RESOLVE_SECONDS_MAX):
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
+        places = [host] if _is_address(host) else [one["host"] for one in await names.resolve(host)]
+    except OSError:
         raise ParameterError(
             param, f"the name {host!r} does not resolve: expected one that is in the DNS"
         ) from None
     try:
-        for *_, place in found:
-            rules.check(str(place[0]))
+        for place in places:
+            rules.check(place)
     except AddressRefusedError as error:
         raise ParameterError(
             param,
             f"{host!r} is not allowed ({error}): expected a public address, or set webhooks_allow_private",
         ) from None
     return url
+
+
+def _is_number(label: str) -> bool:
+    """Whether the end of a host makes it an address (https://url.spec.whatwg.org/#ends-in-a-number-checker)."""
+    return label.isdigit() or re.fullmatch(r"0[xX][0-9a-fA-F]*", label) is not None
+
+
+def _is_address(host: str) -> bool:
+    """Whether a host is an address, written as everybody writes it: all else is a name, and is looked up."""
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
 
 
 def _parts(url: str, rules: AddressRules, param: str) -> SplitResult:
@@ -111,6 +137,8 @@ def _parts(url: str, rules: AddressRules, param: str) -> SplitResult:
         )
     if not parts.hostname:
         raise ParameterError(param, "expected a url with a host")
+    if _is_number(parts.hostname.rstrip(".").rpartition(".")[2]) and not _is_address(parts.hostname):
+        raise ParameterError(param, "expected an address in full, like 192.0.2.1 or [2001:db8::1], or a name")
     if parts.fragment:
         raise ParameterError(param, "expected no fragment (#…): it is never sent")
     if port is not None and not 0 < port <= _PORT_MAX:

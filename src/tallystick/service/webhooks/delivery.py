@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from typing import Final
 
 import structlog
 
@@ -13,29 +12,37 @@ from tallystick.ledger.errors import NotTakenError
 from tallystick.ledger.pauses import jittered
 from tallystick.ledger.shard import Shard
 from tallystick.service.webhooks import metrics
-from tallystick.service.webhooks.events import event_message
-from tallystick.service.webhooks.sending import Sender
+from tallystick.service.webhooks.events import EncodeEvent, event_message
+from tallystick.service.webhooks.sending import Attempt, Sender
 from tallystick.store.errors import StoreError
 from tallystick.store.webhooks import DeliveryState, Seen, WebhookStore
 
 _log = structlog.get_logger(__name__)
 
-_PAUSE_AFTER_BUG_SECONDS: Final = limits.WEBHOOK_RETRY_DELAY_SECONDS_MIN
-
 
 class Delivery:
     """Tells one endpoint of one shard's log, for as long as this process holds the lease."""
 
-    def __init__(self, shard: Shard, sender: Sender, turns: asyncio.Semaphore, first: Seen) -> None:
+    def __init__(
+        self,
+        shard: Shard,
+        sender: Sender,
+        encode_event: EncodeEvent,
+        turns: asyncio.Semaphore,
+        first: Seen,
+    ) -> None:
         """Begin. `turns` bounds what all deliveries together ask of the database, which others read, too."""
         self._shard = shard
         self._sender = sender
+        self._encode_event = encode_event
         self._turns = turns
         self._store = WebhookStore(shard.database)
         self._endpoint: WebhookEndpoint = first.endpoint
         self._state: DeliveryState | None = None
         self._head = 0
         self._next_at = 0.0
+        self._troubles = 0
+        self._undisturbed_at = 0.0
         self._looked = asyncio.Event()
         self.see(first)
         self._task = asyncio.create_task(self._run(), name=f"webhook {first.endpoint.id} {shard.number}")
@@ -46,7 +53,7 @@ class Delivery:
             return
         if self._state is None or self._state.generation != seen.state.generation:
             self._state = seen.state
-            self._next_at = time.monotonic() + seen.state.wait_seconds
+            self._next_at = max(time.monotonic() + seen.state.wait_seconds, self._undisturbed_at)
         elif seen.endpoint.version != self._endpoint.version:
             # Perhaps it was put right.
             self._next_at = 0.0
@@ -71,15 +78,29 @@ class Delivery:
             self._looked.clear()
             try:
                 while await self._go_on():
-                    pass
-            except (StoreError, NotTakenError):
-                # Whether the shard is there again is seen with the next look.
+                    self._troubles = 0
+            except (StoreError, NotTakenError) as error:
+                # Whether the shard is there again is seen with a later look.
                 self._state = None
+                self._pause()
+                _log.debug(
+                    "a webhook waits for a shard",
+                    endpoint=self._endpoint.id,
+                    shard=self._shard.number,
+                    error=str(error),
+                )
             except Exception as error:  # noqa: BLE001 - a bug with one endpoint must not end the delivery
                 _log.error(
                     "ALARM: a bug", endpoint=self._endpoint.id, shard=self._shard.number, exc_info=error
                 )
-                self._next_at = time.monotonic() + _PAUSE_AFTER_BUG_SECONDS
+                self._pause()
+
+    def _pause(self) -> None:
+        """Wait, longer each time: what cannot be recorded here would be sent again and again."""
+        self._troubles += 1
+        longest = limits.WEBHOOK_TROUBLE_SECONDS_MAX
+        self._undisturbed_at = time.monotonic() + min(retry_delay_seconds(self._troubles), longest)
+        self._next_at = self._undisturbed_at
 
     async def _go_on(self) -> bool:
         """Deliver what comes next, a bounded part of the log. False when there is nothing to do until later."""
@@ -107,14 +128,14 @@ class Delivery:
         state, endpoint = self._state, self._endpoint
         if state is None:
             return False
-        message = event_message(endpoint, self._shard.number, record)
+        message = event_message(endpoint, self._shard.number, record, self._encode_event)
         attempt = await self._sender.send(endpoint, message)
         labels = (str(self._shard.number), endpoint.id)
         if attempt.error is None:
             metrics.DELIVERIES.labels(*labels).inc()
             return await self._advance(record.transaction.position, state)
         metrics.FAILURES.labels(*labels).inc()
-        await self._fail(state, record.transaction.position, attempt.error)
+        await self._fail(state, record.transaction.position, attempt, endpoint.version)
         return False
 
     async def _advance(self, position: int, state: DeliveryState | None = None) -> bool:
@@ -130,12 +151,13 @@ class Delivery:
             return moved
         return True
 
-    async def _fail(self, state: DeliveryState, position: int, error: str) -> None:
-        """Record an attempt that failed, and when the next one is."""
-        delay_seconds = jittered(retry_delay_seconds(state.attempts + 1))
+    async def _fail(self, state: DeliveryState, position: int, attempt: Attempt, version: int) -> None:
+        """Record an attempt that failed, and when the next one is; the endpoint was asked as of a version."""
+        delay_seconds = attempt.retry_after_seconds or jittered(retry_delay_seconds(state.attempts + 1))
+        park_seconds = 0.0 if attempt.gone else limits.WEBHOOK_RETRY_SECONDS_MAX
         async with self._turns:
             failed = await self._store.fail(
-                self._endpoint.id, state, delay_seconds, limits.WEBHOOK_RETRY_SECONDS_MAX, error
+                self._endpoint.id, state, delay_seconds, park_seconds, attempt.error or ""
             )
         if state is not self._state:
             return
@@ -143,7 +165,9 @@ class Delivery:
             self._state = None
             return
         self._state = state._replace(attempts=failed.attempts, parked=failed.parked)
-        self._next_at = time.monotonic() + delay_seconds
+        if self._endpoint.version == version:
+            # One that was changed meanwhile is asked again at once: perhaps it was put right.
+            self._next_at = time.monotonic() + delay_seconds
         if failed.parked:
             _log.error(
                 "ALARM: a webhook is parked: see `tallystick webhooks`",
@@ -151,5 +175,5 @@ class Delivery:
                 shard=self._shard.number,
                 position=position,
                 attempts=failed.attempts,
-                error=error,
+                error=attempt.error,
             )

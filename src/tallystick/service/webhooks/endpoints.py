@@ -1,20 +1,20 @@
 """The endpoints of tenants: made, listed, changed, removed; tested, replayed; their secrets shown once."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from tallystick.domain import limits
 from tallystick.domain.commands import Kind
 from tallystick.domain.webhooks import Secret, State, WebhookEndpoint
+from tallystick.ledger.errors import UnavailableError
 from tallystick.ledger.shard import Shard
 from tallystick.service import parameters
 from tallystick.service.engine import Engine
 from tallystick.service.errors import ParameterError, WebhookNotFoundError
-from tallystick.service.webhooks.addresses import check_url
 from tallystick.service.webhooks.events import test_message
 from tallystick.service.webhooks.sending import Attempt
 from tallystick.store.webhooks import Progress, WebhookStore
@@ -92,7 +92,7 @@ class Webhooks:
         endpoint = WebhookEndpoint(
             id="hook_" + "".join(secrets.choice(_DIGITS) for _ in range(_RANDOM_DIGITS)),
             tenant=self._tenant,
-            url=await check_url(url, self._engine.webhook_rules),
+            url=await self._engine.webhook_sender.check_url(url),
             kinds=_kinds(kinds),
             owner=_owner(owner),
             state="active",
@@ -121,33 +121,35 @@ class Webhooks:
         state: str | Unset = UNSET,
     ) -> Webhook:
         """Change what is named; an attempt that waits is made at once. Raises like `create`."""
-        endpoint = await self._find(identifier)
+        await self._find(identifier)
+        changes: dict[str, Any] = {}
         if url is not UNSET:
-            endpoint = endpoint._replace(url=await check_url(url, self._engine.webhook_rules))
+            changes["url"] = await self._engine.webhook_sender.check_url(url)
         if kinds is not UNSET:
-            endpoint = endpoint._replace(kinds=_kinds(kinds))
+            changes["kinds"] = _kinds(kinds)
         if owner is not UNSET:
-            endpoint = endpoint._replace(owner=_owner(owner))
+            changes["owner"] = _owner(owner)
         if state is not UNSET:
-            endpoint = endpoint._replace(state=parameters.choice(state, STATES, "state"))
-        return await self._put(endpoint)
+            changes["state"] = parameters.choice(state, STATES, "state")
+        return _view(await self._change(identifier, lambda endpoint: endpoint._replace(**changes)))
 
     async def remove(self, identifier: str) -> Webhook:
         """Tell an endpoint nothing more, for ever."""
-        return await self._put((await self._find(identifier))._replace(state="removed"))
+        return _view(await self._change(identifier, lambda endpoint: endpoint._replace(state="removed")))
 
     async def rotate(
         self, identifier: str, overlap_seconds: int = limits.WEBHOOK_SECRET_OVERLAP_SECONDS_DEFAULT
     ) -> NewSecret:
         """Give an endpoint a new secret; for some time messages are signed with the one before as well."""
         parameters.between(overlap_seconds, "overlap_seconds", 0, limits.WEBHOOK_SECRET_OVERLAP_SECONDS_MAX)
-        endpoint = await self._find(identifier)
-        changed = endpoint._replace(
-            secret=_new_secret(),
-            previous_secret=endpoint.secret,
-            previous_secret_until=datetime.now(UTC) + timedelta(seconds=overlap_seconds),
+        until = datetime.now(UTC) + timedelta(seconds=overlap_seconds)
+        changed = await self._change(
+            identifier,
+            lambda endpoint: endpoint._replace(
+                secret=_new_secret(), previous_secret=endpoint.secret, previous_secret_until=until
+            ),
         )
-        return NewSecret(await self._put(changed), changed.secret.text())
+        return NewSecret(_view(changed), changed.secret.text())
 
     async def test(self, identifier: str) -> Attempt:
         """Send a message that tells of nothing, once, now."""
@@ -202,10 +204,16 @@ class Webhooks:
                 return endpoint
         raise WebhookNotFoundError(identifier)
 
-    async def _put(self, endpoint: WebhookEndpoint) -> Webhook:
-        changed = endpoint._replace(version=endpoint.version + 1, changed_at=datetime.now(UTC))
-        await self._engine.directory.put_webhook_endpoint(changed)
-        return _view(changed)
+    async def _change(
+        self, identifier: str, change: Callable[[WebhookEndpoint], WebhookEndpoint]
+    ) -> WebhookEndpoint:
+        """Change an endpoint as it is now: when others change it at the same time, what they did stays."""
+        for _ in range(limits.WEBHOOK_CHANGE_TRIES_MAX):
+            endpoint = await self._find(identifier)
+            changed = change(endpoint)._replace(version=endpoint.version + 1, changed_at=datetime.now(UTC))
+            if await self._engine.directory.put_webhook_endpoint(changed):
+                return changed
+        raise UnavailableError(f"others change endpoint {identifier} all the time: send the request again")
 
 
 def _new_secret() -> Secret:

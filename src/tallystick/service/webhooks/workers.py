@@ -11,6 +11,7 @@ from tallystick.ledger.errors import NotTakenError
 from tallystick.ledger.shard import Shard
 from tallystick.service.webhooks import metrics
 from tallystick.service.webhooks.delivery import Delivery
+from tallystick.service.webhooks.events import EncodeEvent
 from tallystick.service.webhooks.sending import Sender
 from tallystick.store.errors import StoreError
 from tallystick.store.lease import Ask, leased
@@ -24,9 +25,10 @@ _LEASE: Final = "webhook_lease"
 class ShardWorker:
     """Delivers one shard's log to all endpoints, while it holds the lease; each endpoint by a task of its own."""
 
-    def __init__(self, shard: Shard, sender: Sender) -> None:
+    def __init__(self, shard: Shard, sender: Sender, encode_event: EncodeEvent) -> None:
         self._shard = shard
         self._sender = sender
+        self._encode_event = encode_event
         self._store = WebhookStore(shard.database)
         self._deliveries: dict[str, Delivery] = {}
         self._turns = asyncio.Semaphore(limits.WEBHOOK_QUERIES_AT_A_TIME)
@@ -72,15 +74,20 @@ class ShardWorker:
             if endpoint in self._deliveries:
                 self._deliveries[endpoint].see(seen)
             elif seen.state is not None:
-                self._deliveries[endpoint] = Delivery(self._shard, self._sender, self._turns, seen)
+                self._deliveries[endpoint] = Delivery(
+                    self._shard, self._sender, self._encode_event, self._turns, seen
+                )
 
 
 class WebhookWorkers:
     """A worker for each shard, also for those that are added later."""
 
-    def __init__(self, shards: Callable[[], Sequence[Shard]], sender: Sender) -> None:
+    def __init__(
+        self, shards: Callable[[], Sequence[Shard]], sender: Sender, encode_event: EncodeEvent
+    ) -> None:
         self._shards = shards
         self._sender = sender
+        self._encode_event = encode_event
         self._workers: dict[int, ShardWorker] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -100,5 +107,5 @@ class WebhookWorkers:
         while True:
             for shard in self._shards():
                 if shard.number not in self._workers:
-                    self._workers[shard.number] = ShardWorker(shard, self._sender)
+                    self._workers[shard.number] = ShardWorker(shard, self._sender, self._encode_event)
             await asyncio.sleep(limits.WEBHOOK_LEASE_SECONDS)

@@ -1,4 +1,7 @@
--- An endpoint, or a newer version of it. A new one is told of what comes after the head.
+-- An endpoint, or a newer version of it. A new one is told of what comes after the head; one that was changed is tried
+-- again at once, also by a server that begins with it later, and has all its time again until it is parked.
+-- Where it is decided ($13), of two versions with one number the one that came first is in force; the answer is
+-- nothing when it was another.
 WITH put AS (
     INSERT INTO webhook_endpoints AS present (
         id, tenant, url, kinds, owner, state, secret, previous_secret, previous_secret_until, created_at, version,
@@ -10,8 +13,12 @@ WITH put AS (
         previous_secret_until = excluded.previous_secret_until,
         version = excluded.version, changed_at = excluded.changed_at
     WHERE (present.version, present.changed_at) < (excluded.version, excluded.changed_at)
+        AND (present.version < excluded.version OR NOT $13::boolean)
     RETURNING id
+),
+begun AS (
+    INSERT INTO webhook_deliveries AS present (endpoint, position)
+    SELECT id, coalesce((SELECT last_position FROM batches ORDER BY number DESC LIMIT 1), 0) FROM put
+    ON CONFLICT (endpoint) DO UPDATE SET next_attempt_at = NULL, failing_since = NULL WHERE present.parked_at IS NULL
 )
-INSERT INTO webhook_deliveries (endpoint, position)
-SELECT id, coalesce((SELECT last_position FROM batches ORDER BY number DESC LIMIT 1), 0) FROM put
-ON CONFLICT DO NOTHING
+SELECT id FROM put

@@ -1,0 +1,245 @@
+"""What receivers answer: when to come again, that they are gone, and answers that would hold up or drown a sender."""
+
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import psycopg
+import pytest
+
+from tallystick.domain import limits
+from tallystick.store.connection import Rows
+from tallystick.store.queries import query
+from tallystick.store.webhooks import seen_of
+from tests.api.books import Books
+from tests.api.client import Client
+from tests.crash.api_server import ApiServer
+from tests.crash.databases import ShardDatabase
+from tests.webhooks.conftest import INSIDE, client_of
+from tests.webhooks.receiver import Receiver, receiving
+from tests.webhooks.test_delivery import make, metric, pay, progress
+
+MEGABYTE = 1024 * 1024
+
+
+@pytest.mark.parametrize("fault", ["busy", "later"])
+@pytest.mark.parametrize("as_date", [False, True])
+def test_a_receiver_that_says_when_is_asked_again_then(
+    client: Client, books: Books, receiver: Receiver, fault: str, as_date: bool
+) -> None:
+    """Longer than the pause after a first failure, which is a second at most."""
+    receiver.behave = lambda number: fault if number == 0 else "ok"
+    receiver.retry_after = "4"
+    if as_date:
+        # Dates have whole seconds: this one is 4 to 5 seconds ahead.
+        receiver.retry_after = format_datetime(datetime.now(UTC) + timedelta(seconds=5), usegmt=True)
+    make(client, receiver)
+    positions = pay(books, 2)
+    receiver.wait(lambda: len(receiver.accepted()) >= 2, "both")
+    assert receiver.positions() == positions
+    first, again = receiver.received[:2]
+    assert again.position == first.position
+    assert again.at - first.at >= 3.0
+
+
+def test_what_is_said_with_another_status_is_not_heard(
+    client: Client, database: ShardDatabase, books: Books, receiver: Receiver
+) -> None:
+    receiver.behave = lambda _number: "later"
+    receiver.retry_after = "99999999"
+    endpoint, _ = make(client, receiver)
+    pay(books)
+    receiver.wait(lambda: progress(client, endpoint)["attempts"] == 1, "an attempt")
+    # At most an hour, whatever is said.
+    assert 3_500 < wait_seconds(database, endpoint) <= limits.WEBHOOK_RETRY_DELAY_SECONDS_MAX
+    receiver.retry_after = "soon, I promise"
+    client.patch(f"/v1/webhooks/{endpoint}", {"state": "active"}).ok()
+    receiver.wait(lambda: progress(client, endpoint)["attempts"] == 2, "another one, since it was changed")
+    assert wait_seconds(database, endpoint) <= 2
+    client.send("DELETE", f"/v1/webhooks/{endpoint}").ok()
+
+
+def wait_seconds(database: ShardDatabase, endpoint: str) -> float:
+    """For how long PostgreSQL says that the next attempt is to wait."""
+    with psycopg.connect(database.owner_dsn) as connection:
+        found = connection.execute(
+            "SELECT extract(epoch FROM next_attempt_at - clock_timestamp())::float8 FROM webhook_deliveries"
+            " WHERE endpoint = %s",
+            (endpoint,),
+        ).fetchone()
+    assert found is not None
+    return float(found[0])
+
+
+def test_when_to_come_again_survives_a_crash(
+    database: ShardDatabase, tmp_path: Path, receiver: Receiver
+) -> None:
+    server = ApiServer(tmp_path, database, settings=INSIDE)
+    try:
+        server.start()
+        receiver.behave = lambda number: "later" if number == 0 else "ok"
+        receiver.retry_after = "8"
+        with client_of(server) as client:
+            books = Books(client)
+            books.open("alice USD 10\n bob USD 0")
+            endpoint, _ = make(client, receiver)
+            positions = pay(books)
+            receiver.wait(lambda: progress(client, endpoint)["attempts"] == 1, "an attempt")
+        server.kill()
+        server.start()
+        receiver.wait(lambda: len(receiver.accepted()) >= 1, "it comes again")
+        assert receiver.positions() == positions
+        assert receiver.received[1].at - receiver.received[0].at >= 7
+        with client_of(server) as client:
+            client.send("DELETE", f"/v1/webhooks/{endpoint}").ok()
+    finally:
+        server.stop()
+
+
+def test_who_is_gone_is_parked_at_once_and_can_be_replayed(
+    server: ApiServer, client: Client, books: Books, receiver: Receiver
+) -> None:
+    receiver.behave = lambda _number: "gone"
+    endpoint, _ = make(client, receiver)
+    positions = pay(books, 2)
+    receiver.wait(lambda: progress(client, endpoint)["state"] == "parked", "parked")
+    found = progress(client, endpoint)
+    assert (found["attempts"], found["position"]) == (1, positions[0] - 1)
+    assert "410" in str(found["last_error"])
+    receiver.wait(lambda: metric(client, "tallystick_webhook_parked", endpoint) == 1, "the alarm")
+    assert "ALARM: a webhook is parked" in server.log_path.read_text()
+    assert endpoint in server.command("webhooks", "parked", "--json").stdout
+    receiver.behave = lambda _number: "ok"
+    # A change is no replay: it asked for nothing more.
+    client.patch(f"/v1/webhooks/{endpoint}", {"url": f"{receiver.url}/other"}).ok()
+    time.sleep(1.5)
+    assert len(receiver.received) == 1
+    said = server.command("webhooks", "replay", endpoint, "--shard", "1", "--from", str(positions[0]))
+    assert said.returncode == 0, said.stderr
+    receiver.wait(lambda: len(receiver.accepted()) >= 2, "both")
+    assert receiver.positions() == positions
+
+
+def test_an_answer_that_never_ends_is_a_failure_and_costs_little(server: ApiServer, client: Client) -> None:
+    bad = ["trickle_headers", "continue_for_ever", "big_header", "many_headers"]
+    with ExitStack() as stack, ThreadPoolExecutor(len(bad) + 1) as threads:
+        endpoints = []
+        for one in bad:
+            receiver = stack.enter_context(receiving())
+            receiver.behave = partial(_always, one)
+            endpoints.append(make(client, receiver)[0])
+        # One that does not even say hello: it takes connections, and speaks no TLS.
+        mute = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        endpoints.append(make(client, Receiver(f"https://127.0.0.1:{mute.getsockname()[1]}"))[0])
+        before = server.resident_bytes()
+        started = time.monotonic()
+        said = list(threads.map(lambda endpoint: send_test(client.another(), endpoint), endpoints))
+        assert time.monotonic() - started < limits.WEBHOOK_SEND_SECONDS_MAX + 4
+        assert [one["delivered"] for one in said] == [False] * len(endpoints), said
+        assert server.resident_bytes() - before < 50 * MEGABYTE
+        for endpoint in endpoints:
+            client.send("DELETE", f"/v1/webhooks/{endpoint}").ok()
+
+
+def _always(what: str, _number: int) -> str:
+    return what
+
+
+def send_test(client: Client, endpoint: str) -> dict[str, Any]:
+    """What came of a test message."""
+    with client:
+        return dict(client.send("POST", f"/v1/webhooks/{endpoint}/test").ok().json)
+
+
+def test_who_has_taken_it_may_say_the_rest_slowly(client: Client, books: Books, receiver: Receiver) -> None:
+    """The status says that it was taken: nothing of it comes again, and the next one does not wait for long."""
+    receiver.behave = lambda number: "trickle" if number < 2 else "ok"
+    make(client, receiver)
+    positions = pay(books, 4)
+    receiver.wait(lambda: len(receiver.received) >= 4, "4 events")
+    assert [one.position for one in receiver.received] == positions
+    assert receiver.received[3].at - receiver.received[0].at < limits.WEBHOOK_SEND_SECONDS_MAX - 2
+
+
+def test_one_changed_while_it_is_asked_is_asked_again_at_once(
+    database: ShardDatabase, client: Client, books: Books, receivers: list[Receiver]
+) -> None:
+    """It had failed for long, so that it would wait for an hour, when somebody put it right."""
+    broken, right, _ = receivers
+    broken.behave = lambda _number: "slow_error"
+    endpoint, _ = make(client, broken)
+    with psycopg.connect(database.owner_dsn) as connection:
+        connection.execute(
+            "UPDATE webhook_deliveries SET attempts = 20, failing_since = clock_timestamp(),"
+            " generation = generation + 1 WHERE endpoint = %s",
+            (endpoint,),
+        )
+    time.sleep(0.5)
+    positions = pay(books, 2)
+    broken.wait(lambda: len(broken.received) == 1, "it is asked")
+    client.patch(f"/v1/webhooks/{endpoint}", {"url": right.url}).ok()
+    right.wait(lambda: len(right.accepted()) >= 2, "both, at the new place", 15.0)
+    assert right.positions() == positions
+    assert len(broken.received) == 1
+
+
+def test_one_resumed_is_asked_at_once_and_has_all_its_time_again(
+    database: ShardDatabase, client: Client, books: Books, receiver: Receiver
+) -> None:
+    receiver.behave = lambda number: "error" if number < 2 else "ok"
+    endpoint, _ = make(client, receiver)
+    positions = pay(books)
+    receiver.wait(lambda: progress(client, endpoint)["attempts"] == 1, "an attempt")
+    client.patch(f"/v1/webhooks/{endpoint}", {"state": "paused"}).ok()
+    time.sleep(0.5)
+    tried = len(receiver.received)
+    with psycopg.connect(database.owner_dsn) as connection:
+        connection.execute(
+            "UPDATE webhook_deliveries SET failing_since = failing_since - interval '4 days',"
+            " next_attempt_at = clock_timestamp() + interval '1 hour' WHERE endpoint = %s",
+            (endpoint,),
+        )
+    client.patch(f"/v1/webhooks/{endpoint}", {"state": "active"}).ok()
+    receiver.wait(lambda: len(receiver.received) > tried, "it is asked")
+    receiver.wait(lambda: len(receiver.accepted()) >= 1, "it was not parked")
+    assert receiver.positions() == positions
+
+
+def test_what_cannot_be_recorded_is_not_sent_again_and_again(
+    database: ShardDatabase, client: Client, books: Books, receiver: Receiver
+) -> None:
+    """PostgreSQL answers, and takes nothing: as one that became a standby, or whose disk is full."""
+    endpoint, _ = make(client, receiver)
+    with psycopg.connect(database.owner_dsn, autocommit=True) as connection:
+        connection.execute("REVOKE UPDATE ON webhook_deliveries FROM tallystick_server")
+        try:
+            positions = pay(books)
+            receiver.wait(lambda: len(receiver.received) >= 1, "it is sent")
+            time.sleep(6.0)
+            assert 1 < len(receiver.received) <= 4
+        finally:
+            connection.execute("GRANT UPDATE ON webhook_deliveries TO tallystick_server")
+    receiver.wait(lambda: progress(client, endpoint)["position"] == positions[0], "it is recorded")
+    assert set(receiver.positions()) == set(positions)
+
+
+def test_a_clock_that_was_set_back_delays_nothing_for_longer_than_a_pause(
+    database: ShardDatabase, client: Client, receiver: Receiver
+) -> None:
+    endpoint, _ = make(client, receiver)
+    with psycopg.connect(database.owner_dsn) as connection:
+        connection.execute(
+            "UPDATE webhook_deliveries SET next_attempt_at = clock_timestamp() + interval '3 days'"
+            " WHERE endpoint = %s",
+            (endpoint,),
+        )
+        rows = connection.execute(query("webhook_look")).fetchall()
+    (seen,) = [one for one in seen_of(cast("Rows", rows)) if one.endpoint.id == endpoint]
+    assert seen.state is not None
+    assert seen.state.wait_seconds == limits.WEBHOOK_RETRY_DELAY_SECONDS_MAX
