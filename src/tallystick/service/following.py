@@ -86,8 +86,8 @@ class ConfigurationFollower:
                 return f"shard {number} is missing: it is served on; list it again"
             if wanted.dsns[number] != dsn:
                 return f"the dsn of shard {number} was changed: restart the server for that"
-        for name in ("cross_shard", "saga_wait_seconds", "cache"):
-            if getattr(wanted, name) != getattr(self._served, name):
+        for name in wanted.__struct_fields__:
+            if name not in {"shard", "node"} and getattr(wanted, name) != getattr(self._served, name):
                 return f"{name} was changed: restart the server for that"
         return None
 
