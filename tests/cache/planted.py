@@ -45,9 +45,10 @@ def _generation_again() -> None:
     Tailer._begin = again  # type: ignore[method-assign]  # it is planted
 
 
-def _no_floor() -> None:
-    """A server believes the cache though what it wrote never arrived there."""
+def _nothing_remembered() -> None:
+    """A server believes the cache though what it wrote or answered never arrived there."""
     Balances._floor = property(lambda _self: 0, lambda _self, _value: None)  # type: ignore[assignment]  # it is planted
+    Balances._ahead = property(lambda _self: {}, lambda _self, _value: None)  # type: ignore[assignment]  # it is planted
 
 
 def _min_position_ignored() -> None:
@@ -96,7 +97,7 @@ PLANTED: Final[Mapping[str, Callable[[], None]]] = {
     "plain set": _plain_set,
     "unchecked mark": _unchecked_mark,
     "generation again": _generation_again,
-    "no floor": _no_floor,
+    "nothing remembered": _nothing_remembered,
     "min_position ignored": _min_position_ignored,
     "strong is weak": _strong_is_weak,
     "not filled before the answer": _fill_after_the_answer,

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 
+import psycopg
 import pytest
 from tests.crash.databases import ShardDatabase, temporary_database, temporary_server
 
@@ -203,6 +204,35 @@ async def test_what_is_far_behind_is_read_in_parts(
     monkeypatch.setattr(limits, "FEED_POSITIONS_PER_PAGE_MAX", 7)
     monkeypatch.setattr(limits, "FEED_POSITIONS_PER_READ_MAX", 2)
     assert await complaint(ledger, database) is None
+
+
+async def test_who_is_behind_outlives_the_loss_of_the_shard(
+    ledger: Ledger, database: ShardDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "PAGE_ROWS_MAX", 5)
+    monkeypatch.setattr(limits, "FEED_RETRY_SECONDS", 0.02)
+    alice, bob = await opened(ledger, "alice"), await opened(ledger, "bob")
+    for number in range(30):
+        await ledger.transfer(alice, bob, 1, "USD", idempotency_key=str(number))
+    found: list[int] = []
+    silences = 0
+    async with aclosing(await ledger.follow_events(after=0)) as parts:
+        async for part in parts:
+            found += [event.position for event in part.items]
+            silences += not part.items
+            if len(found) >= 32:
+                break
+            terminate_readers(database)
+    assert found == list(range(1, 33))
+    assert silences > 1
+
+
+def terminate_readers(database: ShardDatabase) -> None:
+    with psycopg.connect(database.owner_dsn, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'tallystick reader' AND datname = current_database()"
+        )
 
 
 async def test_an_owner_with_too_many_accounts(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

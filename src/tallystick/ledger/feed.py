@@ -5,15 +5,25 @@ with a few index descents. Whoever follows it live is a `Subscription` of the sh
 part of the log once for all of them.
 """
 
-from collections.abc import AsyncGenerator
-from typing import NamedTuple
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+import structlog
 
 from tallystick.domain import limits
 from tallystick.domain.record import Record
-from tallystick.ledger.errors import TooManyAccountsError
+from tallystick.ledger.errors import TooManyAccountsError, UnavailableError
 from tallystick.ledger.follower import Follower, Subscription, Wanted
+from tallystick.ledger.pauses import jittered
+from tallystick.store.errors import StoreError
 from tallystick.store.feed import FeedReader
 from tallystick.store.reads import Reader
+
+_log = structlog.get_logger(__name__)
+
+Found = TypeVar("Found")
 
 __all__ = ["Feed", "Slice", "Wanted"]
 
@@ -63,19 +73,24 @@ class Feed:
     async def follow(self, wanted: Wanted, after: int) -> AsyncGenerator[Slice, None]:
         """All that is wanted after a position, slice by slice, for ever: what is there, then what comes.
 
-        A slice without records comes when there was nothing to say for `STREAM_HEARTBEAT_SECONDS`.
+        A slice without records comes when there was nothing to say for `STREAM_HEARTBEAT_SECONDS`, and now and then
+        while the shard is lost.
 
         Raises:
-            UnavailableError: the shard cannot be read, or this process stops. Follow again from the last position.
+            UnavailableError: this process stops. Follow again from the last position.
             TooManyAccountsError: the owner has too many accounts to look for.
         """
-        async with self.follower.listening():
+        with self.follower.listening():
+            while not await self._unless_lost(self.follower.begin):
+                yield Slice([], after)
             while True:
                 # What is far behind is read from the log, however long that takes.
                 level = False
                 while not level:
-                    self.follower.require_open()
-                    read = await self._read(wanted, after, limits.PAGE_ROWS_MAX)
+                    read = await self._unless_lost(partial(self._read, wanted, after, limits.PAGE_ROWS_MAX))
+                    if read is None:
+                        yield Slice([], after)
+                        continue
                     after, level = read.slice.position, read.level
                     if read.slice.records:
                         yield read.slice
@@ -90,8 +105,10 @@ class Feed:
         """What comes, until the subscription has lost its place."""
         # What was written between the last look at the log and the subscription; the rest waits in it meanwhile.
         while True:
-            self.follower.require_open()
-            read = await self._read(wanted, after, limits.PAGE_ROWS_MAX)
+            read = await self._unless_lost(partial(self._read, wanted, after, limits.PAGE_ROWS_MAX))
+            if read is None:
+                yield Slice([], after)
+                continue
             after = read.slice.position
             if read.slice.records:
                 yield read.slice
@@ -103,6 +120,16 @@ class Feed:
             after = max(after, found.position)
             if records or not found.records:
                 yield Slice(records, after)
+
+    async def _unless_lost(self, ask: Callable[[], Awaitable[Found]]) -> Found | None:
+        """Ask something of the shard; None, after a pause, when it is lost."""
+        self.follower.require_open()
+        try:
+            return await ask()
+        except (UnavailableError, StoreError) as error:
+            _log.info("a stream waits for its shard", reason=str(error))
+            await asyncio.sleep(jittered(limits.FEED_RETRY_SECONDS))
+            return None
 
     async def _read(self, wanted: Wanted, after: int, row_count: int) -> _Read:
         head = await self._positions.head_position()

@@ -8,8 +8,8 @@ process has written, the log is read from the last position that was handed out.
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import NamedTuple, TypeVar
 
 import structlog
@@ -140,19 +140,14 @@ class Follower:
 
     # Who listens.
 
-    @asynccontextmanager
-    async def listening(self) -> AsyncIterator[None]:
-        """Follow the log until the end of the block.
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Follow the log, once it is begun, until the end of the block.
 
         Raises:
-            UnavailableError: the shard cannot be read, or this process stops.
+            UnavailableError: this process stops.
         """
         self.require_open()
-        if self._task is None:
-            head = await self._positions.head_position()
-            if self._task is None:
-                self.position = self.horizon = head
-                self._task = asyncio.create_task(self._run(), name=f"follower of shard {self._shard}")
         self._listener_count += 1
         try:
             yield
@@ -160,6 +155,19 @@ class Follower:
             self._listener_count -= 1
             if not self._listener_count:
                 self._end()
+
+    async def begin(self) -> bool:
+        """Begin to follow the log at its end, for somebody who listens, unless it is followed already. Always true.
+
+        Raises:
+            UnavailableError: the shard cannot be read.
+        """
+        if self._task is None:
+            head = await self._positions.head_position()
+            if self._task is None:
+                self.position = self.horizon = head
+                self._task = asyncio.create_task(self._run(), name=f"follower of shard {self._shard}")
+        return True
 
     @contextmanager
     def subscribed(self, wanted: Wanted) -> Iterator[Subscription]:
