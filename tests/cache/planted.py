@@ -75,15 +75,6 @@ def _strong_is_weak() -> None:
     Balances.read = weak  # type: ignore[method-assign]  # it is planted
 
 
-def _fill_after_the_answer() -> None:
-    """What was read from PostgreSQL is not cached before it is answered."""
-
-    async def nothing(self: Balances, balances: list[CachedBalance], mark: Mark | None) -> None:
-        del self, balances, mark
-
-    Balances._fill = nothing  # type: ignore[method-assign]  # it is planted
-
-
 def _never_was() -> None:
     """The cache gets a balance of one position with the number of another."""
 
@@ -100,7 +91,6 @@ PLANTED: Final[Mapping[str, Callable[[], None]]] = {
     "nothing remembered": _nothing_remembered,
     "min_position ignored": _min_position_ignored,
     "strong is weak": _strong_is_weak,
-    "not filled before the answer": _fill_after_the_answer,
     "a balance that never was": _never_was,
 }
 
