@@ -3,7 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from tallystick.domain.cached import CachedBalance, Mark, write_balance
+import msgspec
+
+from tallystick.domain.accounts import AccountState
+from tallystick.domain.cached import Mark, write_state
+from tallystick.ledger import balances
 from tallystick.ledger.balances import Balances, FoundBalance
 from tallystick.ledger.tailer import Tailer
 from tallystick.store import cache, scripts
@@ -78,10 +82,10 @@ def _strong_is_weak() -> None:
 def _never_was() -> None:
     """The cache gets a balance of one position with the number of another."""
 
-    def mixed(balance: CachedBalance) -> str:
-        return write_balance(balance._replace(balance=balance.balance + balance.position % 2))
+    def mixed(state: AccountState) -> str:
+        return write_state(msgspec.structs.replace(state, balance=state.balance + state.position % 2))
 
-    vars(cache).update(write_balance=mixed)
+    vars(balances).update(write_state=mixed)
 
 
 PLANTED: Final[Mapping[str, Callable[[], None]]] = {

@@ -20,7 +20,6 @@ import structlog
 
 from tallystick import Ledger, Refused
 from tallystick.domain import limits
-from tallystick.domain.cached import CachedBalance
 from tallystick.domain.commands import RequestKey, Transfer
 from tallystick.domain.decide import Decision
 from tallystick.domain.fingerprint import Operation, fingerprint, request_key
@@ -65,7 +64,7 @@ class Serving:
         assert cache is not None
         write = cache.write
 
-        async def write_or_die(shard: int, balances: Collection[CachedBalance], *, as_of: int = 0) -> int:
+        async def write_or_die(shard: int, balances: Collection[tuple[int, str]], *, as_of: int = 0) -> int:
             if self._die_at == "write" and not as_of:
                 # The callers have their answers meanwhile.
                 await asyncio.sleep(random.uniform(0, 0.02))

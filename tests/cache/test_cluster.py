@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from tallystick import Ledger
 from tallystick.domain import limits
+from tallystick.domain.cached import write_balance
 from tallystick.domain.identifiers import Prefix, parse_identifier
 from tallystick.service.engine import Engine
 from tallystick.store.cache import Cache, CacheError
@@ -229,7 +230,7 @@ async def test_a_slot_moves(engine: Engine, cluster: Cluster) -> None:
     move_key(mark_of(bob), source, destination)
     await watcher.watch(lambda: watcher.ended(1, "database", 10))
     with pytest.raises(CacheError, match="on their way"):
-        await other.write(1, [known._replace(position=known.position + 1_000_000)])
+        await other.write(1, [(account, write_balance(known._replace(position=known.position + 1_000_000)))])
     assert command(destination, "CLUSTER", "GETKEYSINSLOT", slot, 10) == [mark_of(bob).encode()]
     finish_move(slot, source, destination, cluster.nodes[:3])
     with capture_logs() as logs:

@@ -47,9 +47,20 @@ def read_mark(text: bytes | None) -> Mark | None:
     return Mark(fields[0], int(fields[1]), text or b"")
 
 
-def write_balance(balance: CachedBalance) -> str:
+def balance_text(position: int, balance: int, held: int, tenant: int, asset: str) -> str:
     """The text of a balance, without its generation, which is added where the mark is."""
-    return f"{balance.position} {balance.balance} {balance.held} {balance.tenant} {balance.asset}"
+    return f"{position} {balance} {held} {tenant} {asset}"
+
+
+def write_balance(balance: CachedBalance) -> str:
+    """The text of a balance that was read."""
+    return balance_text(*balance[1:])
+
+
+def write_state(state: AccountState) -> str:
+    """The text of an account's balance."""
+    terms = state.terms
+    return balance_text(state.position, state.balance, state.held, terms.tenant, terms.asset)
 
 
 def read_balance(account: int, generation: bytes, text: bytes) -> CachedBalance | None:

@@ -12,7 +12,7 @@ import structlog
 
 from tallystick.domain import limits
 from tallystick.domain.accounts import AccountState
-from tallystick.domain.cached import CachedBalance, Mark, cached_balance
+from tallystick.domain.cached import CachedBalance, Mark, cached_balance, write_balance, write_state
 from tallystick.domain.decide import Decision
 from tallystick.ledger import metrics
 from tallystick.store.cache import Cache, Cached, CacheError
@@ -42,7 +42,9 @@ class Balances:
         self._cache = cache
         self._waiting: list[_Waiting] = []
         self._asking: asyncio.Task[None] | None = None
+        # What was committed and is not cached yet: what waits, and what is on its way.
         self._changed: dict[int, AccountState] = {}
+        self._sending: dict[int, AccountState] = {}
         self._writing: asyncio.Task[None] | None = None
         # The newest position that was seen here up to the mark, or that was not cached: until the log was passed up
         # to there, the cache is not believed.
@@ -79,7 +81,7 @@ class Balances:
             self._passed(mark.position)
         if cached is not None and mark is not None and not strong and mark.position >= self._floor:
             found = {
-                account: FoundBalance(balance, True)
+                account: FoundBalance(self._or_newer(balance), True)
                 for account, balance in cached.balances.items()
                 if max(balance.position, mark.position) >= max(min_position, self._ahead.get(account, 0))
             }
@@ -96,6 +98,11 @@ class Balances:
         if self._cache is not None:
             self._answered(found)
         return found
+
+    def _or_newer(self, balance: CachedBalance) -> CachedBalance:
+        """A cached balance, or what this process has committed since and is about to cache."""
+        state = self._changed.get(balance.account) or self._sending.get(balance.account)
+        return balance if state is None or state.position <= balance.position else cached_balance(state)
 
     def _answered(self, found: Mapping[int, FoundBalance]) -> None:
         """Remember the newest that was seen: whoever has seen it shall not find an older one."""
@@ -126,9 +133,10 @@ class Balances:
         if mark is None:
             return
         newest = max(balance.position for balance in balances)
+        texts = [(balance.account, write_balance(balance)) for balance in balances]
         try:
             # The log was passed up to the mark before this was read; and whoever sees a position sees all before it.
-            written = await self._cache.write(self._shard, balances, as_of=max(mark.position, newest))
+            written = await self._cache.write(self._shard, texts, as_of=max(mark.position, newest))
         except CacheError as error:
             self._failed(error)
         else:
@@ -193,12 +201,13 @@ class Balances:
 
     async def _write_all(self) -> None:
         while self._changed and self._cache is not None:
-            taken, self._changed = self._changed, {}
-            states = list(taken.values())
+            taken = self._sending = self._changed
+            self._changed = {}
+            texts = [(account, write_state(state)) for account, state in taken.items()]
             try:
-                for start in range(0, len(states), limits.CACHE_BALANCES_PER_CALL_MAX):
-                    part = states[start : start + limits.CACHE_BALANCES_PER_CALL_MAX]
-                    written = await self._cache.write(self._shard, map(cached_balance, part))
+                for start in range(0, len(texts), limits.CACHE_BALANCES_PER_CALL_MAX):
+                    part = texts[start : start + limits.CACHE_BALANCES_PER_CALL_MAX]
+                    written = await self._cache.write(self._shard, part)
                     self._writes.inc(max(written, 0))
             except CacheError as error:
                 self._failed(error)
@@ -206,6 +215,9 @@ class Balances:
             except Exception as error:  # noqa: BLE001 - the tailer repairs what this leaves
                 _log.error("ALARM: the cache could not be written", shard=self._shard, exc_info=error)
                 self._drop(taken)
+            self._sending = {}
+            # Under load several batches go together: a round trip costs more than what is in it.
+            await asyncio.sleep(limits.CACHE_WRITE_PAUSE_SECONDS)
 
     def _drop(self, states: Mapping[int, AccountState]) -> None:
         """Leave it to the tailer to cache these."""

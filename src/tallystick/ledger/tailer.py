@@ -13,13 +13,13 @@ from contextlib import suppress
 import structlog
 
 from tallystick.domain import limits
-from tallystick.domain.cached import CachedBalance, Mark, read_mark
+from tallystick.domain.cached import Mark, balance_text, read_mark
 from tallystick.ledger import metrics
 from tallystick.ledger.errors import NotTakenError
 from tallystick.ledger.pauses import jittered
 from tallystick.store.cache import Cache, CacheError, Passed
 from tallystick.store.errors import StoreError
-from tallystick.store.reads import PassedEntry, Reader
+from tallystick.store.reads import PassedEntries, Reader
 
 _log = structlog.get_logger(__name__)
 
@@ -111,9 +111,10 @@ class Tailer:
     async def _pass(self, mark: Mark, head: int) -> bool:
         """Pass one part of the log, up to the head at most. False when that was the last one, or the mark moved."""
         last = min(head, mark.position + limits.CACHE_TAIL_POSITIONS_MAX)
-        entries = await self._reader.entries_between(mark.position, last) if last > mark.position else []
-        passed = _passed(entries)
-        self._look_at(entries)
+        passed: list[Passed] = []
+        if last > mark.position:
+            passed, broken = _passed(await self._reader.entries_between(mark.position, last))
+            self._complain(broken)
         wrong = await self._cache.advance(self._shard, mark, last, passed, level=last == head)
         if wrong is None:
             return False
@@ -128,18 +129,10 @@ class Tailer:
         self._note_lag(head - last)
         return last < head
 
-    def _look_at(self, entries: list[PassedEntry]) -> None:
-        """Each entry's balance is the one before and its amount, and so is what is held."""
-        newest: dict[int, PassedEntry] = {}
-        for entry in entries:
-            before = newest.get(entry.account)
-            newest[entry.account] = entry
-            if before is None:
-                continue
-            expected = (before.balance + entry.amount, before.held_after + entry.held)
-            if (entry.balance, entry.held_after) != expected:
-                self._drift.inc()
-                _log.error("ALARM: the log does not add up", shard=self._shard, position=entry.position)
+    def _complain(self, positions: list[int]) -> None:
+        for position in positions:
+            self._drift.inc()
+            _log.error("ALARM: the log does not add up", shard=self._shard, position=position)
 
     def _note_lag(self, positions: int) -> None:
         now = time.monotonic()
@@ -149,18 +142,29 @@ class Tailer:
         self._lag_seconds.set(now - self._level_at)
 
 
-def _passed(entries: list[PassedEntry]) -> list[Passed]:
-    """What a part of the log left of each account, and what stood before it."""
-    first: dict[int, PassedEntry] = {}
-    newest: dict[int, PassedEntry] = {}
-    for entry in entries:
-        first.setdefault(entry.account, entry)
-        newest[entry.account] = entry
-    return [
-        Passed(
-            CachedBalance(account, last.position, last.balance, last.held_after, last.tenant, last.asset),
-            first[account].balance - first[account].amount,
-            first[account].held_after - first[account].held,
-        )
-        for account, last in newest.items()
-    ]
+def _passed(entries: PassedEntries) -> tuple[list[Passed], list[int]]:
+    """What a part of the log left of each account, and what stood before it; and positions that do not add up.
+
+    Each entry's balance is the one before and its amount, and so is what is held.
+    """
+    _, positions, amounts, balances, held, held_after, tenants, assets = entries
+    first: dict[int, int] = {}
+    newest: dict[int, int] = {}
+    broken = []
+    for place, account in enumerate(entries.account):
+        before = newest.get(account)
+        if before is None:
+            first[account] = place
+        elif (
+            balances[place] != balances[before] + amounts[place]
+            or held_after[place] != held_after[before] + held[place]
+        ):
+            broken.append(positions[place])
+        newest[account] = place
+    passed = []
+    for account, last in newest.items():
+        text = balance_text(positions[last], balances[last], held_after[last], tenants[last], assets[last])
+        begun = first[account]
+        before_text = f"{balances[begun] - amounts[begun]} {held_after[begun] - held[begun]}"
+        passed.append(Passed(account, text, before_text))
+    return passed, broken

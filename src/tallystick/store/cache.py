@@ -20,7 +20,6 @@ from tallystick.domain.cached import (
     Mark,
     read_balance,
     read_mark,
-    write_balance,
     write_mark,
 )
 from tallystick.store.cache_address import read_cache_address
@@ -46,11 +45,11 @@ class Cached(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """A balance as a part of the log left it, and balance and held before that part."""
+    """A balance as a part of the log left it, as text, and balance and held before that part: `<balance> <held>`."""
 
-    balance: CachedBalance
-    balance_before: int
-    held_before: int
+    account: int
+    balance: str
+    before: str
 
 
 class Wrong(NamedTuple):
@@ -124,14 +123,15 @@ class Cache:
                         found[account] = balance
         return Cached(mark, found, nonsense)
 
-    async def write(self, shard: int, balances: Iterable[CachedBalance], *, as_of: int = 0) -> int:
+    async def write(self, shard: int, balances: Iterable[tuple[int, str]], *, as_of: int = 0) -> int:
         """Set balances where the cache has older ones, in one round trip; how many were set, -1: no mark.
 
+        `balances`: accounts, and the texts of their balances.
         `as_of`: a position up to which they are known to be the newest; 0: each up to its own.
         """
         packed: list[str] = []
-        for balance in balances:
-            packed += (str(balance.account), write_balance(balance))
+        for account, balance in balances:
+            packed += (str(account), balance)
         written = await self._run(
             shard, "write", [_mark_key(shard)], as_of, _prefix(shard), msgspec.msgpack.encode(packed)
         )
@@ -167,9 +167,8 @@ class Cache:
         `level`: that is the end of the log, so what is cached is good for its time from now on.
         """
         packed: list[str] = []
-        for one in passed:
-            before = f"{one.balance_before} {one.held_before}"
-            packed += (str(one.balance.account), write_balance(one.balance), before)
+        for account, balance, before in passed:
+            packed += (str(account), balance, before)
         moved = write_mark(mark.generation.decode(), position)
         wrong = await self._run(
             shard,

@@ -39,17 +39,17 @@ class HoldToExpire(NamedTuple):
     open: bool
 
 
-class PassedEntry(NamedTuple):
-    """One account's change, and whose account it is."""
+class PassedEntries(NamedTuple):
+    """Entries of a part of the log, in order, as columns: each account's change, and what it left."""
 
-    account: int
-    position: int
-    amount: int
-    balance: int
-    held: int
-    held_after: int
-    tenant: int
-    asset: str
+    account: list[int]
+    position: list[int]
+    amount: list[int]
+    balance: list[int]
+    held: list[int]
+    held_after: list[int]
+    tenant: list[int]
+    asset: list[str]
 
 
 class OpenSaga(NamedTuple):
@@ -156,9 +156,10 @@ class Reader:
         (row,) = await self._rows("log_head")
         return int(row[0])
 
-    async def entries_between(self, after: int, last: int) -> list[PassedEntry]:
+    async def entries_between(self, after: int, last: int) -> PassedEntries:
         """The entries after one position up to another, in order."""
-        return [PassedEntry(*row) for row in await self._rows("entries_between", after, last)]
+        (row,) = await self._rows("entries_between", after, last)
+        return PassedEntries(*row)
 
     async def open_sagas(self, after: int, row_count: int) -> list[OpenSaga]:
         """Sagas that have not ended, from a position on."""

@@ -9,32 +9,54 @@ local generation, passed = string.match(ARGV[1], '^(%x+) (%d+)$')
 passed = tonumber(passed)
 local balances = cmsgpack.unpack(ARGV[5])
 local wrong = {}
-for index = 1, #balances, 3 do
-    local key = ARGV[4] .. balances[index]
-    local value = generation .. ' ' .. balances[index + 1]
-    local known = redis.pcall('GET', key)
-    if known ~= value then
-        local position = tonumber(string.match(balances[index + 1], '^%d+'))
-        local text = type(known) == 'string' and known or ''
-        local known_generation, known_position, before = string.match(
-            text, '^(%x+) (%d+) (%-?%d+ %-?%d+) %d+ [%w_]+$'
-        )
-        known_position = tonumber(known_position)
-        if known_generation ~= generation then
-            -- Nothing is there, or what is there was left by another generation, or is nonsense.
-            if known and not known_generation then
-                wrong[#wrong + 1] = balances[index]
-                wrong[#wrong + 1] = text
+
+-- Whether what is known is older than a balance, and whether it is wrong.
+local function compared(known, position, stood_before)
+    if not known then
+        return true, false
+    end
+    local known_generation, known_position, before = string.match(
+        known, '^(%x+) (%d+) (%-?%d+ %-?%d+) %d+ [%w_]+$'
+    )
+    if known_generation ~= generation then
+        -- It was left by another generation, or is nonsense.
+        return true, not known_generation
+    end
+    known_position = tonumber(known_position)
+    if known_position > position then
+        return false, false
+    end
+    -- What was written from within this part cannot be compared with what stood before it.
+    return true, known_position == position or (known_position <= passed and before ~= stood_before)
+end
+
+-- Many keys in one call: each call costs more than what it does. Lua takes some thousands of arguments at most.
+for first = 1, #balances, 3000 do
+    local keys = {}
+    for index = first, math.min(first + 2999, #balances), 3 do
+        keys[#keys + 1] = ARGV[4] .. balances[index]
+    end
+    local all_known = redis.call('MGET', unpack(keys))
+    local newer = {}
+    for number = 1, #keys do
+        local index = first + 3 * (number - 1)
+        local value = generation .. ' ' .. balances[index + 1]
+        local known = all_known[number]
+        if known ~= value then
+            local position = tonumber(string.match(balances[index + 1], '^%d+'))
+            local is_older, is_wrong = compared(known, position, balances[index + 2])
+            if is_older then
+                newer[#newer + 1] = keys[number]
+                newer[#newer + 1] = value
             end
-            redis.call('SET', key, value)
-        elseif known_position <= position then
-            -- What was written from within this part cannot be compared with what stood before it.
-            if known_position == position or (known_position <= passed and before ~= balances[index + 2]) then
+            if is_wrong then
                 wrong[#wrong + 1] = balances[index]
-                wrong[#wrong + 1] = text
+                wrong[#wrong + 1] = known
             end
-            redis.call('SET', key, value)
         end
+    end
+    if #newer > 0 then
+        redis.call('MSET', unpack(newer))
     end
 end
 if ARGV[3] == '0' then

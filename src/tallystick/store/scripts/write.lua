@@ -12,21 +12,33 @@ passed = tonumber(passed)
 local as_of = tonumber(ARGV[1])
 local balances = cmsgpack.unpack(ARGV[3])
 local written = 0
-for index = 1, #balances, 2 do
-    local position = tonumber(string.match(balances[index + 1], '^%d+'))
-    if position >= passed or as_of >= passed then
-        local key = ARGV[2] .. balances[index]
-        local known = redis.pcall('GET', key)
-        local known_generation, known_position
-        if type(known) == 'string' then
-            known_generation, known_position = string.match(
-                known, '^(%x+) (%d+) %-?%d+ %-?%d+ %d+ [%w_]+$'
-            )
+-- Many keys in one call: each call costs more than what it does. Lua takes some thousands of arguments at most.
+for first = 1, #balances, 2000 do
+    local keys, values = {}, {}
+    for index = first, math.min(first + 1999, #balances), 2 do
+        keys[#keys + 1] = ARGV[2] .. balances[index]
+        values[#values + 1] = balances[index + 1]
+    end
+    local known = redis.call('MGET', unpack(keys))
+    local newer = {}
+    for index = 1, #keys do
+        local position = tonumber(string.match(values[index], '^%d+'))
+        if position >= passed or as_of >= passed then
+            local known_generation, known_position
+            if known[index] then
+                known_generation, known_position = string.match(
+                    known[index], '^(%x+) (%d+) %-?%d+ %-?%d+ %d+ [%w_]+$'
+                )
+            end
+            if known_generation ~= generation or tonumber(known_position) < position then
+                newer[#newer + 1] = keys[index]
+                newer[#newer + 1] = generation .. ' ' .. values[index]
+            end
         end
-        if known_generation ~= generation or tonumber(known_position) < position then
-            redis.call('SET', key, generation .. ' ' .. balances[index + 1])
-            written = written + 1
-        end
+    end
+    if #newer > 0 then
+        redis.call('MSET', unpack(newer))
+        written = written + #newer / 2
     end
 end
 return written
