@@ -81,9 +81,10 @@ class Balances:
             self._passed(mark.position)
         if cached is not None and mark is not None and not strong and mark.position >= self._floor:
             found = {
-                account: FoundBalance(self._or_newer(balance), True)
+                account: FoundBalance(balance, True)
                 for account, balance in cached.balances.items()
                 if max(balance.position, mark.position) >= max(min_position, self._ahead.get(account, 0))
+                and not self._is_on_its_way(balance)
             }
             self._hits.inc(len(found))
         missing = [account for account in accounts if account not in found] if found else list(accounts)
@@ -99,10 +100,13 @@ class Balances:
             self._answered(found)
         return found
 
-    def _or_newer(self, balance: CachedBalance) -> CachedBalance:
-        """A cached balance, or what this process has committed since and is about to cache."""
-        state = self._changed.get(balance.account) or self._sending.get(balance.account)
-        return balance if state is None or state.position <= balance.position else cached_balance(state)
+    def _is_on_its_way(self, cached: CachedBalance) -> bool:
+        """Whether this process has committed a newer balance and not cached it yet: it is read and cached at once.
+
+        It is not answered from memory: who saw it there would find an older one in the cache by another server.
+        """
+        state = self._changed.get(cached.account) or self._sending.get(cached.account)
+        return state is not None and state.position > cached.position
 
     def _answered(self, found: Mapping[int, FoundBalance]) -> None:
         """Remember the newest that was seen: whoever has seen it shall not find an older one."""
