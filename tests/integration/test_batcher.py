@@ -239,6 +239,25 @@ async def test_the_session_is_terminated(
         assert unknown_commits() - unknown_before <= unknown
 
 
+@pytest.mark.parametrize("noticed", [False, True])
+async def test_a_session_that_is_terminated_while_nobody_pays_refuses_nobody(
+    database: ShardDatabase, *, noticed: bool
+) -> None:
+    """PostgreSQL is there all the time: who pays while the ledger connects anew waits a moment, and that is all."""
+    async with connected(database.server_dsn) as ledger:
+        wallets = await Wallets.open(ledger)
+        writer = ledger._engine.router.shards[0].batcher._writer
+        for turn in range(20):
+            assert terminate_writers(database) >= 1
+            async with asyncio.timeout(WAIT_SECONDS_MAX):
+                while noticed and writer.connected:  # noqa: ASYNC110 - every turn of the loop counts here
+                    await asyncio.sleep(0)
+            paid = await pay(ledger, wallets.bank, wallets.wallets[0], 1, f"turn {turn}")
+            assert isinstance(paid, views.Transaction)
+        assert await balance(ledger, wallets.wallets[0]) == START_BALANCE + 20
+        assert_whole(database)
+
+
 @pytest.mark.parametrize("moment", [Moment.COMMIT, Moment.COMMITTED])
 async def test_the_connection_is_cut_again_while_the_ledger_is_asked(
     database: ShardDatabase, proxy: CuttingProxy, moment: Moment

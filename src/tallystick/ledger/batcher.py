@@ -91,8 +91,8 @@ class Batcher:
 
     @property
     def available(self) -> bool:
-        """Whether the shard can be written to now, as far as this process knows."""
-        return self._writer.connected and not self._stopping
+        """Whether commands are taken: the shard is connected, or was lost and not yet tried again."""
+        return self._writer.reachable and not self._stopping
 
     def on_committed(self, listener: Callable[[Decision], None]) -> None:
         """Have a listener told of every batch after its commit, in the order of the log. It must be quick.

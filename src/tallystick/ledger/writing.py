@@ -66,6 +66,7 @@ class BatchWriter:
         self._writer.on_lost = on_lost
         self._up = metrics.SHARD_UP.labels(str(shard))
         self.ready = asyncio.Event()
+        self._reached = False
         # The end of the log if all that was decided is written, and what is known as of there.
         # None while that is not known, so that nothing can be decided ahead.
         self._head: Head | None = None
@@ -79,13 +80,23 @@ class BatchWriter:
         """Whether the shard can be written to, as far as this process knows."""
         return self.ready.is_set()
 
+    @property
+    def reachable(self) -> bool:
+        """Whether it was reached when it was last tried: a connection that was lost a moment ago says nothing yet."""
+        return self._reached
+
     async def connect(self) -> None:
         """Connect, or connect anew.
 
         Raises:
             ShardUnavailableError: PostgreSQL cannot be reached.
         """
-        await self._writer.reconnect()
+        try:
+            await self._writer.reconnect()
+        except Exception:
+            self._reached = False
+            raise
+        self._reached = True
         self.ready.set()
         self._up.set(1)
 

@@ -9,7 +9,7 @@ import asyncpg
 
 from tallystick.domain import limits
 from tallystick.store.address import database_uri
-from tallystick.store.errors import ShardUnavailableError, translated
+from tallystick.store.errors import CONNECTION_LOST, ShardUnavailableError, translated
 from tallystick.store.queries import query
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -52,7 +52,7 @@ async def close_connection(connection: Connection) -> None:
     """Close a connection politely, or, where the server does not answer, at once."""
     try:
         await connection.close(timeout=limits.CLOSE_TIMEOUT_SECONDS)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+    except (asyncpg.PostgresError, *CONNECTION_LOST):
         connection.terminate()
 
 

@@ -37,6 +37,11 @@ class DirectoryConflictError(StoreError):
 # cannot serve now: shutting down, out of resources, a standby, a statement that took too long.
 _STATEMENT_CLASSES: Final = ("22", "23", "42")
 
+# How a driver says that a connection is lost. InternalClientError is among them: a session that was ended while
+# nobody used it is met in that state when the server's last words were read and its hang-up was not
+# (https://github.com/MagicStack/asyncpg/issues/784).
+CONNECTION_LOST: Final = (asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError, OSError)
+
 
 @contextmanager
 def translated() -> Iterator[None]:
@@ -49,7 +54,7 @@ def translated() -> Iterator[None]:
         raise ShardUnavailableError(_first_line(error)) from error
     except asyncpg.DataError as error:
         raise BatchRejectedError(_first_line(error)) from error
-    except (asyncpg.InterfaceError, TimeoutError, OSError) as error:
+    except CONNECTION_LOST as error:
         raise ShardUnavailableError(_first_line(error)) from error
 
 

@@ -1,0 +1,48 @@
+"""Reading over connections that PostgreSQL ended meanwhile: there are rows, or the shard is said to be lost."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import psycopg
+import pytest
+from tests.crash.databases import ShardDatabase, temporary_database, temporary_server
+
+from tallystick.store.connection import Database
+from tallystick.store.errors import ShardUnavailableError
+
+TURNS = 40
+
+
+@pytest.fixture(scope="module")
+def shard() -> Iterator[ShardDatabase]:
+    with temporary_server() as server, temporary_database(server) as database:
+        yield database
+
+
+@pytest.fixture
+async def readers(shard: ShardDatabase) -> AsyncIterator[Database]:
+    readers = Database(shard.server_dsn)
+    await readers.open()
+    yield readers
+    await readers.close()
+
+
+async def test_sessions_that_are_ended_are_lost_shards_and_nothing_else(
+    shard: ShardDatabase, readers: Database
+) -> None:
+    """The server's last words and its hang-up are read one after the other, and a query may come between them."""
+    lost = 0
+    with psycopg.connect(shard.owner_dsn, autocommit=True) as operator:
+        for turn in range(TURNS):
+            operator.execute(
+                "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity"
+                " WHERE application_name = 'tallystick reader'"
+            )
+            for _ in range(turn % 4):
+                await asyncio.sleep(0)
+            try:
+                await readers.rows("log_head")
+            except ShardUnavailableError:
+                lost += 1
+    assert lost > 0, "a session was ended before it was noticed"
+    assert await readers.rows("log_head"), "the next connection is a whole one"
