@@ -167,7 +167,9 @@ def test_interrupt_removes_the_temporary_server() -> None:
         (["--workload", "cross", "--cache", "off"], "two servers of its own"),
         (["--workload", "reads"], "add --through http"),
         (["--workload", "reads", "--through", "http", "--transfers", "10"], "leave --transfers"),
+        (["--workload", "reads", "--through", "http", "--streams", "10"], "--streams out"),
         (["--streams", "10"], "add --through http"),
+        (["--rate", "10"], "of --workload cross and reads"),
     ],
 )
 def test_wrong_usage(arguments: list[str], said: str) -> None:

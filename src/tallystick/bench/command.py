@@ -16,9 +16,9 @@ import uvloop
 from tallystick.bench.cross_run import measure_crossing
 from tallystick.bench.errors import BenchError
 from tallystick.bench.progress import ProgressBar
-from tallystick.bench.reads_result import ReadsResult, reads_report
+from tallystick.bench.reads_result import ReadsResult
 from tallystick.bench.reads_run import measure_reads
-from tallystick.bench.report import report
+from tallystick.bench.report import reads_report, report
 from tallystick.bench.result import Result
 from tallystick.bench.run import measure
 from tallystick.bench.settings import (
@@ -219,10 +219,12 @@ def bench(
             "--plot draws .png and .svg files": plot is not None
             and plot.suffix.lower() not in {".png", ".svg"},
             "--streams are of a server: add --through http or --through http-batch": streams > 0
-            and (way not in {Through.HTTP, Through.HTTP_BATCH} or reads),
+            and way not in {Through.HTTP, Through.HTTP_BATCH},
+            "--rate is of --workload cross and reads": rate is not None
+            and kind not in {Workload.CROSS, Workload.READS},
             "--workload reads measures a server: add --through http": reads and way is not Through.HTTP,
             "--workload reads goes on for a time, and compares the cache with the database: leave --transfers, "
-            "--baseline and --plot out": reads and any((transfers, baselines, plot)),
+            "--baseline, --plot and --streams out": reads and any((transfers, baselines, plot, streams)),
             "--workload cross measures the engine, for a time, on two servers of its own: leave --through, "
             "--transfers, --baseline, --plot, --cache, --dsn and --config out": kind is Workload.CROSS
             and (

@@ -1,5 +1,6 @@
-"""A result for people."""
+"""Results for people."""
 
+from tallystick.bench.reads_result import ReadsResult
 from tallystick.bench.result import Result
 
 
@@ -49,14 +50,36 @@ def report(result: Result) -> str:
         lines.append(f"rounds      first {first:,.0f}/s, last {last:,.0f}/s, of {len(result.rounds)}")
     if result.refused or result.failed:
         lines.append(f"NOT POSTED  {result.refused:,} refused, {result.failed:,} failed")
-    money = result.money
-    lines.append(
-        f"money       {'conserved' if money.conserved else 'NOT CONSERVED'}: {money.acknowledged:,} acknowledged, "
-        f"{money.logged:,} in the log"
-    )
-    machine = result.machine
-    lines.append(
-        f"machine     {machine.cores} cores ({machine.processor}), Python {machine.python}, "
-        f"PostgreSQL {machine.postgresql}"
-    )
-    return "\n".join([*lines, *(f"note        {note}" for note in result.notes)])
+    return "\n".join([*lines, *_ending(result)])
+
+
+def reads_report(result: ReadsResult) -> str:
+    """Write a result as lines of text."""
+    what = f"balances through {result.through}, {result.accounts:,} accounts"
+    lines = [f"{what}, {result.payments_per_second:,} payments/s meanwhile"]
+    for call in result.calls:
+        wait = call.latency_ms
+        beside = (
+            "" if call.ratio_to_database is None else f"   {call.ratio_to_database:.1f} times the database"
+        )
+        lines.append(
+            f"{call.balances_per_request:>5,} a request, {call.concurrency:>3,} at once, {call.source:<9}"
+            f"{call.balances_per_second:>9,.0f}/s   p50 {wait.p50:.1f} ms   p99 {wait.p99:.1f} ms{beside}"
+        )
+        if call.failed:
+            lines.append(f"NOT READ    {call.failed:,} requests failed")
+    if result.payments_failed:
+        lines.append(f"NOT POSTED  {result.payments_failed:,} payments failed")
+    return "\n".join([*lines, *_ending(result)])
+
+
+def _ending(result: Result | ReadsResult) -> list[str]:
+    """What became of the money, on which machine, and what else is to be said."""
+    money, machine = result.money, result.machine
+    conserved = "conserved" if money.conserved else "NOT CONSERVED"
+    computer = f"{machine.cores} cores ({machine.processor}), Python {machine.python}"
+    return [
+        f"money       {conserved}: {money.acknowledged:,} acknowledged, {money.logged:,} in the log",
+        f"machine     {computer}, PostgreSQL {machine.postgresql}",
+        *(f"note        {note}" for note in result.notes),
+    ]
