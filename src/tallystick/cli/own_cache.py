@@ -17,6 +17,7 @@ class OwnCache:
         self._say = say
         self._restart_at: float | None = None
         self._delay_seconds = limits.NODE_RESTART_DELAY_SECONDS
+        self._started_at = 0.0
 
     @property
     def address(self) -> str:
@@ -30,7 +31,7 @@ class OwnCache:
         except EmbeddedServerError as error:
             self._plan_restart(str(error))
         else:
-            self._say(f"Started Valkey at {self.address}")
+            self._started("Started Valkey")
 
     def look(self) -> None:
         """Start it again when it has ended by itself, after a pause that grows."""
@@ -42,7 +43,7 @@ class OwnCache:
                 except EmbeddedServerError as error:
                     self._plan_restart(str(error))
                 else:
-                    self._say(f"Started Valkey again at {self.address}")
+                    self._started("Started Valkey again")
         elif not self._server.running():
             self._plan_restart("Valkey ended by itself")
 
@@ -50,7 +51,14 @@ class OwnCache:
         """Stop it."""
         self._server.stop()
 
+    def _started(self, what: str) -> None:
+        self._started_at = time.monotonic()
+        self._say(f"{what} at {self.address}")
+
     def _plan_restart(self, why: str) -> None:
+        if time.monotonic() - self._started_at > limits.NODE_RESTART_DELAY_SECONDS_MAX:
+            # It ran well: this is no end of those that follow one another.
+            self._delay_seconds = limits.NODE_RESTART_DELAY_SECONDS
         self._say(
             f"{why}: balances are read from PostgreSQL, and it is started in {self._delay_seconds:.0f} s"
         )
