@@ -133,21 +133,31 @@ def test_existing_database_is_left_as_it_was_but_for_the_payments(dsn: str) -> N
     assert logged[0] >= found["money"]["acknowledged"] + 50
 
 
-def test_interrupt_removes_the_temporary_server() -> None:
+# Scripts let what they start in the background ignore Ctrl-C.
+@pytest.mark.parametrize("trapped", ["", "trap '' INT; "], ids=["in the foreground", "in the background"])
+def test_termination_removes_the_temporary_server(trapped: str) -> None:
     with tempfile.TemporaryDirectory(prefix="t") as folder:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tallystick.cli", "bench", "--accounts", "100", "--seconds", "60"],
+            [
+                "/bin/sh",
+                "-c",
+                f'{trapped}exec "$0" -m tallystick.cli bench --accounts 100 --seconds 60',
+                sys.executable,
+            ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             env={"TMPDIR": folder, "PATH": "/usr/bin:/bin"},
         )
-        deadline = time.monotonic() + RUN_SECONDS_MAX
-        while not list(Path(folder).glob("tallystick-bench-*/*")) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        time.sleep(3)
+        try:
+            deadline = time.monotonic() + RUN_SECONDS_MAX
+            while not list(Path(folder).glob("tallystick-bench-*/*")) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            time.sleep(3)
 
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=RUN_SECONDS_MAX)
+            process.send_signal(signal.SIGTERM)
+            _, errors = process.communicate(timeout=RUN_SECONDS_MAX)
+        finally:
+            process.kill()
 
         assert process.returncode == 130
         assert errors.decode().strip().splitlines()[-1] == "error: interrupted"

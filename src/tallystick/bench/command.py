@@ -256,9 +256,8 @@ def bench(
         target = temporary_target()
     if cache == "on" or (reads and cache is None):
         target = cached(target)
-    # A temporary server must not outlive us, however we are asked to end. As Ctrl-C, which asyncio cancels what
-    # runs for: an exception out of the handler would hit any task, and be told of as one that nobody awaited.
-    previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    # A temporary server must not outlive us, however we are asked to end.
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if reads:
             found = _measure(settings, target, measure_reads)
@@ -271,7 +270,7 @@ def bench(
         if plot is not None:
             # Slow to import, and seldom wanted.
             importlib.import_module("tallystick.bench.plot").draw(result, plot)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         raise click.Abort from None
     except _EXPECTED as error:
         raise BenchError(_one_line(error)) from error
@@ -302,11 +301,23 @@ def _measure(
         phase = progress.phase("starting", 1)
         with target as found, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             phase.advance()
-            return runner.run(_awaited(load(settings, found, progress)))
+            return runner.run(_until_terminated(load(settings, found, progress)))
 
 
-async def _awaited(result: Awaitable[Found]) -> Found:
-    return await result
+async def _until_terminated(result: Awaitable[Found]) -> Found:
+    """Cancel what runs at SIGTERM, as asyncio does at Ctrl-C, which scripts ignore in what they start beside them.
+
+    An exception out of a handler would hit any task, and be told of as one that nobody awaited.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    before = signal.getsignal(signal.SIGTERM)
+    if task is not None:
+        loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        return await result
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, before)
 
 
 def _one_line(error: BaseException) -> str:
