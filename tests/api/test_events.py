@@ -150,11 +150,26 @@ def test_filters(books: Books, strange_books: Books, installation: Installation)
     assert pages(books.client, before, owner=f"{strange_books.owner}/alice") == []
 
 
-def test_beyond_the_head_is_nothing(client: Client, installation: Installation) -> None:
+def test_at_the_head_there_is_nothing(client: Client, installation: Installation) -> None:
     head = head_of(installation)
-    for after in (head, head + 1, EVERYTHING):
-        page = client.get("/v1/events", after=after).ok().json
-        assert page == {"items": [], "next_after": after}
+    page = client.get("/v1/events", after=head).ok().json
+    assert page == {"items": [], "next_after": head}
+
+
+@pytest.mark.parametrize("ahead", [1, EVERYTHING])
+def test_beyond_the_head_is_refused(books: Books, installation: Installation, ahead: int) -> None:
+    """Whoever waited for it would get another history than the one they have seen the end of."""
+    books.open("alice  USD  1")
+    balance = f"/v1/accounts/{books['alice']}/balance"
+    after = str(head_of(installation) + ahead)
+    stream = {"Accept": "text/event-stream"}
+    for headers in ({}, stream):
+        answer = books.client.request("GET", "/v1/events", query={"after": after}, headers=headers)
+        assert answer.refused() == (400, "parameter_invalid", "after")
+        assert "where the log ends" in answer.json["detail"]
+    for path in ("/v1/events", balance):
+        answer = books.client.request("GET", path, headers={**stream, "Last-Event-ID": after})
+        assert answer.refused() == (400, "parameter_invalid", "Last-Event-ID")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from tallystick.domain.record import Record, record_at
 from tallystick.embedded import EmbeddedPostgres
 from tallystick.ledger.follower import Follower, Subscription
 from tallystick.service import views
+from tallystick.service.errors import ParameterError
 from tallystick.service.events import Event
 
 ROUNDS = 150
@@ -242,3 +243,19 @@ async def test_an_owner_with_too_many_accounts(ledger: Ledger, monkeypatch: pyte
     await opened(ledger, "alice")
     with pytest.raises(ValueError, match="owner"):
         await ledger.events(owner="alice")
+
+
+async def test_an_owner_with_too_many_accounts_is_refused_before_the_stream_begins(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "FEED_ACCOUNTS_OF_OWNER_MAX", 2)
+    for _ in range(2):
+        await opened(ledger, "alice")
+    parts = await ledger.follow_events(owner="alice", after=0)
+    async with aclosing(parts):
+        await anext(parts)
+        await opened(ledger, "alice")
+        with pytest.raises(ParameterError, match="more than 2 accounts"):
+            await ledger.follow_events(owner="alice")
+        with pytest.raises(ParameterError, match="more than 2 accounts"):
+            await ledger.events(owner="alice")

@@ -13,7 +13,7 @@ from falcon.asgi import Request, Response
 
 from tallystick.api import problems, streams
 from tallystick.api.answers import Problem, awaited
-from tallystick.api.operations import Call, Key, Operation
+from tallystick.api.operations import Call, Key, Operation, StreamHandler
 from tallystick.domain import limits
 from tallystick.domain.outcomes import Refused
 from tallystick.service.engine import Engine
@@ -90,7 +90,7 @@ def _responder(tenants: Tenants, operation: Operation, open_streams: streams.Str
         last_event_id = None if operation.stream is None else streams.last_event_id(request)
         call = Call(ledger, identifier, body, query, key, last_event_id)
         if operation.stream is not None and streams.wanted(request):
-            parts = await operation.stream(call)
+            parts = await _parts(operation.stream, call)
             if isinstance(parts, Refused):
                 write_problem(response, problems.refusal(parts, reading=True))
             else:
@@ -108,6 +108,16 @@ def _responder(tenants: Tenants, operation: Operation, open_streams: streams.Str
         response.data = _encode(found)
 
     return respond
+
+
+async def _parts(stream: StreamHandler, call: Call) -> streams.Parts | Refused:
+    """Open a stream. Where the header says where to begin, it is the header that may be wrong."""
+    try:
+        return await stream(call)
+    except ParameterError as error:
+        if error.param == "after" and call.last_event_id is not None:
+            raise ParameterError(streams.LAST_EVENT_ID, error.detail) from None
+        raise
 
 
 def write_problem(response: Response, problem: Problem) -> None:

@@ -10,7 +10,7 @@ from falcon.asgi import Request, Response, SSEvent
 
 from tallystick.domain import limits
 from tallystick.ledger import metrics
-from tallystick.ledger.errors import NotTakenError, OverloadedError
+from tallystick.ledger.errors import FeedError, NotTakenError, OverloadedError
 from tallystick.service.errors import ParameterError
 from tallystick.store.errors import StoreError
 
@@ -139,8 +139,8 @@ class Streams:
                             with _Guard(name, consumer):
                                 yield _Chunk(data)
                             sent.inc(count)
-        except (NotTakenError, StoreError) as error:
-            # It ends here, and whoever comes again goes on from where it was.
+        except (NotTakenError, StoreError, FeedError) as error:
+            # It ends here. Whoever comes again goes on from where it was, or is told why that cannot be.
             _log.debug("stream ended", stream=name, reason=str(error))
         finally:
             self._open_count -= 1

@@ -20,5 +20,13 @@ class FaultyCommandError(Exception):
     """A bug: a rule failed, or the database refused what the rules had decided. Nothing was written."""
 
 
-class TooManyAccountsError(ValueError):
+class FeedError(ValueError):
+    """What was asked of the log cannot be said, however often it is asked again."""
+
+
+class TooManyAccountsError(FeedError):
     """An owner has more accounts than can be looked for in the log at once."""
+
+
+class BeyondHeadError(FeedError):
+    """A position that the log has not reached: it is of another log, or of one that lost its end."""

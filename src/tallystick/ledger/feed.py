@@ -7,6 +7,7 @@ part of the log once for all of them.
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -14,7 +15,7 @@ import structlog
 
 from tallystick.domain import limits
 from tallystick.domain.record import Record
-from tallystick.ledger.errors import TooManyAccountsError, UnavailableError
+from tallystick.ledger.errors import BeyondHeadError, TooManyAccountsError, UnavailableError
 from tallystick.ledger.follower import Follower, Subscription, Wanted
 from tallystick.ledger.pauses import jittered
 from tallystick.store.errors import StoreError
@@ -62,6 +63,7 @@ class Feed:
 
         Raises:
             UnavailableError: the shard cannot be read.
+            BeyondHeadError: the log does not go so far.
             TooManyAccountsError: the owner has too many accounts to look for.
         """
         return (await self._read(wanted, after, row_count)).slice
@@ -69,6 +71,12 @@ class Feed:
     async def head_position(self) -> int:
         """The last position of the log; raises UnavailableError."""
         return await self._positions.head_position()
+
+    async def check(self, wanted: Wanted, after: int) -> None:
+        """Raise the FeedError that `follow` would raise later. A lost shard is none: `follow` waits for it."""
+        with suppress(UnavailableError, StoreError):
+            _require_reached(after, await self._positions.head_position())
+            await self._accounts(wanted)
 
     async def follow(self, wanted: Wanted, after: int) -> AsyncGenerator[Slice, None]:
         """All that is wanted after a position, slice by slice, for ever: what is there, then what comes.
@@ -78,6 +86,7 @@ class Feed:
 
         Raises:
             UnavailableError: this process stops. Follow again from the last position.
+            BeyondHeadError: the log does not go so far (any more).
             TooManyAccountsError: the owner has too many accounts to look for.
         """
         with self.follower.listening():
@@ -133,13 +142,14 @@ class Feed:
 
     async def _read(self, wanted: Wanted, after: int, row_count: int) -> _Read:
         head = await self._positions.head_position()
+        _require_reached(after, head)
         # After the head: whatever belongs to an account up to there, its opening came before.
         accounts = await self._accounts(wanted)
         look = limits.FEED_POSITIONS_PER_PAGE_MAX
         if accounts is not None:
             look = limits.FEED_POSITIONS_OF_ACCOUNTS_PER_PAGE_MAX
         until = min(head, after + look)
-        if until <= after:
+        if until == after:
             return _Read(Slice([], after), level=True, accounts=accounts)
         positions = await self._find(wanted, accounts, after, until, row_count)
         if len(positions) == row_count:
@@ -176,3 +186,9 @@ class Feed:
         if len(found) > count_max:
             raise TooManyAccountsError(f"the owner has more than {count_max} accounts on this shard")
         return frozenset(found)
+
+
+def _require_reached(after: int, head: int) -> None:
+    # Who waited for it would get what comes there one day, which is not what follows what they have seen.
+    if after > head:
+        raise BeyondHeadError(f"expected at most {head}, where the log ends")

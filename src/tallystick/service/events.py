@@ -1,6 +1,7 @@
 """The calls of the change feed: read the log by position, or follow it, and follow one account's balance."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
 
@@ -13,7 +14,7 @@ from tallystick.domain.identifiers import Prefix, format_identifier, make_identi
 from tallystick.domain.outcomes import RefusalCode, Refused, refuse
 from tallystick.domain.record import Record
 from tallystick.domain.sagas import SagaState
-from tallystick.ledger.errors import TooManyAccountsError
+from tallystick.ledger.errors import BeyondHeadError, TooManyAccountsError
 from tallystick.ledger.feed import Slice, Wanted
 from tallystick.ledger.shard import Shard
 from tallystick.service import parameters, views
@@ -99,10 +100,8 @@ class EventCalls(Tenancy):
         parameters.between(limit, "limit", 1, limits.PAGE_ROWS_MAX)
         parameters.between(after, "after", 0, limits.LOCAL_NUMBER_MAX)
         home, wanted = self._wanted(shard, accounts, owner, kinds)
-        try:
+        with _told_of_parameters():
             found = await home.feed.read(wanted, after, limit)
-        except TooManyAccountsError as error:
-            raise ParameterError("owner", str(error)) from None
         return _events(home.number, found)
 
     async def follow_events(
@@ -122,6 +121,8 @@ class EventCalls(Tenancy):
         if after is None:
             after = await home.feed.head_position()
         parameters.between(after, "after", 0, limits.LOCAL_NUMBER_MAX)
+        with _told_of_parameters():
+            await home.feed.check(wanted, after)
 
         async def follow() -> AsyncGenerator[Events, None]:
             yield Events([], after)
@@ -144,6 +145,8 @@ class EventCalls(Tenancy):
         begin = state.position if after is None else after
         parameters.between(begin, "after", 0, limits.LOCAL_NUMBER_MAX)
         wanted = Wanted(self._tenant, accounts=frozenset({identifier}))
+        with _told_of_parameters():
+            await home.feed.check(wanted, begin)
 
         async def follow() -> AsyncGenerator[Balances, None]:
             yield Balances([views.logged_balance_view(state)] if after is None else [], begin)
@@ -180,6 +183,17 @@ class EventCalls(Tenancy):
             numbers = ", ".join(map(str, shards))
             raise ParameterError("shard", f"expected the number of a shard: {numbers}")
         return found
+
+
+@contextmanager
+def _told_of_parameters() -> Iterator[None]:
+    """Say which parameter asks the log for what it cannot say."""
+    try:
+        yield
+    except BeyondHeadError as error:
+        raise ParameterError("after", str(error)) from None
+    except TooManyAccountsError as error:
+        raise ParameterError("owner", str(error)) from None
 
 
 def event_view(shard: int, record: Record) -> Event:
