@@ -206,7 +206,9 @@ def test_account_and_owner_together_are_refused(books: Books) -> None:
     assert answer.refused() == (400, "parameter_invalid", "owner")
 
 
-@pytest.mark.parametrize("value", ["-1", "last", "1.5", str(2**64)])
+@pytest.mark.parametrize(
+    "value", ["-1", "last", "1.5", str(2**64), f"{'0' * 20}{'9' * 30}", f"{'0' * 20}{'9' * 5000}"]
+)
 def test_bad_last_event_id(client: Client, value: str) -> None:
     headers = {"Accept": "text/event-stream", "Last-Event-ID": value}
     answer = client.request("GET", "/v1/events", headers=headers)

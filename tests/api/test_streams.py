@@ -345,3 +345,21 @@ def test_a_stream_outlives_the_loss_of_all_connections(payers: Books, installati
             expected.append(paid["position"])
         received += stream.take(5)
         assert [event.id for event in received] == expected
+
+
+def test_a_revoked_key_hears_no_more(payers: Books, installation: Installation, server: Server) -> None:
+    made = installation.make_key("first tenant")
+    with Client(server.url, made.key) as known:
+        streams = [
+            Stream(known).opened(),
+            Stream(known, account=payers["alice"]).opened(),
+            Stream(payers.client).opened(),
+        ]
+        assert installation.revoke_key(made.id)
+        for stream in streams[:2]:
+            assert list(stream.events()) == [], "it ends, and has said nothing"
+        # Others hear on.
+        posted = payers.transfer("alice", "bob", 1).ok().json
+        assert streams[2].next().json["transaction"] == posted["id"]
+        for stream in streams:
+            stream.close()

@@ -1,23 +1,27 @@
 """Following the log inside a process, beside a writer of another one; and bugs planted in it, which are seen."""
 
 import asyncio
+import gc
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
+from typing import Any
 
 import psycopg
 import pytest
 from tests.crash.databases import ShardDatabase, temporary_database, temporary_server
 
-from tallystick import Ledger, TransferRequest
+from tallystick import Ledger, Refused, TransferRequest, UnavailableError
 from tallystick.domain import limits
 from tallystick.domain.decide import Decision
+from tallystick.domain.identifiers import Prefix, parse_identifier
 from tallystick.domain.record import Record, record_at
 from tallystick.embedded import EmbeddedPostgres
-from tallystick.ledger.follower import Follower, Subscription
+from tallystick.ledger.follower import Follower, Subscription, Wanted
 from tallystick.service import views
 from tallystick.service.errors import ParameterError
 from tallystick.service.events import Event
+from tallystick.store.feed import FeedReader
 
 ROUNDS = 150
 SECONDS_MAX = 8.0
@@ -236,15 +240,6 @@ def terminate_readers(database: ShardDatabase) -> None:
         )
 
 
-async def test_an_owner_with_too_many_accounts(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "FEED_ACCOUNTS_OF_OWNER_MAX", 1)
-    await opened(ledger, "alice")
-    assert len((await ledger.events(owner="alice")).items) == 1
-    await opened(ledger, "alice")
-    with pytest.raises(ValueError, match="owner"):
-        await ledger.events(owner="alice")
-
-
 async def test_an_owner_with_too_many_accounts_is_refused_before_the_stream_begins(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,3 +254,112 @@ async def test_an_owner_with_too_many_accounts_is_refused_before_the_stream_begi
             await ledger.follow_events(owner="alice")
         with pytest.raises(ParameterError, match="more than 2 accounts"):
             await ledger.events(owner="alice")
+
+
+def records_kept() -> int:
+    gc.collect()
+    return sum(isinstance(one, Record) for one in gc.get_objects())
+
+
+async def test_a_stream_that_says_nothing_keeps_nothing(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "STREAM_HEARTBEAT_SECONDS", 0.05)
+    alice, bob = await opened(ledger, "alice"), await opened(ledger, "bob")
+    for number in range(30):
+        await ledger.transfer(alice, bob, 1, "USD", idempotency_key=str(number))
+    before = records_kept()
+    async with aclosing(await ledger.follow_events(after=0)) as parts:
+        said = 0
+        async for part in parts:
+            said += len(part.items)
+            if said >= 32 and not part.items:
+                break
+        # One more, for what the last one took the place of.
+        await anext(parts)
+        assert records_kept() <= before
+
+
+async def test_how_far_something_rare_was_looked_for_is_said_meanwhile(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(6):
+        await opened(ledger, "alice")
+    monkeypatch.setattr(limits, "FEED_POSITIONS_PER_PAGE_MAX", 2)
+    monkeypatch.setattr(limits, "STREAM_HEARTBEAT_SECONDS", 0.0)
+    async with aclosing(await ledger.follow_events(after=0, kinds=["transfer"])) as parts:
+        said = [(await anext(parts)).position for _ in range(4)]
+    assert said == [0, 2, 4, 6]
+
+
+async def test_a_balance_that_has_not_moved_for_long_is_followed_from_the_end(ledger: Ledger) -> None:
+    alice = await opened(ledger, "alice")
+    for _ in range(5):
+        await opened(ledger, "bob")
+    parts = await ledger.follow_balance(alice)
+    assert not isinstance(parts, Refused)
+    async with aclosing(parts):
+        begun = await anext(parts)
+    assert [balance.balance for balance in begun.items] == [0]
+    assert begun.position == 6
+
+
+async def test_who_joins_a_reader_that_follows_a_cancelled_one_misses_nothing(
+    ledger: Ledger, database: ShardDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A query is cancelled when PostgreSQL has heard of it: the next reader may read by then."""
+    alice, bob = await opened(ledger, "alice"), await opened(ledger, "bob")
+    reading: asyncio.Queue[asyncio.Event] = asyncio.Queue()
+    honest = FeedReader.watched
+
+    async def watched(self: FeedReader, *part: Any) -> list[int]:
+        found = await honest(self, *part)
+        go_on = asyncio.Event()
+        reading.put_nowait(go_on)
+        try:
+            await go_on.wait()
+        except asyncio.CancelledError:
+            await asyncio.shield(cancelled.wait())
+            ended.set()
+            raise
+        return found
+
+    cancelled, ended = asyncio.Event(), asyncio.Event()
+    monkeypatch.setattr(FeedReader, "watched", watched)
+    follower = ledger._engine.router.shards[0].feed.follower
+    tenant = ledger._tenant
+    wants_alice = Wanted(tenant, accounts=frozenset({parse_identifier(Prefix.ACCOUNT, alice)}))
+    wants_bob = Wanted(tenant, accounts=frozenset({parse_identifier(Prefix.ACCOUNT, bob)}))
+    async with Ledger.connect(database.server_dsn) as elsewhere:
+        with follower.listening():
+            await follower.begin()
+            with follower.subscribed(wants_alice):
+                await elsewhere.change_account(bob, metadata={"a": "1"})
+                await reading.get()
+        with follower.listening():
+            await follower.begin()
+            with follower.subscribed(wants_alice):
+                changed = await elsewhere.change_account(bob, metadata={"a": "2"})
+                assert not isinstance(changed, Refused)
+                second = await reading.get()
+                cancelled.set()
+                await ended.wait()
+                await asyncio.sleep(0)
+                with follower.subscribed(wants_bob) as joined:
+                    assert joined.joined_at == follower.horizon > follower.position
+                    second.set()
+
+
+async def test_streams_of_owners_without_accounts_end_when_the_process_stops(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "STREAM_HEARTBEAT_SECONDS", 3600.0)
+    feed = ledger._engine.router.shards[0].feed
+    async with aclosing(feed.follow(Wanted(ledger._tenant, owner="nobody"), 0)) as slices:
+        waiting = asyncio.ensure_future(anext(slices))
+        async with asyncio.timeout(SECONDS_MAX):
+            while not feed.follower._of_owner:  # noqa: ASYNC110 - nobody tells who listens
+                await asyncio.sleep(0.01)
+            feed.follower.close()
+            with pytest.raises(UnavailableError):
+                await waiting

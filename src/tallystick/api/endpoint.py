@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
@@ -83,18 +83,21 @@ def _responder(tenants: Tenants, operation: Operation, open_streams: streams.Str
     reading = operation.method == "GET"
 
     async def respond(request: Request, response: Response, identifier: str = "") -> None:
-        ledger = await tenants.ledger_of(request.get_header("Authorization"))
+        authorization = request.get_header("Authorization")
+        ledger = await tenants.ledger_of(authorization)
         key = _idempotency_key(request, operation.key)
         query = _query(request, operation.query)
         body = None if read_body is None else _decoded(read_body, await _body(request))
         last_event_id = None if operation.stream is None else streams.last_event_id(request)
         call = Call(ledger, identifier, body, query, key, last_event_id)
         if operation.stream is not None and streams.wanted(request):
+            open_streams.require_room()
             parts = await _parts(operation.stream, call)
             if isinstance(parts, Refused):
                 write_problem(response, problems.refusal(parts, reading=True))
             else:
-                open_streams.send(request, response, parts, operation.name)
+                authenticate = partial(tenants.ledger_of, authorization)
+                open_streams.send(request, response, parts, operation.name, authenticate)
             return
         found = await operation.handler(call)
         if isinstance(found, Refused):

@@ -1,8 +1,9 @@
 """Server-sent events: parts of a feed as they go over the wire, heartbeats, and consumers that do not read."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, Final, NamedTuple
 
 import structlog
@@ -11,7 +12,7 @@ from falcon.asgi import Request, Response, SSEvent
 from tallystick.domain import limits
 from tallystick.ledger import metrics
 from tallystick.ledger.errors import FeedError, NotTakenError, OverloadedError
-from tallystick.service.errors import ParameterError
+from tallystick.service.errors import AuthenticationError, ParameterError
 from tallystick.store.errors import StoreError
 
 EVENT_STREAM: Final = "text/event-stream"
@@ -39,8 +40,10 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+Authenticate = Callable[[], Awaitable[object]]
 
 _CONSUMER: Final = "tallystick.consumer"
+_NUMBER_DIGITS_MAX: Final = 19
 
 
 class _Chunk(SSEvent):
@@ -110,40 +113,58 @@ class Streams:
     def __init__(self) -> None:
         self._open_count = 0
 
-    def send(self, request: Request, response: Response, parts: Parts, name: str) -> None:
-        """Answer with a stream that lasts until the consumer goes, or does not read.
+    def require_room(self) -> None:
+        """Raises OverloadedError when too many are open."""
+        if self._open_count >= limits.STREAMS_MAX:
+            raise OverloadedError(f"{self._open_count} streams are open")
+
+    def send(
+        self, request: Request, response: Response, parts: Parts, name: str, authenticate: Authenticate
+    ) -> None:
+        """Answer with a stream that lasts until the consumer goes, does not read, or is not who they were any more.
 
         Raises:
             OverloadedError: too many are open.
         """
-        if self._open_count >= limits.STREAMS_MAX:
-            raise OverloadedError(f"{self._open_count} streams are open")
+        self.require_room()
         response.content_type = EVENT_STREAM
         # No proxy is to keep it, nor to wait until there is more of it.
         response.set_header("Cache-Control", "no-store")
         response.set_header("X-Accel-Buffering", "no")
-        response.sse = self._chunks(parts, name, request.scope[_CONSUMER])
+        response.sse = self._chunks(parts, name, request.scope[_CONSUMER], authenticate)
 
-    async def _chunks(self, parts: Parts, name: str, consumer: Consumer) -> AsyncGenerator[SSEvent, None]:
+    async def _chunks(
+        self, parts: Parts, name: str, consumer: Consumer, authenticate: Authenticate
+    ) -> AsyncGenerator[SSEvent, None]:
         if consumer.gone:
             return
         consumer.serve()
         sent = metrics.STREAM_EVENTS.labels(name)
+        authenticated_at = time.monotonic()
         self._open_count += 1
         try:
             with metrics.STREAMS_OPEN.labels(name).track_inprogress():
                 yield _Chunk(b"retry: %d\n\n" % limits.STREAM_RETRY_MS)
                 async with aclosing(parts):
                     async for part in parts:
+                        if time.monotonic() > authenticated_at + limits.STREAM_HEARTBEAT_SECONDS:
+                            await _unless_unknown(authenticate)
+                            authenticated_at = time.monotonic()
                         for data, count in _rendered(part):
                             with _Guard(name, consumer):
                                 yield _Chunk(data)
                             sent.inc(count)
-        except (NotTakenError, StoreError, FeedError) as error:
+        except (NotTakenError, StoreError, FeedError, AuthenticationError) as error:
             # It ends here. Whoever comes again goes on from where it was, or is told why that cannot be.
             _log.debug("stream ended", stream=name, reason=str(error))
         finally:
             self._open_count -= 1
+
+
+async def _unless_unknown(authenticate: Authenticate) -> None:
+    """Ask whether a key is still in force. When nobody can say, whoever was known goes on."""
+    with suppress(NotTakenError, StoreError):
+        await authenticate()
 
 
 class _Guard:
@@ -185,7 +206,12 @@ def last_event_id(request: Request) -> int | None:
     text = request.get_header(LAST_EVENT_ID)
     if not text:
         return None
-    if not (text.isascii() and text.isdigit()) or int(text[:20]) > limits.LOCAL_NUMBER_MAX:
+    # A number of more digits is too large, and thousands of them cannot be read at all.
+    if (
+        not (text.isascii() and text.isdigit())
+        or len(text) > _NUMBER_DIGITS_MAX
+        or int(text) > limits.LOCAL_NUMBER_MAX
+    ):
         raise ParameterError(LAST_EVENT_ID, "expected the id of an event of this stream, which is a number")
     return int(text)
 

@@ -6,6 +6,7 @@ part of the log once for all of them.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -93,20 +94,28 @@ class Feed:
             while not await self._unless_lost(self.follower.begin):
                 yield Slice([], after)
             while True:
-                # What is far behind is read from the log, however long that takes.
-                level = False
-                while not level:
-                    read = await self._unless_lost(partial(self._read, wanted, after, limits.PAGE_ROWS_MAX))
-                    if read is None:
-                        yield Slice([], after)
-                        continue
-                    after, level = read.slice.position, read.level
-                    if read.slice.records:
-                        yield read.slice
+                async for found in self._behind(wanted, after):
+                    after = found.position
+                    yield found
                 with self.follower.subscribed(wanted) as subscription:
                     async for found in self._live(subscription, wanted, after):
                         after = found.position
                         yield found
+
+    async def _behind(self, wanted: Wanted, after: int) -> AsyncGenerator[Slice, None]:
+        """What is far behind, from the log, until it is level, however long that takes."""
+        said_at = time.monotonic()
+        level = False
+        while not level:
+            read = await self._unless_lost(partial(self._read, wanted, after, limits.PAGE_ROWS_MAX))
+            if read is None:
+                yield Slice([], after)
+                continue
+            after, level = read.slice.position, read.level
+            # Something rare may be far away: how far it was looked for is said meanwhile.
+            if read.slice.records or time.monotonic() > said_at + limits.STREAM_HEARTBEAT_SECONDS:
+                yield read.slice
+                said_at = time.monotonic()
 
     async def _live(
         self, subscription: Subscription, wanted: Wanted, after: int
@@ -124,6 +133,8 @@ class Feed:
             if after >= subscription.joined_at:
                 break
         self.follower.narrow(subscription, read.accounts)
+        # A stream may say nothing for a day, and must not keep what it said last.
+        del read
         while (found := await subscription.next()) is not None:
             records = [record for record in found.records if record.transaction.position > after]
             after = max(after, found.position)

@@ -6,6 +6,7 @@ process has written, the log is read from the last position that was handed out.
 """
 
 import asyncio
+import itertools
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -189,10 +190,13 @@ class Follower:
     def close(self) -> None:
         """End all that listen, and take no more: those who wait for ever would keep the process from stopping."""
         self._closed = True
-        for index in (self._of_tenant, self._of_account):
-            for subscriptions in list(index.values()):
-                for subscription in subscriptions:
-                    subscription.wake()
+        indexes: list[Iterable[set[Subscription]]] = [
+            self._of_tenant.values(),
+            self._of_account.values(),
+            self._of_owner.values(),
+        ]
+        for subscription in set().union(*itertools.chain(*indexes)):
+            subscription.wake()
 
     def require_open(self) -> None:
         """Raises UnavailableError when this process stops."""
@@ -275,6 +279,8 @@ class Follower:
                     await self._wake.wait()
 
     async def _pause_after_failure(self) -> bool:
+        # What was being read will be read again. (A task that was cancelled says nothing: another may read already.)
+        self.horizon = self.position
         self._lag_seconds.set(time.monotonic() - self._level_at)
         await asyncio.sleep(limits.FEED_RETRY_SECONDS)
         return False
@@ -289,12 +295,7 @@ class Follower:
             until = min(head, self.position + limits.FEED_POSITIONS_PER_READ_MAX)
             # Whoever joins from here on hears only of what comes after this part.
             self.horizon = until
-            try:
-                records = await self._records(until)
-            except BaseException:
-                self.horizon = self.position
-                raise
-            self._hand_out(records, until)
+            self._hand_out(await self._records(until), until)
         self._level_at = time.monotonic()
         self._lag_positions.set(0)
         self._lag_seconds.set(0)

@@ -135,14 +135,16 @@ class EventCalls(Tenancy):
         self, account: str, *, after: int | None = None
     ) -> AsyncGenerator[Balances, None] | Refused:
         """Follow an account's balance: as it is now, then each change; or each change after a position."""
-        state = await self._state(account)
-        if isinstance(state, Refused):
-            return state
-        identifier = state.terms.account
+        identifier = parameters.account(account, "id")
         home = self._shard(identifier)
         if home is None:
             return refuse(RefusalCode.ACCOUNT_NOT_FOUND, "id")
-        begin = state.position if after is None else after
+        # Before the state, which then has all that is written up to there: nothing older need be looked for.
+        head = await home.feed.head_position()
+        state = await self._state(account)
+        if isinstance(state, Refused):
+            return state
+        begin = max(head, state.position) if after is None else after
         parameters.between(begin, "after", 0, limits.LOCAL_NUMBER_MAX)
         wanted = Wanted(self._tenant, accounts=frozenset({identifier}))
         with _told_of_parameters():
