@@ -24,10 +24,16 @@ class PacedPayments:
     def __init__(self, recipe: Recipe, api_key: str, per_second: int) -> None:
         self.acknowledged = 0
         self.failed = 0
+        self.per_second_wanted = per_second
+        self._seconds = 0.0
         self._payments = Payments(recipe)
         self._api_key = api_key
-        self._per_second = per_second
         self._prepared: list[PreparedRequest] = []
+
+    @property
+    def per_second(self) -> float:
+        """How many were made."""
+        return self.acknowledged / self._seconds if self._seconds else 0.0
 
     @asynccontextmanager
     async def paying(self, url: str) -> AsyncIterator[None]:
@@ -36,12 +42,14 @@ class PacedPayments:
         timeout = aiohttp.ClientTimeout(total=_REQUEST_SECONDS_MAX)
         async with aiohttp.ClientSession(url, headers=headers, timeout=timeout) as session:
             enough = asyncio.Event()
+            started = time.perf_counter()
             payer = asyncio.create_task(self._pay(session, enough), name="paced payments")
             try:
                 yield
             finally:
                 enough.set()
                 await payer
+                self._seconds += time.perf_counter() - started
 
     async def _pay(self, session: aiohttp.ClientSession, enough: asyncio.Event) -> None:
         started = time.perf_counter()
@@ -49,7 +57,7 @@ class PacedPayments:
         async with asyncio.TaskGroup() as under_way:
             waiting: set[asyncio.Task[None]] = set()
             while not enough.is_set():
-                due = int((time.perf_counter() - started) * self._per_second)
+                due = int((time.perf_counter() - started) * self.per_second_wanted)
                 for _ in range(min(due - sent, _UNDER_WAY_MAX - len(waiting))):
                     task = under_way.create_task(self._send(session, self._next()))
                     waiting.add(task)

@@ -7,7 +7,10 @@ from tallystick.bench.result import Machine, Money
 
 
 class ReadCall(msgspec.Struct, frozen=True, kw_only=True):
-    """One way of reading balances. The throughput is the median over the rounds; a latency is of a request."""
+    """One way of reading balances. The throughput is the median over the rounds; a latency is of a request.
+
+    `not_read`: balances of requests that were refused, or failed.
+    """
 
     call: str
     source: str
@@ -15,7 +18,7 @@ class ReadCall(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int
     balances_per_second: float
     latency_ms: Latency
-    failed: int
+    not_read: int
     rounds: list[float]
     ratio_to_database: float | None
 
@@ -27,7 +30,8 @@ class ReadsResult(msgspec.Struct, frozen=True, kw_only=True):
     through: str
     generator: str
     accounts: int
-    payments_per_second: int
+    payments_per_second: float
+    payments_per_second_wanted: int
     payments_failed: int
     calls: list[ReadCall]
     money: Money

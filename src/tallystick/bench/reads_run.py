@@ -197,7 +197,8 @@ def _result(
         through=settings.through,
         generator=all_of[0].load.generator,
         accounts=settings.accounts,
-        payments_per_second=settings.rate or PAYMENTS_BESIDE_READS,
+        payments_per_second=round(payments.per_second, 1),
+        payments_per_second_wanted=payments.per_second_wanted,
         payments_failed=payments.failed,
         calls=[
             ReadCall(
@@ -207,7 +208,7 @@ def _result(
                 concurrency=one.call.concurrency,
                 balances_per_second=round(throughputs[one.call, one.source], 1),
                 latency_ms=measurement.latency(one.slices),
-                failed=sum(found.failed for found in one.slices),
+                not_read=sum(found.refused + found.failed for found in one.slices),
                 rounds=[round(found.per_second, 1) for found in one.slices],
                 ratio_to_database=_ratio(throughputs, one),
             )

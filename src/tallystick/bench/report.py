@@ -56,7 +56,8 @@ def report(result: Result) -> str:
 def reads_report(result: ReadsResult) -> str:
     """Write a result as lines of text."""
     what = f"balances through {result.through}, {result.accounts:,} accounts"
-    lines = [f"{what}, {result.payments_per_second:,} payments/s meanwhile"]
+    paid = f"{result.payments_per_second:,.0f} payments/s meanwhile"
+    lines = [f"{what}, {paid} ({result.payments_per_second_wanted:,} were wanted)"]
     for call in result.calls:
         wait = call.latency_ms
         beside = (
@@ -66,8 +67,8 @@ def reads_report(result: ReadsResult) -> str:
             f"{call.balances_per_request:>5,} a request, {call.concurrency:>3,} at once, {call.source:<9}"
             f"{call.balances_per_second:>9,.0f}/s   p50 {wait.p50:.1f} ms   p99 {wait.p99:.1f} ms{beside}"
         )
-        if call.failed:
-            lines.append(f"NOT READ    {call.failed:,} requests failed")
+        if call.not_read:
+            lines.append(f"NOT READ    {call.not_read:,} balances")
     if result.payments_failed:
         lines.append(f"NOT POSTED  {result.payments_failed:,} payments failed")
     return "\n".join([*lines, *_ending(result)])
