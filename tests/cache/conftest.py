@@ -15,6 +15,7 @@ from tallystick.embedded.postgres_cluster import LOGIN_ROLE
 from tallystick.service.configuration import CrossShard
 from tallystick.service.engine import Engine
 from tallystick.store.migrate import migrate
+from tests.awake import AwakeClock, awake_clock
 
 SHARDS = (1, 2)
 PATIENCE_SECONDS = 30.0
@@ -50,6 +51,12 @@ def keys(valkey: EmbeddedValkey) -> Iterator["redis.Redis"]:
     client = redis.Redis.from_url(valkey.address)
     yield client
     client.close()
+
+
+@pytest.fixture
+def clock() -> Iterator[AwakeClock]:
+    with awake_clock() as clock:
+        yield clock
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ PAUSE_SECONDS_MAX: Final = 0.1
 STAND_STILL_SECONDS_MAX: Final = 1.0
 CUT_SECONDS_MAX: Final = 0.3
 AWAY_SECONDS_MAX: Final = 0.15
-QUIET_SECONDS_MAX: Final = 20.0
+QUIET_SECONDS_MAX: Final = 60.0
 _LOOK_SECONDS: Final = 0.02
 ENTRIES: Final = "SELECT account, position, balance FROM entries WHERE position > %s"
 
