@@ -48,7 +48,8 @@ def change_delivery(database: ShardDatabase, endpoint: str, assignments: str) ->
 
 def is_delivered(client: Client, endpoint: str) -> bool:
     """Whether the server goes about delivering it."""
-    return f'endpoint="{endpoint}"' in client.get("/metrics").ok().body.decode()
+    lines = client.get("/metrics").ok().body.decode().splitlines()
+    return any(line.startswith("tallystick_webhook_parked{") and endpoint in line for line in lines)
 
 
 def metric(client: Client, name: str, endpoint: str) -> float:
