@@ -16,6 +16,7 @@ from tallystick.service.configuration import CrossShard
 from tallystick.service.engine import Engine
 from tallystick.store.migrate import migrate
 from tests.awake import AwakeClock, awake_clock
+from tests.engines import running
 
 SHARDS = (1, 2)
 PATIENCE_SECONDS = 30.0
@@ -96,13 +97,8 @@ async def serving(
     dsns: dict[int, str], cache: str | None = None, *, cross_shard: CrossShard = "saga"
 ) -> AsyncIterator[Engine]:
     """An engine as every server process has one, ready to read and write."""
-    engine = Engine(dsns, cache=cache, cross_shard=cross_shard)
-    await engine.start()
-    try:
-        await engine.connected()
+    async with running(Engine(dsns, cache=cache, cross_shard=cross_shard)) as engine:
         yield engine
-    finally:
-        await engine.stop()
 
 
 _numbers = itertools.count()
