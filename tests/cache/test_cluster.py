@@ -28,9 +28,9 @@ from tests.cache.servers import (
     VALKEY_AND_REDIS,
     CacheServer,
     Program,
-    free_port,
     wait,
 )
+from tests.ports import own_port
 
 PASSWORD = "SECRET"
 SLOTS = 16384
@@ -55,7 +55,7 @@ class Cluster:
                     program,
                     folder / str(number),
                     "cluster-enabled yes",
-                    f"cluster-port {free_port()}",
+                    f"cluster-port {own_port()}",
                     f"cluster-node-timeout {NODE_PATIENCE_MS}",
                     "cluster-require-full-coverage no",
                     "repl-diskless-sync-delay 0",
@@ -84,7 +84,7 @@ class Cluster:
     @property
     def address(self) -> str:
         """Two of the nodes are named, and one that is not there."""
-        named = [free_port(), self.nodes[0].port, self.nodes[1].port]
+        named = [own_port(), self.nodes[0].port, self.nodes[1].port]
         return f"valkey+cluster://:{PASSWORD}@" + ",".join(f"127.0.0.1:{port}" for port in named)
 
     def move(self, slot: int, source: CacheServer, destination: CacheServer) -> None:

@@ -17,7 +17,8 @@ from tallystick import Ledger
 from tallystick.domain import limits
 from tests.cache.books import opened, paid, seen, until, until_cached
 from tests.cache.conftest import serving
-from tests.cache.servers import ALL, EACH_REDIS, VALKEY, CacheServer, Program, free_port
+from tests.cache.servers import ALL, EACH_REDIS, VALKEY, CacheServer, Program
+from tests.ports import own_port
 
 At = Callable[[str], AbstractAsyncContextManager[Ledger]]
 
@@ -191,7 +192,7 @@ async def test_servers_that_know_tls_themselves(
     ca = trustme.CA()
     ca.cert_pem.write_to_path(tmp_path / "ca.pem")
     ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
-    port = free_port()
+    port = own_port()
     files = (
         f"tls-cert-file {tmp_path / 'server.pem'}",
         f"tls-key-file {tmp_path / 'server.pem'}",
@@ -202,13 +203,13 @@ async def test_servers_that_know_tls_themselves(
     settings = {
         "server": (),
         "sentinel": (f"sentinel monitor main 127.0.0.1 {port} 1",),
-        "cluster": ("cluster-enabled yes", "tls-cluster yes", f"cluster-port {free_port()}"),
+        "cluster": ("cluster-enabled yes", "tls-cluster yes", f"cluster-port {own_port()}"),
     }[kind]
     secret = ("requirepass SECRET",)
     with ExitStack() as servers:
         if kind == "sentinel":
             servers.enter_context(CacheServer(program, tmp_path / "master", f"tls-port {port}", *files))
-            port = free_port()
+            port = own_port()
         server = servers.enter_context(
             CacheServer(
                 program,
@@ -236,7 +237,7 @@ async def test_servers_that_know_tls_themselves(
 
 
 async def test_nobody_is_there_or_somebody_else(ledger_with: At, tmp_path: Path) -> None:
-    nobody = f"127.0.0.1:{free_port()}"
+    nobody = f"127.0.0.1:{own_port()}"
     with CacheServer(VALKEY, tmp_path / "server", "requirepass SECRET") as server:
         alone = f"127.0.0.1:{server.port}"
         for address, says in (

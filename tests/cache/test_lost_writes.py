@@ -18,7 +18,8 @@ from tallystick.service.engine import Engine
 from tests.awake import AwakeClock
 from tests.cache.books import cached, opened, paid, passed, seen, until, until_cached
 from tests.cache.conftest import serving
-from tests.cache.servers import ONE_REDIS, ONE_VALKEY, VALKEY, CacheServer, Program, free_port, wait
+from tests.cache.servers import ONE_REDIS, ONE_VALKEY, VALKEY, CacheServer, Program, wait
+from tests.ports import own_port
 
 PASSWORD = "server's secret"
 SENTINEL_PASSWORD = "sentinel-secret"
@@ -86,7 +87,7 @@ def watched(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Watched]
         sentinel.log_in(None, SENTINEL_PASSWORD)
         wait(lambda: replica.client.info()["master_link_status"] == "up")
         wait(lambda: sentinel.client.sentinel_slaves("ledger"))
-        sentinels = f"127.0.0.1:{free_port()},127.0.0.1:{hanging.port},127.0.0.1:{sentinel.port}"
+        sentinels = f"127.0.0.1:{own_port()},127.0.0.1:{hanging.port},127.0.0.1:{sentinel.port}"
         login = f":{PASSWORD.replace(' ', '%20')}"
         yield Watched(
             f"valkey+sentinel://{login}@{sentinels}/ledger?sentinel_password={SENTINEL_PASSWORD}",

@@ -9,9 +9,10 @@ import pytest
 from tallystick.embedded import EmbeddedPostgres
 from tests.api.books import Books
 from tests.api.client import Client
-from tests.crash.api_server import HOST, ApiServer
+from tests.crash.api_server import ApiServer
 from tests.crash.databases import ShardDatabase, temporary_database, temporary_server
 from tests.crash.two_shards import TwoShards, two_shards
+from tests.ports import HOST
 from tests.webhooks.receiver import Receiver, receiving
 
 INSIDE = {"webhooks_allow_http": True, "webhooks_allow_private": True}
