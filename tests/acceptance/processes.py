@@ -142,7 +142,7 @@ def call(
         request.add_header("Content-Type", "application/json")
         request.data = json.dumps(body).encode()
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=COMMAND_TIMEOUT_SECONDS) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         with error:
@@ -157,7 +157,7 @@ def shell(line: str) -> str:
     return done.stdout
 
 
-def gone(pids: Sequence[int], *, timeout_seconds: float = 10.0) -> bool:
+def gone(pids: Sequence[int], *, timeout_seconds: float = 30.0) -> bool:
     """Whether none of these processes lives any more, or will after a moment."""
     deadline = time.monotonic() + timeout_seconds
     while any(Path(f"/proc/{pid}").exists() for pid in pids):
@@ -174,7 +174,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def until(true: Callable[[], bool], what: str, *, timeout_seconds: float = 30.0) -> None:
+def until(true: Callable[[], bool], what: str, *, timeout_seconds: float = 60.0) -> None:
     """Wait until something is so."""
     deadline = time.monotonic() + timeout_seconds
     while not true():

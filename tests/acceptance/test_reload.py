@@ -5,6 +5,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +22,7 @@ from tallystick.service.configuration import (
     write_configuration,
 )
 from tests.acceptance.processes import COMMAND, call, environment, free_port, run, until
+from tests.awake import awake_clock
 
 NODES = {"north": (1, 2), "south": (3, 4)}
 
@@ -137,23 +139,26 @@ class Payments:
         self._body = {"source": bank, "destination": other, "amount": "1", "asset": "USD"}
         self._stop = threading.Event()
         self.slowest_seconds = 0.0
+        self._stack = ExitStack()
         self.statuses: list[int] = []
         self._thread = threading.Thread(target=self._run)
 
     def __enter__(self) -> Self:
+        self._clock = self._stack.enter_context(awake_clock())
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+        self._stack.close()
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            started = time.monotonic()
+            started = self._clock.seconds
             key = f"payment {len(self.statuses)}"
             self.statuses.append(call(self._ready, "POST", "/v1/transfers", self._body, key=key)[0])
-            self.slowest_seconds = max(self.slowest_seconds, time.monotonic() - started)
+            self.slowest_seconds = max(self.slowest_seconds, self._clock.seconds - started)
 
 
 def test_a_node_is_added_while_the_server_pays_on(installation: Installation) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-TIMEOUT_SECONDS = 20.0
+TIMEOUT_SECONDS = 60.0
 PROBLEM_TYPE = "application/problem+json"
 
 Result = TypeVar("Result")

@@ -36,7 +36,7 @@ class Stream:
         *,
         last_id: int | None = None,
         receive_bytes: int | None = None,
-        timeout_seconds: float = 20.0,
+        timeout_seconds: float = 60.0,
         **query: Any,
     ) -> None:
         self.last_id = last_id

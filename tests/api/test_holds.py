@@ -10,7 +10,7 @@ from tests.api import nobody
 from tests.api.books import Books
 from tests.api.client import Client
 
-WORKER_SECONDS_MAX = 10.0
+WORKER_SECONDS_MAX = 60.0
 POLL_INTERVAL_SECONDS = 0.05
 
 
@@ -185,9 +185,13 @@ def test_only_what_placed_a_hold_is_one(shop: Books, client: Client) -> None:
 
 
 def test_the_worker_releases_what_expired(shop: Books, client: Client) -> None:
-    hold = shop.hold("alice", "shop", 60, expires_in=1).ok()["id"]
-    shop.capture(hold, 10).ok()
-    until(lambda: bool(client.get(f"/v1/holds/{hold}").ok()["status"] == "expired"))
+    # It may be over before the capture comes: then there is more time.
+    for seconds in (1, 5, 25):
+        hold = shop.hold("alice", "shop", 60, expires_in=seconds).ok()["id"]
+        captured = shop.capture(hold, 10)
+        until(lambda hold=hold: client.get(f"/v1/holds/{hold}").ok()["status"] == "expired")  # type: ignore[misc]  # of a default in a lambda
+        if captured.status == 200:
+            break
     shop.check("""
         alice  USD  90
         shop   USD  10
@@ -198,20 +202,22 @@ def test_the_worker_releases_what_expired(shop: Books, client: Client) -> None:
 
 def test_the_clock_counts_and_not_the_worker(shop: Books, client: Client) -> None:
     """A hold whose time is over is not captured, whether or not the worker has come by."""
-    holds = []
-    for _ in range(6):
-        holds.append(shop.hold("alice", "shop", 10, expires_in=1).ok().json)
-        time.sleep(0.15)  # spread over the second in which the worker comes by once
 
-    worker_was_late = 0
-    for hold in holds:
-        until_time(hold["expires_at"])
-        assert shop.capture(hold["id"]).refused() == (422, "hold_not_open", "id")
-        assert shop.void(hold["id"]).refused() == (422, "hold_not_open", "id")
-        worker_was_late += client.get(f"/v1/holds/{hold['id']}").ok()["status"] == "open"
+    def worker_was_late() -> bool:
+        holds = []
+        for _ in range(6):
+            holds.append(shop.hold("alice", "shop", 10, expires_in=1).ok().json)
+            time.sleep(0.15)  # spread over the second in which the worker comes by once
+        late = 0
+        for hold in holds:
+            until_time(hold["expires_at"])
+            assert shop.capture(hold["id"]).refused() == (422, "hold_not_open", "id")
+            assert shop.void(hold["id"]).refused() == (422, "hold_not_open", "id")
+            late += client.get(f"/v1/holds/{hold['id']}").ok()["status"] == "open"
+        until(lambda: all(client.get(f"/v1/holds/{hold['id']}")["status"] == "expired" for hold in holds))
+        return late > 0
 
-    assert worker_was_late, "the worker was always there first: this proved nothing"
-    until(lambda: all(client.get(f"/v1/holds/{hold['id']}")["status"] == "expired" for hold in holds))
+    assert any(worker_was_late() for _ in range(5)), "the worker was always there first: this proved nothing"
     shop.check("""
         alice  USD  100
         shop   USD    0

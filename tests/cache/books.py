@@ -10,7 +10,7 @@ from tallystick import Ledger, Refused
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tallystick.service.views import Balance, Transaction
 
-SETTLE_SECONDS_MAX = 15.0
+SETTLE_SECONDS_MAX = 60.0
 
 
 async def opened(ledger: Ledger, owner: str, count: int) -> list[str]:

@@ -9,12 +9,17 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
+from tallystick.domain import limits
 from tallystick.embedded import EmbeddedPostgres, EmbeddedValkey
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
+from tallystick.service.configuration import CrossShard
 from tallystick.service.engine import Engine
 from tallystick.store.migrate import migrate
+from tests.awake import AwakeClock, awake_clock
+from tests.engines import running
 
 SHARDS = (1, 2)
+PATIENCE_SECONDS = 30.0
 Serve = Callable[[], AbstractAsyncContextManager[Engine]]
 
 
@@ -50,6 +55,21 @@ def keys(valkey: EmbeddedValkey) -> Iterator["redis.Redis"]:
 
 
 @pytest.fixture
+def clock() -> Iterator[AwakeClock]:
+    with awake_clock() as clock:
+        yield clock
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache that answers is waited for: this machine may stand still for longer than anybody waits as a rule."""
+    monkeypatch.setattr(limits, "CACHE_TIMEOUT_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(limits, "CACHE_NODE_TIMEOUT_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(limits, "CACHE_LEASE_MS", int(1000 * PATIENCE_SECONDS))
+    monkeypatch.setattr(limits, "CACHE_AGE_MS_MAX", int(1000 * PATIENCE_SECONDS))
+
+
+@pytest.fixture
 def dsns(postgres: EmbeddedPostgres) -> Iterator[dict[int, str]]:
     """Fresh shards."""
     name = f"cache_{next(_numbers)}"
@@ -69,18 +89,16 @@ def owner_dsns(postgres: EmbeddedPostgres, dsns: dict[int, str]) -> dict[int, st
 @pytest.fixture
 def serve(dsns: dict[int, str], valkey: EmbeddedValkey) -> Serve:
     """Start one more server process's engine on the shards and the cache."""
+    return lambda: serving(dsns, valkey.address)
 
-    @asynccontextmanager
-    async def serving() -> AsyncIterator[Engine]:
-        engine = Engine(dsns, cache=valkey.address)
-        await engine.start()
-        try:
-            await engine.connected()
-            yield engine
-        finally:
-            await engine.stop()
 
-    return serving
+@asynccontextmanager
+async def serving(
+    dsns: dict[int, str], cache: str | None = None, *, cross_shard: CrossShard = "saga"
+) -> AsyncIterator[Engine]:
+    """An engine as every server process has one, ready to read and write."""
+    async with running(Engine(dsns, cache=cache, cross_shard=cross_shard)) as engine:
+        yield engine
 
 
 _numbers = itertools.count()

@@ -34,7 +34,7 @@ PAUSE_SECONDS_MAX: Final = 0.1
 STAND_STILL_SECONDS_MAX: Final = 1.0
 CUT_SECONDS_MAX: Final = 0.3
 AWAY_SECONDS_MAX: Final = 0.15
-QUIET_SECONDS_MAX: Final = 20.0
+QUIET_SECONDS_MAX: Final = 60.0
 _LOOK_SECONDS: Final = 0.02
 ENTRIES: Final = "SELECT account, position, balance FROM entries WHERE position > %s"
 
@@ -167,17 +167,24 @@ class ProcessRace:
         """Whoever wrote sees it, whichever server he asks."""
         strong = self._chance.random() < STRONG_READ_SHARE_OF_WRITERS
         acknowledged = self._acknowledged[account]
-        found = await self._until_answered(
-            "read", accounts=[account], min_position=0 if strong else position, strong=strong
-        )
-        if found is None:
+        own = await self._read(account, min_position=0 if strong else position, strong=strong)
+        if own is None:
             return
-        own = Seen(*found[0])
-        self._note(own)
         if own.position < position:
             raise ViolationError(f"{own} is older than what was written at {position}, strong: {strong}")
         if strong and own.position < acknowledged:
             raise ViolationError(f"{own} is older than what was acknowledged at {acknowledged}")
+
+    async def _read(self, account: str, *, min_position: int, strong: bool) -> Seen | None:
+        """What some server says. None: it is over."""
+        found = await self._until_answered(
+            "read", accounts=[account], min_position=min_position, strong=strong
+        )
+        if found is None:
+            return None
+        one = Seen(*found[0])
+        self._note(one)
+        return one
 
     async def _until_answered(self, what: str, **arguments: Any) -> Any:
         """Ask one server, and another one when that was killed. None: it is over."""
@@ -217,13 +224,9 @@ class ProcessRace:
         while not self._stopping:
             account = self._chance.choice(self._all_accounts())
             expected = newest.get(account, 0)
-            found = await self._until_answered(
-                "read", accounts=[account], min_position=expected, strong=False
-            )
-            if found is None:
+            one = await self._read(account, min_position=expected, strong=False)
+            if one is None:
                 return
-            one = Seen(*found[0])
-            self._note(one)
             if one.position < expected:
                 raise ViolationError(f"{one} where position {expected} was asked for")
             newest[account] = one.position

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 
 import psutil
 
-READY_SECONDS_MAX: Final = 30.0
+READY_SECONDS_MAX: Final = 60.0
 ANSWER_BYTES_MAX: Final = 2**22
 _LOOK_SECONDS: Final = 0.005
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]

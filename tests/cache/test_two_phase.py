@@ -14,13 +14,15 @@ from tallystick.domain.cached import read_balance
 from tallystick.domain.decide import Decision
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tallystick.embedded import EmbeddedValkey
-from tallystick.service.engine import Engine
 from tallystick.service.events import Event, Events
 from tests.cache.books import cached, mark_of, opened, paid, passed, until, until_cached
+from tests.cache.conftest import serving
+
+pytestmark = pytest.mark.usefixtures("patient")
 
 # Longer than a follower that looks by itself waits at first; it has looked then.
 SETTLE_SECONDS = 0.5
-HEARD_SECONDS_MAX = 10.0
+HEARD_SECONDS_MAX = 60.0
 
 
 async def test_both_shards_balances_are_cached_without_the_tailer(
@@ -29,17 +31,15 @@ async def test_both_shards_balances_are_cached_without_the_tailer(
     keys: "redis.Redis",
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # A tailer looks once and then not before the test is over; the mark lives as long.
-    monkeypatch.setattr(limits, "CACHE_TAIL_INTERVAL_SECONDS", 600.0)
-    monkeypatch.setattr(limits, "CACHE_LEASE_INTERVAL_SECONDS", 600.0)
+    # The mark outlives the tailers.
     monkeypatch.setattr(limits, "CACHE_AGE_MS_MAX", 600_000)
-    engine = Engine(dsns, cross_shard="two_phase", cache=valkey.address)
-    await engine.start()
-    try:
-        await engine.connected()
+    async with serving(dsns, valkey.address, cross_shard="two_phase") as engine:
         ledger = Ledger(engine, 1)
         alice, bob = await on_two_shards(ledger)
         await until(lambda: passed(keys, alice) >= 0 and passed(keys, bob) >= 0)
+        for shard in engine.router.shards:
+            assert shard._tailer is not None
+            await shard._tailer.stop()
         heard: dict[int, list[Decision]] = {1: [], 2: []}
         for shard in engine.router.shards:
             shard.batcher.on_committed(heard[shard.number].append)
@@ -54,15 +54,10 @@ async def test_both_shards_balances_are_cached_without_the_tailer(
             assert positions == sorted(positions)
         found = await until_cached(ledger, alice, bob)
         assert [one.balance for one in found] == [-3, 3]
-    finally:
-        await engine.stop()
 
 
 async def test_a_follower_hears_of_it_at_once(dsns: dict[int, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = Engine(dsns, cross_shard="two_phase")
-    await engine.start()
-    try:
-        await engine.connected()
+    async with serving(dsns, cross_shard="two_phase") as engine:
         ledger = Ledger(engine, 1)
         alice, bob = await on_two_shards(ledger)
         shard = shard_of(parse_identifier(Prefix.ACCOUNT, bob))
@@ -78,8 +73,6 @@ async def test_a_follower_hears_of_it_at_once(dsns: dict[int, str], monkeypatch:
             async with asyncio.timeout(HEARD_SECONDS_MAX):
                 event = await hearing
         assert bob in {entry.account for entry in event.entries}
-    finally:
-        await engine.stop()
 
 
 async def first_event(parts: AsyncIterator[Events]) -> Event:

@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,8 +14,8 @@ import psutil
 
 from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
 from tests.crash.databases import SHARD, ShardDatabase, wait_for
+from tests.ports import HOST, own_port
 
-HOST = "127.0.0.1"
 READY_SECONDS_MAX = 60.0
 ANSWER_SECONDS_MAX = 60.0
 PAGE_ROWS = 500
@@ -49,7 +48,7 @@ class ApiServer:
         ]
         write_configuration(self.configuration_path, Configuration(shards, **(settings or {})))
         self.log_path = folder / "api.log"
-        self.port = _free_port()
+        self.port = own_port()
         self._process: subprocess.Popen[bytes] | None = None
         made = self.command("keys", "create", "--name", "crash test", "--json")
         assert made.returncode == 0, made.stderr
@@ -166,9 +165,3 @@ class Client:
             if page["next_cursor"] is None:
                 return
             cursor = f"&cursor={page['next_cursor']}"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])

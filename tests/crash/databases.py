@@ -17,7 +17,7 @@ from tallystick.store.migrate import migrate
 
 SHARD = 1
 TEMPLATE = "shard_template"
-WAIT_SECONDS_MAX = 30.0
+WAIT_SECONDS_MAX = 60.0
 POLL_INTERVAL_SECONDS = 0.01
 
 _numbers = count(1)

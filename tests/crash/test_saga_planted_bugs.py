@@ -24,35 +24,21 @@ from tallystick.domain.sagas import (
     Step,
     next_step,
 )
-from tallystick.embedded import EmbeddedPostgres
 from tallystick.ledger import sagas as driver
 from tallystick.ledger.errors import FaultyCommandError
 from tests.crash import test_saga_races as races
 from tests.crash.crashes import crash, judge, points_of
 from tests.crash.cutting_proxy import Moment
-from tests.crash.databases import temporary_server
 from tests.crash.lives import Place
 from tests.crash.points import Fault
 from tests.crash.saga_scenarios import SCENARIOS
-from tests.crash.two_shards import TwoShards, assert_whole_together, two_shards
+from tests.crash.two_shards import TwoShards, assert_whole_together
 
 RECOVERY_SECONDS_MAX = 5.0
 TRANSFER, REFUSAL, CAPTURE, REVERSAL, _ = SCENARIOS
 CAUGHT = (AssertionError, FaultyCommandError)
 
 Plant = Callable[[pytest.MonkeyPatch], None]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedPostgres]:
-    with temporary_server() as server:
-        yield server
-
-
-@pytest.fixture
-def shards(server: EmbeddedPostgres) -> Iterator[TwoShards]:
-    with two_shards(server) as shards:
-        yield shards
 
 
 @pytest.fixture

@@ -45,17 +45,11 @@ LONG_SECONDS: Final = 30.0
 Answer = views.Transaction | Refused
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedPostgres]:
-    with temporary_server() as server:
-        yield server
-
-
 @pytest.fixture
-def shards(server: EmbeddedPostgres) -> Iterator[TwoShards]:
-    with two_shards(server) as shards:
-        yield shards
-        assert_whole_together(shards)
+def shards(shards: TwoShards) -> Iterator[TwoShards]:
+    """As they are everywhere, and whole in the end."""
+    yield shards
+    assert_whole_together(shards)
 
 
 @pytest.fixture(autouse=True)

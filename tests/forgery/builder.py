@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 from tallystick import Ledger, Refused, TransferRequest
 from tallystick.domain.identifiers import Prefix, parse_identifier
 from tallystick.service import views
+from tests.crash.databases import WAIT_SECONDS_MAX
 
 Answer = TypeVar("Answer")
 
@@ -35,8 +36,8 @@ async def serving(dsn: str) -> AsyncIterator[Ledger]:
     """A ledger that can be written to already."""
     async with Ledger.connect(dsn) as ledger:
         (shard,) = ledger._engine.router.shards
-        async with asyncio.timeout(10):
-            while not shard.batcher.available:  # noqa: ASYNC110 - time has to pass - the batcher tells nobody
+        async with asyncio.timeout(WAIT_SECONDS_MAX):
+            while not shard.batcher.available:  # noqa: ASYNC110 - the batcher tells nobody
                 await asyncio.sleep(0.01)
         yield ledger
 
@@ -178,7 +179,7 @@ class Builder:
         self.positions["closing"] = self.positions["emptied"] + 1
 
     async def expire(self) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_SECONDS_MAX):
             while (hold := posted(await self.ledger.held(self.expiring))).status == "open":  # noqa: ASYNC110 - time has to pass
                 await asyncio.sleep(0.1)
         assert hold.status == "expired"

@@ -4,8 +4,7 @@ import asyncio
 import random
 import secrets
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
@@ -23,8 +22,6 @@ from tests.crash.databases import (
     assert_whole,
     one_value,
     open_transactions,
-    temporary_database,
-    temporary_server,
     terminate_writers,
     wait_for,
 )
@@ -43,22 +40,12 @@ from tallystick.store.log import LogWriter
 
 START_BALANCE = 100
 POISON = 13
+# As everywhere but here.
+PEEK_TIMEOUT_SECONDS = limits.PEEK_TIMEOUT_SECONDS
 
 Answer = views.Transaction | Refused
 Session: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Poison = Callable[[Appended], None]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedPostgres]:
-    with temporary_server() as server:
-        yield server
-
-
-@pytest.fixture
-def database(server: EmbeddedPostgres) -> Iterator[ShardDatabase]:
-    with temporary_database(server) as database:
-        yield database
 
 
 @pytest.fixture
@@ -840,7 +827,7 @@ async def test_the_lock_keeps_others_out_until_the_commit(
         await reached(stop.reached)
         waiting = asyncio.create_task(pay(second, source, destination, 70, "waiting"))
         await asyncio.to_thread(
-            wait_for, lambda: waiting_for_the_lock(database) == 1, "the second engine waits for the lock", 5.0
+            wait_for, lambda: waiting_for_the_lock(database) == 1, "the second engine waits for the lock"
         )
         assert not waiting.done()
         stop.pass_on()
@@ -865,6 +852,8 @@ def decided_ahead(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
         return found
 
     monkeypatch.setattr(limits, "AHEAD_COMMANDS_MIN", 1)
+    # However slow this machine is, it is not that which keeps a batch from being decided ahead.
+    monkeypatch.setattr(limits, "PEEK_TIMEOUT_SECONDS", WAIT_SECONDS_MAX)
     monkeypatch.setattr(BatchWriter, "decide_ahead", note)
     return decided
 
@@ -1053,9 +1042,10 @@ async def test_deciding_ahead_goes_on_after_its_connection_was_lost(
 
 
 async def test_a_connection_beside_that_hangs_delays_nobody_for_long(
-    database: ShardDatabase, decided_ahead: list[bool], proxy: CuttingProxy
+    database: ShardDatabase, decided_ahead: list[bool], proxy: CuttingProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """To decide ahead is worth a short wait and no more: the batch is decided when its turn comes."""
+    monkeypatch.setattr(limits, "PEEK_TIMEOUT_SECONDS", PEEK_TIMEOUT_SECONDS)
     async with connected(proxy.dsn) as ledger:
         wallets = await Wallets.open(ledger)
         source, destination = wallets.wallets
@@ -1066,13 +1056,13 @@ async def test_a_connection_beside_that_hangs_delays_nobody_for_long(
         count = len(decided_ahead)
         second = asyncio.create_task(pay(ledger, source, destination, 1, "second"))
         await reached(hangs.reached)
-        started = time.monotonic()
         commit.pass_on()
+        # Longer than a request may take, they would not be answered.
         answers = await asyncio.gather(first, second)
-        assert time.monotonic() - started < 5
         assert [type(answer) for answer in answers] == [views.Transaction] * 2
         assert decided_ahead[count:] == [False]
         # Over another connection it is decided ahead again.
+        monkeypatch.setattr(limits, "PEEK_TIMEOUT_SECONDS", WAIT_SECONDS_MAX)
         commit = proxy.stop_at(Moment.COMMIT)
         third = asyncio.create_task(pay(ledger, source, destination, 1, "third"))
         await reached(commit.reached)

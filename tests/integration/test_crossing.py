@@ -8,6 +8,7 @@ import pytest
 from tests.crash.databases import temporary_server
 
 from tallystick import Ledger, RefusalCode, Refused, TransferRequest, UnavailableError
+from tallystick.domain import limits
 from tallystick.domain.identifiers import (
     Prefix,
     format_identifier,
@@ -53,6 +54,8 @@ async def world(server: EmbeddedPostgres, request: pytest.FixtureRequest) -> Asy
 async def opened(server: EmbeddedPostgres, name: str) -> AsyncIterator[World]:
     dsns = [server.dsn(f"crossing_{number}", role=LOGIN_ROLE) for number in (1, 2)]
     async with Ledger.connect(*dsns) as ledger:
+        # Nothing is to be pending, however slow this machine is.
+        ledger._engine.saga_wait_seconds = limits.SAGA_WAIT_SECONDS_MAX
         banks = {1: "", 2: ""}
         owners = {1: "", 2: ""}
         for number in range(OWNERS_TRIED_MAX):

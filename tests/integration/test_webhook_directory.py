@@ -1,13 +1,9 @@
 """Endpoints are on every shard alike; a shard that is added learns of them, and the last change is in force."""
 
-from collections.abc import Iterator
-
 import pytest
-from tests.crash.databases import temporary_server
-from tests.crash.two_shards import TwoShards, open_accounts, two_shards
+from tests.crash.two_shards import TwoShards, open_accounts
 
 from tallystick import Ledger
-from tallystick.embedded import EmbeddedPostgres
 from tallystick.ledger.directory import DirectoryIncompleteError
 from tallystick.service.engine import Engine
 from tallystick.service.webhooks.addresses import AddressRules
@@ -16,18 +12,6 @@ from tallystick.store.directory_copy import copy_directory
 from tallystick.store.webhooks import DeliveryState, WebhookStore
 
 URL = "https://127.0.0.1/hook"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedPostgres]:
-    with temporary_server() as running:
-        yield running
-
-
-@pytest.fixture
-def shards(server: EmbeddedPostgres) -> Iterator[TwoShards]:
-    with two_shards(server) as made:
-        yield made
 
 
 async def ledger_of(dsns: dict[int, str], *, wait: bool = True) -> tuple[Engine, Ledger]:

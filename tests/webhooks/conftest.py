@@ -1,15 +1,18 @@
 """One PostgreSQL for the folder; a ledger of one shard with one server for most of it, in a private network."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
 from tallystick.embedded import EmbeddedPostgres
 from tests.api.books import Books
 from tests.api.client import Client
-from tests.crash.api_server import HOST, ApiServer
+from tests.crash.api_server import ApiServer
 from tests.crash.databases import ShardDatabase, temporary_database, temporary_server
+from tests.crash.two_shards import TwoShards, two_shards
+from tests.ports import HOST
 from tests.webhooks.receiver import Receiver, receiving
 
 INSIDE = {"webhooks_allow_http": True, "webhooks_allow_private": True}
@@ -45,6 +48,30 @@ def client_of(server: ApiServer) -> Client:
 def client(server: ApiServer) -> Iterator[Client]:
     with client_of(server) as caller:
         yield caller
+        # The next test's receivers may listen at the ports of this one's.
+        for endpoint in caller.get("/v1/webhooks").ok()["items"]:
+            caller.send("DELETE", f"/v1/webhooks/{endpoint['id']}").ok()
+
+
+@contextmanager
+def two_servers(folder: Path, *databases: ShardDatabase) -> Iterator[tuple[ApiServer, ApiServer]]:
+    """Two servers of one ledger."""
+    with ExitStack() as stack:
+
+        def started(name: str) -> ApiServer:
+            (folder / name).mkdir()
+            server = ApiServer(folder / name, *databases, settings=INSIDE)
+            stack.callback(server.stop)
+            server.start()
+            return server
+
+        yield started("one"), started("two")
+
+
+@pytest.fixture
+def shards(postgres: EmbeddedPostgres) -> Iterator[TwoShards]:
+    with two_shards(postgres) as made:
+        yield made
 
 
 @pytest.fixture

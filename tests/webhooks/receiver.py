@@ -44,7 +44,10 @@ class Received:
 
 @dataclass
 class Receiver:
-    """What came, and how the next request is treated: `behave` says so, from how many came before."""
+    """What came, and how the next request is treated: `behave` says so, from how many came before.
+
+    `retry_after` is made when it is answered. `released` ends what hangs.
+    """
 
     url: str = ""
     behave: Callable[[int], str] = lambda _number: "ok"
@@ -52,7 +55,7 @@ class Receiver:
     lock: threading.Lock = field(default_factory=threading.Lock)
     ending: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
-    retry_after: str = ""
+    retry_after: Callable[[], str] = lambda: ""
 
     def accepted(self) -> list[Received]:
         """What it has taken, each event once."""
@@ -69,7 +72,7 @@ class Receiver:
         for one in list(self.received):
             Webhook(secret).verify(one.body, one.headers)
 
-    def wait(self, condition: Callable[[], bool], what: str, seconds_max: float = 30.0) -> None:
+    def wait(self, condition: Callable[[], bool], what: str, seconds_max: float = 60.0) -> None:
         wait_for(
             condition, f"{what}; came: {[(one.did, one.path) for one in self.received][-20:]}", seconds_max
         )
@@ -107,10 +110,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(410)
 
     def _busy(self) -> None:
-        self._answer(429, {"retry-after": self.receiver.retry_after})
+        self._answer(429, {"retry-after": self.receiver.retry_after()})
 
     def _later(self) -> None:
-        self._answer(503, {"retry-after": self.receiver.retry_after})
+        self._answer(503, {"retry-after": self.receiver.retry_after()})
 
     def _trickle(self) -> None:
         """Take it, and then say so very slowly."""
@@ -150,8 +153,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.receiver.released.wait(HANG_SECONDS)
         self.close_connection = True
 
-    def _slow_error(self) -> None:
-        self.receiver.ending.wait(SLOW_SECONDS)
+    def _held_error(self) -> None:
+        self.receiver.released.wait(HANG_SECONDS)
         self._answer(500)
 
     def _slow(self) -> None:

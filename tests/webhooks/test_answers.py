@@ -23,7 +23,7 @@ from tests.crash.api_server import ApiServer
 from tests.crash.databases import ShardDatabase
 from tests.webhooks.conftest import INSIDE, client_of
 from tests.webhooks.receiver import Receiver, receiving
-from tests.webhooks.test_delivery import make, metric, pay, progress
+from tests.webhooks.test_delivery import change_delivery, is_delivered, make, metric, pay, progress, told
 
 MEGABYTE = 1024 * 1024
 
@@ -35,10 +35,8 @@ def test_a_receiver_that_says_when_is_asked_again_then(
 ) -> None:
     """Longer than the pause after a first failure, which is a second at most."""
     receiver.behave = lambda number: fault if number == 0 else "ok"
-    receiver.retry_after = "4"
-    if as_date:
-        # Dates have whole seconds: this one is 4 to 5 seconds ahead.
-        receiver.retry_after = format_datetime(datetime.now(UTC) + timedelta(seconds=5), usegmt=True)
+    # Dates have whole seconds: this one is 4 to 5 seconds ahead.
+    receiver.retry_after = partial(date_in, 5) if as_date else lambda: "4"
     make(client, receiver)
     positions = pay(books, 2)
     receiver.wait(lambda: len(receiver.accepted()) >= 2, "both")
@@ -48,21 +46,25 @@ def test_a_receiver_that_says_when_is_asked_again_then(
     assert again.at - first.at >= 3.0
 
 
-def test_what_is_said_with_another_status_is_not_heard(
+def date_in(seconds: int) -> str:
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+
+
+def test_what_is_said_is_bounded_and_what_cannot_be_read_is_not_heard(
     client: Client, database: ShardDatabase, books: Books, receiver: Receiver
 ) -> None:
     receiver.behave = lambda _number: "later"
-    receiver.retry_after = "99999999"
+    receiver.retry_after = lambda: "99999999"
     endpoint, _ = make(client, receiver)
     pay(books)
-    receiver.wait(lambda: progress(client, endpoint)["attempts"] == 1, "an attempt")
+    receiver.wait(lambda: told(client, endpoint, "attempts") == 1, "an attempt")
     # At most an hour, whatever is said.
     assert 3_500 < wait_seconds(database, endpoint) <= limits.WEBHOOK_RETRY_DELAY_SECONDS_MAX
-    receiver.retry_after = "soon, I promise"
+    receiver.retry_after = lambda: "soon, I promise"
     client.patch(f"/v1/webhooks/{endpoint}", {"state": "active"}).ok()
-    receiver.wait(lambda: progress(client, endpoint)["attempts"] == 2, "another one, since it was changed")
-    assert wait_seconds(database, endpoint) <= 2
-    client.send("DELETE", f"/v1/webhooks/{endpoint}").ok()
+    receiver.wait(lambda: told(client, endpoint, "attempts") >= 2, "another one, since it was changed")
+    # Seconds, which grow with each attempt.
+    assert wait_seconds(database, endpoint) < 100
 
 
 def wait_seconds(database: ShardDatabase, endpoint: str) -> float:
@@ -84,13 +86,13 @@ def test_when_to_come_again_survives_a_crash(
     try:
         server.start()
         receiver.behave = lambda number: "later" if number == 0 else "ok"
-        receiver.retry_after = "8"
+        receiver.retry_after = lambda: "8"
         with client_of(server) as client:
             books = Books(client)
             books.open("alice USD 10\n bob USD 0")
             endpoint, _ = make(client, receiver)
             positions = pay(books)
-            receiver.wait(lambda: progress(client, endpoint)["attempts"] == 1, "an attempt")
+            receiver.wait(lambda: told(client, endpoint, "attempts") == 1, "an attempt")
         server.kill()
         server.start()
         receiver.wait(lambda: len(receiver.accepted()) >= 1, "it comes again")
@@ -113,7 +115,7 @@ def test_who_is_gone_is_parked_at_once_and_can_be_replayed(
     assert (found["attempts"], found["position"]) == (1, positions[0] - 1)
     assert "410" in str(found["last_error"])
     receiver.wait(lambda: metric(client, "tallystick_webhook_parked", endpoint) == 1, "the alarm")
-    assert "ALARM: a webhook is parked" in server.log_path.read_text()
+    receiver.wait(lambda: "ALARM: a webhook is parked" in server.log_path.read_text(), "it is logged, too")
     assert endpoint in server.command("webhooks", "parked", "--json").stdout
     receiver.behave = lambda _number: "ok"
     # A change is no replay: it asked for nothing more.
@@ -138,13 +140,9 @@ def test_an_answer_that_never_ends_is_a_failure_and_costs_little(server: ApiServ
         mute = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         endpoints.append(make(client, Receiver(f"https://127.0.0.1:{mute.getsockname()[1]}"))[0])
         before = server.resident_bytes()
-        started = time.monotonic()
         said = list(threads.map(lambda endpoint: send_test(client.another(), endpoint), endpoints))
-        assert time.monotonic() - started < limits.WEBHOOK_SEND_SECONDS_MAX + 4
         assert [one["delivered"] for one in said] == [False] * len(endpoints), said
         assert server.resident_bytes() - before < 50 * MEGABYTE
-        for endpoint in endpoints:
-            client.send("DELETE", f"/v1/webhooks/{endpoint}").ok()
 
 
 def _always(what: str, _number: int) -> str:
@@ -152,7 +150,7 @@ def _always(what: str, _number: int) -> str:
 
 
 def send_test(client: Client, endpoint: str) -> dict[str, Any]:
-    """What came of a test message."""
+    """What came of a test message: a client waits for that no longer than four messages may take."""
     with client:
         return dict(client.send("POST", f"/v1/webhooks/{endpoint}/test").ok().json)
 
@@ -164,7 +162,8 @@ def test_who_has_taken_it_may_say_the_rest_slowly(client: Client, books: Books, 
     positions = pay(books, 4)
     receiver.wait(lambda: len(receiver.received) >= 4, "4 events")
     assert [one.position for one in receiver.received] == positions
-    assert receiver.received[3].at - receiver.received[0].at < limits.WEBHOOK_SEND_SECONDS_MAX - 2
+    # Two of them would have taken twice as long as a message may take.
+    assert receiver.received[3].at - receiver.received[0].at < 1.5 * limits.WEBHOOK_SEND_SECONDS_MAX
 
 
 def test_one_changed_while_it_is_asked_is_asked_again_at_once(
@@ -172,19 +171,18 @@ def test_one_changed_while_it_is_asked_is_asked_again_at_once(
 ) -> None:
     """It had failed for long, so that it would wait for an hour, when somebody put it right."""
     broken, right, _ = receivers
-    broken.behave = lambda _number: "slow_error"
+    broken.behave = lambda _number: "held_error"
     endpoint, _ = make(client, broken)
-    with psycopg.connect(database.owner_dsn) as connection:
-        connection.execute(
-            "UPDATE webhook_deliveries SET attempts = 20, failing_since = clock_timestamp(),"
-            " generation = generation + 1 WHERE endpoint = %s",
-            (endpoint,),
-        )
-    time.sleep(0.5)
+    change_delivery(
+        database,
+        endpoint,
+        "attempts = 20, failing_since = clock_timestamp(), generation = generation + 1",
+    )
     positions = pay(books, 2)
     broken.wait(lambda: len(broken.received) == 1, "it is asked")
     client.patch(f"/v1/webhooks/{endpoint}", {"url": right.url}).ok()
-    right.wait(lambda: len(right.accepted()) >= 2, "both, at the new place", 15.0)
+    broken.released.set()
+    right.wait(lambda: len(right.accepted()) >= 2, "both, at the new place")
     assert right.positions() == positions
     assert len(broken.received) == 1
 
@@ -192,21 +190,21 @@ def test_one_changed_while_it_is_asked_is_asked_again_at_once(
 def test_one_resumed_is_asked_at_once_and_has_all_its_time_again(
     database: ShardDatabase, client: Client, books: Books, receiver: Receiver
 ) -> None:
-    receiver.behave = lambda number: "error" if number < 2 else "ok"
+    receiver.behave = lambda _number: "error"
     endpoint, _ = make(client, receiver)
     positions = pay(books)
-    receiver.wait(lambda: progress(client, endpoint)["attempts"] == 1, "an attempt")
+    receiver.wait(lambda: told(client, endpoint, "attempts") >= 1, "an attempt")
     client.patch(f"/v1/webhooks/{endpoint}", {"state": "paused"}).ok()
-    time.sleep(0.5)
+    receiver.wait(lambda: not is_delivered(client, endpoint), "nobody delivers it")
     tried = len(receiver.received)
-    with psycopg.connect(database.owner_dsn) as connection:
-        connection.execute(
-            "UPDATE webhook_deliveries SET failing_since = failing_since - interval '4 days',"
-            " next_attempt_at = clock_timestamp() + interval '1 hour' WHERE endpoint = %s",
-            (endpoint,),
-        )
+    receiver.behave = lambda number: "error" if number <= tried else "ok"
+    change_delivery(
+        database,
+        endpoint,
+        "failing_since = failing_since - interval '4 days',"
+        " next_attempt_at = clock_timestamp() + interval '1 hour'",
+    )
     client.patch(f"/v1/webhooks/{endpoint}", {"state": "active"}).ok()
-    receiver.wait(lambda: len(receiver.received) > tried, "it is asked")
     receiver.wait(lambda: len(receiver.accepted()) >= 1, "it was not parked")
     assert receiver.positions() == positions
 
@@ -220,9 +218,10 @@ def test_what_cannot_be_recorded_is_not_sent_again_and_again(
         connection.execute("REVOKE UPDATE ON webhook_deliveries FROM tallystick_server")
         try:
             positions = pay(books)
-            receiver.wait(lambda: len(receiver.received) >= 1, "it is sent")
-            time.sleep(6.0)
-            assert 1 < len(receiver.received) <= 4
+            receiver.wait(lambda: len(receiver.received) >= 3, "it is sent, and sent again")
+            first, second, third = [one.at for one in receiver.received[:3]]
+            assert second - first > 0.9
+            assert third - second > 1.9
         finally:
             connection.execute("GRANT UPDATE ON webhook_deliveries TO tallystick_server")
     receiver.wait(lambda: progress(client, endpoint)["position"] == positions[0], "it is recorded")
@@ -233,12 +232,8 @@ def test_a_clock_that_was_set_back_delays_nothing_for_longer_than_a_pause(
     database: ShardDatabase, client: Client, receiver: Receiver
 ) -> None:
     endpoint, _ = make(client, receiver)
+    change_delivery(database, endpoint, "next_attempt_at = clock_timestamp() + interval '3 days'")
     with psycopg.connect(database.owner_dsn) as connection:
-        connection.execute(
-            "UPDATE webhook_deliveries SET next_attempt_at = clock_timestamp() + interval '3 days'"
-            " WHERE endpoint = %s",
-            (endpoint,),
-        )
         rows = connection.execute(query("webhook_look")).fetchall()
     (seen,) = [one for one in seen_of(cast("Rows", rows)) if one.endpoint.id == endpoint]
     assert seen.state is not None

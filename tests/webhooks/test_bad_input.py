@@ -132,7 +132,6 @@ def test_a_replay_that_cannot_be(client: Client, receiver: Receiver) -> None:
     ):
         answer = client.send("POST", f"/v1/webhooks/{made}/replay", {"shard": shard, "position": position})
         assert answer.refused() == (400, "parameter_invalid", param)
-    client.send("DELETE", f"/v1/webhooks/{made}").ok()
 
 
 def test_what_became_private_since_is_not_sent(
@@ -178,4 +177,3 @@ def test_no_tenant_sees_anothers(server: ApiServer, client: Client, receiver: Re
     own = client.post("/v1/accounts", {"owner": f"{books.owner}/adam", "asset": "USD"}).ok()["id"]
     receiver.wait(lambda: len(receiver.received) >= 1, "what is the tenant's own")
     assert [one.event["data"]["account"]["id"] for one in receiver.received] == [own]
-    client.send("DELETE", f"/v1/webhooks/{made}").ok()

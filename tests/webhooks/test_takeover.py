@@ -3,7 +3,6 @@
 import random
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,9 @@ from tallystick.embedded import EmbeddedPostgres
 from tests.api.books import Books
 from tests.api.client import Client
 from tests.crash.api_server import ApiServer
-from tests.crash.databases import assert_whole, one_value, temporary_database
-from tests.crash.two_shards import TwoShards, two_shards
-from tests.webhooks.conftest import INSIDE, client_of
+from tests.crash.databases import assert_whole, one_value, temporary_database, wait_for
+from tests.crash.two_shards import TwoShards
+from tests.webhooks.conftest import INSIDE, client_of, two_servers
 from tests.webhooks.receiver import Receiver
 
 KILLS = 4
@@ -23,17 +22,8 @@ LEASES = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid 
 
 @pytest.fixture
 def pair(postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[tuple[ApiServer, ApiServer]]:
-    """Two servers of one ledger."""
-    with temporary_database(postgres) as database, ExitStack() as stack:
-        servers = []
-        for name in ("one", "two"):
-            folder = tmp_path / name
-            folder.mkdir()
-            server = ApiServer(folder, database, settings=INSIDE)
-            stack.callback(server.stop)
-            server.start()
-            servers.append(server)
-        yield servers[0], servers[1]
+    with temporary_database(postgres) as database, two_servers(tmp_path, database) as servers:
+        yield servers
         assert_whole(database)
 
 
@@ -61,7 +51,8 @@ def test_killed_in_the_middle_of_a_delivery_another_goes_on(
 ) -> None:
     steady, fickle, _ = receivers
     chance = random.Random(11)
-    fickle.behave = lambda _number: chance.choice(["ok"] * 12 + ["error", "close", "midway"])
+    # Each failure is followed by a pause, which the test waits out.
+    fickle.behave = lambda _number: chance.choice(["ok"] * 37 + ["error", "close", "midway"])
     with client_of(pair[0]) as client:
         books = Books(client)
         books.open("alice USD 100000\n bob USD 0")
@@ -83,9 +74,7 @@ def test_killed_in_the_middle_of_a_delivery_another_goes_on(
                 positions.append(caller.transfer("alice", "bob", 1).ok()["position"])
                 if number == 20:
                     killed.kill()
-        started = time.monotonic()
-        steady.wait(lambda: steady.positions() == positions, "all of them, from the other server", 20.0)
-        assert time.monotonic() - started < 15
+        steady.wait(lambda: steady.positions() == positions, "all of them, from the other server", 30.0)
         killed.start()
     fickle.wait(lambda: fickle.positions() == positions, "all of them", 60.0)
     for receiver, made in zip((steady, fickle), endpoints, strict=True):
@@ -104,12 +93,6 @@ def test_of_all_servers_one_delivers(pair: tuple[ApiServer, ApiServer], receiver
     assert [one.position for one in receiver.received] == positions
 
 
-@pytest.fixture
-def shards(postgres: EmbeddedPostgres) -> Iterator[TwoShards]:
-    with two_shards(postgres) as made:
-        yield made
-
-
 def test_each_shard_is_delivered_by_position(shards: TwoShards, receiver: Receiver, tmp_path: Path) -> None:
     server = ApiServer(tmp_path, *shards, settings=INSIDE)
     server.start()
@@ -117,6 +100,7 @@ def test_each_shard_is_delivered_by_position(shards: TwoShards, receiver: Receiv
         with client_of(server) as client:
             made = client.send("POST", "/v1/webhooks", {"url": receiver.url}).ok().json
             _pay_across(client)
+            wait_for(lambda: not shards.open_sagas(), "all of it has arrived")
             deliveries = client.get(f"/v1/webhooks/{made['webhook']['id']}").ok()["deliveries"]
             assert [one["shard"] for one in deliveries] == [1, 2]
             heads = {one["shard"]: one["head"] for one in deliveries}
@@ -135,11 +119,10 @@ def test_each_shard_is_delivered_by_position(shards: TwoShards, receiver: Receiv
 
 
 def _pay_across(client: Client) -> None:
-    """Open accounts until two of them are on different shards, and pay from one to the other."""
+    """Open accounts, some on either shard, and pay from one to all others."""
     books = Books(client)
     for number in range(12):
-        books.open(f"wallet{number} USD 10")
+        books.open(f"wallet{number} USD 100")
     names = [f"wallet{number}" for number in range(12)]
     for name in names[1:]:
-        books.transfer(names[0], name, 1)
-    time.sleep(1.0)
+        assert books.transfer(names[0], name, 1).status in {201, 202}

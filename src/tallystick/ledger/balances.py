@@ -74,6 +74,8 @@ class Balances:
         Raises:
             UnavailableError: PostgreSQL was needed and cannot be read.
         """
+        # Noted before the cache is asked: it may answer, be told meanwhile, and only then be heard.
+        on_their_way = self._on_their_way(accounts)
         cached = await self._ask(accounts)
         found: dict[int, FoundBalance] = {}
         mark = None if cached is None else cached.mark
@@ -84,7 +86,7 @@ class Balances:
                 account: FoundBalance(balance, True)
                 for account, balance in cached.balances.items()
                 if max(balance.position, mark.position) >= max(min_position, self._ahead.get(account, 0))
-                and not self._is_on_its_way(balance)
+                and balance.position >= on_their_way.get(account, 0)
             }
             self._hits.inc(len(found))
         missing = [account for account in accounts if account not in found] if found else list(accounts)
@@ -100,13 +102,15 @@ class Balances:
             self._answered(found)
         return found
 
-    def _is_on_its_way(self, cached: CachedBalance) -> bool:
-        """Whether this process has committed a newer balance and not cached it yet: it is read and cached at once.
+    def _on_their_way(self, accounts: Sequence[int]) -> dict[int, int]:
+        """Positions that this process has committed and not cached yet: older ones are not believed.
 
-        It is not answered from memory: who saw it there would find an older one in the cache by another server.
+        They are not answered from memory: who saw them there would find older ones in the cache by another server.
         """
-        state = self._changed.get(cached.account) or self._sending.get(cached.account)
-        return state is not None and state.position > cached.position
+        if not self._changed and not self._sending:
+            return {}
+        states = ((account, self._changed.get(account) or self._sending.get(account)) for account in accounts)
+        return {account: state.position for account, state in states if state is not None}
 
     def _answered(self, found: Mapping[int, FoundBalance]) -> None:
         """Remember the newest that was seen: whoever has seen it shall not find an older one."""
