@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from tallystick.domain.accounts import AccountState
-from tallystick.domain.cached import Mark, write_state
+from tallystick.domain.cached import Mark, opening_mark, write_state
 from tallystick.ledger import balances
 from tallystick.ledger.balances import Balances, FoundBalance
 from tallystick.ledger.tailer import Tailer
@@ -42,9 +42,10 @@ def _unchecked_mark() -> None:
 def _generation_again() -> None:
     """When the mark is lost it begins at the end of the log, and what was cached before counts again."""
 
-    async def again(self: Tailer, text: bytes, mark: Mark | None, head: int) -> bool:
+    async def again(self: Tailer, text: bytes, mark: Mark | None, head: int) -> Mark | None:
         del mark
-        return await self._cache.begin(self._shard, text, "1", head)
+        opening = opening_mark("1", head)
+        return opening if await self._cache.begin(self._shard, text, opening) else None
 
     Tailer._begin = again  # type: ignore[method-assign]  # it is planted
 

@@ -175,3 +175,51 @@ async def test_it_is_no_cache_at_all(dsns: dict[int, str], babbler: str) -> None
             alice, bob = await opened(ledger, "alice", 2)
             await pays_on(ledger, alice, bob, 0)
             await until(lambda: alarms(logs))
+
+
+LIES = {
+    "a word": b"+OK\r\n",
+    "nothing": b"$-1\r\n",
+    "a number": b":1\r\n",
+    "a list": b"*1\r\n:1\r\n",
+    "a list of words": b"*2\r\n$1\r\nx\r\n$1\r\ny\r\n",
+}
+
+
+@asynccontextmanager
+async def lying_to_scripts(valkey: EmbeddedValkey, path: Path, lie: bytes) -> AsyncIterator[str]:
+    """A cache that answers everything but what a script does."""
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        honest, asking = await asyncio.open_unix_connection(valkey.address.removeprefix("unix://"))
+        with suppress(OSError):
+            while asked := await reader.read(65536):
+                if b"EVAL" in asked:
+                    writer.write(lie)
+                else:
+                    asking.write(asked)
+                    writer.write(await honest.read(65536))
+        asking.close()
+        writer.close()
+
+    server = await asyncio.start_unix_server(pass_on, path)
+    try:
+        yield f"unix://{path}"
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+async def test_scripts_are_answered_with_nonsense(
+    serve: Serve, dsns: dict[int, str], valkey: EmbeddedValkey, tmp_path: Path, lie: bytes
+) -> None:
+    async with alice_and_bob(serve) as (honest, alice, bob):
+        async with (
+            lying_to_scripts(valkey, tmp_path / "liar", lie) as address,
+            serving(dsns, address) as engine,
+        ):
+            ledger = Ledger(engine, 1)
+            for _ in range(3):
+                assert (await seen(ledger, bob, strong=True)).balance == 1
+            await pays_on(ledger, alice, bob, 1)
+        assert (await seen(honest, bob, strong=True)).balance == 11

@@ -2,17 +2,21 @@
 
 A **mark** says how far the log was passed: `<generation> <position>`. While it is there, every balance of its
 generation is at least as new as that position. When it is lost, nothing that is cached counts: a new mark begins
-another generation.
+another generation. It begins as `<generation> <position> opening`: balances are cached, but nobody believes them
+until the log was passed from there, for what was read before may be newer than it.
 
 A **cached balance** is `<generation> <position> <balance> <held> <tenant> <asset>`.
 """
 
-from typing import NamedTuple
+import re
+from typing import Final, NamedTuple
 
 from tallystick.domain.accounts import AccountState
 
-_MARK_FIELDS = 2
-_BALANCE_FIELDS = 6
+# As the scripts read it; a position has 16 digits at most.
+_MARK: Final = re.compile(rb"([0-9a-f]+) ([0-9]{1,16})")
+_OPENING: Final = b" opening"
+_BALANCE_FIELDS: Final = 6
 
 
 class Mark(NamedTuple):
@@ -21,6 +25,11 @@ class Mark(NamedTuple):
     generation: bytes
     position: int
     text: bytes
+
+    def moved(self, position: int, *, level: bool) -> "Mark":
+        """The mark for a later position: one that is opening is believed when it is level with the log."""
+        opening = b"" if level or not self.text.endswith(_OPENING) else _OPENING
+        return Mark(self.generation, position, b"%b %d%b" % (self.generation, position, opening))
 
 
 class CachedBalance(NamedTuple):
@@ -34,17 +43,15 @@ class CachedBalance(NamedTuple):
     asset: str
 
 
-def write_mark(generation: str, position: int) -> str:
-    """The text of a mark."""
-    return f"{generation} {position}"
+def opening_mark(generation: str, position: int) -> Mark:
+    """A mark that begins a generation, and is not believed yet."""
+    return Mark(generation.encode(), position, b"%b %d%b" % (generation.encode(), position, _OPENING))
 
 
 def read_mark(text: bytes | None) -> Mark | None:
-    """A mark, or None when there is none or it cannot be read."""
-    fields = (text or b"").split(b" ")
-    if len(fields) != _MARK_FIELDS or not fields[1].isdigit():
-        return None
-    return Mark(fields[0], int(fields[1]), text or b"")
+    """A mark, or None when there is none, it is opening, or it cannot be read."""
+    found = None if text is None else _MARK.fullmatch(text)
+    return None if found is None else Mark(found[1], int(found[2]), found[0])
 
 
 def balance_text(position: int, balance: int, held: int, tenant: int, asset: str) -> str:

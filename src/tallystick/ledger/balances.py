@@ -6,7 +6,7 @@ Neither the cache's loss nor its slowness is ever waited for when money moves.
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -15,6 +15,7 @@ from tallystick.domain.accounts import AccountState
 from tallystick.domain.cached import CachedBalance, Mark, cached_balance, write_balance, write_state
 from tallystick.domain.decide import Decision
 from tallystick.ledger import metrics
+from tallystick.store.alarms import AlarmInterval
 from tallystick.store.cache import Cache, Cached, CacheError
 from tallystick.store.reads import Reader
 
@@ -54,6 +55,8 @@ class Balances:
         # is lower than what was seen.
         self._ahead: dict[int, int] = {}
         self._mark_position = 0
+        self._stopping = False
+        self._alarms = AlarmInterval()
         label = str(shard)
         self._hits = metrics.CACHE_HITS.labels(label)
         self._misses = metrics.CACHE_MISSES.labels(label)
@@ -69,19 +72,19 @@ class Balances:
     ) -> dict[int, FoundBalance]:
         """Balances of accounts, by identifier, at least as new as a position; unknown accounts are left out.
 
-        `strong` reads PostgreSQL.
+        `strong` reads PostgreSQL, and does not ask the cache.
 
         Raises:
             UnavailableError: PostgreSQL was needed and cannot be read.
         """
         # Noted before the cache is asked: it may answer, be told meanwhile, and only then be heard.
         on_their_way = self._on_their_way(accounts)
-        cached = await self._ask(accounts)
+        cached = None if strong else await self._ask(accounts)
         found: dict[int, FoundBalance] = {}
         mark = None if cached is None else cached.mark
         if mark is not None:
             self._passed(mark.position)
-        if cached is not None and mark is not None and not strong and mark.position >= self._floor:
+        if cached is not None and mark is not None and mark.position >= self._floor:
             found = {
                 account: FoundBalance(balance, True)
                 for account, balance in cached.balances.items()
@@ -93,8 +96,9 @@ class Balances:
         if missing:
             states = await self._reader.accounts(missing)
             read = [cached_balance(state) for state in states.values()]
-            if self._cache is not None:
+            if cached is not None:
                 self._misses.inc(len(missing))
+            if cached is not None or strong:
                 await self._fill(read, mark)
             for balance in read:
                 found[balance.account] = FoundBalance(balance, False)
@@ -107,10 +111,12 @@ class Balances:
 
         They are not answered from memory: who saw them there would find older ones in the cache by another server.
         """
-        if not self._changed and not self._sending:
-            return {}
-        states = ((account, self._changed.get(account) or self._sending.get(account)) for account in accounts)
-        return {account: state.position for account, state in states if state is not None}
+        found: dict[int, int] = {}
+        for pending in (self._sending, self._changed):
+            for account in accounts if pending else ():
+                if (state := pending.get(account)) is not None:
+                    found[account] = max(state.position, found.get(account, 0))
+        return found
 
     def _answered(self, found: Mapping[int, FoundBalance]) -> None:
         """Remember the newest that was seen: whoever has seen it shall not find an older one."""
@@ -136,23 +142,25 @@ class Balances:
 
     async def _fill(self, balances: list[CachedBalance], mark: Mark | None) -> None:
         """Cache what was read, before it is answered: nobody who saw it shall then find an older one."""
-        if not balances or self._cache is None:
-            return
-        if mark is None:
+        if not balances or self._cache is None or self._cache.circuit_open(self._shard):
             return
         newest = max(balance.position for balance in balances)
+        # The log was passed up to the mark before this was read; and whoever sees a position sees all before it.
+        # Without a mark, too: one may have begun since.
+        as_of = newest if mark is None else max(mark.position, newest)
         texts = [(balance.account, write_balance(balance)) for balance in balances]
         try:
-            # The log was passed up to the mark before this was read; and whoever sees a position sees all before it.
-            written = await self._cache.write(self._shard, texts, as_of=max(mark.position, newest))
+            written = await self._cache.write(self._shard, texts, as_of=as_of)
         except CacheError as error:
             self._failed(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, PostgreSQL has answered
+            self._alarm("ALARM: the cache could not be written", exc_info=error)
         else:
             self._writes.inc(max(written, 0))
 
     async def _ask(self, accounts: Collection[int]) -> Cached | None:
         """What the cache says, asked together with all others that wait; None: nothing."""
-        if self._cache is None or self._cache.circuit_open(self._shard):
+        if self._cache is None or self._stopping or self._cache.circuit_open(self._shard):
             return None
         answer: asyncio.Future[Cached | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(accounts, answer))
@@ -170,13 +178,14 @@ class Balances:
             except CacheError as error:
                 self._failed(error)
             except Exception as error:  # noqa: BLE001 - whatever it is, PostgreSQL has the answer
-                _log.error("ALARM: the cache could not be read", shard=self._shard, exc_info=error)
+                self._alarm("ALARM: the cache could not be read", exc_info=error)
+            finally:
+                for waiting in taken:
+                    if not waiting.answer.done():
+                        waiting.answer.set_result(_part(found, waiting.accounts))
             if found is not None and found.nonsense:
                 self._drift.inc(len(found.nonsense))
-                _log.error("ALARM: the cache holds nonsense", shard=self._shard, accounts=len(found.nonsense))
-            for waiting in taken:
-                if not waiting.answer.done():
-                    waiting.answer.set_result(_part(found, waiting.accounts))
+                self._alarm("ALARM: the cache holds nonsense", accounts=len(found.nonsense))
 
     def _take(self) -> tuple[list[_Waiting], list[int]]:
         accounts: dict[int, None] = {}
@@ -221,7 +230,7 @@ class Balances:
                 self._failed(error)
                 self._drop(taken)
             except Exception as error:  # noqa: BLE001 - the tailer repairs what this leaves
-                _log.error("ALARM: the cache could not be written", shard=self._shard, exc_info=error)
+                self._alarm("ALARM: the cache could not be written", exc_info=error)
                 self._drop(taken)
             self._sending = {}
             # Under load several batches go together: a round trip costs more than what is in it.
@@ -236,8 +245,14 @@ class Balances:
         self._errors.inc()
         _log.debug("the cache failed", shard=self._shard, reason=str(error))
 
+    def _alarm(self, what: str, **details: Any) -> None:
+        """Now and then, and not for each read until somebody has mended it."""
+        if self._alarms.due():
+            _log.error(what, shard=self._shard, **details)
+
     async def stop(self) -> None:
         """Stop asking and writing."""
+        self._stopping = True
         tasks = [task for task in (self._asking, self._writing) if task is not None]
         if tasks:
             # Each ends by itself: the cache has little time to answer.

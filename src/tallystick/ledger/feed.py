@@ -71,12 +71,12 @@ class Feed:
 
     async def head_position(self) -> int:
         """The last position of the log; raises UnavailableError."""
-        return await self._positions.head_position()
+        return await self._reader.head_position()
 
     async def check(self, wanted: Wanted, after: int) -> None:
         """Raise the FeedError that `follow` would raise later. A lost shard is none: `follow` waits for it."""
         with suppress(UnavailableError, StoreError):
-            _require_reached(after, await self._positions.head_position())
+            _require_reached(after, await self._reader.head_position())
             await self._accounts(wanted)
 
     async def follow(self, wanted: Wanted, after: int) -> AsyncGenerator[Slice, None]:
@@ -91,7 +91,7 @@ class Feed:
             TooManyAccountsError: the owner has too many accounts to look for.
         """
         with self.follower.listening():
-            while not await self._unless_lost(self.follower.begin):
+            while await self._unless_lost(self.follower.begin) is None:
                 yield Slice([], after)
             while True:
                 async for found in self._behind(wanted, after):
@@ -152,7 +152,7 @@ class Feed:
             return None
 
     async def _read(self, wanted: Wanted, after: int, row_count: int) -> _Read:
-        head = await self._positions.head_position()
+        head = await self._reader.head_position()
         _require_reached(after, head)
         # After the head: whatever belongs to an account up to there, its opening came before.
         accounts = await self._accounts(wanted)

@@ -157,18 +157,19 @@ class Follower:
             if not self._listener_count:
                 self._end()
 
-    async def begin(self) -> bool:
-        """Begin to follow the log at its end, for somebody who listens, unless it is followed already. Always true.
+    async def begin(self) -> int:
+        """Begin to follow the log at its end, for somebody who listens, unless it is followed already; where it is.
 
         Raises:
             UnavailableError: the shard cannot be read.
         """
         if self._task is None:
-            head = await self._positions.head_position()
+            head = await self._reader.head_position()
             if self._task is None:
                 self.position = self.horizon = head
+                self._level_at = time.monotonic()
                 self._task = asyncio.create_task(self._run(), name=f"follower of shard {self._shard}")
-        return True
+        return self.position
 
     @contextmanager
     def subscribed(self, wanted: Wanted) -> Iterator[Subscription]:
@@ -287,8 +288,8 @@ class Follower:
 
     async def _read(self) -> bool:
         """Hand out what stands in the log and was not heard of; False when there is nothing."""
-        head = await self._positions.head_position()
-        before = self.position
+        head = await self._reader.head_position()
+        found = self.position < head
         while self.position < head:
             self._lag_positions.set(head - self.position)
             self._lag_seconds.set(time.monotonic() - self._level_at)
@@ -299,7 +300,7 @@ class Follower:
         self._level_at = time.monotonic()
         self._lag_positions.set(0)
         self._lag_seconds.set(0)
-        return self.position > before
+        return found
 
     async def _records(self, until: int) -> list[Record]:
         """What somebody listens for, from the last position handed out to another."""

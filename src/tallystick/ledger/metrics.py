@@ -63,7 +63,9 @@ STREAMS_DROPPED: Final = Counter(
 )
 CACHE_HITS: Final = Counter("tallystick_cache_hits", "Balances answered from the cache.", ["shard"])
 CACHE_MISSES: Final = Counter(
-    "tallystick_cache_misses", "Balances that the cache did not have, or not as new as was asked.", ["shard"]
+    "tallystick_cache_misses",
+    "Balances that the cache was asked for and did not have, or not as new as was asked.",
+    ["shard"],
 )
 CACHE_ERRORS: Final = Counter(
     "tallystick_cache_errors", "ALARM: calls that the cache refused, or did not answer.", ["shard"]

@@ -2,18 +2,20 @@
 
 Of all server processes one has the lease; when it dies another takes over. Two at once would do no harm: a mark moves
 only from where it was seen. A mark runs out unless the tailer reaches the end of the log in time, so what is cached
-is never older than that.
+is never older than that. A new mark is believed by nobody before the log was passed up to an end that was looked for
+after it was there: whatever was answered without a mark is older than that end.
 """
 
 import asyncio
 import secrets
 import time
 from contextlib import suppress
+from typing import Final
 
 import structlog
 
 from tallystick.domain import limits
-from tallystick.domain.cached import Mark, balance_text, read_mark
+from tallystick.domain.cached import Mark, balance_text, opening_mark, read_mark
 from tallystick.ledger import metrics
 from tallystick.ledger.errors import NotTakenError
 from tallystick.ledger.pauses import jittered
@@ -22,6 +24,8 @@ from tallystick.store.errors import StoreError
 from tallystick.store.reads import PassedEntries, Reader
 
 _log = structlog.get_logger(__name__)
+
+_WRONG_TOLD_MAX: Final = 3
 
 
 class Tailer:
@@ -35,6 +39,7 @@ class Tailer:
         self._task: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._level_at = time.monotonic()
+        self._leads = False
         label = str(shard)
         self._lag_positions = metrics.CACHE_LAG_POSITIONS.labels(label)
         self._lag_seconds = metrics.CACHE_LAG_SECONDS.labels(label)
@@ -66,8 +71,10 @@ class Tailer:
                     pause_seconds = limits.CACHE_TAIL_INTERVAL_SECONDS
             except (CacheError, StoreError, NotTakenError) as error:
                 self._errors.inc()
+                self._note_failure()
                 _log.info("the cache is not followed now", shard=self._shard, reason=str(error))
             except Exception as error:  # noqa: BLE001 - nothing may end it: it would leave the cache to grow old
+                self._note_failure()
                 _log.error("ALARM: the tailer failed", shard=self._shard, exc_info=error)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), jittered(pause_seconds))
@@ -79,22 +86,25 @@ class Tailer:
             CacheError, UnavailableError: the cache or the shard cannot be reached.
         """
         text = await self._cache.follow(self._shard, self._name)
+        self._leads = text is not None
         if text is None:
-            self._lag_positions.set(0)
-            self._lag_seconds.set(0)
+            self._note_lag(0)
             return False
+        looked_at = time.monotonic()
         head = await self._reader.head_position()
         mark = read_mark(text)
         if mark is None or not 0 <= head - mark.position <= limits.CACHE_LAG_POSITIONS_MAX:
-            return await self._begin(text, mark, head)
-        while await self._pass(mark, head) and not self._stopping.is_set():
-            text = await self._cache.follow(self._shard, self._name)
-            if text is None or (mark := read_mark(text)) is None:
-                return text is not None
+            mark = await self._begin(text, mark, head)
+            looked_at = time.monotonic()
+            head = await self._reader.head_position()
+        while mark is not None and not self._stopping.is_set():
+            mark = await self._pass(mark, head, looked_at)
+            if mark is not None and await self._cache.follow(self._shard, self._name) is None:
+                return False
         return True
 
-    async def _begin(self, text: bytes, mark: Mark | None, head: int) -> bool:
-        """Begin at the end of the log: what is asked for is cached then."""
+    async def _begin(self, text: bytes, mark: Mark | None, head: int) -> Mark | None:
+        """Begin at the end of the log: what is asked for is cached then. None: somebody else has begun."""
         if mark is not None and mark.position > head:
             self._drift.inc()
             _log.error(
@@ -103,36 +113,61 @@ class Tailer:
                 cache_position=mark.position,
                 head_position=head,
             )
-        if await self._cache.begin(self._shard, text, secrets.token_hex(4), head):
-            _log.info("the cache begins anew", shard=self._shard, position=head)
-            self._note_lag(0)
-        return True
+        opening = opening_mark(secrets.token_hex(4), head)
+        if not await self._cache.begin(self._shard, text, opening):
+            return None
+        _log.info("the cache begins anew", shard=self._shard, position=head)
+        return opening
 
-    async def _pass(self, mark: Mark, head: int) -> bool:
-        """Pass one part of the log, up to the head at most. False when that was the last one, or the mark moved."""
-        last = min(head, mark.position + limits.CACHE_TAIL_POSITIONS_MAX)
+    async def _pass(self, mark: Mark, head: int, looked_at: float) -> Mark | None:
+        """Pass one part of the log, up to the head at most; where to go on. None: that is all, or the mark moved.
+
+        `looked_at`: when the head was looked for, as `time.monotonic` says it.
+        """
+        last, entries = await self._read(mark.position, head)
         passed: list[Passed] = []
-        if last > mark.position:
-            passed, broken = _passed(await self._reader.entries_between(mark.position, last))
+        if entries is not None:
+            passed, broken = _passed(entries)
             self._complain(broken)
-        wrong = await self._cache.advance(self._shard, mark, last, passed, level=last == head)
+        good_ms = 0
+        if last == head:
+            # What is cached then is as old as the look at the head, and not as young as this call.
+            good_ms = max(0, limits.CACHE_AGE_MS_MAX - int(1000 * (time.monotonic() - looked_at)))
+        moved = mark.moved(last, level=last == head)
+        wrong = await self._cache.advance(self._shard, mark, moved, passed, good_ms=good_ms)
         if wrong is None:
-            return False
-        for one in wrong:
-            self._drift.inc()
+            return None
+        self._drift.inc(len(wrong))
+        for one in wrong[:_WRONG_TOLD_MAX]:
             _log.error(
                 "ALARM: a cached balance was wrong and was corrected",
                 shard=self._shard,
                 account=one.account,
                 cached=one.text,
+                in_all=len(wrong),
             )
         self._note_lag(head - last)
-        return last < head
+        return moved if last < head else None
 
     def _complain(self, positions: list[int]) -> None:
         for position in positions:
             self._drift.inc()
             _log.error("ALARM: the log does not add up", shard=self._shard, position=position)
+
+    async def _read(self, after: int, head: int) -> tuple[int, PassedEntries | None]:
+        """A part of the log that a script can pass in time: its end, and its entries, if there are any."""
+        last = min(head, after + limits.CACHE_TAIL_POSITIONS_MAX)
+        if last == after:
+            return last, None
+        entries = await self._reader.entries_between(after, last)
+        while len(entries.account) > limits.CACHE_TAIL_ENTRIES_MAX and last > after + 1:
+            last = after + (last - after) // 2
+            entries = await self._reader.entries_between(after, last)
+        return last, entries
+
+    def _note_failure(self) -> None:
+        if self._leads:
+            self._lag_seconds.set(time.monotonic() - self._level_at)
 
     def _note_lag(self, positions: int) -> None:
         now = time.monotonic()

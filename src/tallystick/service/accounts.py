@@ -153,32 +153,37 @@ class AccountCalls(Tenancy):
             raise ParameterError("effective_at", "expected only one of at and effective_at")
         at_us = None if at is None else parameters.past_time(at, "at")
         effective_us = None if effective_at is None else parameters.past_time(effective_at, "effective_at")
-        identifier = parameters.account(account, "id")
-        shard = self._shard(identifier)
-        past = at_us is not None or effective_us is not None
-        found = (
-            None
-            if shard is None
-            else (
-                await shard.balances.read([identifier], min_position=min_position, strong=strong or past)
-            ).get(identifier)
-        )
-        if shard is None or found is None or found.balance.tenant != self._tenant:
-            return refuse(RefusalCode.ACCOUNT_NOT_FOUND, "id")
-        now = views.balance_view(account, found)
         if at_us is None and effective_us is None:
-            return now
+            return await self._balance_now(account, min_position, strong=strong)
+        state = await self._state(account)
+        if isinstance(state, Refused):
+            return state
+        identifier = state.terms.account
+        shard = self._shard(identifier)
+        if shard is None:
+            return refuse(RefusalCode.ACCOUNT_NOT_FOUND, "id")
         if at_us is not None:
             then = await shard.reader.balance_at(identifier, at_us)
         else:
             then = await shard.reader.balance_effective(identifier, effective_us or 0)
         return msgspec.structs.replace(
-            now,
+            views.logged_balance_view(state),
             balance=then.balance,
             held=then.held,
             available=None if then.held is None else then.balance - then.held,
             position=then.position,
         )
+
+    async def _balance_now(self, account: str, min_position: int, *, strong: bool) -> views.Balance | Refused:
+        identifier = parameters.account(account, "id")
+        shard = self._shard(identifier)
+        if shard is None:
+            return refuse(RefusalCode.ACCOUNT_NOT_FOUND, "id")
+        read = await shard.balances.read([identifier], min_position=min_position, strong=strong)
+        found = read.get(identifier)
+        if found is None or found.balance.tenant != self._tenant:
+            return refuse(RefusalCode.ACCOUNT_NOT_FOUND, "id")
+        return views.balance_view(account, found)
 
     async def balances(self, accounts: Sequence[str], *, strong: bool = False) -> views.Balances:
         """The balances of up to 1,000 accounts now, on whichever shards; each once, in the order asked for."""

@@ -1,7 +1,7 @@
 """The calls of the change feed: read the log by position, or follow it, and follow one account's balance."""
 
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from datetime import datetime
 from typing import Final
 
@@ -126,8 +126,9 @@ class EventCalls(Tenancy):
 
         async def follow() -> AsyncGenerator[Events, None]:
             yield Events([], after)
-            async for found in home.feed.follow(wanted, after):
-                yield _events(home.number, found)
+            async with aclosing(home.feed.follow(wanted, after)) as slices:
+                async for found in slices:
+                    yield _events(home.number, found)
 
         return follow()
 
@@ -152,8 +153,9 @@ class EventCalls(Tenancy):
 
         async def follow() -> AsyncGenerator[Balances, None]:
             yield Balances([views.logged_balance_view(state)] if after is None else [], begin)
-            async for found in home.feed.follow(wanted, begin):
-                yield Balances(_balances(state, found.records), found.position)
+            async with aclosing(home.feed.follow(wanted, begin)) as slices:
+                async for found in slices:
+                    yield Balances(_balances(state, found.records), found.position)
 
         return follow()
 

@@ -8,7 +8,8 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from types import NoneType
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import structlog
@@ -20,11 +21,14 @@ from tallystick.domain.cached import (
     Mark,
     read_balance,
     read_mark,
-    write_mark,
 )
+from tallystick.store.alarms import AlarmInterval
 from tallystick.store.cache_address import read_cache_address
 from tallystick.store.cache_client import cache_client
 from tallystick.store.scripts import digest, script
+
+# How the driver tells a text, or that there is none.
+_BULK: Final = (bytes, NoneType)
 
 _log = structlog.get_logger(__name__)
 
@@ -60,9 +64,10 @@ class Wrong(NamedTuple):
 
 
 class _Circuit:
-    """After an error nobody asks for a moment, which is longer when it goes on."""
+    """After an error nobody asks for a moment, which is longer when it goes on. `alarms` are raised meanwhile."""
 
     def __init__(self) -> None:
+        self.alarms = AlarmInterval()
         self._open_until = 0.0
         self._open_seconds = limits.CACHE_CIRCUIT_OPEN_SECONDS_MIN
 
@@ -71,11 +76,12 @@ class _Circuit:
         return time.monotonic() < self._open_until
 
     def failed(self) -> None:
-        self._open_until = time.monotonic() + self._open_seconds
+        now = time.monotonic()
+        if now > self._open_until + limits.CACHE_CIRCUIT_OPEN_SECONDS_MAX:
+            # It answered for some time. (That it answers reads says nothing of writes, so that is not enough.)
+            self._open_seconds = limits.CACHE_CIRCUIT_OPEN_SECONDS_MIN
+        self._open_until = now + self._open_seconds
         self._open_seconds = min(2 * self._open_seconds, limits.CACHE_CIRCUIT_OPEN_SECONDS_MAX)
-
-    def answered(self) -> None:
-        self._open_seconds = limits.CACHE_CIRCUIT_OPEN_SECONDS_MIN
 
 
 class Cache:
@@ -88,7 +94,8 @@ class Cache:
         """Take an address as `read_cache_address` knows it; it is connected to when it is used."""
         self._client = cache_client(read_cache_address(address))
         self._circuits: defaultdict[int, _Circuit] = defaultdict(_Circuit)
-        self._quiet_until = 0.0
+        # The client refuses more than its connections, where these may wait for one another.
+        self._turns = asyncio.Semaphore(limits.CACHE_CONNECTIONS_MAX)
 
     def circuit_open(self, shard: int) -> bool:
         """Whether it failed a moment ago, and is left alone."""
@@ -105,8 +112,12 @@ class Cache:
         values = await self._ask(
             shard, "MGET", _mark_key(shard), *[f"{prefix}{account}" for account in accounts]
         )
-        if not isinstance(values, list) or len(values) != len(accounts) + 1:
-            raise CacheError("the cache answered nonsense")
+        if (
+            not isinstance(values, list)
+            or len(values) != len(accounts) + 1
+            or not all(isinstance(value, _BULK) for value in values)
+        ):
+            raise self._nonsense(shard)
         mark = read_mark(values[0])
         found: dict[int, CachedBalance] = {}
         nonsense: list[int] = []
@@ -135,57 +146,65 @@ class Cache:
         written = await self._run(
             shard, "write", [_mark_key(shard)], as_of, _prefix(shard), msgspec.msgpack.encode(packed)
         )
-        return int(written)
+        if not isinstance(written, int):
+            raise self._nonsense(shard)
+        return written
 
     async def follow(self, shard: int, follower: str) -> bytes | None:
         """Take or keep the lease of a shard's tailer: the text of its mark; None: somebody else has the lease."""
         keys = [_mark_key(shard), _lease_key(shard)]
         found = await self._run(shard, "follow", keys, follower, limits.CACHE_LEASE_MS)
-        return None if found is None else bytes(found)
+        if not isinstance(found, _BULK):
+            raise self._nonsense(shard)
+        return found
 
     async def release(self, shard: int, follower: str) -> None:
         """Give the lease back."""
         await self._run(shard, "release", [_lease_key(shard)], follower)
 
-    async def begin(self, shard: int, expected: bytes, generation: str, position: int) -> bool:
+    async def begin(self, shard: int, expected: bytes, opening: Mark) -> bool:
         """Begin a new generation at a position, if the mark is still the expected one."""
         begun = await self._run(
             shard,
             "begin",
             [_mark_key(shard)],
             expected,
-            write_mark(generation, position),
+            opening.text,
             limits.CACHE_AGE_MS_MAX,
         )
+        if not isinstance(begun, int):
+            raise self._nonsense(shard)
         return bool(begun)
 
     async def advance(
-        self, shard: int, mark: Mark, position: int, passed: Iterable[Passed], *, level: bool
+        self, shard: int, mark: Mark, moved: Mark, passed: Iterable[Passed], *, good_ms: int
     ) -> list[Wrong] | None:
-        """Set what a part of the log changed and move the mark to its end; what was wrong. None: another mark.
+        """Set what a part of the log changed and move the mark; what was wrong. None: it is another mark.
 
-        `level`: that is the end of the log, so what is cached is good for its time from now on.
+        `good_ms`: for how long the mark is good from now on; 0: as long as before.
         """
         packed: list[str] = []
         for account, balance, before in passed:
             packed += (str(account), balance, before)
-        moved = write_mark(mark.generation.decode(), position)
         wrong = await self._run(
             shard,
             "advance",
             [_mark_key(shard)],
             mark.text,
-            moved,
-            limits.CACHE_AGE_MS_MAX if level else 0,
+            moved.text,
+            good_ms,
             _prefix(shard),
             msgspec.msgpack.encode(packed),
         )
         if wrong is None:
             return None
-        return [
-            Wrong(int(account), text.decode("ascii", "replace"))
-            for account, text in zip(wrong[::2], wrong[1::2], strict=True)
-        ]
+        try:
+            return [
+                Wrong(int(account), text.decode("ascii", "replace"))
+                for account, text in zip(wrong[::2], wrong[1::2], strict=True)
+            ]
+        except (TypeError, ValueError, AttributeError):
+            raise self._nonsense(shard) from None
 
     async def _run(self, shard: int, name: str, keys: Sequence[str], *arguments: str | bytes | int) -> Any:
         """Run a script by its digest; one that the server does not know (any more) is sent whole."""
@@ -203,24 +222,24 @@ class Cache:
         except NoScriptError:
             raise
         except (RedisError, OSError, TimeoutError, ValueError) as error:
-            circuit.failed()
             what = "refused" if isinstance(error, ResponseError) else "cannot be reached"
-            why = f"the cache {what}: {str(error) or type(error).__name__}"
-            self._alarm(shard, why)
-            raise CacheError(why) from error
-        circuit.answered()
+            raise self._failed(shard, f"the cache {what}: {str(error) or type(error).__name__}") from error
         return answer
 
     async def _call(self, *command: Any) -> Any:
-        async with asyncio.timeout(limits.CACHE_TIMEOUT_SECONDS):
+        async with asyncio.timeout(limits.CACHE_TIMEOUT_SECONDS), self._turns:
             return await self._client.send(*command)
 
-    def _alarm(self, shard: int, why: str) -> None:
-        """Now and then, and not for each read until somebody has mended it."""
-        now = time.monotonic()
-        if now >= self._quiet_until:
-            self._quiet_until = now + limits.CACHE_ALARM_INTERVAL_SECONDS
+    def _nonsense(self, shard: int) -> CacheError:
+        return self._failed(shard, "the cache answered nonsense")
+
+    def _failed(self, shard: int, why: str) -> CacheError:
+        """Leave it alone for a moment, and say so."""
+        circuit = self._circuits[shard]
+        circuit.failed()
+        if circuit.alarms.due():
             _log.error("ALARM: balances are read from PostgreSQL", shard=shard, reason=why)
+        return CacheError(why)
 
 
 def _prefix(shard: int) -> str:

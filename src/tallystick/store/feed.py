@@ -24,11 +24,6 @@ class FeedReader:
     def __init__(self, database: Database) -> None:
         self._rows = database.rows
 
-    async def head_position(self) -> int:
-        """The last position of the log."""
-        (row,) = await self._rows("log_head")
-        return int(row[0])
-
     async def positions(
         self,
         after: int,

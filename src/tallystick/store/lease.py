@@ -1,7 +1,8 @@
 """A lease: what only one process of an installation does at a time, and another takes over when it dies.
 
 It is a lock of a PostgreSQL session: there is no time to wait out and no clock to trust. The session ends with the
-process, and PostgreSQL notices within seconds when the machine of the process is gone.
+process, and PostgreSQL notices within seconds when the machine of the process is gone. (A shard's tailer has another
+kind, in the cache that it writes, which runs out.)
 """
 
 import asyncio

@@ -5,7 +5,7 @@
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
     return false
 end
-local generation, passed = string.match(ARGV[1], '^(%x+) (%d+)$')
+local generation, passed = string.match(ARGV[1], '^(%x+) (%d+)')
 passed = tonumber(passed)
 local balances = cmsgpack.unpack(ARGV[5])
 local wrong = {}

@@ -3,9 +3,9 @@
 -- and a packed list of account, value, account, value, ... A value begins with its position.
 -- What is older than the mark is refused: the log has been passed since, and it may have been changed there.
 -- Answers how many were set, or -1 when there is no mark.
-local mark = redis.call('GET', KEYS[1])
-local generation, passed = string.match(mark or '', '^(%x+) (%d+)$')
-if not generation then
+local mark = redis.call('GET', KEYS[1]) or ''
+local generation, passed, opening = string.match(mark, '^(%x+) (%d+)(.*)$')
+if not generation or (opening ~= '' and opening ~= ' opening') then
     return -1
 end
 passed = tonumber(passed)
