@@ -11,13 +11,12 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from tallystick import Ledger
-from tallystick.domain import limits
 from tallystick.embedded import EmbeddedValkey
 from tests.cache.books import cached, key_of, mark_of, opened, paid, passed, seen, until, until_cached
 from tests.cache.conftest import Serve, serving
 
 # One that hangs is not among them.
-pytestmark = pytest.mark.usefixtures("patient")
+pytestmark = pytest.mark.usefixtures("patient", "every_alarm_is_logged")
 
 
 def alarms(logs: Sequence[Mapping[str, object]]) -> list[str]:
@@ -26,12 +25,6 @@ def alarms(logs: Sequence[Mapping[str, object]]) -> list[str]:
 
 def drift() -> float:
     return sum(REGISTRY.get_sample_value("tallystick_cache_drift_total", {"shard": one}) or 0 for one in "12")
-
-
-@pytest.fixture(autouse=True)
-def _every_alarm_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One of a moment before, while the engine began, would keep the next one quiet."""
-    monkeypatch.setattr(limits, "CACHE_ALARM_INTERVAL_SECONDS", 0.0)
 
 
 @asynccontextmanager
