@@ -19,7 +19,7 @@ from tallystick.embedded import EmbeddedPostgres
 
 COMMAND = [sys.executable, "-P", "-m", "tallystick.cli"]
 READY_TIMEOUT_SECONDS = 60.0
-STOP_TIMEOUT_SECONDS = 30.0
+STOP_TIMEOUT_SECONDS = 90.0
 COMMAND_TIMEOUT_SECONDS = 60.0
 
 

@@ -16,7 +16,6 @@ import pytest
 from tallystick.cli.installation import PORT_WAIT_SECONDS
 from tests.acceptance.processes import Up, call, free_port, gone, run, servers, shell, until
 
-FIRST_BALANCE = 1_000_000
 CACHED_AGAIN_SECONDS_MAX = 60.0
 
 

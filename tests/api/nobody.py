@@ -6,9 +6,6 @@ from tallystick.domain.limits import LOCAL_NUMBER_MAX
 ACCOUNT = format_identifier(Prefix.ACCOUNT, make_identifier(1, 1))
 HOLD = format_identifier(Prefix.HOLD, make_identifier(1, LOCAL_NUMBER_MAX))
 TRANSACTION = format_identifier(Prefix.TRANSACTION, make_identifier(1, LOCAL_NUMBER_MAX))
-FIRST_TRANSACTION = format_identifier(Prefix.TRANSACTION, make_identifier(1, 1))
-"""Something at least: the first event of the log opened an account."""
-
 ACCOUNT_ELSEWHERE = format_identifier(Prefix.ACCOUNT, make_identifier(4095, 1))
 HOLD_ELSEWHERE = format_identifier(Prefix.HOLD, make_identifier(4095, 1))
 TRANSACTION_ELSEWHERE = format_identifier(Prefix.TRANSACTION, make_identifier(4095, 1))

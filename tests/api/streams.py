@@ -15,7 +15,7 @@ EVENT_STREAM = "text/event-stream"
 
 @dataclass(frozen=True)
 class Event:
-    """One event as it came: its id, its data, and when (seconds since 1970)."""
+    """One event as it came: its id, its data, and when (seconds of the monotonic clock)."""
 
     id: int
     data: bytes
@@ -113,7 +113,7 @@ class Stream:
             elif name == b"id":
                 event_id = int(value)
         self.last_id = event_id
-        return Event(event_id or 0, data, time.time())
+        return Event(event_id or 0, data, time.monotonic())
 
     def _receive(self) -> bool:
         """Receive some more; False at the end."""

@@ -70,6 +70,12 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def every_alarm_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of a moment before, while the engine began, would keep the next one quiet."""
+    monkeypatch.setattr(limits, "CACHE_ALARM_INTERVAL_SECONDS", 0.0)
+
+
+@pytest.fixture
 def dsns(postgres: EmbeddedPostgres) -> Iterator[dict[int, str]]:
     """Fresh shards."""
     name = f"cache_{next(_numbers)}"

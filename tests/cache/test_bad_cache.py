@@ -11,13 +11,12 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from tallystick import Ledger
-from tallystick.domain import limits
 from tallystick.embedded import EmbeddedValkey
 from tests.cache.books import cached, key_of, mark_of, opened, paid, passed, seen, until, until_cached
 from tests.cache.conftest import Serve, serving
 
 # One that hangs is not among them.
-pytestmark = pytest.mark.usefixtures("patient")
+pytestmark = pytest.mark.usefixtures("patient", "every_alarm_is_logged")
 
 
 def alarms(logs: Sequence[Mapping[str, object]]) -> list[str]:
@@ -26,12 +25,6 @@ def alarms(logs: Sequence[Mapping[str, object]]) -> list[str]:
 
 def drift() -> float:
     return sum(REGISTRY.get_sample_value("tallystick_cache_drift_total", {"shard": one}) or 0 for one in "12")
-
-
-@pytest.fixture(autouse=True)
-def _every_alarm_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One of a moment before, while the engine began, would keep the next one quiet."""
-    monkeypatch.setattr(limits, "CACHE_ALARM_INTERVAL_SECONDS", 0.0)
 
 
 @asynccontextmanager
@@ -100,6 +93,9 @@ async def test_it_is_a_replica(serve: Serve, keys: "redis.Redis") -> None:
 
 async def test_values_that_cannot_be_read(serve: Serve, keys: "redis.Redis") -> None:
     async with alice_and_bob(serve, 7) as (ledger, _, bob):
+        position = (await seen(ledger, bob)).position
+        # The tailer caches what it passes.
+        await until(lambda: passed(keys, bob) >= position)
         good = cached(keys, bob) or b""
         generation = good.split(b" ")[0]
         for text in (

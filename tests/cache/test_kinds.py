@@ -14,7 +14,6 @@ import trustme
 from structlog.testing import capture_logs
 
 from tallystick import Ledger
-from tallystick.domain import limits
 from tests.cache.books import opened, paid, seen, until, until_cached
 from tests.cache.conftest import serving
 from tests.cache.servers import ALL, EACH_REDIS, VALKEY, CacheServer, Program
@@ -24,7 +23,7 @@ At = Callable[[str], AbstractAsyncContextManager[Ledger]]
 
 
 @pytest.fixture
-def ledger_with(dsns: dict[int, str], patient: None) -> At:
+def ledger_with(dsns: dict[int, str], patient: None, every_alarm_is_logged: None) -> At:
     """A ledger with the cache at an address."""
 
     @asynccontextmanager
@@ -33,11 +32,6 @@ def ledger_with(dsns: dict[int, str], patient: None) -> At:
             yield Ledger(engine, 1)
 
     return ledger
-
-
-@pytest.fixture(autouse=True)
-def _every_alarm_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "CACHE_ALARM_INTERVAL_SECONDS", 0.0)
 
 
 async def works(ledger: Ledger) -> None:

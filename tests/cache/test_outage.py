@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -145,16 +145,16 @@ class Watched:
         return count
 
 
-@asynccontextmanager
-async def watched(
+@pytest.fixture
+async def seen(
     dsns: dict[int, str],
     owner_dsns: dict[int, str],
     valkey: EmbeddedValkey,
-    folder: Path,
+    tmp_path: Path,
     clock: AwakeClock,
 ) -> AsyncIterator[Watched]:
     sockets = Path(valkey.address.removeprefix("unix://")).parent
-    async with Starter(folder / "servers.log") as starter:
+    async with Starter(tmp_path / "servers.log") as starter:
         posting, reading = [
             ServerProcess(starter, sockets / name, dsns, valkey.address, quick=False)
             for name in ("posting", "reading")
@@ -164,9 +164,9 @@ async def watched(
             await reading.start()
             accounts = await posting.ask("open", owner="racer", count=ACCOUNTS)
             shard = shard_of(parse_identifier(Prefix.ACCOUNT, accounts[0]))
-            seen = Watched(posting, reading, valkey, owner_dsns[shard], clock)
-            seen.accounts = accounts
-            yield seen
+            watched = Watched(posting, reading, valkey, owner_dsns[shard], clock)
+            watched.accounts = accounts
+            yield watched
         finally:
             for server in (posting, reading):
                 server.signal(signal.SIGKILL)
@@ -175,36 +175,31 @@ async def watched(
 
 @pytest.mark.timeout(120 + 2 * OUTAGE_SECONDS)
 async def test_after_an_outage_under_full_load_it_is_level_within_seconds(
-    dsns: dict[int, str],
-    owner_dsns: dict[int, str],
-    valkey: EmbeddedValkey,
-    tmp_path: Path,
-    clock: AwakeClock,
+    seen: Watched, valkey: EmbeddedValkey
 ) -> None:
-    async with watched(dsns, owner_dsns, valkey, tmp_path, clock) as seen:
-        await seen.posting.ask("load", shard=seen.shard, accounts=seen.accounts)
-        watching = asyncio.create_task(seen.watch())
-        before_seconds = await seen.until_level()
-        (posted_before, _), started = await seen.posting.ask("loaded"), time.monotonic()
-        valkey.kill()
-        await asyncio.sleep(OUTAGE_SECONDS)
-        (posted, _), ended = await seen.posting.ask("loaded"), time.monotonic()
-        await asyncio.to_thread(valkey.start)
-        level_seconds = await seen.until_level()
-        # It stays so.
-        again_seconds = [await seen.until_level() for _ in range(5)]
-        watching.cancel()
-        # Whatever it has seen meanwhile that must not be is raised here.
-        with suppress(asyncio.CancelledError):
-            await watching
-        await seen.posting.ask("end_load")
-        per_second = (posted - posted_before) / (ended - started)
-        sys.stdout.write(
-            f"{OUTAGE_SECONDS:.0f} s without Valkey, {posted - posted_before:,} payments meanwhile"
-            f" ({per_second:,.0f}/s): level after {level_seconds:.1f} s, then {max(again_seconds):.1f} s"
-            f" (at first {before_seconds:.1f} s); slowest read {seen.slowest_read_seconds:.2f} s,"
-            f" longest silence {seen.longest_silence_seconds:.2f} s\n"
-        )
-        assert level_seconds < LEVEL_SECONDS_MAX
-        assert max(again_seconds) < STAYS_LEVEL_SECONDS_MAX
-        assert await seen.compare() > 0
+    await seen.posting.ask("load", shard=seen.shard, accounts=seen.accounts)
+    watching = asyncio.create_task(seen.watch())
+    before_seconds = await seen.until_level()
+    (posted_before, _), started = await seen.posting.ask("loaded"), time.monotonic()
+    valkey.kill()
+    await asyncio.sleep(OUTAGE_SECONDS)
+    (posted, _), ended = await seen.posting.ask("loaded"), time.monotonic()
+    await asyncio.to_thread(valkey.start)
+    level_seconds = await seen.until_level()
+    # It stays so.
+    again_seconds = [await seen.until_level() for _ in range(5)]
+    watching.cancel()
+    # Whatever it has seen meanwhile that must not be is raised here.
+    with suppress(asyncio.CancelledError):
+        await watching
+    await seen.posting.ask("end_load")
+    per_second = (posted - posted_before) / (ended - started)
+    sys.stdout.write(
+        f"{OUTAGE_SECONDS:.0f} s without Valkey, {posted - posted_before:,} payments meanwhile"
+        f" ({per_second:,.0f}/s): level after {level_seconds:.1f} s, then {max(again_seconds):.1f} s"
+        f" (at first {before_seconds:.1f} s); slowest read {seen.slowest_read_seconds:.2f} s,"
+        f" longest silence {seen.longest_silence_seconds:.2f} s\n"
+    )
+    assert level_seconds < LEVEL_SECONDS_MAX
+    assert max(again_seconds) < STAYS_LEVEL_SECONDS_MAX
+    assert await seen.compare() > 0

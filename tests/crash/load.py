@@ -22,9 +22,6 @@ PENDING: Final = 202
 TRY_AGAIN: Final = 503
 
 
-Choose = Callable[[random.Random], tuple[str, str]]
-
-
 class Payment(NamedTuple):
     """What a client asks for, under a key that nobody else uses."""
 

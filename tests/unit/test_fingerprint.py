@@ -14,11 +14,6 @@ fields: st.SearchStrategy[Field] = st.one_of(
 operations = st.sampled_from(Operation)
 
 
-def is_same(first: Field, second: Field) -> bool:
-    """Python takes True for 1; a request does not."""
-    return type(first) is type(second) and first == second
-
-
 @given(data=st.data(), operation=operations)
 def test_the_first_field_that_differs_is_named(data: st.DataObject, operation: Operation) -> None:
     names = FIELDS[operation]

@@ -17,7 +17,6 @@ from tests.webhooks.conftest import INSIDE, client_of, two_servers
 from tests.webhooks.receiver import Receiver
 
 KILLS = 4
-LEASES = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = x'7a16'::int AND granted"
 
 
 @pytest.fixture
