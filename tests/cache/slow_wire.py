@@ -18,6 +18,7 @@ READ_HELD_SECONDS_MAX: Final = 0.02
 LATE_SHARE: Final = 0.02
 LATE_SECONDS_MIN: Final = 0.15
 LATE_SECONDS_MAX: Final = 0.9
+_TURNS: Final = 5
 
 
 class SlowWire:
@@ -53,22 +54,31 @@ class SlowWire:
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
+        for _turn in range(_TURNS):
+            # Who was let in a moment ago is told to us in the next turns of the loop.
+            await asyncio.sleep(0)
         for task in self._connections:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
+        for sender in self._senders:
+            sender.close()
+            with suppress(OSError):
+                await sender.wait_closed()
 
-    async def _connected(self, reader: asyncio.StreamReader, sender: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
+    def _connected(self, reader: asyncio.StreamReader, sender: asyncio.StreamWriter) -> None:
+        """Serve a connection. (No coroutine: one that is cancelled before it began would leave it open.)"""
         self._senders.add(sender)
+        task = asyncio.create_task(self._serve(reader, sender))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, sender: asyncio.StreamWriter) -> None:
         try:
             if not self._cut:
                 await self._pass_on(reader, sender)
         except (OSError, asyncio.CancelledError):
             pass  # the cache is gone, or the test is over; the event loop would shout about either
         finally:
-            self._connections.discard(task)
             self._senders.discard(sender)
             sender.close()
 
