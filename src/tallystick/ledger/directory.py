@@ -3,7 +3,9 @@
 Whatever is new is decided by the first shard, and the others repeat what it says. Each step may be done again.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import TypeVar
 
 from tallystick.domain.webhooks import WebhookEndpoint
@@ -52,6 +54,22 @@ class ReplicatedDirectory:
     async def webhook_endpoints(self, tenant: int) -> list[WebhookEndpoint]:
         """A tenant's webhook endpoints that were not removed, oldest first."""
         return await self._first(lambda directory: directory.webhook_endpoints(tenant))
+
+    async def newest_endpoint(self, tenant: int, identifier: str) -> WebhookEndpoint | None:
+        """The version of a webhook endpoint that is in force, also when it was removed.
+
+        Of all the shards that answer, because the last change may have reached one of them alone.
+        """
+        found: list[WebhookEndpoint | None] = []
+
+        async def ask(directory: Directory) -> None:
+            with suppress(ShardUnavailableError, UnavailableError):
+                found.append(await directory.webhook_endpoint(tenant, identifier))
+
+        await asyncio.gather(*map(ask, self._directories.values()))
+        if not found:
+            raise UnavailableError("no shard can be reached now")
+        return max(filter(None, found), key=lambda one: (one.version, one.changed_at), default=None)
 
     # Writing: to all shards, in their order.
 

@@ -70,6 +70,11 @@ class Directory:
         """A tenant's endpoints that were not removed, oldest first."""
         return [endpoint_of(tuple(row)) for row in await self._rows("webhook_endpoints", tenant)]
 
+    async def webhook_endpoint(self, tenant: int, identifier: str) -> WebhookEndpoint | None:
+        """One of a tenant's endpoints, also when it was removed."""
+        rows = await self._rows("webhook_endpoint", tenant, identifier)
+        return endpoint_of(tuple(rows[0])) if rows else None
+
     async def put_webhook_endpoint(self, endpoint: WebhookEndpoint) -> None:
         """Record an endpoint, unless a newer version of it is recorded."""
         await self._rows("webhook_put_endpoint", *endpoint_parameters(endpoint), False)

@@ -134,8 +134,12 @@ class Webhooks:
         return _view(await self._change(identifier, lambda endpoint: endpoint._replace(**changes)))
 
     async def remove(self, identifier: str) -> Webhook:
-        """Tell an endpoint nothing more, for ever."""
-        return _view(await self._change(identifier, lambda endpoint: endpoint._replace(state="removed")))
+        """Tell an endpoint nothing more, for ever. Again, so that a shard that was away then learns of it."""
+        return _view(
+            await self._change(
+                identifier, lambda endpoint: endpoint._replace(state="removed"), removed_too=True
+            )
+        )
 
     async def rotate(
         self, identifier: str, overlap_seconds: int = limits.WEBHOOK_SECRET_OVERLAP_SECONDS_DEFAULT
@@ -198,18 +202,22 @@ class Webhooks:
     async def _all(self) -> list[WebhookEndpoint]:
         return await self._engine.directory.webhook_endpoints(self._tenant)
 
-    async def _find(self, identifier: str) -> WebhookEndpoint:
-        for endpoint in await self._all():
-            if endpoint.id == identifier:
-                return endpoint
-        raise WebhookNotFoundError(identifier)
+    async def _find(self, identifier: str, *, removed_too: bool = False) -> WebhookEndpoint:
+        endpoint = await self._engine.directory.newest_endpoint(self._tenant, identifier)
+        if endpoint is None or (endpoint.state == "removed" and not removed_too):
+            raise WebhookNotFoundError(identifier)
+        return endpoint
 
     async def _change(
-        self, identifier: str, change: Callable[[WebhookEndpoint], WebhookEndpoint]
+        self,
+        identifier: str,
+        change: Callable[[WebhookEndpoint], WebhookEndpoint],
+        *,
+        removed_too: bool = False,
     ) -> WebhookEndpoint:
         """Change an endpoint as it is now: when others change it at the same time, what they did stays."""
         for _ in range(limits.WEBHOOK_CHANGE_TRIES_MAX):
-            endpoint = await self._find(identifier)
+            endpoint = await self._find(identifier, removed_too=removed_too)
             changed = change(endpoint)._replace(version=endpoint.version + 1, changed_at=datetime.now(UTC))
             if await self._engine.directory.put_webhook_endpoint(changed):
                 return changed

@@ -1,0 +1,90 @@
+"""Changes of endpoints that a shard missed, or heard of alone: doing them again mends it."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+from tests.crash.databases import ShardDatabase, temporary_server
+from tests.crash.two_shards import TENANT, TwoShards, two_shards
+
+from tallystick import Ledger
+from tallystick.embedded import EmbeddedPostgres
+from tallystick.ledger.directory import DirectoryIncompleteError
+from tallystick.service.engine import Engine
+from tallystick.service.errors import WebhookNotFoundError
+from tallystick.service.webhooks.addresses import AddressRules
+from tallystick.service.webhooks.sending import Sender
+
+URL = "https://127.0.0.1/hook"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[EmbeddedPostgres]:
+    with temporary_server() as running:
+        yield running
+
+
+@pytest.fixture
+def shards(server: EmbeddedPostgres) -> Iterator[TwoShards]:
+    with two_shards(server) as made:
+        yield made
+
+
+@asynccontextmanager
+async def serving(dsns: dict[int, str]) -> AsyncIterator[Ledger]:
+    engine = Engine(dsns, recover=False)
+    engine.webhook_sender = Sender(AddressRules(allow_private=True))
+    await engine.start()
+    try:
+        yield Ledger(engine, TENANT)
+    finally:
+        await engine.stop()
+
+
+def alter(server: EmbeddedPostgres, database: ShardDatabase, setting: str) -> None:
+    """Set something of a database, for all sessions: those that are there end."""
+    name = str(conninfo_to_dict(database.owner_dsn)["dbname"])
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {name} {setting}".encode())
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+        )
+
+
+def take_no_writes(server: EmbeddedPostgres, database: ShardDatabase) -> None:
+    """Let it answer and take nothing, as one that became a standby."""
+    alter(server, database, "SET default_transaction_read_only = on")
+
+
+def take_writes_again(server: EmbeddedPostgres, database: ShardDatabase) -> None:
+    alter(server, database, "RESET default_transaction_read_only")
+
+
+def state_in(database: ShardDatabase, identifier: str) -> tuple[str, int]:
+    """How a shard says that an endpoint is, in which version."""
+    with psycopg.connect(database.owner_dsn) as connection:
+        found = connection.execute("SELECT state, version FROM webhook_endpoints WHERE id = %s", [identifier])
+        (row,) = found.fetchall()
+    return row[0], row[1]
+
+
+async def test_one_removed_while_a_shard_took_no_writes_is_removed_there_when_asked_again(
+    server: EmbeddedPostgres, shards: TwoShards
+) -> None:
+    async with serving(shards.dsns) as ledger:
+        endpoint = (await ledger.webhooks.create(URL)).webhook.id
+        take_no_writes(server, shards.away)
+        with pytest.raises(DirectoryIncompleteError, match="on shard 1, but shard 2 cannot be reached"):
+            await ledger.webhooks.remove(endpoint)
+        take_writes_again(server, shards.away)
+        assert state_in(shards.away, endpoint) == ("active", 1)
+        assert (await ledger.webhooks.remove(endpoint)).state == "removed"
+        assert state_in(shards.home, endpoint) == state_in(shards.away, endpoint) == ("removed", 3)
+        with pytest.raises(WebhookNotFoundError):
+            await ledger.webhooks.get(endpoint)
+        with pytest.raises(WebhookNotFoundError):
+            await ledger.webhooks.rotate(endpoint)
+        with pytest.raises(WebhookNotFoundError):
+            await ledger.webhooks.remove("hook_00000000000000")
