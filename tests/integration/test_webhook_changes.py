@@ -1,5 +1,6 @@
 """Changes of endpoints that a shard missed, or heard of alone: doing them again mends it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
@@ -10,6 +11,7 @@ from tests.crash.databases import ShardDatabase, temporary_server
 from tests.crash.two_shards import TENANT, TwoShards, two_shards
 
 from tallystick import Ledger
+from tallystick.domain import limits
 from tallystick.embedded import EmbeddedPostgres
 from tallystick.ledger.directory import DirectoryIncompleteError
 from tallystick.service.engine import Engine
@@ -88,3 +90,22 @@ async def test_one_removed_while_a_shard_took_no_writes_is_removed_there_when_as
             await ledger.webhooks.rotate(endpoint)
         with pytest.raises(WebhookNotFoundError):
             await ledger.webhooks.remove("hook_00000000000000")
+
+
+async def test_a_shard_that_was_away_for_a_moment_is_asked_again(
+    server: EmbeddedPostgres, shards: TwoShards
+) -> None:
+    """The first shard decides: what the second one missed nobody would see, nor change, for ever."""
+    async with serving(shards.dsns) as ledger:
+        endpoint = (await ledger.webhooks.create(URL)).webhook.id
+        alter(server, shards.home, "ALLOW_CONNECTIONS false")
+        assert [one.id for one in await ledger.webhooks.all()] == [endpoint]
+        alter(server, shards.home, "ALLOW_CONNECTIONS true")
+        async with serving({1: shards.home.server_dsn}) as without_the_second:
+            await without_the_second.webhooks.change(endpoint, state="paused")
+        changed = await ledger.webhooks.change(endpoint, owner="alice")
+        assert (changed.owner, changed.state) == ("alice", "paused")
+        async with serving({1: shards.home.server_dsn}) as without_the_second:
+            await without_the_second.webhooks.change(endpoint, owner="bob")
+        await asyncio.sleep(limits.DIRECTORY_SILENCE_SECONDS)
+        assert [one.owner for one in await ledger.webhooks.all()] == ["bob"]

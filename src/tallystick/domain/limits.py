@@ -65,6 +65,8 @@ EXPIRY_HOLDS_PER_ROUND_MAX: Final = 500
 API_KEY_CACHE_SECONDS: Final = 5.0
 API_KEY_CACHE_MAX: Final = 10_000
 ASSET_CACHE_SECONDS: Final = 5.0
+# For how long a shard that did not answer is asked after the others who calls, and which assets there are.
+DIRECTORY_SILENCE_SECONDS: Final = 1.0
 
 # Sagas: how long a caller waits, and how the recovery goes about what nobody drives.
 SAGA_WAIT_SECONDS_DEFAULT: Final = 5.0

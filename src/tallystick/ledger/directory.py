@@ -4,10 +4,12 @@ Whatever is new is decided by the first shard, and the others repeat what it say
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import TypeVar
 
+from tallystick.domain import limits
 from tallystick.domain.webhooks import WebhookEndpoint
 from tallystick.ledger.errors import UnavailableError
 from tallystick.store.directory import ApiKeyRow, AssetRow, Directory
@@ -26,8 +28,8 @@ class ReplicatedDirectory:
     def __init__(self, directories: Mapping[int, Directory]) -> None:
         """Take the directory of each shard, by number."""
         self._directories = dict(sorted(directories.items()))
-        # Asked after the others, so that callers do not wait for a shard that is away each time.
-        self._silent: set[int] = set()
+        # Asked after the others until then, so that callers do not wait for a shard that is away each time.
+        self._silent_until: dict[int, float] = {}
 
     def add(self, number: int, directory: Directory) -> None:
         """Take one more shard."""
@@ -143,15 +145,24 @@ class ReplicatedDirectory:
         return bool(revoked)
 
     async def _first(self, ask: Callable[[Directory], Awaitable[Result]]) -> Result:
-        for number in sorted(self._directories, key=lambda number: (number in self._silent, number)):
+        now = time.monotonic()
+        for number in sorted(
+            self._directories, key=lambda number: (self._silent_until.get(number, now) > now, number)
+        ):
+            if number in self._silent_until:
+                # Of many callers one finds out whether it is there again.
+                self._leave_alone(number)
             try:
                 answer = await ask(self._directories[number])
             except (ShardUnavailableError, UnavailableError):
-                self._silent.add(number)
+                self._leave_alone(number)
             else:
-                self._silent.discard(number)
+                self._silent_until.pop(number, None)
                 return answer
         raise UnavailableError("no shard can be reached now")
+
+    def _leave_alone(self, number: int) -> None:
+        self._silent_until[number] = time.monotonic() + limits.DIRECTORY_SILENCE_SECONDS
 
     async def _all(self, what: str, act: Callable[[Directory], Awaitable[None]]) -> None:
         done: list[int] = []
