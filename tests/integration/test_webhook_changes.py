@@ -18,6 +18,7 @@ from tallystick.service.engine import Engine
 from tallystick.service.errors import WebhookNotFoundError
 from tallystick.service.webhooks.addresses import AddressRules
 from tallystick.service.webhooks.sending import Sender
+from tallystick.store.webhooks import WebhookStore, seen_of
 
 URL = "https://127.0.0.1/hook"
 
@@ -109,3 +110,19 @@ async def test_a_shard_that_was_away_for_a_moment_is_asked_again(
             await without_the_second.webhooks.change(endpoint, owner="bob")
         await asyncio.sleep(limits.DIRECTORY_SILENCE_SECONDS)
         assert [one.owner for one in await ledger.webhooks.all()] == ["bob"]
+
+
+async def test_a_failure_waits_for_a_change_that_is_being_written(shards: TwoShards) -> None:
+    """An attempt that ends in the middle of a change was of the url before it."""
+    async with serving({1: shards.home.server_dsn}) as ledger:
+        await ledger.webhooks.create(URL)
+        database = ledger._engine.router.shards[0].database
+        (seen,) = seen_of(await database.rows("webhook_look"))
+        assert seen.state is not None
+        with psycopg.connect(shards.home.owner_dsn) as connection:
+            connection.execute("UPDATE webhook_endpoints SET version = version + 1")
+            failing = asyncio.create_task(
+                WebhookStore(database).fail(seen.endpoint, seen.state, 60.0, 0.0, "answered 410")
+            )
+            assert not (await asyncio.wait([failing], timeout=0.5))[0]
+        assert await failing == (1, False)

@@ -72,11 +72,26 @@ class WebhookStore:
         return bool(await self._rows("webhook_advance", endpoint, state.generation, state.position, position))
 
     async def fail(
-        self, endpoint: str, state: DeliveryState, delay_seconds: float, park_seconds: float, error: str
+        self,
+        asked: WebhookEndpoint,
+        state: DeliveryState,
+        delay_seconds: float,
+        park_seconds: float,
+        error: str,
     ) -> Failed | None:
-        """Record an attempt that failed; park what has failed for long. None if somebody else has moved it."""
+        """Record an attempt that failed; park what has failed for long. None if somebody else has moved it.
+
+        `asked`: the endpoint as the attempt knew it; one that was changed since neither waits nor is parked.
+        """
         rows = await self._rows(
-            "webhook_fail", endpoint, state.generation, state.position, delay_seconds, park_seconds, error
+            "webhook_fail",
+            asked.id,
+            state.generation,
+            state.position,
+            delay_seconds,
+            park_seconds,
+            error,
+            asked.version,
         )
         return Failed(*rows[0]) if rows else None
 

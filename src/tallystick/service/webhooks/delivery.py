@@ -135,7 +135,7 @@ class Delivery:
             metrics.DELIVERIES.labels(*labels).inc()
             return await self._advance(record.transaction.position, state)
         metrics.FAILURES.labels(*labels).inc()
-        await self._fail(state, record.transaction.position, attempt, endpoint.version)
+        await self._fail(state, record.transaction.position, attempt, endpoint)
         return False
 
     async def _advance(self, position: int, state: DeliveryState | None = None) -> bool:
@@ -151,21 +151,21 @@ class Delivery:
             return moved
         return True
 
-    async def _fail(self, state: DeliveryState, position: int, attempt: Attempt, version: int) -> None:
-        """Record an attempt that failed, and when the next one is; the endpoint was asked as of a version."""
+    async def _fail(
+        self, state: DeliveryState, position: int, attempt: Attempt, asked: WebhookEndpoint
+    ) -> None:
+        """Record an attempt that failed, and when the next one is; the endpoint was asked as it was then."""
         delay_seconds = attempt.retry_after_seconds or jittered(retry_delay_seconds(state.attempts + 1))
         park_seconds = 0.0 if attempt.gone else limits.WEBHOOK_RETRY_SECONDS_MAX
         async with self._turns:
-            failed = await self._store.fail(
-                self._endpoint.id, state, delay_seconds, park_seconds, attempt.error or ""
-            )
+            failed = await self._store.fail(asked, state, delay_seconds, park_seconds, attempt.error or "")
         if state is not self._state:
             return
         if failed is None:
             self._state = None
             return
         self._state = state._replace(attempts=failed.attempts, parked=failed.parked)
-        if self._endpoint.version == version:
+        if self._endpoint.version == asked.version:
             # One that was changed meanwhile is asked again at once: perhaps it was put right.
             self._next_at = time.monotonic() + delay_seconds
         if failed.parked:
