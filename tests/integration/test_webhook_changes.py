@@ -126,3 +126,37 @@ async def test_a_failure_waits_for_a_change_that_is_being_written(shards: TwoSha
             )
             assert not (await asyncio.wait([failing], timeout=0.5))[0]
         assert await failing == (1, False)
+
+
+async def test_a_shard_that_is_known_to_be_away_leaves_nothing_half_made(
+    server: EmbeddedPostgres, shards: TwoShards
+) -> None:
+    async with serving(shards.dsns) as ledger:
+        rotated = await ledger.webhooks.create(URL)
+        alter(server, shards.away, "ALLOW_CONNECTIONS false")
+        with pytest.raises(
+            DirectoryIncompleteError, match="on no shard, but shard 2 cannot be reached: run it"
+        ):
+            await ledger.webhooks.create(URL)
+        with pytest.raises(
+            DirectoryIncompleteError, match="on no shard, but shard 2 cannot be reached: run it"
+        ):
+            await ledger.webhooks.rotate(rotated.webhook.id)
+        alter(server, shards.away, "ALLOW_CONNECTIONS true")
+        assert [one.id for one in await ledger.webhooks.all()] == [rotated.webhook.id]
+        (endpoint,) = await ledger._engine.directory.webhook_endpoints(TENANT)
+        assert endpoint.secret.text() == rotated.secret
+
+
+async def test_one_that_was_half_made_is_named_and_can_be_removed(
+    server: EmbeddedPostgres, shards: TwoShards
+) -> None:
+    async with serving(shards.dsns) as ledger:
+        take_no_writes(server, shards.away)
+        with pytest.raises(DirectoryIncompleteError, match="remove it when that is back, and make") as raised:
+            await ledger.webhooks.create(URL)
+        take_writes_again(server, shards.away)
+        (listed,) = await ledger.webhooks.all()
+        assert f"endpoint {listed.id} was recorded on shard 1, but shard 2" in str(raised.value)
+        await ledger.webhooks.remove(listed.id)
+        assert state_in(shards.away, listed.id) == state_in(shards.home, listed.id) == ("removed", 2)

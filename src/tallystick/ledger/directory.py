@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from tallystick.domain import limits
 from tallystick.domain.webhooks import WebhookEndpoint
@@ -16,6 +16,7 @@ from tallystick.store.directory import ApiKeyRow, AssetRow, Directory
 from tallystick.store.errors import DirectoryConflictError, ShardUnavailableError
 
 Result = TypeVar("Result")
+_RUN_AGAIN: Final = "run it again when that is back"
 
 
 class DirectoryIncompleteError(UnavailableError):
@@ -120,7 +121,12 @@ class ReplicatedDirectory:
             elif made[0]:
                 await directory.put_webhook_endpoint(endpoint)
 
-        await self._all(f"endpoint {endpoint.id} was recorded", put)
+        makes_it = endpoint.version == 1
+        await self._all(
+            f"endpoint {endpoint.id} was recorded",
+            put,
+            "remove it when that is back, and make another" if makes_it else _RUN_AGAIN,
+        )
         return made[0]
 
     async def revoke_api_key(self, identifier: str) -> bool:
@@ -139,8 +145,7 @@ class ReplicatedDirectory:
                 silent.append(number)
         if silent:
             raise DirectoryIncompleteError(
-                f"the key was revoked on {_named(revoked)}, but {_named(silent)} cannot be reached: "
-                f"run it again when that is back"
+                f"the key was revoked on {_named(revoked)}, but {_named(silent)} cannot be reached: {_RUN_AGAIN}"
             )
         return bool(revoked)
 
@@ -164,16 +169,23 @@ class ReplicatedDirectory:
     def _leave_alone(self, number: int) -> None:
         self._silent_until[number] = time.monotonic() + limits.DIRECTORY_SILENCE_SECONDS
 
-    async def _all(self, what: str, act: Callable[[Directory], Awaitable[None]]) -> None:
+    async def _all(
+        self, what: str, act: Callable[[Directory], Awaitable[None]], when_half_done: str = _RUN_AGAIN
+    ) -> None:
+        number = 0
         done: list[int] = []
-        for number, directory in self._directories.items():
-            try:
+        try:
+            # Before the first one writes, so that a shard that is known to be away leaves nothing half done.
+            for number, directory in self._directories.items():  # noqa: B007 - the error names it
+                await directory.ping()
+            for number, directory in self._directories.items():
                 await act(directory)
-            except (ShardUnavailableError, UnavailableError) as error:
-                raise DirectoryIncompleteError(
-                    f"{what} on {_named(done)}, but shard {number} cannot be reached: run it again when that is back"
-                ) from error
-            done.append(number)
+                done.append(number)
+        except (ShardUnavailableError, UnavailableError) as error:
+            raise DirectoryIncompleteError(
+                f"{what} on {_named(done)}, but shard {number} cannot be reached: "
+                f"{when_half_done if done else _RUN_AGAIN}"
+            ) from error
 
 
 def _named(numbers: list[int]) -> str:

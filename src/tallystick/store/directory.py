@@ -32,6 +32,10 @@ class Directory:
     def __init__(self, database: Database) -> None:
         self._rows = database.rows
 
+    async def ping(self) -> None:
+        """Make one round trip."""
+        await self._rows("ping")
+
     async def find_api_key(self, hashed: bytes) -> tuple[str, int] | None:
         """The key's name for people and its tenant, if it is in force."""
         rows = await self._rows("find_api_key", hashed)

@@ -86,7 +86,7 @@ class Webhooks:
 
         Raises:
             ParameterError: messages may not be sent there, or the tenant has too many endpoints.
-            DirectoryIncompleteError: a shard cannot be reached; remove the endpoint, or make it anew later.
+            DirectoryIncompleteError: a shard cannot be reached; the message says what to do about it.
         """
         now = datetime.now(UTC)
         endpoint = WebhookEndpoint(
