@@ -11,11 +11,12 @@ from tests.crash.databases import ShardDatabase, temporary_server
 from tests.crash.two_shards import TENANT, TwoShards, two_shards
 
 from tallystick import Ledger
+from tallystick.api.problems import of_error
 from tallystick.domain import limits
 from tallystick.embedded import EmbeddedPostgres
 from tallystick.ledger.directory import DirectoryIncompleteError
 from tallystick.service.engine import Engine
-from tallystick.service.errors import WebhookNotFoundError
+from tallystick.service.errors import TooManyWebhooksError, WebhookNotFoundError
 from tallystick.service.webhooks.addresses import AddressRules
 from tallystick.service.webhooks.sending import Sender
 from tallystick.store.webhooks import WebhookStore, seen_of
@@ -160,3 +161,22 @@ async def test_one_that_was_half_made_is_named_and_can_be_removed(
         assert f"endpoint {listed.id} was recorded on shard 1, but shard 2" in str(raised.value)
         await ledger.webhooks.remove(listed.id)
         assert state_in(shards.away, listed.id) == state_in(shards.home, listed.id) == ("removed", 2)
+
+
+async def test_two_servers_make_no_more_endpoints_than_there_may_be(shards: TwoShards) -> None:
+    async with serving(shards.dsns) as one, serving(shards.dsns) as other:
+        for _ in range(limits.WEBHOOK_ENDPOINTS_PER_TENANT_MAX - 1):
+            await one.webhooks.create(URL)
+        with psycopg.connect(shards.home.owner_dsn) as connection:
+            # Whoever counts before it is their turn has the time to.
+            connection.execute("LOCK TABLE webhook_endpoints IN SHARE MODE")
+            making = [asyncio.create_task(ledger.webhooks.create(URL)) for ledger in (one, other) * 2]
+            await asyncio.sleep(1.0)
+        made = await asyncio.gather(*making, return_exceptions=True)
+        assert sorted(type(each).__name__ for each in made) == ["NewSecret", *["TooManyWebhooksError"] * 3]
+        (refused, *_) = [each for each in made if isinstance(each, TooManyWebhooksError)]
+        told = of_error(refused)
+        assert told is not None
+        assert (told.problem.status, told.problem.code) == (409, "too_many_webhooks")
+        for ledger in (one, other):
+            assert len(await ledger.webhooks.all()) == limits.WEBHOOK_ENDPOINTS_PER_TENANT_MAX

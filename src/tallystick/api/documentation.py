@@ -190,6 +190,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
         described["422"] = "Refused: `code` says why. Nothing was written but the answer under its key."
     if operation.name == "createAsset":
         described["409"] = "The code is taken."
+    if operation.name == "createWebhook":
+        described["409"] = "There are as many endpoints as there may be: remove one first."
     for status, description in sorted(described.items()):
         answered[status] = _problem_response(description)
     return answered

@@ -17,6 +17,7 @@ from tallystick.service.errors import (
     AuthenticationError,
     IdempotencyKeyMissingError,
     ParameterError,
+    TooManyWebhooksError,
     WebhookNotFoundError,
 )
 from tallystick.store.errors import CommitUnknownError, ShardUnavailableError
@@ -82,6 +83,8 @@ def of_error(error: Exception) -> Answer | None:  # noqa: PLR0911 - a table
             return _plain(HTTPStatus.CONFLICT, "asset_exists", f"{error}.", "code")
         case WebhookNotFoundError():
             return _plain(HTTPStatus.NOT_FOUND, "webhook_not_found", f"{error}: see GET /v1/webhooks.", "id")
+        case TooManyWebhooksError():
+            return _plain(HTTPStatus.CONFLICT, "too_many_webhooks", f"{error}.")
         case AuthenticationError():
             found = problem(
                 HTTPStatus.UNAUTHORIZED, "unauthorized", f"Send a valid key: {error}.", "Authorization"
@@ -104,7 +107,7 @@ def of_error(error: Exception) -> Answer | None:  # noqa: PLR0911 - a table
             return None
 
 
-def _plain(status: int, code: str, detail: str, param: str) -> Answer:
+def _plain(status: int, code: str, detail: str, param: str | None = None) -> Answer:
     return Answer(problem(status, code, detail, param), {})
 
 

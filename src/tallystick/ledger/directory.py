@@ -5,8 +5,8 @@ Whatever is new is decided by the first shard, and the others repeat what it say
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Final, TypeVar
 
 from tallystick.domain import limits
@@ -109,6 +109,18 @@ class ReplicatedDirectory:
             decided = next(row for row in await directory.assets(tenant) if row.code == asset.code)
 
         await self._all(f"asset {asset.code} was defined", add)
+
+    @asynccontextmanager
+    async def making_webhook_endpoints(self) -> AsyncIterator[None]:
+        """Let nobody else make an endpoint until the end of the block. The first shard decides whose turn it is."""
+        number, first = next(iter(self._directories.items()))
+        try:
+            async with first.making_webhook_endpoints():
+                yield
+        except ShardUnavailableError as error:
+            raise DirectoryIncompleteError(
+                f"no endpoint was made, because shard {number} cannot be reached: {_RUN_AGAIN}"
+            ) from error
 
     async def put_webhook_endpoint(self, endpoint: WebhookEndpoint) -> bool:
         """Record a version of a webhook endpoint. False if somebody else has made the same version before."""

@@ -1,5 +1,6 @@
 """What stands beside the log: tenants, API keys, custom assets and webhook endpoints."""
 
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import NamedTuple
 
@@ -31,6 +32,7 @@ class Directory:
 
     def __init__(self, database: Database) -> None:
         self._rows = database.rows
+        self._holding = database.holding
 
     async def ping(self) -> None:
         """Make one round trip."""
@@ -78,6 +80,10 @@ class Directory:
         """One of a tenant's endpoints, also when it was removed."""
         rows = await self._rows("webhook_endpoint", tenant, identifier)
         return endpoint_of(tuple(rows[0])) if rows else None
+
+    def making_webhook_endpoints(self) -> AbstractAsyncContextManager[None]:
+        """A block that nobody else is in at the same time, in whatever process."""
+        return self._holding("webhook_endpoints_lock")
 
     async def put_webhook_endpoint(self, endpoint: WebhookEndpoint) -> None:
         """Record an endpoint, unless a newer version of it is recorded."""

@@ -14,7 +14,7 @@ from tallystick.ledger.errors import UnavailableError
 from tallystick.ledger.shard import Shard
 from tallystick.service import parameters
 from tallystick.service.engine import Engine
-from tallystick.service.errors import ParameterError, WebhookNotFoundError
+from tallystick.service.errors import ParameterError, TooManyWebhooksError, WebhookNotFoundError
 from tallystick.service.webhooks.events import test_message
 from tallystick.service.webhooks.sending import Attempt
 from tallystick.store.webhooks import Progress, WebhookStore
@@ -85,7 +85,8 @@ class Webhooks:
         """Make an endpoint, which is told of everything from now on.
 
         Raises:
-            ParameterError: messages may not be sent there, or the tenant has too many endpoints.
+            ParameterError: messages may not be sent there.
+            TooManyWebhooksError: the tenant has as many endpoints as it may have.
             DirectoryIncompleteError: a shard cannot be reached; the message says what to do about it.
         """
         now = datetime.now(UTC)
@@ -103,12 +104,12 @@ class Webhooks:
             version=1,
             changed_at=now,
         )
-        if len(await self._all()) >= limits.WEBHOOK_ENDPOINTS_PER_TENANT_MAX:
-            raise ParameterError(
-                "url",
-                f"expected at most {limits.WEBHOOK_ENDPOINTS_PER_TENANT_MAX} endpoints: remove one first",
-            )
-        await self._engine.directory.put_webhook_endpoint(endpoint)
+        async with self._engine.directory.making_webhook_endpoints():
+            if len(await self._all()) >= limits.WEBHOOK_ENDPOINTS_PER_TENANT_MAX:
+                raise TooManyWebhooksError(
+                    f"there may be {limits.WEBHOOK_ENDPOINTS_PER_TENANT_MAX} endpoints at most: remove one first"
+                )
+            await self._engine.directory.put_webhook_endpoint(endpoint)
         return NewSecret(_view(endpoint), endpoint.secret.text())
 
     async def change(
@@ -120,7 +121,7 @@ class Webhooks:
         owner: str | None | Unset = UNSET,
         state: str | Unset = UNSET,
     ) -> Webhook:
-        """Change what is named; an attempt that waits is made at once. Raises like `create`."""
+        """Change what is named; an attempt that waits is made at once. Raises as `create` does."""
         await self._find(identifier)
         changes: dict[str, Any] = {}
         if url is not UNSET:
