@@ -178,6 +178,17 @@ def test_paused_and_resumed_nothing_is_lost(client: Client, books: Books, receiv
     assert len(receiver.received) == 3
 
 
+def test_metrics_say_nothing_of_what_was_removed(client: Client, books: Books, receiver: Receiver) -> None:
+    """Endpoints come and go, and a server runs for months."""
+    receiver.behave = lambda number: "error" if number == 0 else "ok"
+    endpoint, _ = make(client, receiver)
+    pay(books)
+    receiver.wait(lambda: len(receiver.accepted()) >= 1, "an event")
+    assert metric(client, "tallystick_webhook_failures_total", endpoint) == 1
+    client.send("DELETE", f"/v1/webhooks/{endpoint}").ok()
+    receiver.wait(lambda: endpoint not in client.get("/metrics").ok().body.decode(), "forgotten")
+
+
 def test_while_secrets_rotate_both_are_valid(client: Client, books: Books, receiver: Receiver) -> None:
     endpoint, first = make(client, receiver)
     second = client.send("POST", f"/v1/webhooks/{endpoint}/rotate", {"overlap_seconds": 60}).ok()["secret"]
