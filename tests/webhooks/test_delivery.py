@@ -178,6 +178,21 @@ def test_paused_and_resumed_nothing_is_lost(client: Client, books: Books, receiv
     assert len(receiver.received) == 3
 
 
+def test_what_is_asked_for_while_the_last_of_a_page_is_on_its_way_is_told(
+    client: Client, books: Books, receiver: Receiver
+) -> None:
+    receiver.behave = lambda number: "slow" if number == 0 else "ok"
+    endpoint, _ = make(client, receiver, kinds=["hold_placed"])
+    client.patch(f"/v1/webhooks/{endpoint}", {"state": "paused"}).ok()
+    hold = client.post("/v1/holds", books.payment("alice", "bob", 5)).ok()["position"]
+    transfers = pay(books, 2)
+    client.patch(f"/v1/webhooks/{endpoint}", {"state": "active"}).ok()
+    receiver.wait(lambda: len(receiver.received) == 1, "the hold is on its way")
+    client.patch(f"/v1/webhooks/{endpoint}", {"kinds": []}).ok()
+    receiver.wait(lambda: len(receiver.received) >= 3, "all of them", 15.0)
+    assert [one.position for one in receiver.received] == [hold, *transfers]
+
+
 def test_metrics_say_nothing_of_what_was_removed(client: Client, books: Books, receiver: Receiver) -> None:
     """Endpoints come and go, and a server runs for months."""
     receiver.behave = lambda number: "error" if number == 0 else "ok"

@@ -114,14 +114,18 @@ class Delivery:
             positions = await self._store.events(self._endpoint, state.position, up_to, row_count)
             records = await self._shard.reader.records(positions) if positions else {}
         for position in positions:
-            if self._state is None or (self._state.generation, self._endpoint.version) != asked:
+            if not self._is_as(asked):
                 # It was replayed or changed: this page is not what it asks for now.
                 return True
             if not await self._deliver(records[position]):
                 return False
-        if len(positions) == row_count or self._state is None or self._state.generation != state.generation:
+        if len(positions) == row_count or not self._is_as(asked):
             return True
         return await self._advance(up_to)
+
+    def _is_as(self, asked: tuple[int, int]) -> bool:
+        """Whether it is the generation and the version that a page was read for."""
+        return self._state is not None and (self._state.generation, self._endpoint.version) == asked
 
     async def _deliver(self, record: Record) -> bool:
         """Send one event once. False if it must be tried again, or if somebody else goes on from elsewhere."""
