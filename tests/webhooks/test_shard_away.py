@@ -1,5 +1,6 @@
 """What callers are told of endpoints while a shard cannot be reached."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,3 +65,28 @@ def test_a_change_that_a_shard_misses_says_what_was_done_where(
         assert "Idempotency-Key" not in answer["detail"]
         assert int(answer.headers["retry-after"]) > 0
     assert [one["id"] for one in client.get("/v1/webhooks").ok()["items"]] == [endpoint]
+
+
+def test_what_can_be_reached_is_shown(
+    postgres: EmbeddedPostgres, shards: TwoShards, server: ApiServer, client: Client, receiver: Receiver
+) -> None:
+    """It is asked most when something is broken."""
+    endpoint, _ = make(client, receiver)
+    told = client.get(f"/v1/webhooks/{endpoint}").ok()
+    assert [one["shard"] for one in told["deliveries"]] == [1, 2]
+    assert told["unreachable_shards"] == []
+    lose(postgres, shards)
+    told = client.get(f"/v1/webhooks/{endpoint}").ok()
+    assert [one["shard"] for one in told["deliveries"]] == [1]
+    assert told["unreachable_shards"] == [2]
+    for arguments, deliveries in (
+        (("status", endpoint, "--json"), [1]),
+        (("status", "--json"), [1]),
+        (("parked", "--json"), []),
+    ):
+        said = server.command("webhooks", *arguments)
+        assert said.returncode == 0, said.stderr
+        assert "Shard 2 cannot be reached now" in said.stderr
+        shown = json.loads(said.stdout)
+        assert [one["shard"] for one in shown["deliveries"]] == deliveries
+        assert shown["unreachable_shards"] == [2]

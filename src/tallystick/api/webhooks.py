@@ -116,6 +116,9 @@ class WebhookDetails(Struct):
 
     webhook: Webhook
     deliveries: list[WebhookProgress]
+    unreachable_shards: Annotated[
+        list[int], Meta(description="Shards that did not answer now, and are not among the deliveries.")
+    ]
 
 
 class WebhookList(Struct):
@@ -155,8 +158,9 @@ async def all_of(call: "Call") -> WebhookList:
 async def get(call: "Call") -> WebhookDetails:
     """Get one endpoint."""
     found = await call.ledger.webhooks.get(call.identifier)
-    progress = await call.ledger.webhooks.progress(call.identifier)
-    return WebhookDetails(_webhook(found), [_progress(one) for one in progress])
+    told = await call.ledger.webhooks.progress(call.identifier)
+    deliveries = [_progress(one) for one in told.deliveries]
+    return WebhookDetails(_webhook(found), deliveries, told.unreachable_shards)
 
 
 async def change(call: "Call") -> Webhook:

@@ -66,6 +66,13 @@ class ShardProgress(msgspec.Struct, frozen=True):
     last_error: str | None
 
 
+class Told(msgspec.Struct, frozen=True):
+    """How far an endpoint has been told of each shard, but for those that could not be asked."""
+
+    deliveries: list[ShardProgress]
+    unreachable_shards: list[int]
+
+
 class Webhooks:
     """The endpoints of one tenant. What takes an `id` raises WebhookNotFoundError when there is no such endpoint."""
 
@@ -162,18 +169,18 @@ class Webhooks:
         message = test_message(endpoint, f"test_{secrets.token_hex(_TEST_BYTES)}", datetime.now(UTC))
         return await self._engine.webhook_sender.send(endpoint, message)
 
-    async def progress(self, identifier: str) -> list[ShardProgress]:
-        """How far an endpoint has been told, of each shard.
-
-        Raises:
-            UnavailableError: a shard cannot be read.
-        """
+    async def progress(self, identifier: str) -> Told:
+        """How far an endpoint has been told, of each shard that can be reached."""
         await self._find(identifier)
-        return [
-            _progress(shard.number, one)
-            for shard in self._engine.router.shards
-            for one in await WebhookStore(shard.database).progress([identifier])
-        ]
+        told = Told([], [])
+        for shard in self._engine.router.shards:
+            try:
+                found = await WebhookStore(shard.database).progress([identifier])
+            except UnavailableError:
+                told.unreachable_shards.append(shard.number)
+            else:
+                told.deliveries.extend(_progress(shard.number, one) for one in found)
+        return told
 
     async def replay(self, identifier: str, shard_number: int, position: int) -> ShardProgress:
         """Deliver a shard's log again from a position on, that one included; what was parked goes on there.
