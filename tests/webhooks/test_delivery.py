@@ -193,6 +193,20 @@ def test_what_is_asked_for_while_the_last_of_a_page_is_on_its_way_is_told(
     assert [one.position for one in receiver.received] == [hold, *transfers]
 
 
+def test_a_paused_one_says_so(client: Client, books: Books, receiver: Receiver) -> None:
+    receiver.behave = lambda _number: "error"
+    endpoint, _ = make(client, receiver)
+    path = f"/v1/webhooks/{endpoint}"
+    assert progress(client, endpoint)["state"] == "delivering"
+    pay(books)
+    receiver.wait(lambda: progress(client, endpoint)["state"] == "retrying", "it failed")
+    client.patch(path, {"state": "paused"}).ok()
+    assert progress(client, endpoint)["state"] == "paused"
+    replayed = client.send("POST", f"{path}/replay", {"shard": 1, "position": 1}).ok()
+    assert replayed["state"] == "paused"
+    client.send("DELETE", path).ok()
+
+
 def test_metrics_say_nothing_of_what_was_removed(client: Client, books: Books, receiver: Receiver) -> None:
     """Endpoints come and go, and a server runs for months."""
     receiver.behave = lambda number: "error" if number == 0 else "ok"

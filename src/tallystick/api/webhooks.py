@@ -101,8 +101,8 @@ class WebhookProgress(Struct):
     position: Position
     head: Position
     state: Annotated[
-        Literal["delivering", "retrying", "parked"],
-        Meta(description="`parked`: it failed for too long, and waits for a replay."),
+        Literal["delivering", "retrying", "paused", "parked"],
+        Meta(description="`parked`: it failed for too long, and waits for a replay, also when it is paused."),
     ]
     attempts: int
     failing_since: datetime | None

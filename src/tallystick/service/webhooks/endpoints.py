@@ -171,7 +171,7 @@ class Webhooks:
 
     async def progress(self, identifier: str) -> Told:
         """How far an endpoint has been told, of each shard that can be reached."""
-        await self._find(identifier)
+        endpoint = await self._find(identifier)
         told = Told([], [])
         for shard in self._engine.router.shards:
             try:
@@ -179,7 +179,7 @@ class Webhooks:
             except UnavailableError:
                 told.unreachable_shards.append(shard.number)
             else:
-                told.deliveries.extend(_progress(shard.number, one) for one in found)
+                told.deliveries.extend(_progress(endpoint, shard.number, one) for one in found)
         return told
 
     async def replay(self, identifier: str, shard_number: int, position: int) -> ShardProgress:
@@ -189,7 +189,7 @@ class Webhooks:
             ParameterError: there is no such shard, or no such position yet.
             UnavailableError: the shard cannot be reached.
         """
-        await self._find(identifier)
+        endpoint = await self._find(identifier)
         shard = self._shard(shard_number)
         head = await shard.reader.head_position()
         parameters.between(position, "position", 1, head + 1)
@@ -198,7 +198,7 @@ class Webhooks:
         if not await store.replay(identifier, position - 1):
             raise WebhookNotFoundError(identifier)
         (progress,) = await store.progress([identifier])
-        return _progress(shard_number, progress)
+        return _progress(endpoint, shard_number, progress)
 
     def _shard(self, number: int) -> Shard:
         for shard in self._engine.router.shards:
@@ -259,13 +259,20 @@ def _view(endpoint: WebhookEndpoint) -> Webhook:
     )
 
 
-def _progress(shard: int, one: Progress) -> ShardProgress:
-    state = "parked" if one.parked_at else "retrying" if one.attempts else "delivering"
+def _delivery_state(endpoint: WebhookEndpoint, one: Progress) -> str:
+    if one.parked_at:
+        return "parked"
+    if endpoint.state == "paused":
+        return "paused"
+    return "retrying" if one.attempts else "delivering"
+
+
+def _progress(endpoint: WebhookEndpoint, shard: int, one: Progress) -> ShardProgress:
     return ShardProgress(
         shard,
         one.position,
         one.head,
-        state,
+        _delivery_state(endpoint, one),
         one.attempts,
         one.failing_since,
         one.next_attempt_at,
