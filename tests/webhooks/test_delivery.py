@@ -4,6 +4,7 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import jsonschema_rs
 import psycopg
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -247,6 +248,23 @@ def test_a_test_message(server: ApiServer, client: Client, receiver: Receiver) -
     said = server.command("webhooks", "test", endpoint)
     assert said.returncode == 1
     assert "answered 500" in said.stderr
+
+
+def test_messages_are_as_the_description_says(client: Client, books: Books, receiver: Receiver) -> None:
+    """Whoever generates a receiver from it can read a test message, too."""
+    document = client.get("/openapi.json").ok().json
+    schema = document["webhooks"]["event"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    validator = jsonschema_rs.Draft202012Validator(
+        {**schema, "components": document["components"]}, validate_formats=True
+    )
+    endpoint, _ = make(client, receiver)
+    client.send("POST", f"/v1/webhooks/{endpoint}/test").ok()
+    pay(books)
+    receiver.wait(lambda: len(receiver.accepted()) >= 2, "a test and an event")
+    for one in receiver.accepted():
+        validator.validate(one.event)
+        for wrong in ({**one.event, "type": "nothing"}, {**one.event, "data": {}}):
+            assert not validator.is_valid(wrong)
 
 
 def test_no_secret_is_shown_twice_or_logged(server: ApiServer, client: Client, receiver: Receiver) -> None:

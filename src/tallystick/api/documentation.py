@@ -11,7 +11,7 @@ from falcon.asgi import Request, Response
 from tallystick.api.answers import Health, Hold, Problem, Transaction
 from tallystick.api.operations import OPERATIONS, Key, Operation
 from tallystick.api.streams import EVENT_STREAM, LAST_EVENT_ID
-from tallystick.api.webhooks import WebhookMessage
+from tallystick.api.webhooks import EventMessage, TestMessage
 from tallystick.domain import limits
 from tallystick.domain.identifiers import Prefix
 
@@ -49,7 +49,7 @@ _PAGE: Final = """<!doctype html>
 
 def openapi_document() -> dict[str, Any]:
     """The OpenAPI 3.1 document, generated from the operations and the types that validate them."""
-    types = {Problem, Health, WebhookMessage}
+    types = {Problem, Health, EventMessage, TestMessage}
     for operation in OPERATIONS:
         types |= {found for found in (operation.answer, operation.body) if found is not None}
     _, components = msgspec.json.schema_components(
@@ -218,7 +218,7 @@ def _schema(model: type[msgspec.Struct]) -> dict[str, Any]:
 
 _WEBHOOK: Final[dict[str, Any]] = {
     "operationId": "event",
-    "summary": "One transaction of the log, sent to an endpoint that asked for it",
+    "summary": "One transaction of the log, sent to an endpoint that asked for it, or a test",
     "tags": ["webhooks"],
     "security": [],
     "parameters": [
@@ -238,7 +238,10 @@ _WEBHOOK: Final[dict[str, Any]] = {
             ),
         )
     ],
-    "requestBody": {"required": True, "content": {"application/json": {"schema": _schema(WebhookMessage)}}},
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"oneOf": [_schema(EventMessage), _schema(TestMessage)]}}},
+    },
     "responses": {
         "2XX": {"description": "Taken: the next event comes."},
         "410": {"description": "Gone: the endpoint is told nothing more until it is replayed."},

@@ -127,12 +127,26 @@ class WebhookList(Struct):
     items: list[Webhook]
 
 
-class WebhookMessage(Struct):
+class EventMessage(Struct):
     """What is sent to an endpoint. `type` is the event's kind, `timestamp` when it was recorded."""
 
-    type: str
+    type: Annotated[str, Meta(extra_json_schema={"enum": list(endpoints.KINDS)})]
     timestamp: datetime
     data: Event
+
+
+class TestData(Struct):
+    """Which endpoint is tested."""
+
+    endpoint: WebhookId
+
+
+class TestMessage(Struct):
+    """What is sent to an endpoint to test it, at `timestamp`. It tells of nothing that happened."""
+
+    type: Literal["webhook.test"]
+    timestamp: datetime
+    data: TestData
 
 
 class TestResult(Struct):
