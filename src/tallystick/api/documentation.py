@@ -16,7 +16,12 @@ from tallystick.domain import limits
 from tallystick.domain.identifiers import Prefix
 
 _REFERENCE: Final = "#/components/schemas/{name}"
-_PREFIX_OF: Final = {"accounts": Prefix.ACCOUNT, "holds": Prefix.HOLD, "transactions": Prefix.TRANSACTION}
+_PREFIX_OF: Final = {
+    "accounts": Prefix.ACCOUNT,
+    "holds": Prefix.HOLD,
+    "transactions": Prefix.TRANSACTION,
+    "webhooks": "hook",
+}
 _PROBLEMS: Final = {
     "400": "The request is malformed: `param` names what to correct. Nothing was written, no key was burned.",
     "401": "No valid API key.",
@@ -99,7 +104,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
 def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
     if "{identifier}" not in operation.path:
         return []
-    prefix = _PREFIX_OF.get(operation.path.split("/")[2], "hook")
+    prefix = _PREFIX_OF[operation.path.split("/")[2]]
     schema = {"type": "string", "pattern": f"^{prefix}_[0-9a-hjkmnp-tv-z]{{14}}$"}
     return [{"name": "identifier", "in": "path", "required": True, "schema": schema}]
 
@@ -186,7 +191,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
         described["404"] = "There is no such thing, or it is another tenant's."
     if operation.path.startswith("/v1/webhooks/"):
         described["404"] = "There is no such endpoint, or it is another tenant's."
-    elif operation.method in {"POST", "PATCH"}:
+    if _may_be_refused(operation):
         described["422"] = "Refused: `code` says why. Nothing was written but the answer under its key."
     if operation.name == "createAsset":
         described["409"] = "The code is taken."
@@ -195,6 +200,11 @@ def _responses(operation: Operation) -> dict[str, Any]:
     for status, description in sorted(described.items()):
         answered[status] = _problem_response(description)
     return answered
+
+
+def _may_be_refused(operation: Operation) -> bool:
+    """Whether the ledger itself may refuse it, which is what it answers under a key."""
+    return operation.key is not Key.NONE
 
 
 def _problem_response(description: str) -> dict[str, Any]:
