@@ -208,6 +208,25 @@ def test_a_paused_one_says_so(client: Client, books: Books, receiver: Receiver) 
     client.send("DELETE", path).ok()
 
 
+def test_one_that_a_newer_version_made_stops_no_other(
+    server: ApiServer, database: ShardDatabase, client: Client, books: Books, receivers: list[Receiver]
+) -> None:
+    """While servers are updated one after the other, an old one meets kinds that it does not know."""
+    newer, known, _ = receivers
+    endpoint, _ = make(client, newer)
+    change = "UPDATE webhook_endpoints SET kinds = %s WHERE id = %s"
+    with psycopg.connect(database.owner_dsn, autocommit=True) as connection:
+        connection.execute(change, ([10, 99], endpoint))
+        make(client, known)
+        positions = pay(books, 2)
+        known.wait(lambda: known.positions() == positions, "the other one is told")
+        assert endpoint not in client.get("/v1/webhooks").ok().body.decode()
+        said = server.log_path.read_text()
+        assert said.count("a webhook is left out: update this server") == 1
+        connection.execute(change, ([10], endpoint))
+    newer.wait(lambda: newer.positions() == positions, "it is told by a server that knows")
+
+
 def test_metrics_say_nothing_of_what_was_removed(client: Client, books: Books, receiver: Receiver) -> None:
     """Endpoints come and go, and a server runs for months."""
     receiver.behave = lambda number: "error" if number == 0 else "ok"

@@ -155,6 +155,7 @@ BALANCES_PER_REQUEST_MAX: Final = 1_000
 
 # Webhooks: what an endpoint may be, how messages are sent to it, and how long they are tried.
 WEBHOOK_ENDPOINTS_PER_TENANT_MAX: Final = 100
+WEBHOOK_KINDS_REMEMBERED_MAX: Final = 10_000
 WEBHOOK_CHANGE_TRIES_MAX: Final = 20
 WEBHOOK_URL_CHARACTERS_MAX: Final = 2_048
 WEBHOOK_SECRET_BYTES: Final = 32

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tallystick.domain.webhooks import WebhookEndpoint
 from tallystick.store.connection import Database
-from tallystick.store.webhooks import endpoint_of, endpoint_parameters
+from tallystick.store.webhooks import endpoint_of, endpoint_parameters, is_known
 
 
 class ApiKeyRow(NamedTuple):
@@ -73,8 +73,9 @@ class Directory:
         await self._rows("add_asset", tenant, *asset)
 
     async def webhook_endpoints(self, tenant: int) -> list[WebhookEndpoint]:
-        """A tenant's endpoints that were not removed, oldest first."""
-        return [endpoint_of(tuple(row)) for row in await self._rows("webhook_endpoints", tenant)]
+        """A tenant's endpoints that were not removed, oldest first, but for those of a newer version."""
+        rows = await self._rows("webhook_endpoints", tenant)
+        return [endpoint_of(tuple(row)) for row in rows if is_known(tuple(row))]
 
     async def webhook_endpoint(self, tenant: int, identifier: str) -> WebhookEndpoint | None:
         """One of a tenant's endpoints, also when it was removed."""

@@ -2,12 +2,17 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
+
+import structlog
 
 from tallystick.domain import limits
 from tallystick.domain.commands import Kind
 from tallystick.domain.webhooks import Secret, WebhookEndpoint
 from tallystick.store.connection import Database, Rows
+
+_log = structlog.get_logger(__name__)
 
 
 class DeliveryState(NamedTuple):
@@ -105,8 +110,22 @@ class WebhookStore:
 
 
 def seen_of(rows: Rows) -> list[Seen]:
-    """What `webhook_look` answers."""
-    return [_seen(tuple(row)) for row in rows]
+    """What `webhook_look` answers, but for endpoints of a newer version, whose kinds this one does not know."""
+    return [_seen(tuple(row)) for row in rows if is_known(row[7:])]
+
+
+def is_known(row: Sequence[Any]) -> bool:
+    """Whether this version knows all kinds of an endpoint, from its columns; it is logged when it does not."""
+    return _are_known(row[0], tuple(row[3]))
+
+
+@lru_cache(limits.WEBHOOK_KINDS_REMEMBERED_MAX)
+def _are_known(endpoint: str, kinds: tuple[int, ...]) -> bool:
+    # Remembered, so that it is said once and not with each look.
+    unknown = set(kinds) - set(Kind)
+    if unknown:
+        _log.error("a webhook is left out: update this server", endpoint=endpoint, kinds=sorted(unknown))
+    return not unknown
 
 
 def _seen(row: Sequence[Any]) -> Seen:
