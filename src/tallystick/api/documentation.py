@@ -13,14 +13,15 @@ from tallystick.api.operations import OPERATIONS, Key, Operation
 from tallystick.api.streams import EVENT_STREAM, LAST_EVENT_ID
 from tallystick.api.webhooks import EventMessage, TestMessage
 from tallystick.domain import limits
-from tallystick.domain.identifiers import Prefix
+from tallystick.domain.identifiers import Prefix, identifier_pattern
+from tallystick.domain.webhooks import ID_PREFIX
 
 _REFERENCE: Final = "#/components/schemas/{name}"
 _PREFIX_OF: Final = {
     "accounts": Prefix.ACCOUNT,
     "holds": Prefix.HOLD,
     "transactions": Prefix.TRANSACTION,
-    "webhooks": "hook",
+    "webhooks": ID_PREFIX,
 }
 _PROBLEMS: Final = {
     "400": "The request is malformed: `param` names what to correct. Nothing was written, no key was burned.",
@@ -105,7 +106,7 @@ def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
     if "{identifier}" not in operation.path:
         return []
     prefix = _PREFIX_OF[operation.path.split("/")[2]]
-    schema = {"type": "string", "pattern": f"^{prefix}_[0-9a-hjkmnp-tv-z]{{14}}$"}
+    schema = {"type": "string", "pattern": identifier_pattern(prefix)}
     return [{"name": "identifier", "in": "path", "required": True, "schema": schema}]
 
 

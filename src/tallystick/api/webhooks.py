@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from tallystick.api.event_answers import Event
-from tallystick.api.fields import Owner, Position, WebhookId, text
+from tallystick.api.fields import Owner, Position, WebhookId, number, text
 from tallystick.domain import limits
+from tallystick.domain.commands import KINDS
 from tallystick.service.webhooks import endpoints
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ Kinds = Annotated[
     list[str],
     Meta(
         description="Of which kinds of transactions to be told; none: of all.",
-        extra_json_schema={"items": {"type": "string", "enum": list(endpoints.KINDS)}},
+        extra_json_schema={"items": {"type": "string", "enum": list(KINDS)}},
     ),
 ]
 FilterOwner = Annotated[Owner, Meta(description="Whose accounts must be concerned; null: anybody's.")] | None
@@ -46,10 +47,7 @@ class RotateRequest(Struct, forbid_unknown_fields=True):
 
     overlap_seconds: Annotated[
         int,
-        Meta(
-            description="Seconds for which both secrets are valid.",
-            extra_json_schema={"minimum": 0, "maximum": limits.WEBHOOK_SECRET_OVERLAP_SECONDS_MAX},
-        ),
+        number("Seconds for which both secrets are valid.", 0, limits.WEBHOOK_SECRET_OVERLAP_SECONDS_MAX),
     ] = limits.WEBHOOK_SECRET_OVERLAP_SECONDS_DEFAULT
 
 
@@ -58,17 +56,11 @@ class ReplayRequest(Struct, forbid_unknown_fields=True):
 
     shard: Annotated[
         int,
-        Meta(
-            description="The number of the shard whose log it is.",
-            extra_json_schema={"minimum": limits.SHARD_NUMBER_MIN, "maximum": limits.SHARD_NUMBER_MAX},
-        ),
+        number("The number of the shard whose log it is.", limits.SHARD_NUMBER_MIN, limits.SHARD_NUMBER_MAX),
     ]
     position: Annotated[
         int,
-        Meta(
-            description="The first position to deliver.",
-            extra_json_schema={"minimum": 1, "maximum": limits.LOCAL_NUMBER_MAX},
-        ),
+        number("The first position to deliver.", 1, limits.LOCAL_NUMBER_MAX),
     ]
 
 
@@ -130,7 +122,7 @@ class WebhookList(Struct):
 class EventMessage(Struct):
     """What is sent to an endpoint. `type` is the event's kind, `timestamp` when it was recorded."""
 
-    type: Annotated[str, Meta(extra_json_schema={"enum": list(endpoints.KINDS)})]
+    type: Annotated[str, Meta(extra_json_schema={"enum": list(KINDS)})]
     timestamp: datetime
     data: Event
 

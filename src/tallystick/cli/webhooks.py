@@ -12,9 +12,10 @@ from tallystick.cli.errors import CommandError
 from tallystick.cli.options import configuration_option, json_option, tenant_option
 from tallystick.cli.output import print_fields, print_json, print_rows
 from tallystick.cli.session import open_ledger
+from tallystick.domain.commands import KINDS
 from tallystick.service.configuration import read_configuration
 from tallystick.service.logging import configure_logging
-from tallystick.service.webhooks.endpoints import KINDS, NewSecret, ShardProgress, Webhook, Webhooks
+from tallystick.service.webhooks.endpoints import NewSecret, ShardProgress, Webhook, Webhooks
 
 Result = TypeVar("Result")
 

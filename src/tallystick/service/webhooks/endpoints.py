@@ -8,8 +8,9 @@ from typing import Any, Final
 import msgspec
 
 from tallystick.domain import limits
-from tallystick.domain.commands import Kind
-from tallystick.domain.webhooks import Secret, State, WebhookEndpoint
+from tallystick.domain.commands import KINDS, Kind
+from tallystick.domain.identifiers import DIGITS, TEXT_DIGITS
+from tallystick.domain.webhooks import ID_PREFIX, Secret, State, WebhookEndpoint
 from tallystick.ledger.errors import UnavailableError
 from tallystick.ledger.shard import Shard
 from tallystick.service import parameters
@@ -22,10 +23,7 @@ from tallystick.store.webhooks import Progress, WebhookStore
 Unset = msgspec.UnsetType
 UNSET: Final = msgspec.UNSET
 
-_DIGITS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
-_RANDOM_DIGITS: Final = 14
 _TEST_BYTES: Final = 8
-KINDS: Final = {kind.text: kind for kind in Kind}
 STATES: Final[dict[str, State]] = {"active": "active", "paused": "paused"}
 
 
@@ -98,7 +96,7 @@ class Webhooks:
         """
         now = datetime.now(UTC)
         endpoint = WebhookEndpoint(
-            id="hook_" + "".join(secrets.choice(_DIGITS) for _ in range(_RANDOM_DIGITS)),
+            id=f"{ID_PREFIX}_{''.join(secrets.choice(DIGITS) for _ in range(TEXT_DIGITS))}",
             tenant=self._tenant,
             url=await self._engine.webhook_sender.check_url(url),
             kinds=_kinds(kinds),
