@@ -180,3 +180,17 @@ async def test_two_servers_make_no_more_endpoints_than_there_may_be(shards: TwoS
         assert (told.problem.status, told.problem.code) == (409, "too_many_webhooks")
         for ledger in (one, other):
             assert len(await ledger.webhooks.all()) == limits.WEBHOOK_ENDPOINTS_PER_TENANT_MAX
+
+
+async def test_without_the_first_shard_no_endpoint_is_made(
+    server: EmbeddedPostgres, shards: TwoShards
+) -> None:
+    """It says whose turn it is to make one, and which version of one is whose."""
+    async with serving(shards.dsns) as ledger:
+        endpoint = (await ledger.webhooks.create(URL)).webhook.id
+        alter(server, shards.home, "ALLOW_CONNECTIONS false")
+        with pytest.raises(DirectoryIncompleteError, match="no endpoint was made, because shard 1 cannot be"):
+            await ledger.webhooks.create(URL)
+        with pytest.raises(DirectoryIncompleteError, match="on no shard, but shard 1 cannot be reached"):
+            await ledger.webhooks.change(endpoint, state="paused")
+        assert [one.id for one in await ledger.webhooks.all()] == [endpoint]
