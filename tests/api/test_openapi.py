@@ -111,6 +111,20 @@ def test_every_call_has_a_name_of_its_own(document: dict[str, Any]) -> None:
     assert len(names) == len(set(names))
 
 
+def test_only_what_the_ledger_may_refuse_is_said_to_be_refused(document: dict[str, Any]) -> None:
+    refused = {name for name, operation in operations(document).items() if "422" in operation["responses"]}
+    assert refused == {
+        "POST /v1/accounts",
+        "PATCH /v1/accounts/{identifier}",
+        "POST /v1/transfers",
+        "POST /v1/transactions",
+        "POST /v1/transactions/{identifier}/reverse",
+        "POST /v1/holds",
+        "POST /v1/holds/{identifier}/capture",
+        "POST /v1/holds/{identifier}/void",
+    }
+
+
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
     text = json.dumps(document)
     names = set(re.findall(r'"#/components/schemas/([^"]*)"', text))

@@ -266,6 +266,7 @@ def hot_queries(books: Books) -> list[Hot]:
         Hot("webhook_events", [0, 1_000, 1, [], None, 100], 1_000, 60),
         Hot("webhook_events", [*late, 1, [], "nobody", 100], 6_000, 9_000),
         Hot("webhook_events", [*late, 1, [12], "nobody", 100], 3_000, 3_000),
+        Hot("webhook_endpoint", [1, "hook_00000000000000"], 1, 8),
         Hot("history", [books.hot, INT64_MAX, 50], 100, 60 + 50 * 5),
         Hot("history", [books.hot, books.last_position // 2, 50], 100, 60 + 50 * 5),
         Hot("history", [books.wallets[0], INT64_MAX, 50], 100, 60 + 50 * 5),

@@ -9,7 +9,7 @@ from tallystick.service.engine import Engine
 from tallystick.service.webhooks.addresses import AddressRules
 from tallystick.service.webhooks.sending import Sender
 from tallystick.store.directory_copy import copy_directory
-from tallystick.store.webhooks import DeliveryState, WebhookStore
+from tallystick.store.webhooks import WebhookStore, seen_of
 
 URL = "https://127.0.0.1/hook"
 
@@ -71,16 +71,16 @@ async def test_a_replay_wins_against_whoever_delivers(shards: TwoShards) -> None
         made = await ledger.webhooks.create(URL)
         await open_accounts(ledger, 1, 5)
         store = WebhookStore(engine.router.shards[0].database)
-        rows = await engine.router.shards[0].database.rows("webhook_look")
-        state = rows[0][2:7]
-        held = DeliveryState(*state)
+        (seen,) = seen_of(await engine.router.shards[0].database.rows("webhook_look"))
+        held = seen.state
+        assert held is not None
         assert await store.advance(made.webhook.id, held, 4)
         assert not await store.advance(made.webhook.id, held, 5)
         held = held._replace(position=4)
         replayed = await ledger.webhooks.replay(made.webhook.id, 1, 2)
         assert replayed.position == 1
         assert not await store.advance(made.webhook.id, held, 5)
-        assert await store.fail(made.webhook.id, held, 1.0, 1.0, "late") is None
+        assert await store.fail(seen.endpoint, held, 1.0, 1.0, "late") is None
     finally:
         await engine.stop()
 

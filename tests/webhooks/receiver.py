@@ -157,6 +157,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.receiver.released.wait(HANG_SECONDS)
         self._answer(500)
 
+    def _slow_gone(self) -> None:
+        self.receiver.ending.wait(SLOW_SECONDS)
+        self._answer(410)
+
     def _slow(self) -> None:
         self.receiver.ending.wait(SLOW_SECONDS)
         self._ok()

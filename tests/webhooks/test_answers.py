@@ -187,6 +187,21 @@ def test_one_changed_while_it_is_asked_is_asked_again_at_once(
     assert len(broken.received) == 1
 
 
+def test_one_changed_while_it_is_asked_is_not_parked_by_the_old_url(
+    client: Client, books: Books, receivers: list[Receiver]
+) -> None:
+    """410 says that the old url wants nothing more: that may be why it was changed."""
+    old, new, _ = receivers
+    old.behave = lambda _number: "slow_gone"
+    endpoint, _ = make(client, old)
+    positions = pay(books, 2)
+    old.wait(lambda: len(old.received) == 1, "it is asked")
+    client.patch(f"/v1/webhooks/{endpoint}", {"url": new.url}).ok()
+    new.wait(lambda: len(new.accepted()) >= 2, "both, at the new place", 15.0)
+    assert new.positions() == positions
+    assert len(old.received) == 1
+
+
 def test_one_resumed_is_asked_at_once_and_has_all_its_time_again(
     database: ShardDatabase, client: Client, books: Books, receiver: Receiver
 ) -> None:

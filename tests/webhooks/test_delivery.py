@@ -4,6 +4,7 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import jsonschema_rs
 import psycopg
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -196,6 +197,65 @@ def test_paused_and_resumed_nothing_is_lost(client: Client, books: Books, receiv
     assert len(receiver.received) == 3
 
 
+def test_what_is_asked_for_while_the_last_of_a_page_is_on_its_way_is_told(
+    client: Client, books: Books, receiver: Receiver
+) -> None:
+    receiver.behave = lambda number: "slow" if number == 0 else "ok"
+    endpoint, _ = make(client, receiver, kinds=["hold_placed"])
+    client.patch(f"/v1/webhooks/{endpoint}", {"state": "paused"}).ok()
+    hold = client.post("/v1/holds", books.payment("alice", "bob", 5)).ok()["position"]
+    transfers = pay(books, 2)
+    client.patch(f"/v1/webhooks/{endpoint}", {"state": "active"}).ok()
+    receiver.wait(lambda: len(receiver.received) == 1, "the hold is on its way")
+    client.patch(f"/v1/webhooks/{endpoint}", {"kinds": []}).ok()
+    receiver.wait(lambda: len(receiver.received) >= 3, "all of them", 15.0)
+    assert [one.position for one in receiver.received] == [hold, *transfers]
+
+
+def test_a_paused_one_says_so(client: Client, books: Books, receiver: Receiver) -> None:
+    receiver.behave = lambda _number: "error"
+    endpoint, _ = make(client, receiver)
+    path = f"/v1/webhooks/{endpoint}"
+    assert progress(client, endpoint)["state"] == "delivering"
+    pay(books)
+    receiver.wait(lambda: progress(client, endpoint)["state"] == "retrying", "it failed")
+    client.patch(path, {"state": "paused"}).ok()
+    assert progress(client, endpoint)["state"] == "paused"
+    replayed = client.send("POST", f"{path}/replay", {"shard": 1, "position": 1}).ok()
+    assert replayed["state"] == "paused"
+    client.send("DELETE", path).ok()
+
+
+def test_one_that_a_newer_version_made_stops_no_other(
+    server: ApiServer, database: ShardDatabase, client: Client, books: Books, receivers: list[Receiver]
+) -> None:
+    """While servers are updated one after the other, an old one meets kinds that it does not know."""
+    newer, known, _ = receivers
+    endpoint, _ = make(client, newer)
+    change = "UPDATE webhook_endpoints SET kinds = %s WHERE id = %s"
+    with psycopg.connect(database.owner_dsn, autocommit=True) as connection:
+        connection.execute(change, ([10, 99], endpoint))
+        make(client, known)
+        positions = pay(books, 2)
+        known.wait(lambda: known.positions() == positions, "the other one is told")
+        assert endpoint not in client.get("/v1/webhooks").ok().body.decode()
+        said = server.log_path.read_text()
+        assert said.count("a webhook is left out: update this server") == 1
+        connection.execute(change, ([10], endpoint))
+    newer.wait(lambda: newer.positions() == positions, "it is told by a server that knows")
+
+
+def test_metrics_say_nothing_of_what_was_removed(client: Client, books: Books, receiver: Receiver) -> None:
+    """Endpoints come and go, and a server runs for months."""
+    receiver.behave = lambda number: "error" if number == 0 else "ok"
+    endpoint, _ = make(client, receiver)
+    pay(books)
+    receiver.wait(lambda: len(receiver.accepted()) >= 1, "an event")
+    assert metric(client, "tallystick_webhook_failures_total", endpoint) == 1
+    client.send("DELETE", f"/v1/webhooks/{endpoint}").ok()
+    receiver.wait(lambda: endpoint not in client.get("/metrics").ok().body.decode(), "forgotten")
+
+
 def test_while_secrets_rotate_both_are_valid(client: Client, books: Books, receiver: Receiver) -> None:
     endpoint, first = make(client, receiver)
     second = client.send("POST", f"/v1/webhooks/{endpoint}/rotate", {"overlap_seconds": 60}).ok()["secret"]
@@ -223,6 +283,23 @@ def test_a_test_message(server: ApiServer, client: Client, receiver: Receiver) -
     said = server.command("webhooks", "test", endpoint)
     assert said.returncode == 1
     assert "answered 500" in said.stderr
+
+
+def test_messages_are_as_the_description_says(client: Client, books: Books, receiver: Receiver) -> None:
+    """Whoever generates a receiver from it can read a test message, too."""
+    document = client.get("/openapi.json").ok().json
+    schema = document["webhooks"]["event"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    validator = jsonschema_rs.Draft202012Validator(
+        {**schema, "components": document["components"]}, validate_formats=True
+    )
+    endpoint, _ = make(client, receiver)
+    client.send("POST", f"/v1/webhooks/{endpoint}/test").ok()
+    pay(books)
+    receiver.wait(lambda: len(receiver.accepted()) >= 2, "a test and an event")
+    for one in receiver.accepted():
+        validator.validate(one.event)
+        for wrong in ({**one.event, "type": "nothing"}, {**one.event, "data": {}}):
+            assert not validator.is_valid(wrong)
 
 
 def test_no_secret_is_shown_twice_or_logged(server: ApiServer, client: Client, receiver: Receiver) -> None:

@@ -105,7 +105,9 @@ async def _answer_error(
     answer = problems.of_error(error)
     if answer is None:
         _log.error("ALARM: a bug", method=request.method, path=request.path, exc_info=error)
-        detail = "This is a bug of the server. Send the same request again with the same Idempotency-Key."
+        detail = (
+            "This is a bug of the server. Send the same request again, with the same Idempotency-Key if any."
+        )
         answer = problems.Answer(problems.problem(500, "internal_error", detail), {})
     write_problem(response, answer.problem)
     for name, value in answer.headers.items():

@@ -11,12 +11,18 @@ from falcon.asgi import Request, Response
 from tallystick.api.answers import Health, Hold, Problem, Transaction
 from tallystick.api.operations import OPERATIONS, Key, Operation
 from tallystick.api.streams import EVENT_STREAM, LAST_EVENT_ID
-from tallystick.api.webhooks import WebhookMessage
+from tallystick.api.webhooks import EventMessage, TestMessage
 from tallystick.domain import limits
-from tallystick.domain.identifiers import Prefix
+from tallystick.domain.identifiers import Prefix, identifier_pattern
+from tallystick.domain.webhooks import ID_PREFIX
 
 _REFERENCE: Final = "#/components/schemas/{name}"
-_PREFIX_OF: Final = {"accounts": Prefix.ACCOUNT, "holds": Prefix.HOLD, "transactions": Prefix.TRANSACTION}
+_PREFIX_OF: Final = {
+    "accounts": Prefix.ACCOUNT,
+    "holds": Prefix.HOLD,
+    "transactions": Prefix.TRANSACTION,
+    "webhooks": ID_PREFIX,
+}
 _PROBLEMS: Final = {
     "400": "The request is malformed: `param` names what to correct. Nothing was written, no key was burned.",
     "401": "No valid API key.",
@@ -49,7 +55,7 @@ _PAGE: Final = """<!doctype html>
 
 def openapi_document() -> dict[str, Any]:
     """The OpenAPI 3.1 document, generated from the operations and the types that validate them."""
-    types = {Problem, Health, WebhookMessage}
+    types = {Problem, Health, EventMessage, TestMessage}
     for operation in OPERATIONS:
         types |= {found for found in (operation.answer, operation.body) if found is not None}
     _, components = msgspec.json.schema_components(
@@ -99,8 +105,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
 def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
     if "{identifier}" not in operation.path:
         return []
-    prefix = _PREFIX_OF.get(operation.path.split("/")[2], "hook")
-    schema = {"type": "string", "pattern": f"^{prefix}_[0-9a-hjkmnp-tv-z]{{14}}$"}
+    prefix = _PREFIX_OF[operation.path.split("/")[2]]
+    schema = {"type": "string", "pattern": identifier_pattern(prefix)}
     return [{"name": "identifier", "in": "path", "required": True, "schema": schema}]
 
 
@@ -186,13 +192,20 @@ def _responses(operation: Operation) -> dict[str, Any]:
         described["404"] = "There is no such thing, or it is another tenant's."
     if operation.path.startswith("/v1/webhooks/"):
         described["404"] = "There is no such endpoint, or it is another tenant's."
-    elif operation.method in {"POST", "PATCH"}:
+    if _may_be_refused(operation):
         described["422"] = "Refused: `code` says why. Nothing was written but the answer under its key."
     if operation.name == "createAsset":
         described["409"] = "The code is taken."
+    if operation.name == "createWebhook":
+        described["409"] = "There are as many endpoints as there may be: remove one first."
     for status, description in sorted(described.items()):
         answered[status] = _problem_response(description)
     return answered
+
+
+def _may_be_refused(operation: Operation) -> bool:
+    """Whether the ledger itself may refuse it, which is what it answers under a key."""
+    return operation.key is not Key.NONE
 
 
 def _problem_response(description: str) -> dict[str, Any]:
@@ -216,7 +229,7 @@ def _schema(model: type[msgspec.Struct]) -> dict[str, Any]:
 
 _WEBHOOK: Final[dict[str, Any]] = {
     "operationId": "event",
-    "summary": "One transaction of the log, sent to an endpoint that asked for it",
+    "summary": "One transaction of the log, sent to an endpoint that asked for it, or a test",
     "tags": ["webhooks"],
     "security": [],
     "parameters": [
@@ -236,7 +249,10 @@ _WEBHOOK: Final[dict[str, Any]] = {
             ),
         )
     ],
-    "requestBody": {"required": True, "content": {"application/json": {"schema": _schema(WebhookMessage)}}},
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"oneOf": [_schema(EventMessage), _schema(TestMessage)]}}},
+    },
     "responses": {
         "2XX": {"description": "Taken: the next event comes."},
         "410": {"description": "Gone: the endpoint is told nothing more until it is replayed."},

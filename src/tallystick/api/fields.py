@@ -10,16 +10,12 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from tallystick.domain import limits
-from tallystick.domain.identifiers import Prefix
+from tallystick.domain.identifiers import Prefix, identifier_pattern
+from tallystick.domain.webhooks import ID_PREFIX
 
-WEBHOOK_PATTERN = "^hook_[0-9a-hjkmnp-tv-z]{14}$"
 
-
-def _identifier(prefix: Prefix, what: str) -> Any:
-    return Meta(
-        description=what,
-        extra_json_schema={"pattern": f"^{prefix}_[0-9a-hjkmnp-tv-z]{{14}}$"},
-    )
+def _identifier(prefix: str, what: str) -> Any:
+    return Meta(description=what, extra_json_schema={"pattern": identifier_pattern(prefix)})
 
 
 def text(what: str, characters_max: int) -> Any:
@@ -27,12 +23,15 @@ def text(what: str, characters_max: int) -> Any:
     return Meta(description=what, extra_json_schema={"minLength": 1, "maxLength": characters_max})
 
 
+def number(what: str, minimum: int, maximum: int) -> Any:
+    """A whole number between two others, which it may be too."""
+    return Meta(description=what, extra_json_schema={"minimum": minimum, "maximum": maximum})
+
+
 AccountId = Annotated[str, _identifier(Prefix.ACCOUNT, "An account.")]
 TransactionId = Annotated[str, _identifier(Prefix.TRANSACTION, "A transaction.")]
 HoldId = Annotated[str, _identifier(Prefix.HOLD, "A hold.")]
-WebhookId = Annotated[
-    str, Meta(description="A webhook endpoint.", extra_json_schema={"pattern": WEBHOOK_PATTERN})
-]
+WebhookId = Annotated[str, _identifier(ID_PREFIX, "A webhook endpoint.")]
 Amount = (
     Annotated[
         str,

@@ -10,12 +10,14 @@ import msgspec
 from tallystick.api.answers import Problem
 from tallystick.domain import limits
 from tallystick.domain.outcomes import RefusalCode, Refused, Unserved
+from tallystick.ledger.directory import DirectoryIncompleteError
 from tallystick.ledger.errors import NotTakenError, OverloadedError
 from tallystick.service.errors import (
     AssetConflictError,
     AuthenticationError,
     IdempotencyKeyMissingError,
     ParameterError,
+    TooManyWebhooksError,
     WebhookNotFoundError,
 )
 from tallystick.store.errors import CommitUnknownError, ShardUnavailableError
@@ -81,6 +83,8 @@ def of_error(error: Exception) -> Answer | None:  # noqa: PLR0911 - a table
             return _plain(HTTPStatus.CONFLICT, "asset_exists", f"{error}.", "code")
         case WebhookNotFoundError():
             return _plain(HTTPStatus.NOT_FOUND, "webhook_not_found", f"{error}: see GET /v1/webhooks.", "id")
+        case TooManyWebhooksError():
+            return _plain(HTTPStatus.CONFLICT, "too_many_webhooks", f"{error}.")
         case AuthenticationError():
             found = problem(
                 HTTPStatus.UNAUTHORIZED, "unauthorized", f"Send a valid key: {error}.", "Authorization"
@@ -88,6 +92,9 @@ def of_error(error: Exception) -> Answer | None:  # noqa: PLR0911 - a table
             return Answer(found, {"WWW-Authenticate": "Bearer"})
         case OverloadedError():
             return _retry(Unserved.OVERLOADED, limits.OVERLOADED_RETRY_AFTER_SECONDS, "Too much is waiting.")
+        case DirectoryIncompleteError():
+            # It says what was done where, and what to do: not always the same again.
+            return _unserved(Unserved.SHARD_UNAVAILABLE, limits.UNAVAILABLE_RETRY_AFTER_SECONDS, f"{error}.")
         case NotTakenError() | ShardUnavailableError() | CommitUnknownError():
             return _retry(
                 Unserved.SHARD_UNAVAILABLE,
@@ -100,14 +107,16 @@ def of_error(error: Exception) -> Answer | None:  # noqa: PLR0911 - a table
             return None
 
 
-def _plain(status: int, code: str, detail: str, param: str) -> Answer:
+def _plain(status: int, code: str, detail: str, param: str | None = None) -> Answer:
     return Answer(problem(status, code, detail, param), {})
 
 
 def _retry(reason: Unserved, after_seconds: int, what: str) -> Answer:
-    detail = (
-        f"{what} Send the same request again with the same Idempotency-Key: it is carried out at most once."
-    )
+    again = "Send the same request again: with the same Idempotency-Key it is carried out at most once."
+    return _unserved(reason, after_seconds, f"{what} {again}")
+
+
+def _unserved(reason: Unserved, after_seconds: int, detail: str) -> Answer:
     found = problem(HTTPStatus.SERVICE_UNAVAILABLE, reason.value, detail)
     return Answer(found, {"Retry-After": str(after_seconds)})
 

@@ -15,10 +15,11 @@ from tallystick.api.fields import (
     Owner,
     PastTime,
     SignedAmount,
+    number,
     text,
 )
 from tallystick.domain import limits
-from tallystick.service.events import KINDS
+from tallystick.domain.commands import KINDS
 
 
 class OpenAccountRequest(Struct, forbid_unknown_fields=True):
@@ -101,10 +102,7 @@ class HoldRequest(Noted, forbid_unknown_fields=True, kw_only=True):
     asset: AssetCode
     expires_in: Annotated[
         int,
-        Meta(
-            description="Seconds until what is left is released.",
-            extra_json_schema={"minimum": 1, "maximum": limits.HOLD_SECONDS_MAX},
-        ),
+        number("Seconds until what is left is released.", 1, limits.HOLD_SECONDS_MAX),
     ] = limits.HOLD_SECONDS_DEFAULT
 
 
@@ -134,10 +132,7 @@ class AssetRequest(Struct, forbid_unknown_fields=True):
     ]
     scale: Annotated[
         int,
-        Meta(
-            description="Digits after the point.",
-            extra_json_schema={"minimum": 0, "maximum": limits.ASSET_SCALE_MAX},
-        ),
+        number("Digits after the point.", 0, limits.ASSET_SCALE_MAX),
     ]
     name: Annotated[str, text("For people.", limits.ASSET_NAME_CHARACTERS_MAX)]
 
@@ -148,10 +143,7 @@ class Page(Struct, forbid_unknown_fields=True, kw_only=True):
     cursor: Annotated[str, Meta(description="next_cursor of the page before.")] | None = None
     limit: Annotated[
         int,
-        Meta(
-            description="Items on a page.",
-            extra_json_schema={"minimum": 1, "maximum": limits.PAGE_ROWS_MAX},
-        ),
+        number("Items on a page.", 1, limits.PAGE_ROWS_MAX),
     ] = limits.PAGE_ROWS_DEFAULT
 
 
@@ -167,9 +159,10 @@ class EventsQuery(Struct, forbid_unknown_fields=True, kw_only=True):
     shard: (
         Annotated[
             int,
-            Meta(
-                description="Whose log; left out where there is one shard, or with accounts, which say it.",
-                extra_json_schema={"minimum": 1, "maximum": limits.SHARD_NUMBER_MAX},
+            number(
+                "Whose log; left out where there is one shard, or with accounts, which say it.",
+                1,
+                limits.SHARD_NUMBER_MAX,
             ),
         ]
         | None
@@ -177,19 +170,17 @@ class EventsQuery(Struct, forbid_unknown_fields=True, kw_only=True):
     after: (
         Annotated[
             int,
-            Meta(
-                description="The position after which to begin: a page at 0, a stream at the head, unless said.",
-                extra_json_schema={"minimum": 0, "maximum": limits.LOCAL_NUMBER_MAX},
+            number(
+                "The position after which to begin: a page at 0, a stream at the head, unless said.",
+                0,
+                limits.LOCAL_NUMBER_MAX,
             ),
         ]
         | None
     ) = None
     limit: Annotated[
         int,
-        Meta(
-            description="Events on a page; a stream has no pages.",
-            extra_json_schema={"minimum": 1, "maximum": limits.PAGE_ROWS_MAX},
-        ),
+        number("Events on a page; a stream has no pages.", 1, limits.PAGE_ROWS_MAX),
     ] = limits.PAGE_ROWS_DEFAULT
     account: Annotated[
         list[AccountId],
@@ -231,9 +222,10 @@ class BalanceQuery(Struct, forbid_unknown_fields=True):
     min_position: (
         Annotated[
             int,
-            Meta(
-                description="At least as new as this position, such as that of a transfer's answer.",
-                extra_json_schema={"minimum": 0, "maximum": limits.LOCAL_NUMBER_MAX},
+            number(
+                "At least as new as this position, such as that of a transfer's answer.",
+                0,
+                limits.LOCAL_NUMBER_MAX,
             ),
         ]
         | None

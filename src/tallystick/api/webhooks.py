@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from tallystick.api.event_answers import Event
-from tallystick.api.fields import Owner, Position, WebhookId, text
+from tallystick.api.fields import Owner, Position, WebhookId, number, text
 from tallystick.domain import limits
+from tallystick.domain.commands import KINDS
 from tallystick.service.webhooks import endpoints
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ Kinds = Annotated[
     list[str],
     Meta(
         description="Of which kinds of transactions to be told; none: of all.",
-        extra_json_schema={"items": {"type": "string", "enum": list(endpoints.KINDS)}},
+        extra_json_schema={"items": {"type": "string", "enum": list(KINDS)}},
     ),
 ]
 FilterOwner = Annotated[Owner, Meta(description="Whose accounts must be concerned; null: anybody's.")] | None
@@ -46,10 +47,7 @@ class RotateRequest(Struct, forbid_unknown_fields=True):
 
     overlap_seconds: Annotated[
         int,
-        Meta(
-            description="Seconds for which both secrets are valid.",
-            extra_json_schema={"minimum": 0, "maximum": limits.WEBHOOK_SECRET_OVERLAP_SECONDS_MAX},
-        ),
+        number("Seconds for which both secrets are valid.", 0, limits.WEBHOOK_SECRET_OVERLAP_SECONDS_MAX),
     ] = limits.WEBHOOK_SECRET_OVERLAP_SECONDS_DEFAULT
 
 
@@ -58,17 +56,11 @@ class ReplayRequest(Struct, forbid_unknown_fields=True):
 
     shard: Annotated[
         int,
-        Meta(
-            description="The number of the shard whose log it is.",
-            extra_json_schema={"minimum": limits.SHARD_NUMBER_MIN, "maximum": limits.SHARD_NUMBER_MAX},
-        ),
+        number("The number of the shard whose log it is.", limits.SHARD_NUMBER_MIN, limits.SHARD_NUMBER_MAX),
     ]
     position: Annotated[
         int,
-        Meta(
-            description="The first position to deliver.",
-            extra_json_schema={"minimum": 1, "maximum": limits.LOCAL_NUMBER_MAX},
-        ),
+        number("The first position to deliver.", 1, limits.LOCAL_NUMBER_MAX),
     ]
 
 
@@ -101,8 +93,8 @@ class WebhookProgress(Struct):
     position: Position
     head: Position
     state: Annotated[
-        Literal["delivering", "retrying", "parked"],
-        Meta(description="`parked`: it failed for too long, and waits for a replay."),
+        Literal["delivering", "retrying", "paused", "parked"],
+        Meta(description="`parked`: it failed for too long, and waits for a replay, also when it is paused."),
     ]
     attempts: int
     failing_since: datetime | None
@@ -116,6 +108,9 @@ class WebhookDetails(Struct):
 
     webhook: Webhook
     deliveries: list[WebhookProgress]
+    unreachable_shards: Annotated[
+        list[int], Meta(description="Shards that did not answer now, and are not among the deliveries.")
+    ]
 
 
 class WebhookList(Struct):
@@ -124,12 +119,26 @@ class WebhookList(Struct):
     items: list[Webhook]
 
 
-class WebhookMessage(Struct):
+class EventMessage(Struct):
     """What is sent to an endpoint. `type` is the event's kind, `timestamp` when it was recorded."""
 
-    type: str
+    type: Annotated[str, Meta(extra_json_schema={"enum": list(KINDS)})]
     timestamp: datetime
     data: Event
+
+
+class TestData(Struct):
+    """Which endpoint is tested."""
+
+    endpoint: WebhookId
+
+
+class TestMessage(Struct):
+    """What is sent to an endpoint to test it, at `timestamp`. It tells of nothing that happened."""
+
+    type: Literal["webhook.test"]
+    timestamp: datetime
+    data: TestData
 
 
 class TestResult(Struct):
@@ -155,8 +164,9 @@ async def all_of(call: "Call") -> WebhookList:
 async def get(call: "Call") -> WebhookDetails:
     """Get one endpoint."""
     found = await call.ledger.webhooks.get(call.identifier)
-    progress = await call.ledger.webhooks.progress(call.identifier)
-    return WebhookDetails(_webhook(found), [_progress(one) for one in progress])
+    told = await call.ledger.webhooks.progress(call.identifier)
+    deliveries = [_progress(one) for one in told.deliveries]
+    return WebhookDetails(_webhook(found), deliveries, told.unreachable_shards)
 
 
 async def change(call: "Call") -> Webhook:

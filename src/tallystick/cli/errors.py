@@ -7,7 +7,7 @@ import click
 from tallystick.embedded import EmbeddedServerError
 from tallystick.ledger.errors import NotTakenError
 from tallystick.service.configuration import ConfigurationError
-from tallystick.service.errors import ParameterError, WebhookNotFoundError
+from tallystick.service.errors import ParameterError, TooManyWebhooksError, WebhookNotFoundError
 from tallystick.store.errors import StoreError
 
 EXPECTED_ERRORS: Final = (
@@ -16,6 +16,7 @@ EXPECTED_ERRORS: Final = (
     NotTakenError,
     ParameterError,
     StoreError,
+    TooManyWebhooksError,
     WebhookNotFoundError,
 )
 """What can go wrong without a bug. Each says in one line what happened and what would be right."""

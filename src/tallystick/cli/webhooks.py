@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import click
 import msgspec
@@ -12,9 +12,10 @@ from tallystick.cli.errors import CommandError
 from tallystick.cli.options import configuration_option, json_option, tenant_option
 from tallystick.cli.output import print_fields, print_json, print_rows
 from tallystick.cli.session import open_ledger
+from tallystick.domain.commands import KINDS
 from tallystick.service.configuration import read_configuration
 from tallystick.service.logging import configure_logging
-from tallystick.service.webhooks.endpoints import KINDS, NewSecret, ShardProgress, Webhook, Webhooks
+from tallystick.service.webhooks.endpoints import NewSecret, ShardProgress, Webhook, Webhooks
 
 Result = TypeVar("Result")
 
@@ -80,8 +81,9 @@ def list_webhooks(*, configuration_path: Path, tenant: str, as_json: bool) -> No
 @json_option
 def status(*, configuration_path: Path, tenant: str, identifier: str | None, as_json: bool) -> None:
     """Show how far endpoints have been told of each shard: all of them, or one."""
-    found = _with_webhooks(configuration_path, tenant, lambda hooks: _progress(hooks, identifier))
-    _show_progress(found, as_json=as_json)
+    _show_told(
+        _with_webhooks(configuration_path, tenant, lambda hooks: _told(hooks, identifier)), as_json=as_json
+    )
 
 
 @webhooks.command()
@@ -90,8 +92,9 @@ def status(*, configuration_path: Path, tenant: str, identifier: str | None, as_
 @json_option
 def parked(*, configuration_path: Path, tenant: str, as_json: bool) -> None:
     """Show what failed for too long and waits for a replay."""
-    found = _with_webhooks(configuration_path, tenant, lambda hooks: _progress(hooks, None))
-    _show_progress([(name, one) for name, one in found if one.state == "parked"], as_json=as_json)
+    found = _with_webhooks(configuration_path, tenant, lambda hooks: _told(hooks, None))
+    deliveries = [(name, one) for name, one in found.deliveries if one.state == "parked"]
+    _show_told(found._replace(deliveries=deliveries), as_json=as_json)
 
 
 @webhooks.command()
@@ -125,7 +128,7 @@ def replay(
     found = _with_webhooks(
         configuration_path, tenant, lambda hooks: hooks.replay(identifier, shard, position)
     )
-    _show_progress([(identifier, found)], as_json=as_json)
+    _show_told(_Told([(identifier, found)], []), as_json=as_json)
 
 
 @webhooks.command()
@@ -161,9 +164,20 @@ def _with_webhooks(path: Path, tenant: str, act: Callable[[Webhooks], Awaitable[
     return asyncio.run(run())
 
 
-async def _progress(hooks: Webhooks, identifier: str | None) -> list[tuple[str, ShardProgress]]:
+class _Told(NamedTuple):
+    """How far endpoints have been told, by their names, and which shards could not be asked."""
+
+    deliveries: list[tuple[str, ShardProgress]]
+    unreachable_shards: list[int]
+
+
+async def _told(hooks: Webhooks, identifier: str | None) -> _Told:
     names = [one.id for one in await hooks.all()] if identifier is None else [identifier]
-    return [(name, one) for name in names for one in await hooks.progress(name)]
+    told = await asyncio.gather(*(hooks.progress(name) for name in names))
+    return _Told(
+        [(name, one) for name, found in zip(names, told, strict=True) for one in found.deliveries],
+        sorted({number for found in told for number in found.unreachable_shards}),
+    )
 
 
 def _show_secret(made: NewSecret, *, as_json: bool) -> None:
@@ -174,10 +188,13 @@ def _show_secret(made: NewSecret, *, as_json: bool) -> None:
         click.echo("Keep the secret now: it cannot be shown again.", err=True)
 
 
-def _show_progress(found: list[tuple[str, ShardProgress]], *, as_json: bool) -> None:
+def _show_told(found: _Told, *, as_json: bool) -> None:
+    for number in found.unreachable_shards:
+        click.echo(f"Shard {number} cannot be reached now: what it says is not shown.", err=True)
     if as_json:
-        print_json({"deliveries": [{"id": name, **msgspec.to_builtins(one)} for name, one in found]})
-    elif not found:
+        deliveries = [{"id": name, **msgspec.to_builtins(one)} for name, one in found.deliveries]
+        print_json({"deliveries": deliveries, "unreachable_shards": found.unreachable_shards})
+    elif not found.deliveries:
         click.echo("Nothing to show.")
     else:
         print_rows(
@@ -193,7 +210,7 @@ def _show_progress(found: list[tuple[str, ShardProgress]], *, as_json: bool) -> 
                     one.next_attempt_at,
                     one.last_error,
                 )
-                for name, one in found
+                for name, one in found.deliveries
             ],
             numbers=["Position", "Head", "Attempts"],
         )

@@ -42,6 +42,8 @@ SAGA_KINDS = frozenset({Kind.TRANSFER_RESERVED, Kind.TRANSFER_FINALIZED, Kind.TR
 SENT_KINDS = {Kind.TRANSFER: Kind.TRANSFER_SENT, Kind.TRANSACTION: Kind.TRANSACTION_SENT}
 RECEIVED_KINDS = {Kind.TRANSFER: Kind.TRANSFER_RECEIVED, Kind.TRANSACTION: Kind.TRANSACTION_RECEIVED}
 _KIND_TEXTS = {kind: kind.name.lower() for kind in Kind}
+KINDS = {text: kind for kind, text in _KIND_TEXTS.items()}
+"""The kinds as clients name them."""
 
 
 class Reach(IntEnum):

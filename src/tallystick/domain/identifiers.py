@@ -12,12 +12,13 @@ from typing import Final
 from tallystick.domain.limits import LOCAL_NUMBER_MAX, SHARD_NUMBER_MAX, SHARD_NUMBER_MIN
 
 _LOCAL_BITS: Final = LOCAL_NUMBER_MAX.bit_length()
-_DIGITS: Final = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u
+DIGITS: Final = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u
 _DIGIT_COUNT: Final = 13
+TEXT_DIGITS: Final = _DIGIT_COUNT + 1
 _TEXT_CACHE_SIZE: Final = 65_536
 
 # Python reads base 32 natively in the digits 0-9a-v.
-_TO_PYTHON_DIGITS: Final = str.maketrans(_DIGITS, "0123456789abcdefghijklmnopqrstuv")
+_TO_PYTHON_DIGITS: Final = str.maketrans(DIGITS, "0123456789abcdefghijklmnopqrstuv")
 
 
 class Prefix(StrEnum):
@@ -26,6 +27,11 @@ class Prefix(StrEnum):
     ACCOUNT = "acct"
     TRANSACTION = "txn"
     HOLD = "hold"
+
+
+def identifier_pattern(prefix: str) -> str:
+    """What identifiers look like, as a regular expression."""
+    return f"^{prefix}_[{DIGITS}]{{{TEXT_DIGITS}}}$"
 
 
 class IdentifierError(ValueError):
@@ -43,7 +49,7 @@ _CHECK_STEP: Final = tuple(_double(value) for value in range(32))
 
 # Two digits at a time, because an identifier is made for every answer: what the digits look like,
 # and what they do to the check digit.
-_PAIRS: Final = tuple(first + second for first in _DIGITS for second in _DIGITS)
+_PAIRS: Final = tuple(first + second for first in DIGITS for second in DIGITS)
 _PAIR_CHECK_STEP: Final = tuple(
     tuple(_CHECK_STEP[_CHECK_STEP[interim ^ pair >> 5] ^ pair & 31] for pair in range(1024))
     for interim in range(32)
@@ -61,9 +67,9 @@ def _with_check(identifier: int) -> str:
     last = identifier & 31
     step = _PAIR_CHECK_STEP
     interim = step[step[step[step[step[step[0][a]][b]][c]][d]][e]][f]
-    check = _DIGITS[_CHECK_STEP[interim ^ last]]
+    check = DIGITS[_CHECK_STEP[interim ^ last]]
     pairs = _PAIRS
-    return pairs[a] + pairs[b] + pairs[c] + pairs[d] + pairs[e] + pairs[f] + _DIGITS[last] + check
+    return pairs[a] + pairs[b] + pairs[c] + pairs[d] + pairs[e] + pairs[f] + DIGITS[last] + check
 
 
 def make_identifier(shard: int, local: int) -> int:
@@ -102,12 +108,12 @@ def parse_identifier(prefix: Prefix, text: str) -> int:
     if not text.startswith(f"{prefix}_"):
         raise IdentifierError(f"expected an identifier that starts with {prefix}_")
     digits = text[len(prefix) + 1 :]
-    if len(digits) != _DIGIT_COUNT + 1:
-        raise IdentifierError(f"expected {prefix}_ and {_DIGIT_COUNT + 1} characters")
+    if len(digits) != TEXT_DIGITS:
+        raise IdentifierError(f"expected {prefix}_ and {TEXT_DIGITS} characters")
     try:
         identifier = int(digits[:-1].translate(_TO_PYTHON_DIGITS), 32)
     except ValueError:
-        raise IdentifierError(f"expected only the characters {_DIGITS} after {prefix}_") from None
+        raise IdentifierError(f"expected only the characters {DIGITS} after {prefix}_") from None
     # Written again it must look the same: right check character, and no sign, space or digit of another script.
     if identifier < 0 or _with_check(identifier) != digits:
         raise IdentifierError("the check character does not fit: the identifier was mistyped")

@@ -65,6 +65,8 @@ EXPIRY_HOLDS_PER_ROUND_MAX: Final = 500
 API_KEY_CACHE_SECONDS: Final = 5.0
 API_KEY_CACHE_MAX: Final = 10_000
 ASSET_CACHE_SECONDS: Final = 5.0
+# For how long a shard that did not answer is asked after the others who calls, and which assets there are.
+DIRECTORY_SILENCE_SECONDS: Final = 1.0
 
 # Sagas: how long a caller waits, and how the recovery goes about what nobody drives.
 SAGA_WAIT_SECONDS_DEFAULT: Final = 5.0
@@ -154,6 +156,7 @@ BALANCES_PER_REQUEST_MAX: Final = 1_000
 
 # Webhooks: what an endpoint may be, how messages are sent to it, and how long they are tried.
 WEBHOOK_ENDPOINTS_PER_TENANT_MAX: Final = 100
+WEBHOOK_KINDS_REMEMBERED_MAX: Final = 10_000
 WEBHOOK_CHANGE_TRIES_MAX: Final = 20
 WEBHOOK_URL_CHARACTERS_MAX: Final = 2_048
 WEBHOOK_SECRET_BYTES: Final = 32

@@ -12,6 +12,7 @@ from tallystick.domain.commands import Kind
 
 State = Literal["active", "paused", "removed"]
 
+ID_PREFIX: Final = "hook"
 _TEXT_PREFIX: Final = "whsec_"
 _SIGNATURE_VERSION: Final = "v1"
 _DOUBLINGS_MAX: Final = 32

@@ -3,15 +3,20 @@
 Whatever is new is decided by the first shard, and the others repeat what it says. Each step may be done again.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Final, TypeVar
 
+from tallystick.domain import limits
 from tallystick.domain.webhooks import WebhookEndpoint
 from tallystick.ledger.errors import UnavailableError
 from tallystick.store.directory import ApiKeyRow, AssetRow, Directory
 from tallystick.store.errors import DirectoryConflictError, ShardUnavailableError
 
 Result = TypeVar("Result")
+_RUN_AGAIN: Final = "run it again when that is back"
 
 
 class DirectoryIncompleteError(UnavailableError):
@@ -24,8 +29,8 @@ class ReplicatedDirectory:
     def __init__(self, directories: Mapping[int, Directory]) -> None:
         """Take the directory of each shard, by number."""
         self._directories = dict(sorted(directories.items()))
-        # Asked after the others, so that callers do not wait for a shard that is away each time.
-        self._silent: set[int] = set()
+        # Asked after the others until then, so that callers do not wait for a shard that is away each time.
+        self._silent_until: dict[int, float] = {}
 
     def add(self, number: int, directory: Directory) -> None:
         """Take one more shard."""
@@ -52,6 +57,22 @@ class ReplicatedDirectory:
     async def webhook_endpoints(self, tenant: int) -> list[WebhookEndpoint]:
         """A tenant's webhook endpoints that were not removed, oldest first."""
         return await self._first(lambda directory: directory.webhook_endpoints(tenant))
+
+    async def newest_endpoint(self, tenant: int, identifier: str) -> WebhookEndpoint | None:
+        """The version of a webhook endpoint that is in force, also when it was removed.
+
+        Of all the shards that answer, because the last change may have reached one of them alone.
+        """
+        found: list[WebhookEndpoint | None] = []
+
+        async def ask(directory: Directory) -> None:
+            with suppress(ShardUnavailableError, UnavailableError):
+                found.append(await directory.webhook_endpoint(tenant, identifier))
+
+        await asyncio.gather(*map(ask, self._directories.values()))
+        if not found:
+            raise UnavailableError("no shard can be reached now")
+        return max(filter(None, found), key=lambda one: (one.version, one.changed_at), default=None)
 
     # Writing: to all shards, in their order.
 
@@ -89,6 +110,18 @@ class ReplicatedDirectory:
 
         await self._all(f"asset {asset.code} was defined", add)
 
+    @asynccontextmanager
+    async def making_webhook_endpoints(self) -> AsyncIterator[None]:
+        """Let nobody else make an endpoint until the end of the block. The first shard decides whose turn it is."""
+        number, first = next(iter(self._directories.items()))
+        try:
+            async with first.making_webhook_endpoints():
+                yield
+        except ShardUnavailableError as error:
+            raise DirectoryIncompleteError(
+                f"no endpoint was made, because shard {number} cannot be reached: {_RUN_AGAIN}"
+            ) from error
+
     async def put_webhook_endpoint(self, endpoint: WebhookEndpoint) -> bool:
         """Record a version of a webhook endpoint. False if somebody else has made the same version before."""
         made: list[bool] = []
@@ -100,7 +133,12 @@ class ReplicatedDirectory:
             elif made[0]:
                 await directory.put_webhook_endpoint(endpoint)
 
-        await self._all(f"endpoint {endpoint.id} was recorded", put)
+        makes_it = endpoint.version == 1
+        await self._all(
+            f"endpoint {endpoint.id} was recorded",
+            put,
+            "remove it when that is back, and make another" if makes_it else _RUN_AGAIN,
+        )
         return made[0]
 
     async def revoke_api_key(self, identifier: str) -> bool:
@@ -119,32 +157,47 @@ class ReplicatedDirectory:
                 silent.append(number)
         if silent:
             raise DirectoryIncompleteError(
-                f"the key was revoked on {_named(revoked)}, but {_named(silent)} cannot be reached: "
-                f"run it again when that is back"
+                f"the key was revoked on {_named(revoked)}, but {_named(silent)} cannot be reached: {_RUN_AGAIN}"
             )
         return bool(revoked)
 
     async def _first(self, ask: Callable[[Directory], Awaitable[Result]]) -> Result:
-        for number in sorted(self._directories, key=lambda number: (number in self._silent, number)):
+        now = time.monotonic()
+        for number in sorted(
+            self._directories, key=lambda number: (self._silent_until.get(number, now) > now, number)
+        ):
+            if number in self._silent_until:
+                # Of many callers one finds out whether it is there again.
+                self._leave_alone(number)
             try:
                 answer = await ask(self._directories[number])
             except (ShardUnavailableError, UnavailableError):
-                self._silent.add(number)
+                self._leave_alone(number)
             else:
-                self._silent.discard(number)
+                self._silent_until.pop(number, None)
                 return answer
         raise UnavailableError("no shard can be reached now")
 
-    async def _all(self, what: str, act: Callable[[Directory], Awaitable[None]]) -> None:
+    def _leave_alone(self, number: int) -> None:
+        self._silent_until[number] = time.monotonic() + limits.DIRECTORY_SILENCE_SECONDS
+
+    async def _all(
+        self, what: str, act: Callable[[Directory], Awaitable[None]], when_half_done: str = _RUN_AGAIN
+    ) -> None:
+        number = 0
         done: list[int] = []
-        for number, directory in self._directories.items():
-            try:
+        try:
+            # Before the first one writes, so that a shard that is known to be away leaves nothing half done.
+            for number, directory in self._directories.items():  # noqa: B007 - the error names it
+                await directory.ping()
+            for number, directory in self._directories.items():
                 await act(directory)
-            except (ShardUnavailableError, UnavailableError) as error:
-                raise DirectoryIncompleteError(
-                    f"{what} on {_named(done)}, but shard {number} cannot be reached: run it again when that is back"
-                ) from error
-            done.append(number)
+                done.append(number)
+        except (ShardUnavailableError, UnavailableError) as error:
+            raise DirectoryIncompleteError(
+                f"{what} on {_named(done)}, but shard {number} cannot be reached: "
+                f"{when_half_done if done else _RUN_AGAIN}"
+            ) from error
 
 
 def _named(numbers: list[int]) -> str:

@@ -26,6 +26,10 @@ class AuthenticationError(Exception):
     """No API key, or one that is not in force."""
 
 
+class TooManyWebhooksError(Exception):
+    """The tenant has as many webhook endpoints as it may have."""
+
+
 class WebhookNotFoundError(LookupError):
     """The tenant has no such webhook endpoint."""
 

@@ -9,7 +9,7 @@ import msgspec
 
 from tallystick.domain import limits
 from tallystick.domain.accounts import AccountState
-from tallystick.domain.commands import Kind
+from tallystick.domain.commands import KINDS, Kind
 from tallystick.domain.identifiers import Prefix, format_identifier, make_identifier, shard_of
 from tallystick.domain.outcomes import RefusalCode, Refused, refuse
 from tallystick.domain.record import Record
@@ -21,7 +21,6 @@ from tallystick.service import parameters, views
 from tallystick.service.errors import ParameterError
 from tallystick.service.tenancy import Tenancy
 
-KINDS: Final = {kind.text: kind for kind in Kind}
 _CROSSING_STATES: Final = {
     Kind.TRANSFER_RESERVED: views.PENDING,
     Kind.TRANSFER_FINALIZED: views.POSTED,

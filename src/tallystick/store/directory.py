@@ -1,11 +1,12 @@
 """What stands beside the log: tenants, API keys, custom assets and webhook endpoints."""
 
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import NamedTuple
 
 from tallystick.domain.webhooks import WebhookEndpoint
 from tallystick.store.connection import Database
-from tallystick.store.webhooks import endpoint_of, endpoint_parameters
+from tallystick.store.webhooks import endpoint_of, endpoint_parameters, is_known
 
 
 class ApiKeyRow(NamedTuple):
@@ -31,6 +32,11 @@ class Directory:
 
     def __init__(self, database: Database) -> None:
         self._rows = database.rows
+        self._holding = database.holding
+
+    async def ping(self) -> None:
+        """Make one round trip."""
+        await self._rows("ping")
 
     async def find_api_key(self, hashed: bytes) -> tuple[str, int] | None:
         """The key's name for people and its tenant, if it is in force."""
@@ -67,8 +73,18 @@ class Directory:
         await self._rows("add_asset", tenant, *asset)
 
     async def webhook_endpoints(self, tenant: int) -> list[WebhookEndpoint]:
-        """A tenant's endpoints that were not removed, oldest first."""
-        return [endpoint_of(tuple(row)) for row in await self._rows("webhook_endpoints", tenant)]
+        """A tenant's endpoints that were not removed, oldest first, but for those of a newer version."""
+        rows = await self._rows("webhook_endpoints", tenant)
+        return [endpoint_of(tuple(row)) for row in rows if is_known(tuple(row))]
+
+    async def webhook_endpoint(self, tenant: int, identifier: str) -> WebhookEndpoint | None:
+        """One of a tenant's endpoints, also when it was removed."""
+        rows = await self._rows("webhook_endpoint", tenant, identifier)
+        return endpoint_of(tuple(rows[0])) if rows else None
+
+    def making_webhook_endpoints(self) -> AbstractAsyncContextManager[None]:
+        """A block that nobody else is in at the same time, in whatever process."""
+        return self._holding("webhook_endpoints_lock")
 
     async def put_webhook_endpoint(self, endpoint: WebhookEndpoint) -> None:
         """Record an endpoint, unless a newer version of it is recorded."""

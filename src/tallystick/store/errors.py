@@ -29,7 +29,7 @@ class SchemaError(StoreError):
 
 
 class DirectoryConflictError(StoreError):
-    """The shards do not agree about tenants, API keys or assets."""
+    """The shards do not agree about tenants, API keys, assets or webhook endpoints."""
 
 
 # Classes of SQLSTATE that speak of the statement, not of the server: data, integrity, syntax or access

@@ -2,12 +2,17 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
+
+import structlog
 
 from tallystick.domain import limits
 from tallystick.domain.commands import Kind
 from tallystick.domain.webhooks import Secret, WebhookEndpoint
 from tallystick.store.connection import Database, Rows
+
+_log = structlog.get_logger(__name__)
 
 
 class DeliveryState(NamedTuple):
@@ -72,11 +77,26 @@ class WebhookStore:
         return bool(await self._rows("webhook_advance", endpoint, state.generation, state.position, position))
 
     async def fail(
-        self, endpoint: str, state: DeliveryState, delay_seconds: float, park_seconds: float, error: str
+        self,
+        asked: WebhookEndpoint,
+        state: DeliveryState,
+        delay_seconds: float,
+        park_seconds: float,
+        error: str,
     ) -> Failed | None:
-        """Record an attempt that failed; park what has failed for long. None if somebody else has moved it."""
+        """Record an attempt that failed; park what has failed for long. None if somebody else has moved it.
+
+        `asked`: the endpoint as the attempt knew it; one that was changed since neither waits nor is parked.
+        """
         rows = await self._rows(
-            "webhook_fail", endpoint, state.generation, state.position, delay_seconds, park_seconds, error
+            "webhook_fail",
+            asked.id,
+            state.generation,
+            state.position,
+            delay_seconds,
+            park_seconds,
+            error,
+            asked.version,
         )
         return Failed(*rows[0]) if rows else None
 
@@ -90,8 +110,22 @@ class WebhookStore:
 
 
 def seen_of(rows: Rows) -> list[Seen]:
-    """What `webhook_look` answers."""
-    return [_seen(tuple(row)) for row in rows]
+    """What `webhook_look` answers, but for endpoints of a newer version, whose kinds this one does not know."""
+    return [_seen(tuple(row)) for row in rows if is_known(row[7:])]
+
+
+def is_known(row: Sequence[Any]) -> bool:
+    """Whether this version knows all kinds of an endpoint, from its columns; it is logged when it does not."""
+    return _are_known(row[0], tuple(row[3]))
+
+
+@lru_cache(limits.WEBHOOK_KINDS_REMEMBERED_MAX)
+def _are_known(endpoint: str, kinds: tuple[int, ...]) -> bool:
+    # Remembered, so that it is said once and not with each look.
+    unknown = set(kinds) - set(Kind)
+    if unknown:
+        _log.error("a webhook is left out: update this server", endpoint=endpoint, kinds=sorted(unknown))
+    return not unknown
 
 
 def _seen(row: Sequence[Any]) -> Seen:

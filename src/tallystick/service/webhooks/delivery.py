@@ -114,14 +114,18 @@ class Delivery:
             positions = await self._store.events(self._endpoint, state.position, up_to, row_count)
             records = await self._shard.reader.records(positions) if positions else {}
         for position in positions:
-            if self._state is None or (self._state.generation, self._endpoint.version) != asked:
+            if not self._is_as(asked):
                 # It was replayed or changed: this page is not what it asks for now.
                 return True
             if not await self._deliver(records[position]):
                 return False
-        if len(positions) == row_count or self._state is None or self._state.generation != state.generation:
+        if len(positions) == row_count or not self._is_as(asked):
             return True
         return await self._advance(up_to)
+
+    def _is_as(self, asked: tuple[int, int]) -> bool:
+        """Whether it is the generation and the version that a page was read for."""
+        return self._state is not None and (self._state.generation, self._endpoint.version) == asked
 
     async def _deliver(self, record: Record) -> bool:
         """Send one event once. False if it must be tried again, or if somebody else goes on from elsewhere."""
@@ -135,7 +139,7 @@ class Delivery:
             metrics.DELIVERIES.labels(*labels).inc()
             return await self._advance(record.transaction.position, state)
         metrics.FAILURES.labels(*labels).inc()
-        await self._fail(state, record.transaction.position, attempt, endpoint.version)
+        await self._fail(state, record.transaction.position, attempt, endpoint)
         return False
 
     async def _advance(self, position: int, state: DeliveryState | None = None) -> bool:
@@ -151,21 +155,21 @@ class Delivery:
             return moved
         return True
 
-    async def _fail(self, state: DeliveryState, position: int, attempt: Attempt, version: int) -> None:
-        """Record an attempt that failed, and when the next one is; the endpoint was asked as of a version."""
+    async def _fail(
+        self, state: DeliveryState, position: int, attempt: Attempt, asked: WebhookEndpoint
+    ) -> None:
+        """Record an attempt that failed, and when the next one is; the endpoint was asked as it was then."""
         delay_seconds = attempt.retry_after_seconds or jittered(retry_delay_seconds(state.attempts + 1))
         park_seconds = 0.0 if attempt.gone else limits.WEBHOOK_RETRY_SECONDS_MAX
         async with self._turns:
-            failed = await self._store.fail(
-                self._endpoint.id, state, delay_seconds, park_seconds, attempt.error or ""
-            )
+            failed = await self._store.fail(asked, state, delay_seconds, park_seconds, attempt.error or "")
         if state is not self._state:
             return
         if failed is None:
             self._state = None
             return
         self._state = state._replace(attempts=failed.attempts, parked=failed.parked)
-        if self._endpoint.version == version:
+        if self._endpoint.version == asked.version:
             # One that was changed meanwhile is asked again at once: perhaps it was put right.
             self._next_at = time.monotonic() + delay_seconds
         if failed.parked:

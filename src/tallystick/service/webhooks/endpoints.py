@@ -8,13 +8,14 @@ from typing import Any, Final
 import msgspec
 
 from tallystick.domain import limits
-from tallystick.domain.commands import Kind
-from tallystick.domain.webhooks import Secret, State, WebhookEndpoint
+from tallystick.domain.commands import KINDS, Kind
+from tallystick.domain.identifiers import DIGITS, TEXT_DIGITS
+from tallystick.domain.webhooks import ID_PREFIX, Secret, State, WebhookEndpoint
 from tallystick.ledger.errors import UnavailableError
 from tallystick.ledger.shard import Shard
 from tallystick.service import parameters
 from tallystick.service.engine import Engine
-from tallystick.service.errors import ParameterError, WebhookNotFoundError
+from tallystick.service.errors import ParameterError, TooManyWebhooksError, WebhookNotFoundError
 from tallystick.service.webhooks.events import test_message
 from tallystick.service.webhooks.sending import Attempt
 from tallystick.store.webhooks import Progress, WebhookStore
@@ -22,10 +23,7 @@ from tallystick.store.webhooks import Progress, WebhookStore
 Unset = msgspec.UnsetType
 UNSET: Final = msgspec.UNSET
 
-_DIGITS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
-_RANDOM_DIGITS: Final = 14
 _TEST_BYTES: Final = 8
-KINDS: Final = {kind.text: kind for kind in Kind}
 STATES: Final[dict[str, State]] = {"active": "active", "paused": "paused"}
 
 
@@ -66,6 +64,13 @@ class ShardProgress(msgspec.Struct, frozen=True):
     last_error: str | None
 
 
+class Told(msgspec.Struct, frozen=True):
+    """How far an endpoint has been told of each shard, but for those that could not be asked."""
+
+    deliveries: list[ShardProgress]
+    unreachable_shards: list[int]
+
+
 class Webhooks:
     """The endpoints of one tenant. What takes an `id` raises WebhookNotFoundError when there is no such endpoint."""
 
@@ -85,12 +90,13 @@ class Webhooks:
         """Make an endpoint, which is told of everything from now on.
 
         Raises:
-            ParameterError: messages may not be sent there, or the tenant has too many endpoints.
-            DirectoryIncompleteError: a shard cannot be reached; remove the endpoint, or make it anew later.
+            ParameterError: messages may not be sent there.
+            TooManyWebhooksError: the tenant has as many endpoints as it may have.
+            DirectoryIncompleteError: a shard cannot be reached; the message says what to do about it.
         """
         now = datetime.now(UTC)
         endpoint = WebhookEndpoint(
-            id="hook_" + "".join(secrets.choice(_DIGITS) for _ in range(_RANDOM_DIGITS)),
+            id=f"{ID_PREFIX}_{''.join(secrets.choice(DIGITS) for _ in range(TEXT_DIGITS))}",
             tenant=self._tenant,
             url=await self._engine.webhook_sender.check_url(url),
             kinds=_kinds(kinds),
@@ -103,12 +109,12 @@ class Webhooks:
             version=1,
             changed_at=now,
         )
-        if len(await self._all()) >= limits.WEBHOOK_ENDPOINTS_PER_TENANT_MAX:
-            raise ParameterError(
-                "url",
-                f"expected at most {limits.WEBHOOK_ENDPOINTS_PER_TENANT_MAX} endpoints: remove one first",
-            )
-        await self._engine.directory.put_webhook_endpoint(endpoint)
+        async with self._engine.directory.making_webhook_endpoints():
+            if len(await self._all()) >= limits.WEBHOOK_ENDPOINTS_PER_TENANT_MAX:
+                raise TooManyWebhooksError(
+                    f"there may be {limits.WEBHOOK_ENDPOINTS_PER_TENANT_MAX} endpoints at most: remove one first"
+                )
+            await self._engine.directory.put_webhook_endpoint(endpoint)
         return NewSecret(_view(endpoint), endpoint.secret.text())
 
     async def change(
@@ -120,7 +126,7 @@ class Webhooks:
         owner: str | None | Unset = UNSET,
         state: str | Unset = UNSET,
     ) -> Webhook:
-        """Change what is named; an attempt that waits is made at once. Raises like `create`."""
+        """Change what is named; an attempt that waits is made at once. Raises as `create` does."""
         await self._find(identifier)
         changes: dict[str, Any] = {}
         if url is not UNSET:
@@ -134,8 +140,12 @@ class Webhooks:
         return _view(await self._change(identifier, lambda endpoint: endpoint._replace(**changes)))
 
     async def remove(self, identifier: str) -> Webhook:
-        """Tell an endpoint nothing more, for ever."""
-        return _view(await self._change(identifier, lambda endpoint: endpoint._replace(state="removed")))
+        """Tell an endpoint nothing more, for ever. Again, so that a shard that was away then learns of it."""
+        return _view(
+            await self._change(
+                identifier, lambda endpoint: endpoint._replace(state="removed"), removed_too=True
+            )
+        )
 
     async def rotate(
         self, identifier: str, overlap_seconds: int = limits.WEBHOOK_SECRET_OVERLAP_SECONDS_DEFAULT
@@ -157,18 +167,18 @@ class Webhooks:
         message = test_message(endpoint, f"test_{secrets.token_hex(_TEST_BYTES)}", datetime.now(UTC))
         return await self._engine.webhook_sender.send(endpoint, message)
 
-    async def progress(self, identifier: str) -> list[ShardProgress]:
-        """How far an endpoint has been told, of each shard.
-
-        Raises:
-            UnavailableError: a shard cannot be read.
-        """
-        await self._find(identifier)
-        return [
-            _progress(shard.number, one)
-            for shard in self._engine.router.shards
-            for one in await WebhookStore(shard.database).progress([identifier])
-        ]
+    async def progress(self, identifier: str) -> Told:
+        """How far an endpoint has been told, of each shard that can be reached."""
+        endpoint = await self._find(identifier)
+        told = Told([], [])
+        for shard in self._engine.router.shards:
+            try:
+                found = await WebhookStore(shard.database).progress([identifier])
+            except UnavailableError:
+                told.unreachable_shards.append(shard.number)
+            else:
+                told.deliveries.extend(_progress(endpoint, shard.number, one) for one in found)
+        return told
 
     async def replay(self, identifier: str, shard_number: int, position: int) -> ShardProgress:
         """Deliver a shard's log again from a position on, that one included; what was parked goes on there.
@@ -177,7 +187,7 @@ class Webhooks:
             ParameterError: there is no such shard, or no such position yet.
             UnavailableError: the shard cannot be reached.
         """
-        await self._find(identifier)
+        endpoint = await self._find(identifier)
         shard = self._shard(shard_number)
         head = await shard.reader.head_position()
         parameters.between(position, "position", 1, head + 1)
@@ -186,7 +196,7 @@ class Webhooks:
         if not await store.replay(identifier, position - 1):
             raise WebhookNotFoundError(identifier)
         (progress,) = await store.progress([identifier])
-        return _progress(shard_number, progress)
+        return _progress(endpoint, shard_number, progress)
 
     def _shard(self, number: int) -> Shard:
         for shard in self._engine.router.shards:
@@ -198,18 +208,22 @@ class Webhooks:
     async def _all(self) -> list[WebhookEndpoint]:
         return await self._engine.directory.webhook_endpoints(self._tenant)
 
-    async def _find(self, identifier: str) -> WebhookEndpoint:
-        for endpoint in await self._all():
-            if endpoint.id == identifier:
-                return endpoint
-        raise WebhookNotFoundError(identifier)
+    async def _find(self, identifier: str, *, removed_too: bool = False) -> WebhookEndpoint:
+        endpoint = await self._engine.directory.newest_endpoint(self._tenant, identifier)
+        if endpoint is None or (endpoint.state == "removed" and not removed_too):
+            raise WebhookNotFoundError(identifier)
+        return endpoint
 
     async def _change(
-        self, identifier: str, change: Callable[[WebhookEndpoint], WebhookEndpoint]
+        self,
+        identifier: str,
+        change: Callable[[WebhookEndpoint], WebhookEndpoint],
+        *,
+        removed_too: bool = False,
     ) -> WebhookEndpoint:
         """Change an endpoint as it is now: when others change it at the same time, what they did stays."""
         for _ in range(limits.WEBHOOK_CHANGE_TRIES_MAX):
-            endpoint = await self._find(identifier)
+            endpoint = await self._find(identifier, removed_too=removed_too)
             changed = change(endpoint)._replace(version=endpoint.version + 1, changed_at=datetime.now(UTC))
             if await self._engine.directory.put_webhook_endpoint(changed):
                 return changed
@@ -243,13 +257,20 @@ def _view(endpoint: WebhookEndpoint) -> Webhook:
     )
 
 
-def _progress(shard: int, one: Progress) -> ShardProgress:
-    state = "parked" if one.parked_at else "retrying" if one.attempts else "delivering"
+def _delivery_state(endpoint: WebhookEndpoint, one: Progress) -> str:
+    if one.parked_at:
+        return "parked"
+    if endpoint.state == "paused":
+        return "paused"
+    return "retrying" if one.attempts else "delivering"
+
+
+def _progress(endpoint: WebhookEndpoint, shard: int, one: Progress) -> ShardProgress:
     return ShardProgress(
         shard,
         one.position,
         one.head,
-        state,
+        _delivery_state(endpoint, one),
         one.attempts,
         one.failing_since,
         one.next_attempt_at,

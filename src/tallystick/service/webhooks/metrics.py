@@ -30,3 +30,9 @@ def forget(shard: int, endpoint: str) -> None:
     """Say nothing more of the state of an endpoint: it is gone, or another process delivers to it now."""
     for gauge in (PARKED, LAG_POSITIONS, LAG_SECONDS):
         gauge.remove(str(shard), endpoint)
+
+
+def forget_counts(shard: int, endpoint: str) -> None:
+    """Say nothing more of what was counted of an endpoint: it was removed or paused."""
+    for counter in (DELIVERIES, FAILURES):
+        counter.remove(str(shard), endpoint)

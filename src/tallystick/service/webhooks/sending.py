@@ -128,7 +128,7 @@ class Sender:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                # Every endpoint sends one message at a time, so there are no more connections than endpoints.
+                # Of each shard an endpoint is sent one message at a time, and tests beside: that is what bounds them.
                 connector=aiohttp.TCPConnector(
                     limit=0,
                     socket_factory=self._rules.open_socket,

@@ -70,6 +70,7 @@ class ShardWorker:
             await self._store.begin(strange)
         for endpoint in self._deliveries.keys() - found.keys():
             await self._deliveries.pop(endpoint).stop()
+            metrics.forget_counts(self._shard.number, endpoint)
         for endpoint, seen in found.items():
             if endpoint in self._deliveries:
                 self._deliveries[endpoint].see(seen)

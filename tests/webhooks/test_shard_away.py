@@ -1,0 +1,92 @@
+"""What callers are told of endpoints while a shard cannot be reached."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from tallystick.embedded import EmbeddedPostgres
+from tests.api.client import Client
+from tests.crash.api_server import ApiServer
+from tests.crash.two_shards import TwoShards, two_shards
+from tests.webhooks.conftest import INSIDE, client_of
+from tests.webhooks.receiver import Receiver
+from tests.webhooks.test_delivery import make
+
+
+@pytest.fixture
+def shards(postgres: EmbeddedPostgres) -> Iterator[TwoShards]:
+    with two_shards(postgres) as made:
+        yield made
+
+
+@pytest.fixture
+def server(shards: TwoShards, tmp_path: Path) -> Iterator[ApiServer]:
+    running = ApiServer(tmp_path, *shards, settings=INSIDE)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+def client(server: ApiServer) -> Iterator[Client]:
+    with client_of(server) as caller:
+        yield caller
+
+
+def lose(postgres: EmbeddedPostgres, shards: TwoShards) -> None:
+    """Let nobody connect to the second shard any more."""
+    name = str(conninfo_to_dict(shards.away.owner_dsn)["dbname"])
+    with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+        )
+
+
+def test_a_change_that_a_shard_misses_says_what_was_done_where(
+    postgres: EmbeddedPostgres, shards: TwoShards, client: Client, receiver: Receiver
+) -> None:
+    endpoint, _ = make(client, receiver)
+    lose(postgres, shards)
+    for method, path, body in (
+        ("POST", "/v1/webhooks", {"url": receiver.url}),
+        ("POST", f"/v1/webhooks/{endpoint}/rotate", {}),
+        ("DELETE", f"/v1/webhooks/{endpoint}", None),
+    ):
+        answer = client.send(method, path, body)
+        assert answer.refused() == (503, "shard_unavailable", None)
+        assert "was recorded on no shard, but shard 2 cannot be reached" in answer["detail"]
+        assert "Idempotency-Key" not in answer["detail"]
+        assert int(answer.headers["retry-after"]) > 0
+    assert [one["id"] for one in client.get("/v1/webhooks").ok()["items"]] == [endpoint]
+
+
+def test_what_can_be_reached_is_shown(
+    postgres: EmbeddedPostgres, shards: TwoShards, server: ApiServer, client: Client, receiver: Receiver
+) -> None:
+    """It is asked most when something is broken."""
+    endpoint, _ = make(client, receiver)
+    told = client.get(f"/v1/webhooks/{endpoint}").ok()
+    assert [one["shard"] for one in told["deliveries"]] == [1, 2]
+    assert told["unreachable_shards"] == []
+    lose(postgres, shards)
+    told = client.get(f"/v1/webhooks/{endpoint}").ok()
+    assert [one["shard"] for one in told["deliveries"]] == [1]
+    assert told["unreachable_shards"] == [2]
+    for arguments, deliveries in (
+        (("status", endpoint, "--json"), [1]),
+        (("status", "--json"), [1]),
+        (("parked", "--json"), []),
+    ):
+        said = server.command("webhooks", *arguments)
+        assert said.returncode == 0, said.stderr
+        assert "Shard 2 cannot be reached now" in said.stderr
+        shown = json.loads(said.stdout)
+        assert [one["shard"] for one in shown["deliveries"]] == deliveries
+        assert shown["unreachable_shards"] == [2]
