@@ -1,14 +1,14 @@
 """Changes of endpoints that a shard missed, or heard of alone: doing them again mends it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
-from tests.crash.databases import ShardDatabase, temporary_server
-from tests.crash.two_shards import TENANT, TwoShards, two_shards
+from tests.crash.databases import ShardDatabase
+from tests.crash.two_shards import TENANT, TwoShards
 
 from tallystick import Ledger
 from tallystick.api.problems import of_error
@@ -22,18 +22,6 @@ from tallystick.service.webhooks.sending import Sender
 from tallystick.store.webhooks import WebhookStore, seen_of
 
 URL = "https://127.0.0.1/hook"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedPostgres]:
-    with temporary_server() as running:
-        yield running
-
-
-@pytest.fixture
-def shards(server: EmbeddedPostgres) -> Iterator[TwoShards]:
-    with two_shards(server) as made:
-        yield made
 
 
 @asynccontextmanager
@@ -149,6 +137,29 @@ async def test_a_shard_that_is_known_to_be_away_leaves_nothing_half_made(
         assert endpoint.secret.text() == rotated.secret
 
 
+@pytest.mark.parametrize("lost", [1, 2])
+async def test_what_is_to_be_told_nothing_more_is_told_nothing_by_the_shards_that_answer(
+    server: EmbeddedPostgres, shards: TwoShards, lost: int
+) -> None:
+    away, here = (shards.home, shards.away) if lost == 1 else (shards.away, shards.home)
+    async with serving(shards.dsns) as ledger:
+        endpoint = (await ledger.webhooks.create(URL)).webhook.id
+        alter(server, away, "ALLOW_CONNECTIONS false")
+        with pytest.raises(
+            DirectoryIncompleteError, match=f"on shard {3 - lost}, but shard {lost} cannot be reached"
+        ):
+            await ledger.webhooks.change(endpoint, state="paused")
+        assert state_in(here, endpoint) == ("paused", 2)
+        with pytest.raises(
+            DirectoryIncompleteError, match=f"is removed on shard {3 - lost}, but shard {lost}"
+        ):
+            await ledger.webhooks.remove(endpoint)
+        assert state_in(here, endpoint) == ("removed", 3)
+        alter(server, away, "ALLOW_CONNECTIONS true")
+        assert (await ledger.webhooks.remove(endpoint)).state == "removed"
+        assert state_in(here, endpoint) == state_in(away, endpoint) == ("removed", 4)
+
+
 async def test_one_that_was_half_made_is_named_and_can_be_removed(
     server: EmbeddedPostgres, shards: TwoShards
 ) -> None:
@@ -192,5 +203,5 @@ async def test_without_the_first_shard_no_endpoint_is_made(
         with pytest.raises(DirectoryIncompleteError, match="no endpoint was made, because shard 1 cannot be"):
             await ledger.webhooks.create(URL)
         with pytest.raises(DirectoryIncompleteError, match="on no shard, but shard 1 cannot be reached"):
-            await ledger.webhooks.change(endpoint, state="paused")
+            await ledger.webhooks.change(endpoint, kinds=["transfer"])
         assert [one.id for one in await ledger.webhooks.all()] == [endpoint]

@@ -133,6 +133,10 @@ class ReplicatedDirectory:
             elif made[0]:
                 await directory.put_webhook_endpoint(endpoint)
 
+        if endpoint.state != "active":
+            # Whoever is to be told nothing more is told nothing more by the shards that answer.
+            await self._each_that_answers(f"endpoint {endpoint.id} is {endpoint.state}", put)
+            return made[0]
         makes_it = endpoint.version == 1
         await self._all(
             f"endpoint {endpoint.id} was recorded",
@@ -147,19 +151,13 @@ class ReplicatedDirectory:
         Raises:
             DirectoryIncompleteError: a shard did not answer; the key is out of force on the others.
         """
-        revoked: list[int] = []
-        silent: list[int] = []
-        for number, directory in self._directories.items():
-            try:
-                if await directory.revoke_api_key(identifier):
-                    revoked.append(number)
-            except (ShardUnavailableError, UnavailableError):
-                silent.append(number)
-        if silent:
-            raise DirectoryIncompleteError(
-                f"the key was revoked on {_named(revoked)}, but {_named(silent)} cannot be reached: {_RUN_AGAIN}"
-            )
-        return bool(revoked)
+        revoked: list[bool] = []
+
+        async def revoke(directory: Directory) -> None:
+            revoked.append(await directory.revoke_api_key(identifier))
+
+        await self._each_that_answers("the key was revoked", revoke)
+        return any(revoked)
 
     async def _first(self, ask: Callable[[Directory], Awaitable[Result]]) -> Result:
         now = time.monotonic()
@@ -180,6 +178,21 @@ class ReplicatedDirectory:
 
     def _leave_alone(self, number: int) -> None:
         self._silent_until[number] = time.monotonic() + limits.DIRECTORY_SILENCE_SECONDS
+
+    async def _each_that_answers(self, what: str, act: Callable[[Directory], Awaitable[None]]) -> None:
+        done: list[int] = []
+        silent: list[int] = []
+        for number, directory in self._directories.items():
+            try:
+                await act(directory)
+            except (ShardUnavailableError, UnavailableError):
+                silent.append(number)
+            else:
+                done.append(number)
+        if silent:
+            raise DirectoryIncompleteError(
+                f"{what} on {_named(done)}, but {_named(silent)} cannot be reached: {_RUN_AGAIN}"
+            )
 
     async def _all(
         self, what: str, act: Callable[[Directory], Awaitable[None]], when_half_done: str = _RUN_AGAIN
