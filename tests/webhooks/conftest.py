@@ -32,12 +32,18 @@ def database(postgres: EmbeddedPostgres) -> Iterator[ShardDatabase]:
 
 @pytest.fixture(scope="module")
 def server(database: ShardDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    running = ApiServer(tmp_path_factory.mktemp("server"), database, settings=INSIDE)
-    try:
-        running.start()
+    with api_server(ApiServer(tmp_path_factory.mktemp("server"), database, settings=INSIDE)) as running:
         yield running
+
+
+@contextmanager
+def api_server(server: ApiServer) -> Iterator[ApiServer]:
+    """A server that runs until the end of the block."""
+    try:
+        server.start()
+        yield server
     finally:
-        running.stop()
+        server.stop()
 
 
 def client_of(server: ApiServer) -> Client:
@@ -60,10 +66,7 @@ def two_servers(folder: Path, *databases: ShardDatabase) -> Iterator[tuple[ApiSe
 
         def started(name: str) -> ApiServer:
             (folder / name).mkdir()
-            server = ApiServer(folder / name, *databases, settings=INSIDE)
-            stack.callback(server.stop)
-            server.start()
-            return server
+            return stack.enter_context(api_server(ApiServer(folder / name, *databases, settings=INSIDE)))
 
         yield started("one"), started("two")
 

@@ -10,7 +10,7 @@ from tests.api.books import Books
 from tests.api.client import Client
 from tests.crash.api_server import ApiServer
 from tests.crash.databases import ShardDatabase, temporary_database
-from tests.webhooks.conftest import client_of
+from tests.webhooks.conftest import api_server, client_of
 from tests.webhooks.receiver import Receiver
 
 BAD_URLS = {
@@ -72,12 +72,8 @@ def strict_server(
     strict_database: ShardDatabase, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ApiServer]:
     """A server with the settings that everybody has."""
-    running = ApiServer(tmp_path_factory.mktemp("strict"), strict_database)
-    try:
-        running.start()
+    with api_server(ApiServer(tmp_path_factory.mktemp("strict"), strict_database)) as running:
         yield running
-    finally:
-        running.stop()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tests.api.client import Client
 from tests.crash.api_server import ApiServer
 from tests.crash.databases import one_value, wait_for
 from tests.crash.two_shards import TwoShards
-from tests.webhooks.conftest import INSIDE
+from tests.webhooks.conftest import INSIDE, api_server
 from tests.webhooks.receiver import Receiver
 
 WALLETS = 12
@@ -51,12 +51,8 @@ def way(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def server(shards: TwoShards, way: str, tmp_path: Path) -> Iterator[ApiServer]:
     settings = {**INSIDE, "cross_shard": way, "saga_wait_seconds": limits.SAGA_WAIT_SECONDS_MAX}
-    running = ApiServer(tmp_path, *shards, settings=settings)
-    try:
-        running.start()
+    with api_server(ApiServer(tmp_path, *shards, settings=settings)) as running:
         yield running
-    finally:
-        running.stop()
 
 
 def feed_of(client: Client, shard: int) -> dict[tuple[int, int], bytes]:

@@ -11,26 +11,16 @@ from psycopg.conninfo import conninfo_to_dict
 from tallystick.embedded import EmbeddedPostgres
 from tests.api.client import Client
 from tests.crash.api_server import ApiServer
-from tests.crash.two_shards import TwoShards, two_shards
-from tests.webhooks.conftest import INSIDE, client_of
+from tests.crash.two_shards import TwoShards
+from tests.webhooks.conftest import INSIDE, api_server, client_of
 from tests.webhooks.receiver import Receiver
 from tests.webhooks.test_delivery import make
 
 
 @pytest.fixture
-def shards(postgres: EmbeddedPostgres) -> Iterator[TwoShards]:
-    with two_shards(postgres) as made:
-        yield made
-
-
-@pytest.fixture
 def server(shards: TwoShards, tmp_path: Path) -> Iterator[ApiServer]:
-    running = ApiServer(tmp_path, *shards, settings=INSIDE)
-    try:
-        running.start()
+    with api_server(ApiServer(tmp_path, *shards, settings=INSIDE)) as running:
         yield running
-    finally:
-        running.stop()
 
 
 @pytest.fixture
@@ -54,17 +44,19 @@ def test_a_change_that_a_shard_misses_says_what_was_done_where(
 ) -> None:
     endpoint, _ = make(client, receiver)
     lose(postgres, shards)
-    for method, path, body in (
-        ("POST", "/v1/webhooks", {"url": receiver.url}),
-        ("POST", f"/v1/webhooks/{endpoint}/rotate", {}),
-        ("DELETE", f"/v1/webhooks/{endpoint}", None),
+    listed = [endpoint]
+    for method, path, body, done in (
+        ("POST", "/v1/webhooks", {"url": receiver.url}, "was recorded on no shard"),
+        ("POST", f"/v1/webhooks/{endpoint}/rotate", {}, "was recorded on no shard"),
+        ("DELETE", f"/v1/webhooks/{endpoint}", None, "is removed on shard 1"),
     ):
+        assert [one["id"] for one in client.get("/v1/webhooks").ok()["items"]] == listed
         answer = client.send(method, path, body)
         assert answer.refused() == (503, "shard_unavailable", None)
-        assert "was recorded on no shard, but shard 2 cannot be reached" in answer["detail"]
+        assert f"{done}, but shard 2 cannot be reached" in answer["detail"]
         assert "Idempotency-Key" not in answer["detail"]
         assert int(answer.headers["retry-after"]) > 0
-    assert [one["id"] for one in client.get("/v1/webhooks").ok()["items"]] == [endpoint]
+    assert client.get("/v1/webhooks").ok()["items"] == []
 
 
 def test_what_can_be_reached_is_shown(
