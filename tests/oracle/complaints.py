@@ -236,6 +236,9 @@ def complaints_about_balances(history: History, events: list[Event], command: Co
                 yield "insufficient_funds", param
         if rises and terms.max_balance is not None and after.balance(account) > terms.max_balance:
             yield "balance_limit_exceeded", param
+        if isinstance(command, Credit) and abs(view.amount) > LARGEST:
+            # No entry can hold that.
+            yield "balance_limit_exceeded", command.parts[0].param
         numbers = (after.balance(account), after.available(account), after.held(account))
         if not all(SMALLEST <= number <= LARGEST for number in numbers):
             yield "balance_limit_exceeded", param

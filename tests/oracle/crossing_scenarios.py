@@ -122,6 +122,11 @@ CROSSING_SCENARIOS: Final[dict[str, Batches]] = {
         [credit(1_008, (ANN, LARGEST - 5)), credit(1_009, (ANN, 1)), credit(1_010, (BANK, LARGEST))],
         [pay(BANK, EVE, 1), credit(1_011, (BANK, 1)), credit(1_012, (BOB, 0))],
     ],
+    "an entry of a clearing account ends at int64 wherever the account is": [
+        [pay(BANK, FAR, 10)],
+        [finalize(6)],
+        [credit(1_001, (BANK, LARGEST), (ANN, 3)), credit(1_002, (BANK, LARGEST - 3), (ANN, 3))],
+    ],
     "a clearing account ends at int64": [
         [credit(1_001, (BANK, LARGEST)), pay(BANK, ANN, LARGEST)],
         [credit(1_002, (BANK, 1)), credit(2_002, (BANK, 1)), credit(1_003, (BANK, LARGEST))],

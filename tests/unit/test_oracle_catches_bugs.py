@@ -159,8 +159,12 @@ CROSSING_BUGS = {
         '_CLEARING + b"%d %d %s" % (1, tenant,',
     ),
     "a clearing account goes below what its mirror can hold": (
+        "if total > AMOUNT_MAX or judge(clearing, -total, 0) is not None:",
+        "if total > AMOUNT_MAX:",
+    ),
+    "a clearing account is moved by more than an entry can hold": (
+        "if total > AMOUNT_MAX or judge(clearing, -total, 0) is not None:",
         "if judge(clearing, -total, 0) is not None:",
-        "if False:",
     ),
     "ordinary commands reach clearing accounts": ("if terms.kind is AccountKind.CLEARING:", "if False:"),
     "a clearing account can be changed": (

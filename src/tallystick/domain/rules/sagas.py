@@ -19,6 +19,7 @@ from tallystick.domain.books import Books, Movement, judge
 from tallystick.domain.commands import NO_NOTE, Kind, Leg, Note
 from tallystick.domain.holds import HOLD_TRANSITIONS, HoldEvent
 from tallystick.domain.identifiers import local_of, shard_of
+from tallystick.domain.limits import AMOUNT_MAX
 from tallystick.domain.outcomes import Outcome, Posted, RefusalCode, Refused, refuse
 from tallystick.domain.saga_commands import Credit, Finalize, RefuseCredit, Release
 from tallystick.domain.sagas import (
@@ -73,7 +74,8 @@ def credit(books: Books, command: Credit) -> Outcome:
     totals = totals_of(command.terms.credits)
     for asset, total in totals.items():
         clearing = clearing_state(books, other_shard, command.tenant, asset)
-        if judge(clearing, -total, 0) is not None:
+        # (What was reserved never comes to more than one entry can hold.)
+        if total > AMOUNT_MAX or judge(clearing, -total, 0) is not None:
             return refuse(RefusalCode.BALANCE_LIMIT_EXCEEDED, command.terms.credits[0].param)
     clearings = clearing_movements(books, other_shard, command.tenant, totals, -1)
     posted = books.append(command.tenant, Kind.TRANSFER_CREDITED, command.note, refers_to=command.saga)
