@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
+from tallystick import Ledger
 from tallystick.domain import limits
 from tallystick.embedded import EmbeddedPostgres, EmbeddedValkey
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
@@ -16,6 +17,7 @@ from tallystick.service.configuration import CrossShard
 from tallystick.service.engine import Engine
 from tallystick.store.migrate import migrate
 from tests.awake import AwakeClock, awake_clock
+from tests.cache.books import opened, paid, until_cached
 from tests.engines import running
 
 SHARDS = (1, 2)
@@ -105,6 +107,17 @@ async def serving(
     """An engine as every server process has one, ready to read and write."""
     async with running(Engine(dsns, cache=cache, cross_shard=cross_shard)) as engine:
         yield engine
+
+
+@asynccontextmanager
+async def alice_and_bob(serve: Serve, amount: int = 1) -> AsyncIterator[tuple[Ledger, str, str]]:
+    """Alice has paid Bob, and the cache knows it."""
+    async with serve() as engine:
+        ledger = Ledger(engine, 1)
+        alice, bob = await opened(ledger, "alice", 2)
+        await paid(ledger, alice, bob, amount, "one")
+        await until_cached(ledger, bob)
+        yield ledger, alice, bob
 
 
 _numbers = itertools.count()

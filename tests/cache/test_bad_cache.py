@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from tallystick import Ledger
 from tallystick.embedded import EmbeddedValkey
 from tests.cache.books import cached, key_of, mark_of, opened, paid, passed, seen, until, until_cached
-from tests.cache.conftest import Serve, serving
+from tests.cache.conftest import Serve, alice_and_bob, serving
 
 # One that hangs is not among them.
 pytestmark = pytest.mark.usefixtures("patient", "every_alarm_is_logged")
@@ -25,17 +25,6 @@ def alarms(logs: Sequence[Mapping[str, object]]) -> list[str]:
 
 def drift() -> float:
     return sum(REGISTRY.get_sample_value("tallystick_cache_drift_total", {"shard": one}) or 0 for one in "12")
-
-
-@asynccontextmanager
-async def alice_and_bob(serve: Serve, amount: int = 1) -> AsyncIterator[tuple[Ledger, str, str]]:
-    """Alice has paid Bob, and the cache knows it."""
-    async with serve() as engine:
-        ledger = Ledger(engine, 1)
-        alice, bob = await opened(ledger, "alice", 2)
-        await paid(ledger, alice, bob, amount, "one")
-        await until_cached(ledger, bob)
-        yield ledger, alice, bob
 
 
 async def pays_on(ledger: Ledger, alice: str, bob: str, balance: int) -> None:

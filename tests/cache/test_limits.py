@@ -13,8 +13,8 @@ from tallystick.domain import limits
 from tallystick.embedded import EmbeddedValkey
 from tallystick.ledger.tailer import Tailer
 from tallystick.store.cache import Cache, Cached, CacheError
-from tests.cache.books import mark_of, opened, paid, seen, until, until_cached
-from tests.cache.conftest import Serve, serving
+from tests.cache.books import mark_of, opened, seen, until, until_cached
+from tests.cache.conftest import Serve, alice_and_bob, serving
 
 BALANCE = "1 0 0 1 USD"
 
@@ -81,11 +81,7 @@ async def test_the_lag_grows_while_the_cache_is_away(serve: Serve, valkey: Embed
             REGISTRY.get_sample_value("tallystick_cache_lag_seconds", shard) or 0.0 for shard in shards
         )
 
-    async with serve() as engine:
-        ledger = Ledger(engine, 1)
-        alice, bob = await opened(ledger, "alice", 2)
-        await paid(ledger, alice, bob, 1, "one")
-        await until_cached(ledger, bob)
+    async with alice_and_bob(serve):
         valkey.kill()
         await until(lambda: lag() > 1.0)
 
@@ -109,11 +105,7 @@ async def test_who_waits_for_the_lease_does_not_lag(
 async def test_a_mark_that_the_scripts_cannot_read_begins_anew(
     serve: Serve, keys: "redis.Redis", mark: bytes
 ) -> None:
-    async with serve() as engine:
-        ledger = Ledger(engine, 1)
-        alice, bob = await opened(ledger, "alice", 2)
-        await paid(ledger, alice, bob, 1, "one")
-        await until_cached(ledger, bob)
+    async with alice_and_bob(serve) as (ledger, _, bob):
         keys.set(mark_of(bob), mark)
         await until_cached(ledger, bob)
         assert keys.get(mark_of(bob)) != mark
@@ -121,11 +113,7 @@ async def test_a_mark_that_the_scripts_cannot_read_begins_anew(
 
 @pytest.mark.usefixtures("patient")
 async def test_a_lease_that_is_no_text_is_taken(serve: Serve, keys: "redis.Redis") -> None:
-    async with serve() as engine:
-        ledger = Ledger(engine, 1)
-        alice, bob = await opened(ledger, "alice", 2)
-        await paid(ledger, alice, bob, 1, "one")
-        await until_cached(ledger, bob)
+    async with alice_and_bob(serve) as (ledger, _, bob):
         keys.delete(lease := mark_of(bob).replace("mark", "lease"), mark_of(bob))
         keys.lpush(lease, "a list")
         await until_cached(ledger, bob)
