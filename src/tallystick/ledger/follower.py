@@ -6,7 +6,6 @@ process has written, the log is read from the last position that was handed out.
 """
 
 import asyncio
-import itertools
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -191,13 +190,13 @@ class Follower:
     def close(self) -> None:
         """End all that listen, and take no more: those who wait for ever would keep the process from stopping."""
         self._closed = True
-        indexes: list[Iterable[set[Subscription]]] = [
-            self._of_tenant.values(),
-            self._of_account.values(),
-            self._of_owner.values(),
-        ]
-        for subscription in set().union(*itertools.chain(*indexes)):
-            subscription.wake()
+        for subscriptions in (
+            *self._of_tenant.values(),
+            *self._of_account.values(),
+            *self._of_owner.values(),
+        ):
+            for subscription in subscriptions:
+                subscription.wake()
 
     def require_open(self) -> None:
         """Raises UnavailableError when this process stops."""

@@ -170,15 +170,16 @@ class Webhooks:
     async def progress(self, identifier: str) -> Told:
         """How far an endpoint has been told, of each shard that can be reached."""
         endpoint = await self._find(identifier)
-        told = Told([], [])
+        deliveries: list[ShardProgress] = []
+        unreachable_shards: list[int] = []
         for shard in self._engine.router.shards:
             try:
                 found = await WebhookStore(shard.database).progress([identifier])
             except UnavailableError:
-                told.unreachable_shards.append(shard.number)
+                unreachable_shards.append(shard.number)
             else:
-                told.deliveries.extend(_progress(endpoint, shard.number, one) for one in found)
-        return told
+                deliveries += [_progress(endpoint, shard.number, one) for one in found]
+        return Told(deliveries, unreachable_shards)
 
     async def replay(self, identifier: str, shard_number: int, position: int) -> ShardProgress:
         """Deliver a shard's log again from a position on, that one included; what was parked goes on there.
