@@ -90,18 +90,21 @@ class Tailer:
         if text is None:
             self._note_lag(0)
             return False
-        looked_at = time.monotonic()
-        head = await self._reader.head_position()
+        head, looked_at = await self._look()
         mark = read_mark(text)
         if mark is None or not 0 <= head - mark.position <= limits.CACHE_LAG_POSITIONS_MAX:
             mark = await self._begin(text, mark, head)
-            looked_at = time.monotonic()
-            head = await self._reader.head_position()
+            head, looked_at = await self._look()
         while mark is not None and not self._stopping.is_set():
             mark = await self._pass(mark, head, looked_at)
             if mark is not None and await self._cache.follow(self._shard, self._name) is None:
                 return False
         return True
+
+    async def _look(self) -> tuple[int, float]:
+        """Where the log ends, and since when that may be so, as `time.monotonic` says it."""
+        looked_at = time.monotonic()
+        return await self._reader.head_position(), looked_at
 
     async def _begin(self, text: bytes, mark: Mark | None, head: int) -> Mark | None:
         """Begin at the end of the log: what is asked for is cached then. None: somebody else has begun."""
