@@ -3,16 +3,37 @@
 PYTHON ?= python3
 # What is passed on to the program: make up ARGUMENTS="--port 9000", make test ARGUMENTS="-k holds"
 ARGUMENTS ?=
+# The Pythons that test-pythons tests with, instead of all that it finds: make test-pythons PYTHONS="python3.11 python3.13"
+PYTHONS ?=
 
 VENV := .venv
-PIP := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check --no-input
-INSTALL := PIP_USER=0 $(PIP) install --progress-bar off
 COMPILE := $(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q
+
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+# Root works in the folder of an ordinary user as that user, who can then go on without root.
+ifeq ($(shell id -u),0)
+AS_OWNER := "$(PYTHON)" -I src/tallystick/cli/as_owner.py .
+OWNER := $(shell $(AS_OWNER) 2>/dev/null)
+endif
+ifneq ($(OWNER),)
+GOALS := $(or $(MAKECMDGOALS),help)
+.PHONY: $(GOALS)
+$(GOALS):
+	@exec $(AS_OWNER) $(MAKE) $@
+else
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-MAKEFLAGS += --no-builtin-rules --no-print-directory
-.PHONY: help venv up test crash-points simulate kills races webhooks lint format lock bench clean again
+.PHONY: help venv up test test-pythons crash-points simulate kills races webhooks attack fresh lint audit format schema lock bench clean again
+
+define install
+"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	echo "Tallystick needs Python 3.11 or newer, and '$(PYTHON)' is" \
+		"$$("$(PYTHON)" --version 2>/dev/null || echo 'missing'): make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; \
+	exit 1; }; \
+VENV=$(VENV) exec "$(PYTHON)" requirements/install.py $(1)
+endef
 
 help: ## Show what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -25,10 +46,14 @@ up: $(VENV)/.runtime ## Start everything on this machine and move money
 test: $(VENV)/.development lint ## Check the code and run the tests
 	@exec $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile $(ARGUMENTS)
 
+test-pythons: ## Do the same with each Python from 3.11 on that is at hand
+	@exec "$(PYTHON)" tests/pythons.py $(PYTHONS)
+
 crash-points: $(VENV)/.development ## Crash what crosses shards in every way at every point of it
 	@TALLYSTICK_CRASH_POINTS=all exec $(VENV)/bin/python -m pytest -s tests/crash/test_saga_crash_points.py $(ARGUMENTS)
 
-simulate: $(VENV)/.development ## Simulate many sagas, a hundred thousand times, and look at the books each time
+simulate: $(VENV)/.development ## Compare decisions with the model, and simulate many sagas, a hundred thousand times
+	@TALLYSTICK_EXAMPLES=20000 $(VENV)/bin/python -m pytest tests/unit/test_decide_against_model.py
 	@exec $(VENV)/bin/python -m tests.simulation $(ARGUMENTS)
 
 kills: $(VENV)/.development ## Kill servers and nodes under load, ten times each
@@ -41,17 +66,30 @@ races: $(VENV)/.development ## Race for the cache of balances: thousands of kill
 webhooks: $(VENV)/.development ## Deliver to a hundred endpoints for two minutes while a server is killed
 	@TALLYSTICK_WEBHOOKS_SECONDS=120 exec $(VENV)/bin/python -m pytest -s tests/webhooks/test_many.py $(ARGUMENTS)
 
+attack: $(VENV)/.development ## Attack at length, and run every test that docs/security.md names
+	@TALLYSTICK_ATTACK_LENGTH=20 exec $(VENV)/bin/python -m pytest tests/attack \
+		$$(grep -o 'tests/[a-z0-9_/]*\.py::[a-z0-9_]*' docs/security.md | grep -v '^tests/attack/' | sort -u) $(ARGUMENTS)
+
+fresh: $(VENV)/.development ## Begin anew on a bare system, as root and as a user, several times (takes root and debootstrap)
+	@exec $(VENV)/bin/python -m tests.fresh $(ARGUMENTS)
+
 lint: $(VENV)/.development ## Check format, style, types and imports
 	@$(VENV)/bin/ruff format --quiet --check .
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
 
+audit: $(VENV)/.development ## Look for weak code and for vulnerable packages; without a network for the former
+	@exec $(VENV)/bin/python requirements/audit.py $(ARGUMENTS)
+
 format: $(VENV)/.development ## Format the code
 	@$(VENV)/bin/ruff check --quiet --fix-only .
 	@$(VENV)/bin/ruff format --quiet .
 
 # Versions that are locked already stay: make lock ARGUMENTS=--upgrade takes the newest ones.
+schema: $(VENV)/.development ## Write down what the migrations make, after one was added
+	@exec $(VENV)/bin/python -m tests.made
+
 lock: $(VENV)/.development ## Lock the versions of what we depend on, with hashes
 	@$(COMPILE) $(ARGUMENTS) -o requirements/dev.txt pyproject.toml requirements/dev.in
 	@$(COMPILE) -c requirements/dev.txt -o requirements/runtime.txt pyproject.toml
@@ -62,34 +100,18 @@ bench: $(VENV)/.runtime ## Measure on this machine
 
 # The data in .data are somebody's ledger: they stay.
 clean: ## Remove the environment and the caches
-	@rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) .pythons dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment holds the path at which it was made: one that was moved or copied is made anew.
 ifneq ("$(shell cat $(VENV)/.place 2>/dev/null)","$(CURDIR)")
-$(VENV)/.place: again
+$(VENV)/.runtime $(VENV)/.development: again
 endif
-$(VENV)/.place:
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-		echo "Tallystick needs Python 3.11 or newer, and '$(PYTHON)' is" \
-			"$$("$(PYTHON)" --version 2>/dev/null || echo 'missing'): make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; \
-		exit 1; }
-	@echo "Preparing $(VENV) ..." >&2
-	@test ! -e $@ || rm -rf $(VENV)
-	@"$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); \
-		echo "No virtual environment could be made: install the venv module of '$(PYTHON)'" \
-			"(on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
-	@pwd -P > $@
-
-$(VENV)/.runtime: $(VENV)/.place requirements/runtime.txt requirements/build.txt pyproject.toml
-	@echo "Installing what it needs to run ..." >&2
-	@$(INSTALL) --require-hashes -r requirements/runtime.txt -r requirements/build.txt
-	@$(INSTALL) --no-deps --no-build-isolation -e .
-	@touch $@
+$(VENV)/.runtime: requirements/runtime.txt requirements/build.txt pyproject.toml
+	@$(call install,runtime)
 
 # What development needs includes what running needs.
-$(VENV)/.development: $(VENV)/.place requirements/dev.txt requirements/runtime.txt requirements/build.txt pyproject.toml
-	@echo "Installing what it needs to run and to be tested ..." >&2
-	@$(INSTALL) --require-hashes -r requirements/dev.txt -r requirements/build.txt
-	@$(INSTALL) --no-deps --no-build-isolation -e .
-	@touch $(VENV)/.runtime $@
+$(VENV)/.development: requirements/dev.txt requirements/runtime.txt requirements/build.txt pyproject.toml
+	@$(call install,development)
+
+endif

@@ -1,7 +1,9 @@
 """Tallystick: a digital wallet and double-entry ledger on PostgreSQL.
 
-async with Ledger.connect(dsn) as ledger:
+async with Ledger.connect(configuration="tallystick.toml") as ledger:
     outcome = await ledger.transfer(source, destination, 1250, "USD", idempotency_key="order-17")
+
+docs/python.md lists all names.
 """
 
 from importlib import import_module
@@ -9,34 +11,156 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tallystick.domain.outcomes import RefusalCode, Refused
-    from tallystick.ledger.errors import FaultyCommandError, OverloadedError, UnavailableError
-    from tallystick.service.errors import ParameterError
-    from tallystick.service.ledger import Ledger, TransferRequest
-    from tallystick.store.errors import SchemaError
+    from tallystick.ledger.errors import (
+        FaultyCommandError,
+        NotTakenError,
+        OverloadedError,
+        OwnerPlacementError,
+        PositionNotReachedError,
+        ShardNotConfiguredError,
+        UnavailableError,
+    )
+    from tallystick.service.configuration import ConfigurationError
+    from tallystick.service.errors import (
+        AccountNotFoundError,
+        AssetConflictError,
+        HoldNotFoundError,
+        IdempotencyKeyMissingError,
+        NotFoundError,
+        ParameterError,
+        RateLimitedError,
+        TooManyAssetsError,
+        TooManyOpenedAccountsError,
+        TooManyStreamsError,
+        TooManyWebhooksError,
+        TransactionNotFoundError,
+        WebhookKeyMissingError,
+        WebhookNotFoundError,
+    )
+    from tallystick.service.events import BalanceChanges, Crossing, Event, Events
+    from tallystick.service.ledger import UNSET, Ledger, TransferRequest
+    from tallystick.service.views import (
+        Account,
+        Asset,
+        AssetTotal,
+        Balance,
+        Balances,
+        Entry,
+        HistoryEntry,
+        Hold,
+        Page,
+        SystemOwnerBalances,
+        Transaction,
+    )
+    from tallystick.service.webhooks.endpoints import NewSecret, ShardProgress, Told, Webhook, Webhooks
+    from tallystick.service.webhooks.sending import Attempt
+    from tallystick.store.errors import SchemaError, StoreError
 
 __all__ = [
+    "UNSET",
+    "Account",
+    "AccountNotFoundError",
+    "Asset",
+    "AssetConflictError",
+    "AssetTotal",
+    "Attempt",
+    "Balance",
+    "BalanceChanges",
+    "Balances",
+    "ConfigurationError",
+    "Crossing",
+    "Entry",
+    "Event",
+    "Events",
     "FaultyCommandError",
+    "HistoryEntry",
+    "Hold",
+    "HoldNotFoundError",
+    "IdempotencyKeyMissingError",
     "Ledger",
+    "NewSecret",
+    "NotFoundError",
+    "NotTakenError",
     "OverloadedError",
+    "OwnerPlacementError",
+    "Page",
     "ParameterError",
+    "PositionNotReachedError",
+    "RateLimitedError",
     "RefusalCode",
     "Refused",
     "SchemaError",
+    "ShardNotConfiguredError",
+    "ShardProgress",
+    "StoreError",
+    "SystemOwnerBalances",
+    "Told",
+    "TooManyAssetsError",
+    "TooManyOpenedAccountsError",
+    "TooManyStreamsError",
+    "TooManyWebhooksError",
+    "Transaction",
+    "TransactionNotFoundError",
     "TransferRequest",
     "UnavailableError",
+    "Webhook",
+    "WebhookKeyMissingError",
+    "WebhookNotFoundError",
+    "Webhooks",
 ]
 
 # Imported when they are first asked for: the command line starts without them.
 _MODULES = {
+    "Account": "tallystick.service.views",
+    "AccountNotFoundError": "tallystick.service.errors",
+    "Asset": "tallystick.service.views",
+    "AssetConflictError": "tallystick.service.errors",
+    "AssetTotal": "tallystick.service.views",
+    "Attempt": "tallystick.service.webhooks.sending",
+    "Balance": "tallystick.service.views",
+    "BalanceChanges": "tallystick.service.events",
+    "Balances": "tallystick.service.views",
+    "ConfigurationError": "tallystick.service.configuration",
+    "Crossing": "tallystick.service.events",
+    "Entry": "tallystick.service.views",
+    "Event": "tallystick.service.events",
+    "Events": "tallystick.service.events",
     "FaultyCommandError": "tallystick.ledger.errors",
+    "HistoryEntry": "tallystick.service.views",
+    "Hold": "tallystick.service.views",
+    "HoldNotFoundError": "tallystick.service.errors",
+    "IdempotencyKeyMissingError": "tallystick.service.errors",
     "Ledger": "tallystick.service.ledger",
+    "NewSecret": "tallystick.service.webhooks.endpoints",
+    "NotFoundError": "tallystick.service.errors",
+    "NotTakenError": "tallystick.ledger.errors",
     "OverloadedError": "tallystick.ledger.errors",
+    "OwnerPlacementError": "tallystick.ledger.errors",
+    "Page": "tallystick.service.views",
     "ParameterError": "tallystick.service.errors",
+    "PositionNotReachedError": "tallystick.ledger.errors",
+    "RateLimitedError": "tallystick.service.errors",
     "RefusalCode": "tallystick.domain.outcomes",
     "Refused": "tallystick.domain.outcomes",
     "SchemaError": "tallystick.store.errors",
+    "ShardNotConfiguredError": "tallystick.ledger.errors",
+    "ShardProgress": "tallystick.service.webhooks.endpoints",
+    "StoreError": "tallystick.store.errors",
+    "SystemOwnerBalances": "tallystick.service.views",
+    "Told": "tallystick.service.webhooks.endpoints",
+    "TooManyAssetsError": "tallystick.service.errors",
+    "TooManyOpenedAccountsError": "tallystick.service.errors",
+    "TooManyStreamsError": "tallystick.service.errors",
+    "TooManyWebhooksError": "tallystick.service.errors",
+    "Transaction": "tallystick.service.views",
+    "TransactionNotFoundError": "tallystick.service.errors",
     "TransferRequest": "tallystick.service.ledger",
+    "UNSET": "tallystick.service.ledger",
     "UnavailableError": "tallystick.ledger.errors",
+    "Webhook": "tallystick.service.webhooks.endpoints",
+    "WebhookKeyMissingError": "tallystick.service.errors",
+    "WebhookNotFoundError": "tallystick.service.errors",
+    "Webhooks": "tallystick.service.webhooks.endpoints",
 }
 
 

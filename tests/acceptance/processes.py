@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -48,10 +49,13 @@ def run(
 class Up:
     """A running `tallystick up`, in a session of its own; whatever is left of it at the end is killed."""
 
-    def __init__(self, data: Path, port: int, *options: str) -> None:
+    def __init__(
+        self, data: Path, port: int, *options: str, env: Mapping[str, str] | None = None, umask: int = 0o022
+    ) -> None:
         self.process = subprocess.Popen(
             [*COMMAND, "up", "--data", str(data), "--port", str(port), *options],
-            env=environment(),
+            env=environment(**(env or {})),
+            umask=umask,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -78,11 +82,11 @@ class Up:
         answer: dict[str, Any] = json.loads(self.read_until(b"{"))
         return answer
 
-    def wait_until_said(self, words: str) -> None:
-        """Read stderr until it has said this."""
+    def wait_until_said(self, words: str, *, times: int = 1) -> None:
+        """Read stderr until it has said this, so many times in all."""
         deadline = time.monotonic() + READY_TIMEOUT_SECONDS
         assert self.process.stderr is not None
-        while words not in self.stderr.decode():
+        while self.stderr.decode().count(words) < times:
             assert select.select([self.process.stderr], [], [], max(0, deadline - time.monotonic()))[0]
             read = os.read(self.process.stderr.fileno(), 65_536)
             assert read, self._ended()
@@ -133,11 +137,11 @@ def servers(data: Path) -> list[EmbeddedPostgres]:
 def call(
     ready: Mapping[str, Any], method: str, path: str, body: object = None, *, key: str | None = None
 ) -> tuple[int, dict[str, Any]]:
-    """Make one call to the API; return its status and its answer."""
+    """Make one call to the API, under a key of its own unless it is named; return its status and its answer."""
     request = urllib.request.Request(f"{ready['url']}{path}", method=method)
     request.add_header("Authorization", f"Bearer {ready['api_key']}")
-    if key is not None:
-        request.add_header("Idempotency-Key", key)
+    if method != "GET":
+        request.add_header("Idempotency-Key", key or uuid.uuid4().hex)
     if body is not None:
         request.add_header("Content-Type", "application/json")
         request.data = json.dumps(body).encode()

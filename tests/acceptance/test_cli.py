@@ -1,6 +1,7 @@
 """The commands that work on a database that exists: migrate, keys, accounts, transfer."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -17,13 +18,15 @@ from tallystick.cli.main import commands
 from tallystick.embedded import EmbeddedPostgres
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
 from tallystick.service.configuration import (
+    OWNER_FILE,
     Configuration,
     ConfigurationError,
     ShardConfiguration,
-    read_configuration,
+    read_owner_configuration,
     write_configuration,
 )
 from tests.acceptance.processes import COMMAND, environment, free_port, gone, run
+from tests.webhook_keys import key_file
 
 NOBODY = "acct_0023ejy4p9kvt6"
 
@@ -79,7 +82,7 @@ def configure(server: EmbeddedPostgres, folder: Path, database: str) -> Path:
     server.create_database(database)
     shard = ShardConfiguration(1, server.dsn(database, role=LOGIN_ROLE), server.dsn(database))
     path = folder / "tallystick.toml"
-    write_configuration(path, Configuration([shard]))
+    write_configuration(path, Configuration([shard], webhooks_key_file=key_file(folder)))
     return path
 
 
@@ -121,6 +124,37 @@ def test_money_moves_once_for_each_key(installation: Installation) -> None:
     key = printed.split("idempotency key")[1].split()[0]
     again = installation.json("transfer", bank, carol, "1", "USD", "--key", key)
     assert again["id"] in printed
+
+
+def test_every_time_is_printed_in_one_way(installation: Installation) -> None:
+    bank, ivan = installation.open("vault", "--kind", "system"), installation.open("ivan")
+    key = installation.json("keys", "create", "--name", "times")
+    installation.run("keys", "revoke", key["id"])
+    webhook = "https://192.0.43.8/hooks"
+    for arguments, times in (
+        (("transfer", bank, ivan, "1", "USD"), 1),
+        (("accounts", "show", ivan), 1),
+        (("keys", "list"), 2),
+        (("webhooks", "create", "--url", webhook), 0),
+        (("webhooks", "list"), 1),
+    ):
+        done = installation.run(*arguments)
+        assert (done.returncode, done.stderr.count("error")) == (0, 0), done.stderr
+        right = re.findall(r"(?<!\S)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z(?!\S)", done.stdout)
+        assert len(right) >= times, done.stdout
+        # What has a date and is not of that form.
+        assert len(re.findall(r"\b\d{4}-\d\d-\d\d\b|\b\d{4}-\d\d-\d\dT", done.stdout)) == len(right), (
+            done.stdout
+        )
+
+
+def test_a_system_owner_takes_fees(installation: Installation) -> None:
+    installation.json("transfer", "@bank-in", installation.open("heidi"), "500", "USD")
+    installation.json("transfer", "@bank-in", "@fees", "25", "USD")
+    (fees,) = installation.json("accounts", "total", "@fees")["balances"]
+    assert fees == {"asset": "USD", "balance": "25", "held": "0", "available": "25", "accounts": 1}
+    assert "25" in installation.run("accounts", "total", "@fees").stdout
+    assert "expected @ and words" in installation.fails("accounts", "total", "fees")
 
 
 def test_a_refusal_has_its_code_and_detail(installation: Installation) -> None:
@@ -185,6 +219,8 @@ def test_a_database_that_is_missing_empty_or_gone_is_one_line(
     assert "run `tallystick migrate`" in here.fails("serve")
     secret = server.dsn("empty", role=LOGIN_ROLE).split(":")[2].split("@")[0]
     gone = server.dsn("nowhere", role=LOGIN_ROLE)
+    # Without it, the owner connects as servers do.
+    (tmp_path / OWNER_FILE).unlink()
     write_configuration(path, Configuration([ShardConfiguration(1, gone)]))
     for said in (here.fails("keys", "list"), here.fails("migrate"), here.fails("serve")):
         assert "the database is missing" in said
@@ -241,7 +277,9 @@ logging.getLogger("theirs").warning("key %s", "tally_00ff00ff00ff_SECRET-x_y")
     assert second["event"] == "key tally_00ff00ff00ff_***"
 
 
-@pytest.mark.parametrize("name", ["up", "serve", "migrate", "keys", "accounts", "transfer"])
+@pytest.mark.parametrize(
+    "name", ["up", "serve", "migrate", "keys", "accounts", "transfer", "sagas", "webhooks", "verify", "bench"]
+)
 def test_every_command_says_what_it_does_with_an_example(name: str) -> None:
     command = commands.get_command(click.Context(commands), name)
     assert command is not None
@@ -253,14 +291,32 @@ def test_every_command_says_what_it_does_with_an_example(name: str) -> None:
         assert any("--json" in option.opts for option in one.params)
 
 
+def test_a_group_that_is_called_alone_says_what_it_has() -> None:
+    groups: list[tuple[str, ...]] = [()]
+    groups += [
+        (name,)
+        for name in commands.list_commands(click.Context(commands))
+        if isinstance(commands.get_command(click.Context(commands), name), click.Group)
+    ]
+    assert len(groups) > 1
+    for group in groups:
+        alone, asked = run(*group), run(*group, "--help")
+        assert (alone.returncode, alone.stderr) == (0, "")
+        assert alone.stdout == asked.stdout
+        assert alone.stdout.startswith("Usage: tallystick")
+        assert "\nCommands:\n" in alone.stdout
+        assert "..." not in alone.stdout.partition("Commands:")[2], "no sentence is cut"
+        assert re.search(rf"^ +(Begin with: )?tallystick {' '.join(group)}", alone.stdout, re.MULTILINE)
+
+
 def test_a_configuration_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "tallystick.toml"
     shards = [
-        ShardConfiguration(1, 'host=/tmp password="\\é'),
+        ShardConfiguration(1, 'host=/tmp dbname=a password="\\é'),
         ShardConfiguration(7, "dbname=b", "dbname=b user=o"),
     ]
     write_configuration(path, Configuration(shards))
-    assert read_configuration(path) == Configuration(shards)
+    assert read_owner_configuration(path) == Configuration(shards)
     assert path.stat().st_mode & 0o777 == 0o600
     with pytest.raises(ConfigurationError, match="choose another folder"):
         write_configuration(tmp_path / "missing" / "tallystick.toml", Configuration(shards))

@@ -91,7 +91,7 @@ class Installation:
 
     def _is_ready(self) -> bool:
         try:
-            return call(self.ready, "GET", "/readyz")[0] == 200
+            return call(self.ready, "GET", "/readyz?all")[0] == 200
         except OSError:
             return False
 

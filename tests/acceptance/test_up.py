@@ -9,14 +9,22 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
 from tallystick.cli.installation import PORT_WAIT_SECONDS
+from tallystick.domain import limits
 from tests.acceptance.processes import Up, call, free_port, gone, run, servers, shell, until
+from tests.metrics import metrics_at
 
 CACHED_AGAIN_SECONDS_MAX = 60.0
+# At once, and after a pause when it ends soon again.
+AGAIN = (
+    "PostgreSQL goes on, and the API is started again at once",
+    "PostgreSQL goes on, and the API is started again in 1 s",
+)
 
 
 @pytest.fixture
@@ -57,14 +65,15 @@ def test_the_first_start_prints_a_curl_line_that_moves_money(tmp_path: Path, por
             up.wait_until_said("Started Valkey at unix:///")
             assert "  Cache    unix:///" in up.stdout.decode()
             first, second = json.loads(shell(line)), json.loads(shell(line))
-            assert first["id"] != second["id"]
-            assert [entry["balance"] for entry in second["entries"]] == ["997500", "52500"]
+            assert first == second
+            assert [entry["balance"] for entry in first["entries"]] == ["998750", "51250"]
             assert up.end(signal.SIGTERM) == 0
         assert b"Traceback" not in up.stderr
         assert gone(started)
-        for secret in ("api_key", "tallystick.toml", "api.log"):
+        for secret in ("api_key", "tallystick.toml", "owner.toml", "api.log", "shell", "webhook_keys"):
             assert stat.S_IMODE((folder / secret).stat().st_mode) == 0o600
         assert not (folder / "running").exists()
+        assert "owner_dsn" not in (folder / "tallystick.toml").read_text()
     finally:
         remove(folder)
 
@@ -73,10 +82,14 @@ def test_json_is_one_line_and_a_later_start_has_the_same_key_and_accounts(data: 
     with Up(data, port, "--json") as up:
         first = up.ready()
         assert first["url"] == f"http://127.0.0.1:{port}"
+        counted = metrics_at(urlsplit(first["metrics"]).port or 0)
+        assert any(line.startswith("tallystick_shard_up{") for line in counted)
+        assert call(first, "GET", "/metrics")[0] == 404
         assert up.end() == 0
         assert up.stdout.count(b"\n") == 1
     with Up(data, port, "--json") as up:
-        assert {**up.ready(), "pid": 0, "cache": ""} == {**first, "pid": 0, "cache": ""}
+        changing = {"pid": 0, "cache": "", "metrics": ""}
+        assert {**up.ready(), **changing} == {**first, **changing}
         assert call(first, "GET", f"/v1/accounts/{first['accounts']['alice']}")[0] == 200
         assert up.end() == 0
 
@@ -191,16 +204,59 @@ def test_after_kill_9_nothing_outlives_it_and_nothing_acknowledged_is_missing(da
         assert balance(again, alice) == before - 5 * 7
 
 
-def test_an_api_that_ends_by_itself_ends_everything_with_the_tail_of_its_log(data: Path, port: int) -> None:
+def api_processes(up: Up) -> list[int]:
+    """The process that manages the workers, and then the workers."""
+    return [pid for pid in descendants(up) if "serve" in psutil.Process(pid).cmdline()]
+
+
+def test_an_api_that_is_killed_is_started_again_and_payments_go_on(data: Path, port: int) -> None:
     with Up(data, port, "--json") as up:
-        up.ready()
+        ready = up.ready()
+        alice, bob = ready["accounts"]["alice"], ready["accounts"]["bob"]
+        before = balance(ready, alice)
+        body = {"source": alice, "destination": bob, "amount": "1", "asset": "USD"}
+        for number in range(2):
+            first = call(ready, "POST", "/v1/transfers", body, key=f"killed {port} {number}")
+            assert first[0] == 201
+            killed = api_processes(up)
+            assert len(killed) == 2
+            # A worker that cannot stop by itself: whoever starts the next one has to end it.
+            os.kill(killed[1], signal.SIGSTOP)
+            os.kill(killed[0], signal.SIGKILL)
+            up.wait_until_said(f"the API ended by itself (SIGKILL): {AGAIN[number]}")
+            up.wait_until_said(f"The API serves again at {ready['url']}", times=number + 1)
+            assert gone(killed)
+            until(lambda: len(api_processes(up)) == 2, "there are a new one and its worker")
+            until(lambda: call(ready, "GET", "/readyz?all")[0] == 200, "it can serve again")
+            assert call(ready, "POST", "/v1/transfers", body, key=f"killed {port} {number}") == first
+            assert balance(ready, alice) == before - number - 1
+        assert up.process.poll() is None
         started = descendants(up)
-        api = [pid for pid in started if "serve" in psutil.Process(pid).cmdline()]
-        os.kill(api[0], signal.SIGKILL)
-        assert up.wait() == 1
-        assert b"error: the API ended by itself (SIGKILL)" in up.stderr
-        assert b'"event": "serving"' in up.stderr
-        assert gone(started)
+        assert up.end() == 0
+    assert gone(started)
+    assert b"Traceback" not in up.stderr
+
+
+def test_an_api_that_never_comes_to_serve_ends_everything_with_the_tail_of_its_log(
+    data: Path, port: int
+) -> None:
+    with Up(data, port, "--json") as up:
+        path = Path(up.ready()["config"])
+        started = descendants(up)
+        right = path.read_text(encoding="utf-8")
+        try:
+            path.write_text("nonsense", encoding="utf-8")
+            os.kill(api_processes(up)[0], signal.SIGKILL)
+            assert up.wait() == 1
+        finally:
+            path.write_text(right, encoding="utf-8")
+    said = up.stderr.decode()
+    times = limits.API_STARTS_IN_VAIN_MAX
+    assert said.count("the API is started again") == times
+    assert f"error: the API ended by itself (status 1), and so {times} times in a row" in said
+    assert f"  error: {path}: " in said
+    assert "Traceback" not in said
+    assert gone(started)
 
 
 def test_a_revoked_or_lost_key_is_replaced(data: Path, port: int) -> None:

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import socket
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -60,6 +61,7 @@ class Client:
     def __init__(self, url: str, api_key: str | None) -> None:
         self.url = url
         self.api_key = api_key
+        self._paths: dict[str, Any] | None = None
         self._session = requests.Session()
         self._session.trust_env = False
         if api_key is not None:
@@ -96,11 +98,29 @@ class Client:
             timeout=TIMEOUT_SECONDS,
             allow_redirects=False,
         )
-        return Answer(
+        found = Answer(
             answer.status_code,
             answer.content,
             {name.lower(): value for name, value in answer.headers.items()},
         )
+        if found.content_type == PROBLEM_TYPE and method != "HEAD":
+            self._require_documented(method, path, found)
+        return found
+
+    def _require_documented(self, method: str, path: str, answer: Answer) -> None:
+        """A problem is one of those that the API's description names for this call and status."""
+        if self._paths is None:
+            described = self._session.get(f"{self.url}/openapi.json", timeout=TIMEOUT_SECONDS)
+            self._paths = described.json()["paths"]
+        for template, operations in self._paths.items():
+            pattern = template.replace("{identifier}", "[^/]*")
+            if re.fullmatch(pattern, path.partition("?")[0]) and method.lower() in operations:
+                responses = operations[method.lower()]["responses"]
+                assert str(answer.status) in responses, f"{method} {template}: {answer.body!r}"
+                schema = responses[str(answer.status)]["content"][PROBLEM_TYPE]["schema"]
+                codes = schema["allOf"][1]["properties"]["code"]["enum"]
+                assert answer["code"] in codes, f"{method} {template} {answer.status}: {answer.body!r}"
+                return
 
     def get(self, path: str, **query: Any) -> Answer:
         return self.request("GET", path, query=query)
@@ -110,7 +130,7 @@ class Client:
         return self.send("POST", path, body, key=key or new_key())
 
     def patch(self, path: str, body: object, *, key: str | None = None) -> Answer:
-        return self.send("PATCH", path, body, key=key)
+        return self.send("PATCH", path, body, key=key or new_key())
 
     def send(self, method: str, path: str, body: object = None, *, key: str | None = None) -> Answer:
         headers: dict[str, str | bytes] = {"Content-Type": "application/json"}

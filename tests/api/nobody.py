@@ -9,4 +9,4 @@ TRANSACTION = format_identifier(Prefix.TRANSACTION, make_identifier(1, LOCAL_NUM
 ACCOUNT_ELSEWHERE = format_identifier(Prefix.ACCOUNT, make_identifier(4095, 1))
 HOLD_ELSEWHERE = format_identifier(Prefix.HOLD, make_identifier(4095, 1))
 TRANSACTION_ELSEWHERE = format_identifier(Prefix.TRANSACTION, make_identifier(4095, 1))
-"""On a shard that does not exist here."""
+"""On a shard that is not configured: whether they name something is not known here."""

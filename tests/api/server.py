@@ -17,12 +17,12 @@ import psycopg
 import requests
 
 from tallystick.embedded import EmbeddedPostgres
-from tallystick.ledger.directory import ReplicatedDirectory
 from tallystick.service.authentication import ApiKeys, NewApiKey
 from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
-from tallystick.store.connection import Database
-from tallystick.store.directory import Directory
+from tallystick.service.owners_directory import owners_directory
 from tallystick.store.migrate import migrate
+from tests.ports import own_port
+from tests.webhook_keys import key_file
 
 HOST = "127.0.0.1"
 START_SECONDS_MAX = 60.0
@@ -58,8 +58,10 @@ class Installation:
         migrate(postgres.dsn(name), 1)
         self.folder = folder
         self._dsn = postgres.dsn(name, role="tallystick_login")
+        self._owner_dsn = postgres.dsn(name)
         self.configuration_path = folder / f"{name}.toml"
-        write_configuration(self.configuration_path, Configuration([ShardConfiguration(1, self._dsn)]))
+        configuration = Configuration([ShardConfiguration(1, self._dsn)], webhooks_key_file=key_file(folder))
+        write_configuration(self.configuration_path, configuration)
         self._connection = psycopg.connect(self._dsn, autocommit=True)
 
     def close(self) -> None:
@@ -91,12 +93,8 @@ class Installation:
 
     def _with_keys(self, act: Callable[[ApiKeys], Coroutine[Any, Any, Result]]) -> Result:
         async def run() -> Result:
-            database = Database(self._dsn)
-            await database.open()
-            try:
-                return await act(ApiKeys(ReplicatedDirectory({1: Directory(database)})))
-            finally:
-                await database.close()
+            async with owners_directory({1: self._owner_dsn}) as directory:
+                return await act(ApiKeys(directory))
 
         # In a thread of its own, so that the event loop of the tests is left alone.
         with ThreadPoolExecutor(1) as threads:
@@ -106,11 +104,13 @@ class Installation:
 class Server:
     """`tallystick serve` as a process."""
 
-    def __init__(self, installation: Served, name: str) -> None:
+    def __init__(self, installation: Served, name: str, *options: str) -> None:
         self.log_path = installation.folder / f"{name}.log"
         self._installation = installation
+        self._options = options
         self._cleanup = ExitStack()
         self.url = ""
+        self.metrics_port = own_port()
 
     def __enter__(self) -> Self:
         with ExitStack() as cleanup:
@@ -119,7 +119,13 @@ class Server:
             log = cleanup.enter_context(self.log_path.open("wb"))
             arguments = ["--config", str(self._installation.configuration_path), "--port", str(port)]
             # It ends by itself when the tests are killed, and leaves it to us to hold the port.
-            arguments += ["--child-of", str(os.getpid())]
+            arguments += [
+                "--child-of",
+                str(os.getpid()),
+                "--metrics-port",
+                str(self.metrics_port),
+                *self._options,
+            ]
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "tallystick.cli", "serve", *arguments],
                 stdin=subprocess.DEVNULL,

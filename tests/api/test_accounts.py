@@ -1,11 +1,17 @@
 """Accounts: opened, listed, frozen, closed, and their bounds changed."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+import requests
 
 from tests.api import nobody
 from tests.api.books import Books
-from tests.api.client import Client, new_key
+from tests.api.client import PROBLEM_TYPE, Client, new_key
 from tests.api.server import Installation
+
+WAIT_SECONDS_MAX = 5.0
 
 
 def test_a_wallet(client: Client) -> None:
@@ -26,6 +32,7 @@ def test_a_wallet(client: Client) -> None:
         "held": "0",
         "available": "0",
         "position": 0,
+        "shard": 1,
     }
     assert client.get(f"/v1/accounts/{identifier}").body == answer.body
 
@@ -104,6 +111,90 @@ def test_a_balance_at_least_as_new(books: Books) -> None:
         balance = books.balance("alice", min_position=seen, consistency=consistency).ok()
         assert balance["position"] >= seen
         assert balance["balance"] == "99"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {},
+        {"consistency": "strong"},
+        {"at": "2020-01-01T00:00:00Z"},
+        {"effective_at": "2020-01-01T00:00:00Z"},
+    ],
+)
+def test_no_balance_is_older_than_what_was_asked_for(
+    client: Client, books: Books, installation: Installation, query: dict[str, str]
+) -> None:
+    """The log does not go so far: the caller is told so after a moment, and to ask again."""
+    books.open("alice  USD  100")
+    beyond = installation.head().position + 1000
+    # Nor is there no such account as long as its opening may be among what is not there yet.
+    for account in (books["alice"], nobody.ACCOUNT):
+        begun = time.monotonic()
+        answer = client.get(f"/v1/accounts/{account}/balance", min_position=beyond, **query)
+        assert time.monotonic() - begun < WAIT_SECONDS_MAX
+        assert answer.refused() == (409, "position_not_reached", "min_position")
+        assert int(answer.headers["retry-after"]) >= 1
+        assert str(beyond) in answer["detail"]
+
+
+def test_no_balance_of_many_is_older_than_what_was_asked_for(
+    client: Client, books: Books, installation: Installation
+) -> None:
+    books.open("""
+        alice  USD  100
+        bob    USD    0
+    """)
+    accounts = [books["alice"], books["bob"]]
+    seen = books.transfer("alice", "bob", 1).ok()["position"]
+    asked = {"accounts": accounts, "min_positions": {books["bob"]: seen}}
+    found = client.post("/v1/balances", asked).ok()["balances"]
+    assert [(one["balance"], one["position"]) for one in found] == [("99", seen), ("1", seen)]
+    beyond = installation.head().position + 1000
+    for consistency in ("fast", "strong"):
+        asked = {
+            "accounts": accounts,
+            "min_positions": {books["alice"]: seen, books["bob"]: beyond},
+            "consistency": consistency,
+        }
+        answer = client.post("/v1/balances", asked)
+        assert answer.refused() == (409, "position_not_reached", "min_positions")
+        assert int(answer.headers["retry-after"]) >= 1
+    for wrong, param in (
+        ({books["alice"]: seen}, "min_positions"),
+        ({books["bob"]: -1}, f"min_positions.{books['bob']}"),
+    ):
+        answer = client.post("/v1/balances", {"accounts": [books["bob"]], "min_positions": wrong})
+        assert answer.refused() == (400, "parameter_invalid", param)
+
+
+def test_a_stream_does_not_begin_before_what_was_asked_for(
+    client: Client, books: Books, installation: Installation
+) -> None:
+    books.open("alice  USD  100")
+    beyond = installation.head().position + 1000
+    address = f"{client.url}/v1/accounts/{books['alice']}/balance"
+    headers = {"Authorization": f"Bearer {client.api_key}", "Accept": "text/event-stream"}
+    query = {"min_position": str(beyond)}
+    # One that begins all the same never ends: only its beginning is read.
+    with requests.get(address, query, headers=headers, stream=True, timeout=WAIT_SECONDS_MAX) as answer:
+        assert (answer.status_code, answer.headers["Content-Type"]) == (409, PROBLEM_TYPE)
+
+
+def test_a_position_that_comes_in_a_moment_is_waited_for(books: Books, installation: Installation) -> None:
+    books.open("""
+        alice  USD  100
+        bob    USD    0
+    """)
+    coming = installation.head().position + 1
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(
+            lambda: Books(books.client.another()).balance(books["alice"], min_position=coming)
+        )
+        time.sleep(0.2)
+        assert books.transfer("alice", "bob", 1).ok()["position"] == coming
+        found = asked.result().ok()
+    assert (found["balance"], found["position"]) == ("99", coming)
 
 
 def test_the_accounts_of_an_owner(client: Client, books: Books) -> None:

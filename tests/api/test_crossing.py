@@ -151,19 +151,21 @@ def test_a_refusal_of_the_other_shard_is_a_problem_document(pair: Pair) -> None:
 
 def test_events_say_what_their_position_wrote(pair: Pair, two_shards: TwoShards) -> None:
     def page(after: int) -> Answer:
-        return pair.client.get("/v1/events", shard=1, after=after, account=pair.payer).ok()
+        return pair.client.get("/v1/events", shard=1, after=after, account=pair.payer, stages="true").ok()
 
     before = int(pair.client.get(f"/v1/accounts/{pair.payer}").ok()["position"])
     with held_up(two_shards.dsns[2]):
         pending = pair.pay(7, "an event")
         assert pending.status == 202
         (reserved,) = page(before)["items"]
-        first = pair.client.get("/v1/events", shard=1, after=before, limit=1).ok().body
+        first = pair.client.get("/v1/events", shard=1, after=before, limit=1, stages="true").ok().body
+        # Nothing of it is posted yet.
+        assert pair.client.get("/v1/events", after=before, account=pair.payer).ok()["items"] == []
         assert reserved["crossing"]["state"] == "pending"
     assert pair.pay_to_the_end(7, "an event").status == 201
     again, finalized = page(before)["items"]
     assert again == reserved
-    assert pair.client.get("/v1/events", shard=1, after=before, limit=1).ok().body == first
+    assert pair.client.get("/v1/events", shard=1, after=before, limit=1, stages="true").ok().body == first
     assert [event["kind"] for event in (reserved, finalized)] == ["transfer_reserved", "transfer_finalized"]
     assert [(entry["amount"], entry["held_after"]) for entry in reserved["entries"]] == [("0", "7")]
     assert (finalized["crossing"]["state"], finalized["crossing"]["transaction"]) == ("posted", pending["id"])
@@ -173,12 +175,26 @@ def test_events_say_what_their_position_wrote(pair: Pair, two_shards: TwoShards)
     assert credited["items"][-1]["refers_to"] == pending["id"]
 
 
+def test_a_stage_is_the_payment_unless_it_is_asked_for(pair: Pair) -> None:
+    paid = pair.pay_to_the_end(3, "its stages").ok()
+    (line, *_) = pair.client.get(f"/v1/accounts/{pair.payee}/entries", stages="true").ok()["items"]
+    stage = f"/v1/transactions/{line['transaction']}"
+    assert (
+        pair.client.get(stage).ok()["id"] == pair.client.get(stage, stages="false").ok()["id"] == paid["id"]
+    )
+    assert pair.client.get(stage, stages="true").ok()["kind"] == "transfer_credited"
+    assert pair.client.get(stage, stages="yes").refused() == (400, "parameter_invalid", "stages")
+    assert pair.client.get(stage, stages="1").refused() == (400, "parameter_invalid", "stages")
+
+
 def test_a_crossing_that_is_refused_says_why_where_it_ends(pair: Pair) -> None:
     before = int(pair.client.get(f"/v1/accounts/{pair.payer}").ok()["position"])
     pair.client.patch(f"/v1/accounts/{pair.payee}", {"max_balance": "1"}, key=None).ok()
     assert pair.pay_to_the_end(5, "a refused event").status == 422
     pair.client.patch(f"/v1/accounts/{pair.payee}", {"max_balance": None}, key=None).ok()
-    reserved, released = pair.client.get("/v1/events", after=before, account=pair.payer).ok()["items"]
+    events = {"after": before, "account": pair.payer}
+    assert pair.client.get("/v1/events", **events).ok()["items"] == []
+    reserved, released = pair.client.get("/v1/events", **events, stages="true").ok()["items"]
     assert (reserved["crossing"]["state"], reserved["crossing"]["refusal"]) == ("pending", None)
     assert (released["crossing"]["state"], released["kind"]) == ("refused", "transfer_released")
     assert released["crossing"]["refusal"]["code"] == "balance_limit_exceeded"
@@ -199,3 +215,27 @@ def test_an_operator_may_give_up_what_is_pending(pair: Pair, two_shards: TwoShar
         assert pending.status == 202
     driven = _tallystick(two_shards, "sagas", "--drive", pending["id"], "--give-up")
     assert driven["stage"] in {"finalized", "released"}
+
+
+def test_a_hold_that_is_being_captured_says_to_try_again_with_the_same_key(
+    pair: Pair, two_shards: TwoShards
+) -> None:
+    """However the key's home lies: each of these keys is as free afterwards as if it had never been sent."""
+    keys = [f"busy {number}" for number in range(4)]
+    body = {"source": pair.payer, "destination": pair.payee, "amount": "10", "asset": "USD"}
+    hold = f"/v1/holds/{pair.client.post('/v1/holds', body).ok()['id']}"
+    with held_up(two_shards.dsns[2]):
+        assert pair.client.post(f"{hold}/capture", {"amount": "3"}).status == 202
+        for key in keys:
+            busy = pair.client.post(f"{hold}/capture", {"amount": "1"}, key=key)
+            assert busy.refused() == (409, "hold_busy", "id")
+            assert int(busy.headers["retry-after"]) >= 1
+        assert pair.client.post(f"{hold}/void", {}, key="busy void").refused() == (409, "hold_busy", "id")
+    deadline = time.monotonic() + END_SECONDS_MAX
+    for key in keys:
+        while (answer := pair.client.post(f"{hold}/capture", {"amount": "1"}, key=key)).status in {202, 409}:
+            assert time.monotonic() < deadline
+        answer.ok()
+    while (answer := pair.client.post(f"{hold}/void", {}, key="busy void")).status == 409:
+        assert time.monotonic() < deadline
+    assert (answer.ok()["status"], answer["captured"]) == ("voided", "7")

@@ -55,11 +55,6 @@ def test_head(client: Client, shop: Books, path: str) -> None:
     assert head.headers["content-length"] == str(len(whole.body))
 
 
-def test_head_of_the_metrics(client: Client) -> None:
-    head = client.raw_request("HEAD", b"/metrics")
-    assert (head.status, head.body) == (200, b"")
-
-
 def test_head_without_a_key(server: Server) -> None:
     with Client(server.url, None) as nobody_known:
         assert nobody_known.request("HEAD", "/v1/assets").status == 401

@@ -283,7 +283,7 @@ def test_an_unauthorised_request_burns_no_key(shop: Books, client: Client, serve
     client.post("/v1/transfers", body, key=key).ok()
 
 
-def test_what_moves_money_asks_for_a_key(shop: Books, client: Client) -> None:
+def test_what_changes_something_asks_for_a_key(shop: Books, client: Client) -> None:
     missing = (400, "idempotency_key_missing", "Idempotency-Key")
     hold = shop.hold("alice", "shop", 1).ok()["id"]
     paid = shop.transfer("alice", "shop", 1).ok()["id"]
@@ -294,19 +294,41 @@ def test_what_moves_money_asks_for_a_key(shop: Books, client: Client) -> None:
         (f"/v1/holds/{hold}/capture", {}),
         (f"/v1/holds/{hold}/void", {}),
         (f"/v1/transactions/{paid}/reverse", {}),
+        ("/v1/accounts", {"owner": f"{shop.owner}/none", "asset": "USD"}),
     ):
         assert client.send("POST", path, body).refused() == missing
         assert client.send("POST", path, body, key="").refused() == missing
+    alice = f"/v1/accounts/{shop['alice']}"
+    assert client.send("PATCH", alice, {"status": "frozen"}).refused() == missing
+    assert client.get("/v1/accounts", owner=f"{shop.owner}/none").ok()["items"] == []
     shop.check("""
         alice  USD  99  held 1
         shop   USD  51
     """)
 
 
-def test_an_account_may_be_opened_without_a_key(client: Client) -> None:
-    body = {"owner": new_key(), "asset": "USD"}
-    first, second = (client.send("POST", "/v1/accounts", body).ok() for _ in range(2))
-    assert first["id"] != second["id"]
+def test_a_second_request_to_open_an_account_opens_no_second_one(client: Client) -> None:
+    body, key = {"owner": new_key(), "asset": "USD"}, new_key()
+    first, second = (client.post("/v1/accounts", body, key=key).ok() for _ in range(2))
+    assert first.body == second.body
+    assert len(client.get("/v1/accounts", owner=body["owner"]).ok()["items"]) == 1
+
+
+def test_a_change_that_comes_again_late_undoes_nothing(shop: Books) -> None:
+    key = new_key()
+    shop.change("alice", status="frozen", key=key).ok()
+    shop.change("alice", status="open").ok()
+    assert shop.change("alice", status="frozen", key=key).ok()["status"] == "frozen"
+    assert shop.account("alice")["status"] == "open"
+
+
+def test_an_asset_is_its_own_key(client: Client) -> None:
+    """Defined again with the same values it is the same; otherwise it is refused."""
+    body = {"code": f"T{new_key()[:8].upper()}", "scale": 2, "name": "Points"}
+    first, second = (client.send("POST", "/v1/assets", body).ok() for _ in range(2))
+    assert first.body == second.body
+    other = {**body, "scale": 3}
+    assert client.send("POST", "/v1/assets", other).refused() == (409, "asset_exists", "code")
 
 
 @pytest.mark.parametrize("key", ["a", "k" * 255, "!#$%&'*+-.^_`|~/\\\"<>()[]{}:;,=?@"])

@@ -40,6 +40,7 @@ ROUTES = {
     "GET /v1/accounts/{identifier}/balance",
     "GET /v1/accounts/{identifier}/entries",
     "POST /v1/balances",
+    "GET /v1/system-owners/{identifier}/balances",
     "POST /v1/transfers",
     "POST /v1/transactions",
     "POST /v1/transfers/batch",
@@ -133,7 +134,7 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
     assert text.count('"$ref"') == len(re.findall(r'"\$ref": "#/components/schemas/', text))
 
 
-def test_what_moves_money_asks_for_a_key(document: dict[str, Any]) -> None:
+def test_what_changes_something_asks_for_a_key(document: dict[str, Any]) -> None:
     asking = {
         name
         for name, operation in operations(document).items()
@@ -141,6 +142,8 @@ def test_what_moves_money_asks_for_a_key(document: dict[str, Any]) -> None:
         if parameter["name"] == "Idempotency-Key" and parameter["required"]
     }
     assert asking == {
+        "POST /v1/accounts",
+        "PATCH /v1/accounts/{identifier}",
         "POST /v1/transfers",
         "POST /v1/transactions",
         "POST /v1/holds",
@@ -148,6 +151,50 @@ def test_what_moves_money_asks_for_a_key(document: dict[str, Any]) -> None:
         "POST /v1/holds/{identifier}/void",
         "POST /v1/transactions/{identifier}/reverse",
     }
+
+
+def test_every_parameter_says_what_it_is(document: dict[str, Any]) -> None:
+    """Beside its schema, where readers of the document look for it; what is required has an example that fits."""
+    for name, operation in operations(document).items():
+        for parameter in operation.get("parameters", []):
+            assert parameter["description"], (name, parameter["name"])
+            assert "description" not in parameter["schema"], (name, parameter["name"])
+            if parameter.get("required"):
+                examples = parameter["schema"].get("examples", [parameter.get("example", "@fees")])
+                validator(document, parameter["schema"]).validate(examples[0])
+
+
+def test_every_field_shows_what_it_looks_like(document: dict[str, Any]) -> None:
+    for name, schema in document["components"]["schemas"].items():
+        for field, found in schema.get("properties", {}).items():
+            for example in found.get("examples", []):
+                validator(document, found).validate(example)
+                assert example != "string"
+            if "examples" not in found:
+                # What it looks like follows from what it refers to, or is one of its words.
+                assert re.search(r'"(\$ref|enum|examples)":|"boolean"', json.dumps(found)), (name, field)
+
+
+def test_examples_look_like_real_answers(document: dict[str, Any], books: Books) -> None:
+    books.open("""
+        alice  USD  100
+        shop   USD    0
+    """)
+    real = books.transfer("alice", "shop", 10).ok().json
+    shown = document["components"]["schemas"]["Transaction"]["properties"]
+    for field in ("recorded_at", "effective_at"):
+        assert shape(shown[field]["examples"][0]) == shape(real[field])
+    assert shown["id"]["examples"][0][:4] == real["id"][:4]
+
+
+def shape(text: str) -> str:
+    """What a text looks like: a digit is as good as another."""
+    return re.sub("[0-9]", "0", text)
+
+
+def validator(document: dict[str, Any], schema: dict[str, Any]) -> Any:
+    """Judges values by a part of the document."""
+    return jsonschema_rs.validator_for({**schema, "components": document["components"]})
 
 
 def test_only_health_is_open(document: dict[str, Any]) -> None:
@@ -195,8 +242,14 @@ def calls(client: Client) -> Callable[[], Iterator[tuple[str, object, Answer]]]:
         )
         posted = done("POST /v1/transfers", "/v1/transfers", transfer)
         yield posted
-        entries = [{"account": books["alice"], "amount": -1}, {"account": books["bob"], "amount": "1"}]
+        entries = [
+            {"account": books["alice"], "amount": -2},
+            {"account": books["bob"], "amount": "1"},
+            {"account": "@fees", "amount": "1", "asset": "USD"},
+        ]
         yield done("POST /v1/transactions", "/v1/transactions", {"entries": entries, **note})
+        path = "/v1/system-owners/@fees/balances"
+        yield done("GET /v1/system-owners/{identifier}/balances", path)
         transfers = [
             {**transfer, "idempotency_key": new_key()},
             {**transfer, "amount": 10**9, "idempotency_key": new_key()},

@@ -20,6 +20,7 @@ from tests.api.client import Client, new_key
 from tests.api.server import Installation, Server
 from tests.api.streams import Event, Stream
 from tests.api.test_events import head_of, pages
+from tests.metrics import metric, metrics
 
 LATENCY_SECONDS_P50 = 0.05
 # The machine may be busy for a while: some part of so many is measured while it is not.
@@ -28,11 +29,6 @@ CUTS, CUTS_MIN = 1000, 100
 CUTS_SECONDS_MAX = 20.0
 STREAMS_AT_A_TIME = 100
 THE_END = "the end"
-
-
-def metric(client: Client, name: str) -> float:
-    lines = client.get("/metrics").ok().body.decode().splitlines()
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name + "{"))
 
 
 def is_soon(condition: Callable[[], bool], seconds: float) -> bool:
@@ -202,7 +198,7 @@ def test_a_consumer_that_does_not_read_is_dropped_and_resumes(
 ) -> None:
     before = head_of(installation)
     logged_before = server.log_path.stat().st_size
-    dropped = metric(payers.client, "tallystick_streams_dropped_total")
+    dropped = metric(server, "tallystick_streams_dropped_total")
     # TCP asks a receiver who has stood still for some time less and less often whether it reads again.
     with Stream(payers.client, receive_bytes=4096, after=before, timeout_seconds=120) as slow:
         slow.opened()
@@ -213,7 +209,7 @@ def test_a_consumer_that_does_not_read_is_dropped_and_resumes(
                 for _ in range(150)
             ]
             payers.client.send("POST", "/v1/transfers/batch", {"transfers": payments, "atomic": False}).ok()
-        until(lambda: metric(payers.client, "tallystick_streams_dropped_total") > dropped)
+        until(lambda: metric(server, "tallystick_streams_dropped_total") > dropped)
         received = [event.id for event in slow.events()]
     with Stream(payers.client, last_id=slow.last_id) as again:
         received += [event.id for event in again.take(12 * 150 - len(received))]
@@ -236,14 +232,16 @@ def test_heartbeats_say_how_far_it_is(payers: Books, installation: Installation)
         assert (first or 0) < opened <= (stream.last_id or 0) <= head_of(installation)
 
 
-def test_streams_that_were_left_are_closed_though_they_have_nothing_to_say(payers: Books) -> None:
+def test_streams_that_were_left_are_closed_though_they_have_nothing_to_say(
+    server: Server, payers: Books
+) -> None:
     def closed_at_once() -> bool:
-        until(lambda: open_streams(payers) == 0)
+        until(lambda: open_streams(server) == 0)
         streams = [Stream(payers.client, account=payers["bob"]).opened() for _ in range(5)]
-        assert open_streams(payers) == 5
+        assert open_streams(server) == 5
         for stream in streams:
             stream.close()
-        return is_soon(lambda: open_streams(payers) == 0, limits.STREAM_HEARTBEAT_SECONDS / 2)
+        return is_soon(lambda: open_streams(server) == 0, limits.STREAM_HEARTBEAT_SECONDS / 2)
 
     # Were they closed with the next heartbeat, it would be too late each time.
     assert any(closed_at_once() for _ in range(5))
@@ -258,15 +256,25 @@ def _many_files() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_many_files")
-def test_the_server_answers_everybody_else_when_all_streams_are_open(payers: Books) -> None:
+def test_the_server_answers_everybody_else_when_all_streams_are_open(
+    server: Server, payers: Books, strange_books: Books
+) -> None:
     """A stream holds a connection for ever: together they must not use up those that the server accepts."""
-    until(lambda: open_streams(payers) == 0)
+    until(lambda: open_streams(server) == 0)
+    strange_books.open("eve  USD  0")
     path = f"/v1/accounts/{payers['bob']}/balance"
     with ExitStack() as opened:
-        for _ in range(0, limits.STREAMS_MAX, STREAMS_AT_A_TIME):
-            streams = [opened.enter_context(Stream(payers.client, path)) for _ in range(STREAMS_AT_A_TIME)]
-            assert [stream.opened().status for stream in streams] == [200] * STREAMS_AT_A_TIME
-        assert open_streams(payers) == limits.STREAMS_MAX
+        for books, name in ((strange_books, "eve"), (payers, "bob")):
+            of_one = f"/v1/accounts/{books[name]}/balance"
+            for _ in range(0, limits.STREAMS_PER_TENANT_DEFAULT, STREAMS_AT_A_TIME):
+                streams = [
+                    opened.enter_context(Stream(books.client, of_one)) for _ in range(STREAMS_AT_A_TIME)
+                ]
+                assert [stream.opened().status for stream in streams] == [200] * STREAMS_AT_A_TIME
+            if books is strange_books:
+                one_more = books.client.request("GET", of_one, headers={"Accept": "text/event-stream"})
+                assert one_more.refused()[:2] == (429, "too_many_streams")
+        assert open_streams(server) == limits.STREAMS_MAX == 2 * limits.STREAMS_PER_TENANT_DEFAULT
         refused = payers.client.request("GET", path, headers={"Accept": "text/event-stream"})
         assert refused.status == 503
         assert refused.headers["retry-after"]
@@ -278,11 +286,11 @@ def test_the_server_answers_everybody_else_when_all_streams_are_open(payers: Boo
         for stream in streams:
             while stream.last_id != position:
                 stream.next()
-    until(lambda: open_streams(payers) == 0)
+    until(lambda: open_streams(server) == 0)
 
 
-def open_streams(books: Books) -> float:
-    return metric(books.client, "tallystick_streams_open")
+def open_streams(server: Server) -> float:
+    return metric(server, "tallystick_streams_open")
 
 
 def test_balance_stream(payers: Books) -> None:
@@ -316,21 +324,17 @@ def test_balance_stream_refusals(payers: Books, strange_books: Books) -> None:
         assert nobody.request("GET", path, headers=headers).status == 401
 
 
-def test_metrics_of_streams(payers: Books) -> None:
-    sent = metric(payers.client, "tallystick_stream_events_total")
+def test_metrics_of_streams(payers: Books, server: Server) -> None:
+    sent = metric(server, "tallystick_stream_events_total")
     with Stream(payers.client, account=payers["bob"]).opened() as stream:
         payers.transfer("alice", "bob", 1).ok()
         stream.next()
         payers.transfer("alice", "bob", 1).ok()
         stream.next()
-        until(lambda: metric(payers.client, "tallystick_stream_events_total") >= sent + 2)
-        assert Counter(line.split("{")[0] for line in _lines(payers.client)) >= Counter(
+        until(lambda: metric(server, "tallystick_stream_events_total") >= sent + 2)
+        assert Counter(line.split("{")[0] for line in metrics(server)) >= Counter(
             {"tallystick_feed_lag_positions": 1, "tallystick_feed_lag_seconds": 1}
         )
-
-
-def _lines(client: Client) -> list[str]:
-    return client.get("/metrics").ok().body.decode().splitlines()
 
 
 def test_a_server_stops_at_once_under_open_streams(payers: Books, installation: Installation) -> None:

@@ -131,7 +131,6 @@ def test_without_a_key_nothing_is_told(server: Server, authorization: str | None
             ("GET", "/v1/accounts/x"),
             ("POST", "/v1/transfers"),
             ("GET", "/v1/assets"),
-            ("GET", "/metrics"),
         ):
             answer = caller.request(method, path, headers=headers)
             assert answer.refused() == (401, "unauthorized", "Authorization")

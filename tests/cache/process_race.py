@@ -112,8 +112,7 @@ class ProcessRace:
     async def end(self) -> None:
         """Kill all of them."""
         for server in self._servers:
-            server.signal(signal.SIGKILL)
-            server.close()
+            server.end()
         self.done["held up"] = sum(wire.held for wire in self._wires)
         self.done["later than anybody waited"] = sum(wire.late for wire in self._wires)
         await self._stack.aclose()

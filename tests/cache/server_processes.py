@@ -99,6 +99,12 @@ class ServerProcess:
             with suppress(ProcessLookupError):
                 os.kill(self._pid, number)
 
+    def end(self) -> None:
+        """Kill it, and leave nothing in its folder."""
+        self.signal(signal.SIGKILL)
+        self.close()
+        self._socket.unlink(missing_ok=True)
+
     async def gone(self, seconds_max: float = READY_SECONDS_MAX) -> None:
         """Wait for its end."""
         deadline = time.monotonic() + seconds_max

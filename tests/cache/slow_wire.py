@@ -64,6 +64,7 @@ class SlowWire:
             sender.close()
             with suppress(OSError):
                 await sender.wait_closed()
+        self._listen.unlink(missing_ok=True)
 
     def _connected(self, reader: asyncio.StreamReader, sender: asyncio.StreamWriter) -> None:
         """Serve a connection. (No coroutine: one that is cancelled before it began would leave it open.)"""

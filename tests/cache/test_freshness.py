@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import redis
 
-from tallystick import Ledger, Refused
+from tallystick import AccountNotFoundError, Ledger, PositionNotReachedError, Refused
 from tallystick.domain.identifiers import Prefix, format_identifier, parse_identifier
 from tests.cache.books import cached, key_of, opened, paid, passed, seen, until, until_cached
 from tests.cache.conftest import PATIENCE_SECONDS, Serve
@@ -93,15 +93,29 @@ async def test_a_balance_that_did_not_change_since_is_as_new_as_the_log_was_pass
         await until(is_as_new)
 
 
+async def test_no_balance_is_older_than_what_was_asked_for_whatever_is_cached(serve: Serve) -> None:
+    async with serve() as engine:
+        ledger = Ledger(engine, 1)
+        alice, bob = await opened(ledger, "alice", 2)
+        posted = await paid(ledger, alice, bob, 1, "one")
+        await until_cached(ledger, alice, bob)
+        beyond = posted.position + 1000
+        for strong in (False, True):
+            with pytest.raises(PositionNotReachedError, match=f"before position {beyond}"):
+                await ledger.balance(bob, min_position=beyond, strong=strong)
+            with pytest.raises(PositionNotReachedError):
+                await ledger.balances([alice, bob], min_positions={bob: beyond}, strong=strong)
+        assert (await seen(ledger, bob, min_position=posted.position)).balance == 1
+
+
 async def test_a_stranger_finds_nothing_though_it_is_cached(serve: Serve) -> None:
     async with serve() as engine:
         ledger, stranger = Ledger(engine, 1), Ledger(engine, 2)
         alice, bob = await opened(ledger, "alice", 2)
         await paid(ledger, alice, bob, 1, "one")
         await until_cached(ledger, bob)
-        refused = await stranger.balance(bob)
-        assert isinstance(refused, Refused)
-        assert refused.code.text == "account_not_found"
+        with pytest.raises(AccountNotFoundError):
+            await stranger.balance(bob)
         many = await stranger.balances([alice, bob])
         assert (list(many.balances), list(many.not_found)) == ([], [alice, bob])
 

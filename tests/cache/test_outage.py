@@ -5,7 +5,6 @@ TALLYSTICK_OUTAGE_SECONDS says for how long (3).
 
 import asyncio
 import os
-import signal
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -169,8 +168,7 @@ async def seen(
             yield watched
         finally:
             for server in (posting, reading):
-                server.signal(signal.SIGKILL)
-                server.close()
+                server.end()
 
 
 @pytest.mark.timeout(120 + 2 * OUTAGE_SECONDS)

@@ -45,6 +45,7 @@ async def test_nothing_is_seen_to_go_back_while_the_cache_is_killed(
         await race.check_quiet()
 
 
+@pytest.mark.timeout(600)
 async def test_a_plain_set_is_found_out(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the guard taken out of the script, the same race sees a position go back."""
     guarded = scripts.script("write")
@@ -56,5 +57,6 @@ async def test_a_plain_set_is_found_out(serve: Serve, monkeypatch: pytest.Monkey
     monkeypatch.setattr(cache, "digest", lambda name: "0" * 40 if name in texts else scripts.digest(name))
     with pytest.raises(ExceptionGroup) as found:
         async with serve() as one, serve() as other:
-            await Race([one, other], SEED).run(5 * SECONDS)
+            # It ends as soon as it is seen.
+            await Race([one, other], SEED).run(50 * SECONDS)
     assert found.group_contains(ViolationError)

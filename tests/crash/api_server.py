@@ -9,12 +9,14 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import psutil
 
 from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
 from tests.crash.databases import SHARD, ShardDatabase, wait_for
 from tests.ports import HOST, own_port
+from tests.webhook_keys import key_file
 
 READY_SECONDS_MAX = 60.0
 ANSWER_SECONDS_MAX = 60.0
@@ -46,9 +48,11 @@ class ApiServer:
             ShardConfiguration(number, database.server_dsn, database.owner_dsn)
             for number, database in enumerate(databases, SHARD)
         ]
-        write_configuration(self.configuration_path, Configuration(shards, **(settings or {})))
+        told = {"webhooks_key_file": key_file(folder), **(settings or {})}
+        write_configuration(self.configuration_path, Configuration(shards, **told))
         self.log_path = folder / "api.log"
         self.port = own_port()
+        self.metrics_port = own_port()
         self._process: subprocess.Popen[bytes] | None = None
         made = self.command("keys", "create", "--name", "crash test", "--json")
         assert made.returncode == 0, made.stderr
@@ -61,27 +65,27 @@ class ApiServer:
             capture_output=True, text=True, check=False, timeout=ANSWER_SECONDS_MAX,
         )  # fmt: skip
 
-    def start(self) -> None:
-        """Start it and wait until it can serve."""
+    def start(self, probe: str = "/readyz?all") -> None:
+        """Start it and wait until it can serve all shards, or what else the probe asks for."""
         command = [sys.executable, "-m", "tallystick.cli", "serve", "--port", str(self.port)]
-        command += ["--config", str(self.configuration_path)]
+        command += ["--config", str(self.configuration_path), "--metrics-port", str(self.metrics_port)]
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        self.wait_until_ready()
+        self.wait_until_ready(probe)
 
-    def wait_until_ready(self) -> None:
+    def wait_until_ready(self, probe: str = "/readyz?all") -> None:
         """Wait until it says that it can serve."""
         try:
-            wait_for(self.ready, "the server is ready", READY_SECONDS_MAX)
+            wait_for(lambda: self.ready(probe), "the server is ready", READY_SECONDS_MAX)
         except AssertionError:
             sys.stdout.write(self.log_path.read_text(encoding="utf-8")[-LOG_CHARACTERS_SHOWN:])
             raise
 
-    def ready(self) -> bool:
+    def ready(self, probe: str = "/readyz?all") -> bool:
         """Whether it says that it can serve."""
         client = Client(self)
         try:
-            return client.ask("GET", "/readyz").status == 200
+            return client.ask("GET", probe).status == 200
         except (OSError, http.client.HTTPException):
             return False
         finally:
@@ -143,7 +147,7 @@ class Client:
 
     def open_account(self, owner: str, kind: str = "wallet") -> str:
         """A new account's identifier."""
-        answer = self.ask("POST", "/v1/accounts", {"owner": owner, "asset": "USD", "kind": kind})
+        answer = self.ask("POST", "/v1/accounts", {"owner": owner, "asset": "USD", "kind": kind}, uuid4().hex)
         assert answer.status == 201, answer
         return str(answer.document["id"])
 

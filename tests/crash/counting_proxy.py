@@ -6,8 +6,6 @@ happens in the middle of the rows is tested with the batcher.)
 """
 
 import asyncio
-import shutil
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -30,18 +28,19 @@ _DONE: Final = b"Z"
 class CountingProxy:
     """Listens on a Unix socket of its own, and carries everything to the server of a DSN."""
 
-    def __init__(self, dsn: str, who: str, trap: Trap) -> None:
+    def __init__(self, dsn: str, who: str, trap: Trap, folder: Path) -> None:
+        """Take the folder for the socket: it is the caller's, for who is crashed removes nothing."""
         parts = conninfo_to_dict(dsn)
         self.who = who
         self.trap = trap
         self.server_path = str(Path(str(parts["host"])) / SOCKET_NAME)
-        self._folder = tempfile.mkdtemp(prefix="tallystick-proxy-")
+        self._socket = folder / SOCKET_NAME
         login = f"{parts['user']}:{quote(str(parts['password']), safe='')}"
-        self.dsn = f"postgresql://{login}@/{parts['dbname']}?host={quote(self._folder, safe='')}&port=5432"
+        self.dsn = f"postgresql://{login}@/{parts['dbname']}?host={quote(str(folder), safe='')}&port=5432"
         self._listener: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
-        self._listener = await asyncio.start_unix_server(self._serve, str(Path(self._folder) / SOCKET_NAME))
+        self._listener = await asyncio.start_unix_server(self._serve, self._socket)
         return self
 
     async def __aexit__(
@@ -52,7 +51,6 @@ class CountingProxy:
     ) -> None:
         if self._listener is not None:
             self._listener.close()
-        shutil.rmtree(self._folder)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server = await asyncio.open_unix_connection(self.server_path)

@@ -98,4 +98,7 @@ def _judge_answers(shards: TwoShards, scenario: Scenario, crashes: list[Crash], 
 
 
 def _pair(funds: dict[int, Funds], subject: Subject) -> Pair:
-    return Pair(funds.get(subject.payer, NOTHING), funds.get(subject.payee, NOTHING))
+    payer, payee, *others = (
+        funds.get(one, NOTHING) for one in (subject.payer, subject.payee, *subject.others)
+    )
+    return Pair(payer, payee, tuple(others))

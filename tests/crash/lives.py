@@ -5,6 +5,7 @@ import gc
 import json
 import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
@@ -22,7 +23,7 @@ from tests.crash.counting_proxy import CountingProxy
 from tests.crash.databases import wait_for
 from tests.crash.points import FAULTS_OF_MESSAGES, Fault, Point, TaskWatch, Trap, UnexpectedError
 from tests.crash.saga_scenarios import Scenario, Subject
-from tests.crash.two_shards import AWAY, HOME, TENANT, TwoShards, serving, shard_in
+from tests.crash.two_shards import TENANT, TwoShards, serving
 
 _EXITS: Final = frozenset({Fault.EXIT_WAITING, Fault.EXIT_RESUMED})
 # Who waits for a task that was cancelled waits in vain.
@@ -63,7 +64,9 @@ def live(
             dsns = dict(place.shards.dsns)
             if fault is None or fault in FAULTS_OF_MESSAGES:
                 for number, dsn in place.shards.dsns.items():
-                    proxy = CountingProxy(dsn, f"messages to shard {number}", trap)
+                    folder = sockets / str(number)
+                    folder.mkdir()
+                    proxy = CountingProxy(dsn, f"messages to shard {number}", trap, folder)
                     dsns[number] = (await stack.enter_async_context(proxy)).dsn
             # What others left behind is not this process's business: another one looks after it.
             ledger = await stack.enter_async_context(serving(dsns, workers=False))
@@ -91,14 +94,16 @@ def live(
             os._exit(0)
 
     said: dict[str, Any] = {"hit": False, "answer": None, "points": []}
-    for one in in_process(work, place.log):
-        said |= one
+    with tempfile.TemporaryDirectory(prefix="tallystick-") as folder:
+        sockets = Path(folder)
+        for one in in_process(work, place.log):
+            said |= one
     return Life(said["hit"], said["answer"], [Point(*one) for one in said["points"]])
 
 
 async def _until_driven(ledger: Ledger, seconds_max: float) -> None:
     """Wait a while until nothing is on its way any more."""
-    drivers = [ledger._engine.crossings.driver(shard_in(ledger, number)) for number in (HOME, AWAY)]
+    drivers = [ledger._engine.crossings.driver(shard) for shard in ledger._engine.router.shards]
     tasks = {task for driver in drivers for task in driver._driven.values()}
     if tasks:
         await asyncio.wait(tasks, timeout=seconds_max)
@@ -106,8 +111,8 @@ async def _until_driven(ledger: Ledger, seconds_max: float) -> None:
 
 async def _wake(ledger: Ledger) -> None:
     """Let the batchers go on from where they rest when nothing is asked of them."""
-    for number in (HOME, AWAY):
-        batcher = shard_in(ledger, number).batcher
+    for shard in ledger._engine.router.shards:
+        batcher = shard.batcher
         with suppress(NotTakenError, TimeoutError, UnexpectedError, ConnectionError):
             async with asyncio.timeout(_WAKE_SECONDS_MAX):
                 await batcher.submit([VoidHold(tenant=TENANT, hold=0)])

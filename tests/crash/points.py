@@ -99,8 +99,11 @@ class TaskWatch:
         **options: Any,
     ) -> "asyncio.Task[Any]":
         """Make a task, watched or not."""
+        assert not isinstance(coroutine, Generator), (
+            "only versions before 3.12 would make a task of a generator"
+        )
         label = _label(coroutine)
-        if label is None or isinstance(coroutine, Generator):
+        if label is None:
             return asyncio.Task(coroutine, loop=loop, **options)
         if self._trap.armed:
             # Batches and sagas are made again and again: they are told apart by their order.

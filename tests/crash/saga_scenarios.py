@@ -13,6 +13,7 @@ from tests.crash.two_shards import (
     Funds,
     account_name,
     fund,
+    key_at_home_on,
     open_accounts,
     reserve,
     set_status,
@@ -26,19 +27,21 @@ _SAGA_WAIT_SECONDS: Final = 5.0
 
 
 class Subject(NamedTuple):
-    """One payer and one payee, the key of the request between them, and what the request is about."""
+    """One payer and one payee, the key of the request between them, and what the request is about; further payees."""
 
     payer: int
     payee: int
     key: str
     reference: str = ""
+    others: tuple[int, ...] = ()
 
 
 class Pair(NamedTuple):
-    """What payer and payee have."""
+    """What payer and payee have, and further payees."""
 
     payer: Funds
     payee: Funds
+    others: tuple[Funds, ...] = ()
 
 
 class Scenario(NamedTuple):
@@ -93,14 +96,22 @@ async def give_up(ledger: Ledger, subject: Subject) -> str:
     states = await shard.reader.sagas([saga])
     driver = ledger._engine.crossings.driver(shard)
     (state,) = (await driver.drive(list(states.values()), _SAGA_WAIT_SECONDS, give_up=True)).values()
-    return {"FINALIZED": views.POSTED, "RELEASED": REFUSED}.get(state.status.name, views.PENDING)
+    ends = {"FINALIZED": views.POSTED, "SETTLED": views.POSTED, "RELEASED": REFUSED}
+    return ends.get(state.status.name, views.PENDING)
 
 
-async def prepare_transfer(ledger: Ledger, count: int) -> list[Subject]:
+async def prepare_transfer(ledger: Ledger, count: int, *, key_home: int = HOME) -> list[Subject]:
     payers = await open_accounts(ledger, HOME, count)
     payees = await open_accounts(ledger, AWAY, count)
     await fund(ledger, HOME, payers, START)
-    return [Subject(payer, payee, f"pay {payer}") for payer, payee in zip(payers, payees, strict=True)]
+    return [
+        Subject(payer, payee, key_at_home_on(ledger, key_home, f"pay {payer}"))
+        for payer, payee in zip(payers, payees, strict=True)
+    ]
+
+
+async def prepare_claimed(ledger: Ledger, count: int) -> list[Subject]:
+    return await prepare_transfer(ledger, count, key_home=AWAY)
 
 
 async def prepare_refusal(ledger: Ledger, count: int) -> list[Subject]:
@@ -138,7 +149,8 @@ async def prepare_reversal(ledger: Ledger, count: int) -> list[Subject]:
             idempotency_key=subject.key,
         )
         assert isinstance(answer, views.Transaction)
-        paid.append(subject._replace(key=f"reverse {subject.payer}", reference=answer.id))
+        key = key_at_home_on(ledger, HOME, f"reverse {subject.payer}")
+        paid.append(subject._replace(key=key, reference=answer.id))
     return paid
 
 
@@ -147,7 +159,10 @@ async def prepare_reserved(ledger: Ledger, count: int) -> list[Subject]:
     sagas = await reserve(ledger, [(subject.payer, subject.payee) for subject in subjects], AMOUNT, "pay")
     shard = shard_in(ledger, HOME)
     return [
-        subject._replace(reference=format_identifier(Prefix.TRANSACTION, shard.identifier(saga.saga)))
+        subject._replace(
+            key=f"pay {subject.payer}",
+            reference=format_identifier(Prefix.TRANSACTION, shard.identifier(saga.saga)),
+        )
         for subject, saga in zip(subjects, sagas, strict=True)
     ]
 
@@ -158,6 +173,7 @@ _PAID: Final = Pair(Funds(START - AMOUNT, 0), Funds(AMOUNT, 0))
 
 SCENARIOS: Final[Sequence[Scenario]] = (
     Scenario("transfer", prepare_transfer, transfer, transfer, _UNPAID, _PAID),
+    Scenario("transfer whose key is claimed", prepare_claimed, transfer, transfer, _UNPAID, _PAID),
     Scenario(
         "transfer to a closed account",
         prepare_refusal,

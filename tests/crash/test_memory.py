@@ -25,6 +25,7 @@ from tests.crash.databases import (
     temporary_server,
     wait_for,
 )
+from tests.metrics import metric
 
 CLIENTS: Final = 40
 TRANSFERS_PER_CALL: Final = 500
@@ -186,7 +187,6 @@ def test_memory_is_bounded_under_a_load_above_capacity(shard: tuple[ShardDatabas
         assert client.ask("POST", "/v1/transfers/batch", flood.batch(name)).status == 200
     assert client.balance(destination) == booked
     assert client.balance(source) == -booked
-    metrics = client.ask("GET", "/metrics").body.decode()
-    assert 'tallystick_unserved_total{reason="overloaded",shard="1"}' in metrics
+    assert metric(server, "tallystick_unserved_total", reason="overloaded", shard="1")
     client.close()
     assert_whole(database)

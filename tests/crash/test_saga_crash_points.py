@@ -24,8 +24,10 @@ from tests.crash.databases import temporary_server
 from tests.crash.lives import Place
 from tests.crash.points import EXCEPTIONS, FAULTS_OF_MESSAGES, FAULTS_OF_TASKS, Fault, Point
 from tests.crash.saga_scenarios import SCENARIOS, Scenario
-from tests.crash.two_shards import two_shards
+from tests.crash.split_scenarios import SPLIT_SCENARIOS
+from tests.crash.two_shards import three_shards, two_shards
 
+ALL_SCENARIOS: Final = (*SCENARIOS, *SPLIT_SCENARIOS)
 ALL: Final = os.environ.get("TALLYSTICK_CRASH_POINTS") == "all"
 
 
@@ -44,10 +46,11 @@ def log() -> Iterator[Path]:
 
 
 @pytest.mark.timeout(1_800)
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=[scenario.name for scenario in SCENARIOS])
+@pytest.mark.parametrize("scenario", ALL_SCENARIOS, ids=[scenario.name for scenario in ALL_SCENARIOS])
 def test_every_crash_point(server: EmbeddedPostgres, scenario: Scenario, log: Path) -> None:
     started = time.monotonic()
-    with two_shards(server) as shards:
+    several = three_shards if scenario in SPLIT_SCENARIOS else two_shards
+    with several(server) as shards:
         place = Place(shards, log)
         points = points_of(place, scenario)
         plan = [
@@ -69,7 +72,7 @@ def faults_at(scenario: Scenario, point: Point, turn: int) -> tuple[Fault, ...]:
         faults = (*FAULTS_OF_TASKS, *EXCEPTIONS)
     else:
         faults = (*FAULTS_OF_TASKS, EXCEPTIONS[turn % len(EXCEPTIONS)])
-    number = SCENARIOS.index(scenario)
+    number = ALL_SCENARIOS.index(scenario)
     return faults if ALL or number == 0 else (faults[(turn // 2 + number) % len(faults)],)
 
 

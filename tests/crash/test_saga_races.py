@@ -4,10 +4,12 @@ Each test shows what is asked beside what the books say then.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
+import psycopg
 import pytest
 from structlog.testing import capture_logs
 
@@ -24,6 +26,7 @@ from tests.crash.databases import WAIT_SECONDS_MAX, one_value, temporary_server,
 from tests.crash.two_shards import (
     AWAY,
     HOME,
+    OPEN_SAGAS,
     Funds,
     TwoShards,
     account_name,
@@ -142,6 +145,21 @@ async def test_two_recoveries_find_the_same_sagas(shards: TwoShards) -> None:
     assert {moved(funds, pair) for pair in pairs} == {AMOUNT}
 
 
+async def test_a_shard_that_cannot_be_read_keeps_no_other_from_its_recovery(shards: TwoShards) -> None:
+    async with serving(shards.dsns) as ledger:
+        pairs = await open_pairs(ledger, 1)
+        with psycopg.connect(shards.away.owner_dsn) as connection:
+            connection.execute("LOCK TABLE sagas IN ACCESS EXCLUSIVE MODE")
+            # The look for sagas of the second shard stands still.
+            await asyncio.sleep(1)
+            await reserve(ledger, pairs, AMOUNT, "pay")
+            deadline = time.monotonic() + limits.STATEMENT_TIMEOUT_MS / 1000 / 2
+            while one_value(shards.home.owner_dsn, OPEN_SAGAS):
+                assert time.monotonic() < deadline, "the saga is open still"
+                await asyncio.sleep(0.1)
+    assert moved(shards.funds(), pairs[0]) == AMOUNT
+
+
 class UnexpectedError(Exception):
     """Nobody thought of it."""
 
@@ -164,6 +182,12 @@ async def test_a_driver_that_fails_says_pending_and_another_one_goes_on(
         assert [log["event"] for log in logs if log["event"].startswith("ALARM")]
         monkeypatch.undo()
         posted = await pay(ledger, payer, payee, AMOUNT, "pay")
+        # One that a driver failed with rests for a moment before it is tried again.
+        deadline = time.monotonic() + LONG_SECONDS
+        while isinstance(posted, views.Transaction) and posted.state == views.PENDING:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.1)
+            posted = await pay(ledger, payer, payee, AMOUNT, "pay")
         assert isinstance(posted, views.Transaction)
         assert (posted.id, posted.state) == (pending.id, views.POSTED)
     assert moved(shards.funds(), (payer, payee)) == AMOUNT

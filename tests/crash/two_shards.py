@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from itertools import count
+from itertools import combinations, count, product
 from typing import NamedTuple
 
 import psycopg
@@ -11,21 +11,23 @@ import psycopg
 from tallystick import Ledger
 from tallystick.domain.accounts import AccountKind, AccountStatus
 from tallystick.domain.commands import ChangeAccount, OpenAccount, Transfer
+from tallystick.domain.derived_accounts import clearing_owner
+from tallystick.domain.fingerprint import request_key
 from tallystick.domain.identifiers import Prefix, format_identifier, make_identifier
 from tallystick.domain.limits import LOCAL_NUMBER_MAX
 from tallystick.domain.outcomes import Posted
-from tallystick.domain.sagas import SagaState, clearing_account
+from tallystick.domain.sagas import SagaState
 from tallystick.embedded import EmbeddedPostgres
 from tallystick.ledger.shard import Shard
 from tallystick.ledger.verify import verify_shard
+from tallystick.ledger.verify_crossings import verify_crossings
 from tallystick.service.engine import Engine
 from tallystick.service.transactions import TransferRequest
 from tallystick.store.migrate import migrate
 from tests.crash.databases import ShardDatabase, one_value, temporary_database
 
-HOME, AWAY = 1, 2
+HOME, AWAY, FURTHER = 1, 2, 3
 TENANT = 1
-_OTHER_TEMPLATE = "other_shard_template"
 _owners = count(1)
 
 NEWEST_ENTRIES = (
@@ -34,7 +36,8 @@ NEWEST_ENTRIES = (
 )
 OPEN_SAGAS = (
     "SELECT count(*) FROM sagas AS reserved WHERE status = 1 AND NOT EXISTS"
-    " (SELECT FROM sagas AS ended WHERE ended.saga = reserved.saga AND ended.status <> 1)"
+    " (SELECT FROM sagas AS ended WHERE ended.saga = reserved.saga"
+    " AND (ended.status IN (3, 5) OR ended.counterpart IS NOT NULL))"
 )
 
 
@@ -45,19 +48,40 @@ class Funds(NamedTuple):
     held: int
 
 
-class TwoShards(NamedTuple):
+class TwoShards(tuple[ShardDatabase, ...]):
     """The databases of shard 1 and of shard 2."""
 
-    home: ShardDatabase
-    away: ShardDatabase
+    __slots__ = ()
+
+    @property
+    def home(self) -> ShardDatabase:
+        return self[0]
+
+    @property
+    def away(self) -> ShardDatabase:
+        return self[1]
 
     @property
     def dsns(self) -> dict[int, str]:
-        return {HOME: self.home.server_dsn, AWAY: self.away.server_dsn}
+        return {number: database.server_dsn for number, database in enumerate(self, HOME)}
 
     def open_sagas(self) -> int:
         """How many sagas have not ended."""
         return sum(one_value(database.owner_dsn, OPEN_SAGAS) for database in self)
+
+    def requests(self) -> int:
+        """How many keys are taken, by requests and by claims."""
+        return sum(one_value(database.owner_dsn, "SELECT count(*) FROM requests") for database in self)
+
+    def clearing_account(self, number: int, asset: str, other: int | None = None) -> int:
+        """The clearing account of one of the shards with the other; 0 when there is none yet."""
+        other = other or (AWAY if number == HOME else HOME)
+        return one_value(
+            self[number - HOME].owner_dsn,
+            "SELECT coalesce((SELECT account FROM accounts WHERE kind = 3 AND owner = %s AND asset = %s), 0)",
+            clearing_owner(other),
+            asset,
+        )
 
     def funds(self) -> dict[int, Funds]:
         """The newest state of all accounts that were ever moved."""
@@ -69,15 +93,36 @@ class TwoShards(NamedTuple):
         return found
 
 
+class ThreeShards(TwoShards):
+    """The same, and the database of shard 3."""
+
+    __slots__ = ()
+
+
 @contextmanager
 def two_shards(server: EmbeddedPostgres, other_server: EmbeddedPostgres | None = None) -> Iterator[TwoShards]:
     """Two empty shards: on one server, or on two."""
-    away = other_server or server
-    if not _exists(away, _OTHER_TEMPLATE):
-        away.create_database(_OTHER_TEMPLATE)
-        migrate(away.dsn(_OTHER_TEMPLATE), AWAY)
-    with temporary_database(server) as one, temporary_database(away, _OTHER_TEMPLATE) as other:
-        yield TwoShards(one, other)
+    with (
+        temporary_database(server) as one,
+        temporary_database(other_server or server, _template(other_server or server, AWAY)) as other,
+    ):
+        yield TwoShards((one, other))
+
+
+@contextmanager
+def three_shards(server: EmbeddedPostgres) -> Iterator[ThreeShards]:
+    """Three empty shards on one server."""
+    with two_shards(server) as two, temporary_database(server, _template(server, FURTHER)) as third:
+        yield ThreeShards((*two, third))
+
+
+def _template(server: EmbeddedPostgres, number: int) -> str:
+    """The name of an empty shard of this number that can be copied."""
+    name = f"shard_{number}_template"
+    if not _exists(server, name):
+        server.create_database(name)
+        migrate(server.dsn(name), number)
+    return name
 
 
 def _exists(server: EmbeddedPostgres, name: str) -> bool:
@@ -112,6 +157,7 @@ async def open_accounts(
     *,
     kind: AccountKind = AccountKind.WALLET,
     max_balance: int | None = None,
+    asset: str = "USD",
 ) -> list[int]:
     """New accounts on a shard, wherever their owners would be placed."""
     accounts = [make_identifier(number, 1 + secrets.randbelow(LOCAL_NUMBER_MAX)) for _ in range(how_many)]
@@ -122,7 +168,7 @@ async def open_accounts(
                 tenant=TENANT,
                 account=account,
                 owner=f"owner {next(_owners)}",
-                asset="USD",
+                asset=asset,
                 kind=kind,
                 min_balance=minimum,
                 max_balance=max_balance,
@@ -166,6 +212,13 @@ async def reserve(ledger: Ledger, pairs: Sequence[tuple[int, int]], amount: int,
     return [sagas[position] for position in positions]
 
 
+def key_at_home_on(ledger: Ledger, number: int, name: str) -> str:
+    """An idempotency key that begins so and whose home is a shard."""
+    placement = ledger._engine.router.placement
+    keys = (f"{name} {turn}" for turn in count())
+    return next(key for key in keys if placement.homes_of_key(request_key(TENANT, key)) == [number])
+
+
 def account_name(account: int) -> str:
     """An account as callers name it."""
     return format_identifier(Prefix.ACCOUNT, account)
@@ -183,11 +236,13 @@ def assert_whole_together(
         )
         assert unbalanced == 0
     funds = shards.funds()
-    for asset in assets:
-        here = funds.get(clearing_account(HOME, AWAY, TENANT, asset), Funds(0, 0))
-        there = funds.get(clearing_account(AWAY, HOME, TENANT, asset), Funds(0, 0))
-        assert here.balance == -there.balance, f"{asset}: {here} here, {there} there"
+    for asset, (one, other) in product(assets, combinations(shards.dsns, 2)):
+        here = funds.get(shards.clearing_account(one, asset, other), Funds(0, 0))
+        there = funds.get(shards.clearing_account(other, asset, one), Funds(0, 0))
+        assert here.balance == -there.balance, f"{asset}: {here} on shard {one}, {there} on shard {other}"
     if verified:
-        for number, database in zip((HOME, AWAY), shards, strict=True):
-            report = verify_shard(database.server_dsn, number)
+        for number, dsn in shards.dsns.items():
+            report = verify_shard(dsn, number)
             assert report.ok, report.problems
+        crossings = verify_crossings(shards.dsns)
+        assert crossings.ok, crossings.problems

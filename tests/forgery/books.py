@@ -31,7 +31,9 @@ class Spoilable:
             constraints = connection.execute(_CONSTRAINTS, (list(TABLES),)).fetchall()
             for table, constraint in constraints:
                 connection.execute(f"ALTER TABLE {table} DROP CONSTRAINT {constraint}".encode())
-            connection.execute("DROP INDEX accounts_position, holds_position, sagas_position, sagas_end")
+            connection.execute(
+                "DROP INDEX accounts_position, holds_position, sagas_position, sagas_end, sagas_decided"
+            )
 
     def spoil(self, statements: tuple[str, ...], marks: Mapping[str, int], *, rehash: bool) -> None:
         """Put everything back, then let somebody who may do anything run these statements."""

@@ -33,6 +33,16 @@ BALANCES_AGAIN = """
 """
 
 AT_POSITION: dict[str, Change] = {
+    "amounts and balances, so that they fit": Change(
+        "transfer",
+        ProblemKind.REQUEST_CONTRADICTED,
+        ("UPDATE entries SET amount = 2 * amount, balance = balance + amount WHERE position = {transfer}",),
+    ),
+    "fingerprint of a request": Change(
+        "many",
+        ProblemKind.REQUEST_CONTRADICTED,
+        ("UPDATE requests SET fingerprint = 'x' WHERE position = {many}",),
+    ),
     "amount of one entry": Change(
         "transfer",
         ProblemKind.TRANSACTION_UNBALANCED,
@@ -235,11 +245,6 @@ WITH_BATCH: dict[str, Change] = {
         ProblemKind.BATCH_HASH,
         ("UPDATE transactions SET effective_at = '2020-01-01' WHERE position = {transfer}",),
     ),
-    "amounts and balances, so that they fit": Change(
-        "transfer",
-        ProblemKind.BATCH_HASH,
-        ("UPDATE entries SET amount = 2 * amount, balance = balance + amount WHERE position = {transfer}",),
-    ),
     "terms of an account": Change(
         "opening_carol",
         ProblemKind.BATCH_HASH,
@@ -259,11 +264,6 @@ WITH_BATCH: dict[str, Change] = {
         "transfer",
         ProblemKind.BATCH_HASH,
         ("UPDATE requests SET position = 1000000 WHERE position = {transfer}",),
-    ),
-    "fingerprint of a request": Change(
-        "many",
-        ProblemKind.BATCH_HASH,
-        ("UPDATE requests SET fingerprint = 'x' WHERE position = {many}",),
     ),
     "a refusal removed": Change(
         "many",
@@ -303,10 +303,15 @@ WITH_BATCH: dict[str, Change] = {
 # The same with a chain that was made to fit afterwards: what the books themselves tell.
 
 FORGED: dict[str, Change] = {
+    "another amount than was asked for, all balances again": Change(
+        "transfer",
+        ProblemKind.REQUEST_CONTRADICTED,
+        ("UPDATE entries SET amount = amount - sign(amount) WHERE position = {transfer}", BALANCES_AGAIN),
+    ),
     "amounts doubled, balances not": AT_POSITION["amounts of both entries, still zero in sum"],
     "amounts and balances of one transaction": Change(
-        "many_first",
-        ProblemKind.BALANCE_WRONG,
+        "transfer",
+        ProblemKind.REQUEST_CONTRADICTED,
         (
             "UPDATE entries SET amount = 2 * amount, balance = balance + amount WHERE position = {transfer}",
             # Bob's next entry goes on from the old balance; it is made to fit as well.
@@ -356,8 +361,8 @@ FORGED: dict[str, Change] = {
         ("UPDATE accounts SET min_balance = -1000 WHERE owner = 'alice' AND asset = 'USD'",),
     ),
     "closed while there was money": Change(
-        "closing",
-        ProblemKind.ACCOUNT_TERMS,
+        "emptied",
+        ProblemKind.REQUEST_CONTRADICTED,
         ("UPDATE entries SET amount = amount / 2 WHERE position = {emptied}", BALANCES_AGAIN),
     ),
     "owner of an account, once": Change(
@@ -371,8 +376,8 @@ FORGED: dict[str, Change] = {
         ("UPDATE holds SET captured = 899 WHERE position = {captured_more}",),
     ),
     "a hold that pays somebody else": Change(
-        "captured",
-        ProblemKind.HOLD_WRONG,
+        "placed",
+        ProblemKind.REQUEST_CONTRADICTED,
         (
             (
                 "UPDATE holds SET destination = (SELECT account FROM accounts WHERE owner = 'carol') "
@@ -393,6 +398,12 @@ FORGED: dict[str, Change] = {
     "two requests for one position": Change(
         "transfer",
         ProblemKind.REQUEST_WRONG,
-        ("UPDATE requests SET position = {transfer} WHERE position = {many}",),
+        (
+            """
+            UPDATE requests SET position = {transfer},
+                fingerprint = (SELECT fingerprint FROM requests WHERE position = {transfer})
+            WHERE position = {many}
+            """,
+        ),
     ),
 }

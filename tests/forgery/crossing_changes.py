@@ -429,6 +429,27 @@ CHANGES: dict[str, CrossingChange] = {
         {ONE: (terms("paid_again", "[{carol},200,", "[{carol},300,"),)},
         between=False,
     ),
+    "terms that open what they do not pay": CrossingChange(
+        ProblemKind.SAGA_WRONG,
+        ONE,
+        "paid_again",
+        {
+            ONE: (
+                (
+                    "UPDATE sagas SET terms = jsonb_set(terms::jsonb, '{{6}}', '[[{bank_2}, \"@fees\", \"USD\"]]')"
+                    "::json WHERE position = {paid_again}"
+                ),
+            )
+        },
+        between=False,
+    ),
+    "an account that says it is of a system owner": CrossingChange(
+        ProblemKind.ACCOUNT_TERMS,
+        TWO,
+        "opening_bank_2",
+        {TWO: ("UPDATE accounts SET owner = '@fees' WHERE account = {bank_2}",)},
+        between=False,
+    ),
     "terms that cannot be read": CrossingChange(
         ProblemKind.SAGA_WRONG,
         ONE,

@@ -25,6 +25,7 @@ from tests.crash.databases import (
     terminate_writers,
     wait_for,
 )
+from tests.engines import running
 
 from tallystick import FaultyCommandError, Ledger, OverloadedError, RefusalCode, Refused, UnavailableError
 from tallystick.domain import limits
@@ -36,6 +37,7 @@ from tallystick.ledger import writing as writing_module
 from tallystick.ledger.writing import BatchWriter, Decided, Units
 from tallystick.service import ledger as ledger_module
 from tallystick.service import views
+from tallystick.service.engine import Engine
 from tallystick.store.log import LogWriter
 
 START_BALANCE = 100
@@ -399,7 +401,7 @@ async def test_a_full_queue_refuses_at_once_and_recovers(
     async with connected(proxy.dsn) as ledger:
         wallets = await Wallets.open(ledger)
         source, destination = wallets.wallets
-        monkeypatch.setattr(limits, "QUEUE_COMMANDS_MAX", 10)
+        monkeypatch.setattr(limits, "QUEUE_COMMANDS_PER_TENANT_MAX", 10)
         stop = proxy.stop_at(Moment.COMMIT)
         first = asyncio.create_task(pay(ledger, source, destination, 1, "first"))
         await reached(stop.reached)
@@ -1078,7 +1080,9 @@ async def test_a_connection_beside_that_hangs_delays_nobody_for_long(
 
 
 async def test_recorded_time_never_goes_backwards(database: ShardDatabase) -> None:
-    async with connected(database.server_dsn) as ledger:
+    tolerant = Engine({SHARD: database.server_dsn}, clock_tolerance_seconds=7_200)
+    async with running(tolerant) as engine:
+        ledger = Ledger(engine, 1)
         wallets = await Wallets.open(ledger)
         source, destination = wallets.wallets
         ahead = datetime.now(UTC).replace(microsecond=123_456) + timedelta(hours=1)

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from tallystick.bench.command import bench
 from tallystick.bench.measurement import Slice, latency, percentile
+from tallystick.bench.neighbour_floods import Flood
 from tallystick.bench.payments import Payments, Recipe
 from tallystick.bench.settings import Baseline, Settings, Through, Workload
 from tallystick.embedded import EmbeddedPostgres
@@ -320,3 +321,22 @@ def test_streams_that_listen_to_what_is_paid(dsn: str) -> None:
     assert heard["server_memory_mb"] > 10
     assert found["ratio_to"]["without_streams"] > 0
     assert found["money"]["conserved"] is True
+
+
+def test_a_quiet_tenant_beside_anothers_floods(dsn: str) -> None:
+    answer = CliRunner().invoke(
+        bench,
+        ["--dsn", dsn, "--workload", "neighbours", "--accounts", "200", "--seconds", "2", "--json"],
+    )
+
+    assert answer.exit_code == 0, answer.stderr
+    found = json.loads(answer.stdout)
+    assert [one["flood"] for one in found["floods"]] == [flood.value for flood in Flood]
+    for one in found["floods"]:
+        assert one["alone"]["requests"] >= 2
+        assert one["beside"]["payment_ms"]["p99"] > 0
+        assert one["beside"]["balance_ms"]["p99"] > 0
+        assert one["alone"]["failed"] == one["beside"]["failed"] == 0
+        assert one["flood_answered"] > 0, f"{one['flood']} flooded nothing"
+    assert found["money"]["conserved"] is True
+    assert found["money"]["logged"] > found["money"]["acknowledged"] > 0

@@ -1,18 +1,24 @@
 """Transfers between two shards, through the Python package, on two real databases."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import pytest
 from tests.crash.databases import temporary_server
 
-from tallystick import Ledger, RefusalCode, Refused, TransferRequest, UnavailableError
+from tallystick import (
+    Ledger,
+    RefusalCode,
+    Refused,
+    ShardNotConfiguredError,
+    TransferRequest,
+    UnavailableError,
+)
 from tallystick.domain import limits
 from tallystick.domain.identifiers import (
     Prefix,
     format_identifier,
-    make_identifier,
     parse_identifier,
     shard_of,
 )
@@ -117,8 +123,8 @@ async def test_a_transfer_arrives_once_however_often_it_is_asked_for(world: Worl
     assert await balances(world, world.payer, world.payee) == [(FUNDS - 1_250, 0), (FUNDS + 1_250, 0)]
     history = await ledger.entries(world.payee)
     assert isinstance(history, views.Page)
-    assert (history.items[0].kind, history.items[0].refers_to, history.items[0].description) == (
-        "transfer_credited",
+    assert (history.items[0].kind, history.items[0].transaction, history.items[0].description) == (
+        "transfer",
         first.id,
         "lunch",
     )
@@ -148,12 +154,34 @@ async def test_the_payer_is_judged_before_anything_crosses(world: World) -> None
     assert (found.code, found.param) == (RefusalCode.INSUFFICIENT_FUNDS, "source")
 
 
-async def test_an_account_of_no_configured_shard_is_not_found(world: World) -> None:
-    elsewhere = format_identifier(Prefix.ACCOUNT, make_identifier(9, 1))
-    found = await world.ledger.transfer(world.payer, elsewhere, 1, "USD", idempotency_key=f"{world.payer} d")
-    assert isinstance(found, Refused)
-    assert (found.code, found.param) == (RefusalCode.ACCOUNT_NOT_FOUND, "destination")
-    assert "shard" not in found.detail
+async def test_a_ledger_of_one_shard_refuses_nothing_because_it_does_not_know_the_other(
+    server: EmbeddedPostgres, world: World
+) -> None:
+    paid = await expect_posted(
+        world.ledger.transfer(world.payer, world.payee, 40, "USD", idempotency_key=f"{world.payer} paid")
+    )
+    history = await world.ledger.entries(world.payee)
+    assert isinstance(history, views.Page)
+    credit = history.items[0].transaction
+    calls: list[tuple[int, Callable[[Ledger, str], Awaitable[object]]]] = [
+        (1, lambda ledger, key: ledger.transfer(world.payer, world.payee, 1, "USD", idempotency_key=key)),
+        (2, lambda ledger, key: ledger.transfer(world.payer, world.payee, 1, "USD", idempotency_key=key)),
+        (1, lambda ledger, key: ledger.hold(world.payer, world.payee, 1, "USD", idempotency_key=key)),
+        (1, lambda ledger, key: ledger.post([(world.payer, -1), (world.payee, 1)], idempotency_key=key)),
+        (1, lambda ledger, key: ledger.reverse(paid.id, 1, idempotency_key=key)),
+        (2, lambda ledger, key: ledger.reverse(paid.id, 1, idempotency_key=key)),
+        (2, lambda ledger, key: ledger.reverse(credit, 1, idempotency_key=key)),
+        (2, lambda ledger, key: ledger.change_account(world.payer, max_balance=None, idempotency_key=key)),
+    ]
+    for shard in (1, 2):
+        async with Ledger.connect(server.dsn(f"crossing_{shard}", role=LOGIN_ROLE)) as alone:
+            for place, (known, call) in enumerate(calls):
+                if known == shard:
+                    with pytest.raises(ShardNotConfiguredError, match=f"Shard {3 - shard} is not one"):
+                        await call(alone, f"{world.payer} alone {place}")
+    for place, (_, call) in enumerate(calls):
+        found = await call(world.ledger, f"{world.payer} alone {place}")
+        assert isinstance(found, views.Transaction | views.Hold | views.Account), (place, found)
 
 
 async def test_one_payer_and_several_payees(world: World) -> None:
@@ -189,6 +217,29 @@ async def test_what_has_credits_on_both_shards_crosses_too_many(world: World) ->
         RefusalCode.CROSSES_TOO_MANY_SHARDS,
     ]
     assert await balances(world, world.payer) == [(FUNDS, 0)]
+
+
+async def test_the_refusal_of_a_wide_split_names_ways_that_work(world: World) -> None:
+    ledger, payer, key = world.ledger, world.payer, f"{world.payer} wide"
+    wide = [(payer, -300), (world.neighbour, 100), (world.payee, 200)]
+    found = await ledger.post(wide, idempotency_key=key)
+    assert isinstance(found, Refused)
+    assert found.code is RefusalCode.CROSSES_TOO_MANY_SHARDS
+    for way in ("`near`", "`@fees`", "all on other shards", "several transactions"):
+        assert way in found.detail
+    beside = await ledger.open_account(f"{key} beside", "USD", near=world.payee)
+    assert isinstance(beside, views.Account)
+    ways: dict[str, list[list[tuple[str, int] | tuple[str, int, str]]]] = {
+        "near": [[(payer, -300), (beside.id, 100), (world.payee, 200)]],
+        "system owner": [[(payer, -300), ("@fees", 100, "USD"), (world.payee, 200)]],
+        "one other shard": [[(payer, -300), (world.second_payee, 100), (world.payee, 200)]],
+        "several": [[(payer, -100), (world.neighbour, 100)], [(payer, -200), (world.payee, 200)]],
+    }
+    for name, transactions in ways.items():
+        for number, entries in enumerate(transactions):
+            await expect_posted(ledger.post(entries, idempotency_key=f"{key} {name} {number}"))
+    paid = await balances(world, payer, world.neighbour, world.payee, world.second_payee, beside.id)
+    assert paid == [(FUNDS - 1_200, 0), (100, 0), (FUNDS + 800, 0), (100, 0), (100, 0)]
 
 
 def one_cent(source: str, destination: str, key: str) -> TransferRequest:
@@ -276,14 +327,43 @@ async def test_a_reversal_that_is_refused_can_be_asked_for_again(world: World) -
     assert await balances(world, world.payer, world.payee) == [(FUNDS, 0), (FUNDS, 0)]
 
 
+async def test_no_more_crosses_than_a_clearing_account_can_carry(world: World) -> None:
+    """It is the payee's shard that refuses, so what it has credited can always be finalized."""
+    ledger = world.ledger
+    first, second = [await neighbour_of(ledger, world.payer) for _ in range(2)]
+    payee, other_payee = [await neighbour_of(ledger, world.payee) for _ in range(2)]
+
+    async def pay(source: str, destination: str, amount: int, key: str) -> object:
+        return await ledger.transfer(source, destination, amount, "EUR", idempotency_key=f"{first} {key}")
+
+    await expect_posted(pay(first, payee, limits.AMOUNT_MAX - 4, "most"))
+    await expect_posted(pay(second, other_payee, 4, "the rest"))
+    found = await pay(second, other_payee, 4, "too much")
+    assert isinstance(found, Refused)
+    assert (found.code, found.param) == (RefusalCode.BALANCE_LIMIT_EXCEEDED, "destination")
+    assert await balances(world, second, other_payee) == [(-4, 0), (4, 0)]
+    await expect_posted(pay(payee, first, 4, "back"))
+    await expect_posted(pay(second, other_payee, 4, "now"))
+    assert await balances(world, second, other_payee) == [(-8, 0), (8, 0)]
+
+
+async def neighbour_of(ledger: Ledger, account: str) -> str:
+    """An account without bounds, of the same owner and so on the same shard."""
+    known = await ledger.account(account)
+    assert isinstance(known, views.Account)
+    opened = await ledger.open_account(known.owner, "EUR", kind="system")
+    assert isinstance(opened, views.Account)
+    return opened.id
+
+
 async def test_clearing_accounts_cannot_be_used_by_anybody(world: World) -> None:
     ledger = world.ledger
     posted = await expect_posted(
         ledger.transfer(world.payer, world.payee, 10, "USD", idempotency_key=f"{world.payer} z")
     )
-    history = await ledger.entries(world.payee)
+    history = await ledger.entries(world.payee, stages=True)
     assert isinstance(history, views.Page)
-    credit = await ledger.transaction(history.items[0].transaction)
+    credit = await ledger.transaction(history.items[0].transaction, stages=True)
     assert isinstance(credit, views.Transaction)
     assert credit.refers_to == posted.id
     (clearing,) = [entry.account for entry in credit.entries if entry.account != world.payee]
@@ -295,6 +375,8 @@ async def test_clearing_accounts_cannot_be_used_by_anybody(world: World) -> None
         await ledger.transfer(world.payee, clearing, 1, "USD", idempotency_key=f"{world.payer} 2"),
         await ledger.transfer(world.payer, clearing, 1, "USD", idempotency_key=f"{world.payer} 3"),
         await ledger.change_account(clearing, status="frozen"),
+        await ledger.hold(world.payee, clearing, 1, "USD", idempotency_key=f"{world.payer} 4"),
+        await ledger.hold(world.payer, clearing, 1, "USD", idempotency_key=f"{world.payer} 5"),
     ):
         assert isinstance(outcome, Refused)
         assert outcome.code is RefusalCode.ACCOUNT_NOT_FOUND

@@ -94,10 +94,10 @@ async def is_in_force(dsns: dict[int, str], key: str) -> bool:
 
 async def test_what_is_made_is_on_every_shard_with_the_same_numbers(shards: Shards) -> None:
     # A number that is taken on one shard only would lead to two numbers of one tenant, if each chose its own.
-    async with serving(shards.dsns(1)) as engine:
+    async with serving(shards.owner_dsns(1)) as engine:
         await engine.directory.make_tenant("first alone")
     copy_directory(shards.owner_dsns(1, 2))
-    async with serving(shards.dsns(1, 2)) as engine:
+    async with serving(shards.owner_dsns(1, 2)) as engine:
         made = await engine.api_keys.create("shop", "shops")
         tenant = await engine.api_keys.tenant_of(made.key)
         await engine.assets.create(tenant, "POINT", 0, "points")
@@ -114,7 +114,7 @@ async def test_what_is_made_is_on_every_shard_with_the_same_numbers(shards: Shar
 
 @pytest.mark.parametrize("lost", [1, 2])
 async def test_callers_are_known_while_a_shard_is_away(shards: Shards, lost: int) -> None:
-    dsns = shards.dsns(1, 2)
+    dsns = shards.owner_dsns(1, 2)
     async with serving(dsns) as engine:
         made = await engine.api_keys.create("shop", "shops")
         tenant = await engine.api_keys.tenant_of(made.key)
@@ -133,7 +133,7 @@ async def test_callers_are_known_while_a_shard_is_away(shards: Shards, lost: int
         another = await engine.api_keys.create("another", "shops")
         await engine.assets.create(tenant, "MILE", 0, "miles")
     for number in (1, 2):
-        assert await is_in_force(shards.dsns(number), another.key)
+        assert await is_in_force(shards.owner_dsns(number), another.key)
         assert [row[1] for row in shards.rows(number, "assets")] == ["MILE", "POINT"]
 
 
@@ -141,7 +141,7 @@ async def test_callers_are_known_while_a_shard_is_away(shards: Shards, lost: int
 async def test_a_key_is_revoked_where_it_can_be_and_on_the_others_when_asked_again(
     shards: Shards, lost: int
 ) -> None:
-    dsns = shards.dsns(1, 2)
+    dsns = shards.owner_dsns(1, 2)
     async with serving(dsns) as engine:
         made = await engine.api_keys.create("shop")
         shards.lose(lost)
@@ -149,27 +149,27 @@ async def test_a_key_is_revoked_where_it_can_be_and_on_the_others_when_asked_aga
             await engine.api_keys.revoke(made.id)
     assert not await is_in_force(dsns, made.key)
     shards.find_again(lost)
-    assert await is_in_force(shards.dsns(lost), made.key)
+    assert await is_in_force(shards.owner_dsns(lost), made.key)
     async with serving(dsns) as engine:
         assert await engine.api_keys.revoke(made.id)
         assert not await engine.api_keys.revoke(made.id)
-    assert not await is_in_force(shards.dsns(lost), made.key)
+    assert not await is_in_force(shards.owner_dsns(lost), made.key)
 
 
 async def test_a_new_shard_gets_all_of_it_and_a_revocation_is_never_undone(shards: Shards) -> None:
-    async with serving(shards.dsns(1, 2)) as engine:
+    async with serving(shards.owner_dsns(1, 2)) as engine:
         kept, revoked = await engine.api_keys.create("kept", "shops"), await engine.api_keys.create("gone")
         tenant = await engine.api_keys.tenant_of(kept.key)
         await engine.assets.create(tenant, "POINT", 0, "points")
-    async with serving(shards.dsns(2)) as engine:
+    async with serving(shards.owner_dsns(2)) as engine:
         assert await engine.api_keys.revoke(revoked.id)
     copy_directory(shards.owner_dsns(*ALL))
     for table, columns in (("tenants", 2), ("api_keys", 4), ("assets", 4)):
         without_times = [[row[:columns] for row in shards.rows(number, table)] for number in ALL]
         assert without_times[0] == without_times[1] == without_times[2]
     for number in ALL:
-        assert await is_in_force(shards.dsns(number), kept.key)
-        assert not await is_in_force(shards.dsns(number), revoked.key)
+        assert await is_in_force(shards.owner_dsns(number), kept.key)
+        assert not await is_in_force(shards.owner_dsns(number), revoked.key)
     copy_directory(shards.owner_dsns(*ALL))
 
 
@@ -183,7 +183,7 @@ async def test_a_new_shard_gets_all_of_it_and_a_revocation_is_never_undone(shard
 async def test_shards_that_were_served_apart_are_not_united(
     shards: Shards, statement: str, words: str
 ) -> None:
-    async with serving(shards.dsns(1)) as engine:
+    async with serving(shards.owner_dsns(1)) as engine:
         await engine.directory.make_tenant("ours")
         await engine.assets.create(1, "POINT", 0, "points")
     shards.execute(2, statement)

@@ -20,6 +20,7 @@ import pytest
 
 from tallystick.embedded import DataFolderInUseError, DataFolderLock, EmbeddedPostgres, EmbeddedServerError
 from tallystick.embedded import postgres_binaries as binaries_module
+from tallystick.embedded import system_folder as system_folder_module
 from tallystick.embedded.postgres_binaries import find_binaries
 from tallystick.embedded.postgres_cluster import LOG_BYTES_MAX, ClusterFolder
 from tallystick.embedded.processes import postgres_processes
@@ -349,7 +350,7 @@ def test_root_with_programs_out_of_reach_copies_them(
     before = modes_above(hidden / "x")
     system_folder = closed_folder.parent / "system"
     monkeypatch.setattr(binaries_module, "_wheel_binaries", lambda: binaries_module.PostgresBinaries(hidden))
-    monkeypatch.setattr(binaries_module, "SYSTEM_FOLDER", system_folder)
+    monkeypatch.setattr(system_folder_module, "SYSTEM_FOLDER", system_folder)
     old_umask = os.umask(0o077)
     try:
         copy = find_binaries(account)

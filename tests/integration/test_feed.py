@@ -120,7 +120,10 @@ async def complaint(
     "bounds",
     [
         pytest.param({}, id="as usual"),
-        pytest.param({"FEED_RECORDS_WAITING_MAX": 2}, id="one that overflows reads on from the log"),
+        pytest.param(
+            {"FEED_RECORDS_WAITING_MAX": 2, "FEED_RECORDS_WAITING_OF_TENANT_MAX": 2},
+            id="one that overflows reads on from the log",
+        ),
         pytest.param(
             {"FEED_POSITIONS_PER_PAGE_MAX": 7, "FEED_POSITIONS_PER_READ_MAX": 2},
             id="what is far behind is read in parts",
@@ -177,10 +180,9 @@ def in_another_order(planted: pytest.MonkeyPatch) -> None:
 def forgets_when_it_overflows(planted: pytest.MonkeyPatch) -> None:
     """A listener that is slower than the log is not told of what did not fit."""
 
-    def offer(self: Subscription, record: Record) -> None:
-        if len(self._waiting) < 2:
-            self._waiting.append(record)
-        self._woken.set()
+    def offer(self: Subscription, records: Sequence[Record]) -> None:
+        self._waiting.extend(records[: max(0, 2 - len(self._waiting))])
+        self._ask_for_turn()
 
     planted.setattr(Subscription, "offer", offer)
 
@@ -355,3 +357,40 @@ async def test_streams_of_owners_without_accounts_end_when_the_process_stops(
             feed.follower.close()
             with pytest.raises(UnavailableError):
                 await waiting
+
+
+async def test_streams_of_one_owner_share_what_they_know_of_its_accounts(ledger: Ledger) -> None:
+    """One that goes takes nothing from another; an account that is opened meanwhile is heard of by all who stay."""
+    bank = await opened(ledger, "bank")
+    alice = await opened(ledger, "alice")
+    numbers = itertools.count()
+
+    async def pay(account: str) -> str:
+        paid = await ledger.transfer(bank, account, 1, "USD", idempotency_key=f"payment {next(numbers)}")
+        assert isinstance(paid, views.Transaction)
+        return paid.id
+
+    streams = [await ledger.follow_events(owner="alice") for _ in range(3)]
+
+    async def next_event(number: int) -> str:
+        async with asyncio.timeout(HEARD_SECONDS_MAX):
+            while True:
+                for event in (await anext(streams[number])).items:
+                    return event.transaction
+        raise AssertionError
+
+    try:
+        waiting = [asyncio.create_task(next_event(number)) for number in range(3)]
+        # However late they begin to listen: each begins where the log ended when it was asked for.
+        payment = await pay(alice)
+        assert [await one for one in waiting] == [payment] * 3
+        await streams[0].aclose()
+        another = await ledger.open_account("alice", "USD")
+        assert isinstance(another, views.Account)
+        opening = [await next_event(number) for number in (1, 2)]
+        payment = await pay(another.id)
+        assert [await next_event(number) for number in (1, 2)] == [payment] * 2
+        assert opening[0] == opening[1]
+    finally:
+        for stream in streams:
+            await stream.aclose()

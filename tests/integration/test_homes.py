@@ -13,7 +13,7 @@ import pytest
 from tests import engines
 from tests.crash.databases import one_value, wait_for
 
-from tallystick import Ledger, Refused, UnavailableError
+from tallystick import Ledger, OwnerPlacementError, ParameterError, RefusalCode, Refused, UnavailableError
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tallystick.embedded import EmbeddedPostgres
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
@@ -300,3 +300,98 @@ async def test_a_database_that_is_missing_is_said(shards: Shards, tmp_path: Path
         check_shards(missing)
     with pytest.raises(SchemaError, match="the database is missing"):
         apply(missing)
+
+
+# Beside another.
+
+
+async def open_near(engine: Engine, owner: str, near: str, asset: str = "USD") -> int:
+    opened = await Ledger(engine, TENANT).open_account(owner, asset, near=near)
+    assert not isinstance(opened, Refused), opened
+    return opened.shard
+
+
+async def test_an_owner_is_placed_beside_another_and_found_there(shards: Shards) -> None:
+    configuration = shards.configuration(1, 2)
+    apply(configuration)
+    async with serving(configuration) as engine, serving(configuration) as other:
+        host = "host"
+        home = await open_account(engine, host)
+        opened = await Ledger(engine, TENANT).open_account(host, "EUR")
+        assert not isinstance(opened, Refused)
+        for owner in names("guest"):
+            # By the name of an owner, and by an account.
+            assert await open_near(engine, owner, host) == home
+            assert await open_account(other, owner, "EUR") == home
+            assert await open_near(other, owner, opened.id, "JPY") == home
+            assert await listed(other, owner) == [home] * 3
+    # A shard that is added moves none of them.
+    wider = shards.configuration(1, 2, 3)
+    apply(wider)
+    async with serving(wider) as engine:
+        for owner in names("guest"):
+            assert await open_account(engine, owner, "GBP") == home
+            assert await listed(engine, owner) == [home] * 4
+
+
+async def test_an_owner_who_lives_elsewhere_is_not_moved(shards: Shards) -> None:
+    configuration = shards.configuration(1, 2, _2="full")
+    apply(shards.configuration(1, 2))
+    async with serving(shards.configuration(1, 2)) as engine:
+        homes = await open_accounts(engine, names("owner"))
+        first, second = (next(owner for owner in homes if homes[owner] == home) for home in (1, 2))
+        with pytest.raises(OwnerPlacementError, match="has accounts on shard 1, and not on shard 2"):
+            await open_near(engine, first, second, "EUR")
+        assert await listed(engine, first) == [1]
+        unknown = await Ledger(engine, TENANT).open_account("guest", "USD", near="nobody")
+        assert isinstance(unknown, Refused)
+        assert (unknown.code, unknown.param) == (RefusalCode.ACCOUNT_NOT_FOUND, "near")
+        with pytest.raises(ParameterError):
+            await open_near(engine, "guest", "@fees")
+    apply(configuration)
+    async with serving(configuration) as engine:
+        with pytest.raises(OwnerPlacementError, match="shard 2 takes no new owners"):
+            await open_near(engine, "guest", second)
+        assert await open_near(engine, second, second, "EUR") == 2
+
+
+async def test_no_owner_gets_two_homes_who_is_placed_beside_two_at_once(shards: Shards) -> None:
+    """Three servers open the first accounts of the same owners: as the placement says, and beside either of two."""
+    configuration = shards.configuration(1, 2)
+    apply(configuration)
+    async with (
+        serving(configuration) as one,
+        serving(configuration) as two,
+        serving(configuration) as three,
+    ):
+        homes = await open_accounts(one, names("host"))
+        hosts = [next(owner for owner in homes if homes[owner] == home) for home in (1, 2)]
+
+        async def opened(engine: Engine, owner: str, near: str | None) -> int | None:
+            try:
+                return await (open_account(engine, owner) if near is None else open_near(engine, owner, near))
+            except OwnerPlacementError:
+                return None
+
+        for owner in names("guest", 40):
+            found = await asyncio.gather(
+                opened(one, owner, None), opened(two, owner, hosts[0]), opened(three, owner, hosts[1])
+            )
+            assert len({home for home in found if home is not None}) == 1, (owner, found)
+            assert set(await listed(one, owner)) == {home for home in found if home is not None}
+
+
+async def test_the_same_key_opens_the_same_account_beside_another(shards: Shards) -> None:
+    configuration = shards.configuration(1, 2)
+    apply(configuration)
+    async with serving(configuration) as engine:
+        homes = await open_accounts(engine, names("host"))
+        ledger = Ledger(engine, TENANT)
+        for home in (1, 2):
+            host = next(owner for owner in homes if homes[owner] == home)
+            key = f"guest of {home}"
+            first = await ledger.open_account(key, "USD", near=host, idempotency_key=key)
+            assert await ledger.open_account(key, "USD", near=host, idempotency_key=key) == first
+            other = await ledger.open_account(key, "USD", idempotency_key=key)
+            assert isinstance(other, Refused)
+            assert (other.code, other.param) == (RefusalCode.IDEMPOTENCY_KEY_REUSED, "near")

@@ -29,6 +29,7 @@ from tallystick.domain.commands import Transfer
 from tallystick.domain.identifiers import Prefix, make_identifier, parse_identifier
 from tallystick.domain.limits import INT64_MAX, LOCAL_NUMBER_MAX
 from tallystick.domain.outcomes import Posted
+from tallystick.domain.parts import stored_kinds
 from tallystick.domain.record import record_at
 from tallystick.domain.saga_commands import Finalize
 from tallystick.embedded import EmbeddedPostgres
@@ -245,6 +246,7 @@ def hot_queries(books: Books) -> list[Hot]:
         Hot("account_states", [[], [], books.transfers[:10]], 20 + 2 * 20, 10 * 5 + 20 * 12),
         Hot("account_states", [ten, books.holds[:10], books.transfers[:10]], 30 + 2 * 50, 100 + 50 * 12),
         Hot("hold_states", [books.holds[:10]], 10, 10 * 5),
+        Hot("hold_change", [books.holds[0]], 2 * 4, 40),
         Hot("originals", [books.transfers[:10]], 10 + 20 + 20, 10 * 20),
         Hot("originals", [books.reversed[:10]], 10 + 20 + 20 * 3 * 3, 10 * 100),
         Hot("batch_exists", [1, bytes(32)], 1, 8),
@@ -265,6 +267,7 @@ def hot_queries(books: Books) -> list[Hot]:
         # A thousand positions, told by two index descents each; what an owner has is not read through.
         Hot("webhook_events", [0, 1_000, 1, [], None, 100], 1_000, 60),
         Hot("webhook_events", [*late, 1, [], "nobody", 100], 6_000, 9_000),
+        Hot("webhook_events", [0, 1_000, 1, [int(kind) for kind in stored_kinds(None)], None, 100], 1_000, 60),
         Hot("webhook_events", [*late, 1, [12], "nobody", 100], 3_000, 3_000),
         Hot("webhook_endpoint", [1, "hook_00000000000000"], 1, 8),
         Hot("history", [books.hot, INT64_MAX, 50], 100, 60 + 50 * 5),
@@ -285,6 +288,8 @@ def hot_queries(books: Books) -> list[Hot]:
         Hot("log_head", [], 1, 8),
         Hot("feed_positions", [1000, 1200, 1, None, 50], 200, 16),
         Hot("feed_positions", [1000, 1100, 1, [20], 50], 100, 16),
+        # All kinds but the one that a client who ignores shards is not shown.
+        Hot("feed_positions", [1000, 1200, 1, [int(kind) for kind in stored_kinds(None)], 50], 200, 16),
         Hot("feed_positions_of_accounts", [1000, 21000, 1, None, 50, [books.hot]], 110, 60 + 50 * 5),
         Hot("feed_positions_of_accounts", [1000, 21000, 1, [10], 50, [books.wallets[0]]], 260, 60 + 120 * 5),
         Hot("feed_watched", [5000, 5100, [], [books.hot]], 300, 40),

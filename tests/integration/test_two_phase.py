@@ -360,7 +360,7 @@ async def test_reversals_and_captures_cross_as_sagas(pair: Pair) -> None:
         back = await ledger.reverse(answer.id, 10, idempotency_key="part")
         assert isinstance(back, views.Transaction)
         assert back.state == "posted"
-        received = await ledger.entries(two)
+        received = await ledger.entries(two, stages=True)
         assert isinstance(received, views.Page)
         half = next(line for line in received.items if line.kind == "transfer_received")
         assert half.refers_to == answer.id

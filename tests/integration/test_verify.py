@@ -69,8 +69,9 @@ def test_an_empty_log_is_right(books: Books) -> None:
 def test_nothing_spoiled_is_nothing_found(books: Books) -> None:
     """The tools that the tests below are made with are themselves right."""
     whole = verify_shard(books.server.dsn("books"), 1)
-    assert verify_shard(books.spoiled(), 1) == whole
-    assert verify_shard(books.spoiled(rehash=True), 1) == whole
+    # Its checks were taken away, so that it can be spoiled.
+    assert verify_shard(books.spoiled(), 1)._replace(schema=[]) == whole
+    assert verify_shard(books.spoiled(rehash=True), 1)._replace(schema=[]) == whole
 
 
 @pytest.mark.parametrize("change", AT_POSITION)

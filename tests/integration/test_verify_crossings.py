@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +26,10 @@ from tallystick.store.migrate import migrate
 from tallystick.store.verification_crossings import CrossingStreams, ShardLostError
 
 MOVING_SECONDS = 10
+MOVING_SECONDS_MAX = 300
+"""How long a machine that does other things may need for as much as is to be seen."""
+ROUNDS_MIN = 10
+CROSSED_MIN = 100
 NAMES = {ONE: "one", TWO: "two"}
 
 
@@ -149,19 +154,29 @@ def test_a_refusal_between_shards_is_found_with_its_batch(books: TwoBooks) -> No
 async def test_crossing_transfers_raise_no_alarm(books: TwoBooks) -> None:
     """Two writers keep crossing in both directions; whatever is on its way is no difference."""
     dsns = moving_copies(books, "moving")
-    deadline = asyncio.get_running_loop().time() + MOVING_SECONDS
+    clock = asyncio.get_running_loop().time
+    began_at = clock()
     done = asyncio.Event()
+    crossed: Counter[str] = Counter()
     seen_open = rounds = 0
     async with two_shards(dsns) as shards:
         builder = CrossingBuilder(shards)
         builder.marks = books.marks
         writers = [
-            asyncio.create_task(keep_crossing(builder, f"writer {writer}", shard, done))
+            asyncio.create_task(keep_crossing(builder, f"writer {writer}", shard, crossed, done))
             for writer, shard in enumerate((ONE, TWO, ONE, TWO))
         ]
-        writers.append(asyncio.create_task(keep_posting_together(builder, done)))
+        writers.append(asyncio.create_task(keep_posting_together(builder, crossed, done)))
         try:
-            while asyncio.get_running_loop().time() < deadline:
+            while (
+                clock() < began_at + MOVING_SECONDS
+                or rounds < ROUNDS_MIN
+                or crossed.total() < CROSSED_MIN
+                or not seen_open
+            ):
+                assert clock() < began_at + MOVING_SECONDS_MAX, (
+                    f"{rounds} rounds, {crossed.total()} crossed, {seen_open} seen on their way"
+                )
                 report = await asyncio.to_thread(verify_crossings, dsns)
                 assert report.ok, report.problems[:3]
                 assert not any(pair.unexplained for pair in report.pairs)
@@ -172,33 +187,29 @@ async def test_crossing_transfers_raise_no_alarm(books: TwoBooks) -> None:
                 assert own.ok, own.problems[:3]
         finally:
             done.set()
-            crossed = sum(await asyncio.gather(*writers))
-    assert rounds > 10
-    assert crossed > 100
-    assert seen_open > 0, "nothing was ever on its way"
+            await asyncio.gather(*writers)
     report = verify_crossings(dsns)
     assert (report.ok, report.open_count) == (True, 5)
 
 
-async def keep_crossing(builder: CrossingBuilder, name: str, shard: int, done: asyncio.Event) -> int:
-    """Transfers to the other shard, some of them refused, given up, or given back; returns how many."""
+async def keep_crossing(
+    builder: CrossingBuilder, name: str, shard: int, crossed: Counter[str], done: asyncio.Event
+) -> None:
+    """Transfers to the other shard, some of them refused, given up, or given back."""
     source, destination = ("bob", "dave") if shard == ONE else ("dave", "bob")
-    crossed = 0
     while not done.is_set():
-        await builder.saga(name, builder.transfer(source, destination, 1), shard, give_up=crossed % 5 == 4)
-        if crossed % 3 == 0 and shard == ONE:
+        give_up = crossed[name] % 5 == 4
+        await builder.saga(name, builder.transfer(source, destination, 1), shard, give_up=give_up)
+        if crossed[name] % 3 == 0 and shard == ONE:
             await builder.saga(name, builder.transfer("alice", "capped", 501), shard)
-        crossed += 1
-    return crossed
+        crossed[name] += 1
 
 
-async def keep_posting_together(builder: CrossingBuilder, done: asyncio.Event) -> int:
-    crossed = 0
+async def keep_posting_together(builder: CrossingBuilder, crossed: Counter[str], done: asyncio.Event) -> None:
     while not done.is_set():
         await builder.together("both", builder.transfer("bob", "dave", 1), ONE)
         await builder.together("both", builder.transfer("dave", "bob", 1), TWO)
-        crossed += 2
-    return crossed
+        crossed["both"] += 2
 
 
 def moving_copies(books: TwoBooks, name: str) -> dict[int, str]:
@@ -333,7 +344,7 @@ def test_the_command_names_the_first_position_that_differs(books: TwoBooks, run_
     assert ended.returncode == 1
     answer = json.loads(ended.stdout)
     assert answer["ok"] is False
-    assert all(shard["ok"] for shard in answer["shards"])
+    assert all(shard["problems"] == 0 for shard in answer["shards"])
     first = answer["across"]["first_problem"]
     position = books.marks["paid_again_credit"]
     assert (first["shard"], first["position"], first["kind"]) == (TWO, position, "credit_wrong")

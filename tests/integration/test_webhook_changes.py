@@ -9,6 +9,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from tests.crash.databases import ShardDatabase
 from tests.crash.two_shards import TENANT, TwoShards
+from tests.webhook_keys import KEY
 
 from tallystick import Ledger
 from tallystick.api.problems import of_error
@@ -28,6 +29,7 @@ URL = "https://127.0.0.1/hook"
 async def serving(dsns: dict[int, str]) -> AsyncIterator[Ledger]:
     engine = Engine(dsns, recover=False)
     engine.webhook_sender = Sender(AddressRules(allow_private=True))
+    engine.secret_keys.replace([KEY])
     await engine.start()
     try:
         yield Ledger(engine, TENANT)
@@ -134,7 +136,8 @@ async def test_a_shard_that_is_known_to_be_away_leaves_nothing_half_made(
         alter(server, shards.away, "ALLOW_CONNECTIONS true")
         assert [one.id for one in await ledger.webhooks.all()] == [rotated.webhook.id]
         (endpoint,) = await ledger._engine.directory.webhook_endpoints(TENANT)
-        assert endpoint.secret.text() == rotated.secret
+        kept = ledger._engine.secret_keys.decrypt(endpoint.secret, TENANT, endpoint.id)
+        assert kept.text() == rotated.secret
 
 
 @pytest.mark.parametrize("lost", [1, 2])

@@ -2,6 +2,7 @@
 
 import pytest
 from tests.crash.two_shards import TwoShards, open_accounts
+from tests.webhook_keys import KEY
 
 from tallystick import Ledger
 from tallystick.ledger.directory import DirectoryIncompleteError
@@ -17,6 +18,7 @@ URL = "https://127.0.0.1/hook"
 async def ledger_of(dsns: dict[int, str], *, wait: bool = True) -> tuple[Engine, Ledger]:
     engine = Engine(dsns, recover=False)
     engine.webhook_sender = Sender(AddressRules(allow_private=True))
+    engine.secret_keys.replace([KEY])
     await engine.start()
     if wait:
         await engine.connected()

@@ -6,24 +6,32 @@ from dataclasses import replace
 from tests.oracle.history import History, clearing_terms
 from tests.oracle.words import (
     LARGEST,
+    SEVERAL,
     Capture,
     Command,
+    Confirm,
     ConflictError,
     Credit,
     Crossing,
     Event,
     Finalize,
+    GiveUp,
+    Outcome,
     Part,
+    Posted,
+    Promise,
     Refused,
     Release,
     Reverse,
+    Revoke,
+    Settle,
     Transaction,
     Transfer,
     asset_elsewhere,
     shard_of,
 )
 
-Ending = Finalize | Release
+Ending = Finalize | Release | GiveUp | Settle
 
 
 def begun_by(history: History, command: Command) -> Crossing | None:
@@ -57,7 +65,7 @@ def _begun_by_entries(history: History, command: Transaction) -> Crossing | None
         return None
     return Crossing(
         "transaction",
-        elsewhere[0],
+        elsewhere[0] if len(set(elsewhere)) == 1 else SEVERAL,
         tuple(part for amount, part in parts if amount < 0),
         tuple(part for amount, part in parts if amount > 0),
     )
@@ -128,8 +136,8 @@ def reserve(event: Event, crossing: Crossing) -> Event:
     )
 
 
-def ended_before(history: History, command: Ending) -> Event | None:
-    """The event that ended the saga, if this very command was carried out before.
+def answered_before(history: History, command: Ending) -> Outcome | None:
+    """The answer to a step that was taken before, or that another one has made impossible; None: it can be taken.
 
     Raises:
         ConflictError: the saga ended otherwise, or never began.
@@ -137,6 +145,34 @@ def ended_before(history: History, command: Ending) -> Event | None:
     saga = history.event(command.saga)
     if saga is None or saga.crossing is None:
         raise ConflictError
+    if saga.crossing.other_shard == SEVERAL:
+        return _answered_before_by_several(history, command)
+    if isinstance(command, GiveUp | Settle):
+        raise ConflictError
+    end = _ended_before(history, command)
+    return Posted(end.position, replayed=True) if end else None
+
+
+def _answered_before_by_several(history: History, command: Ending) -> Outcome | None:
+    end, given_up = history.end_of_saga(command.saga), history.was_given_up(command.saga)
+    newest = history.was_settled(command.saga) or end or given_up
+    again = Posted(newest.position, replayed=True) if newest else None
+    left = end is not None and end.kind == "transfer_finalized"
+    match command:
+        case Finalize() if given_up:
+            return given_up.refusal
+        case GiveUp() if left:
+            return Refused("transaction_not_reversible", None)
+        case Finalize() | GiveUp():
+            return again
+        case Release() if given_up:
+            return again if end else None
+        case Settle() if left:
+            return again if history.was_settled(command.saga) else None
+    raise ConflictError
+
+
+def _ended_before(history: History, command: Finalize | Release) -> Event | None:
     end = history.end_of_saga(command.saga)
     wanted = "transfer_finalized" if isinstance(command, Finalize) else "transfer_released"
     if end is not None and end.kind != wanted:
@@ -146,12 +182,24 @@ def ended_before(history: History, command: Ending) -> Event | None:
 
 def conflicts(history: History, command: Command) -> bool:
     """Whether a command is what no driver of sagas may ask."""
+    if isinstance(command, Confirm | Revoke):
+        return history.promise(command.saga) is None
     if isinstance(command, Ending):
         try:
-            ended_before(history, command)
+            answered_before(history, command)
         except ConflictError:
             return True
     return False
+
+
+def take_step(history: History, command: Credit | Confirm | Revoke | Ending, now: int) -> list[Event]:
+    """What a step of a saga does here."""
+    match command:
+        case Credit():
+            return credit(history, command, now)
+        case Confirm() | Revoke():
+            return end_promise(history, command, now)
+    return end(history, command, now)
 
 
 def credit(history: History, command: Credit, now: int) -> list[Event]:
@@ -163,7 +211,7 @@ def credit(history: History, command: Credit, now: int) -> list[Event]:
             len(history.events) + len(events) + 1,
             now,
             command.tenant,
-            "transfer_credited",
+            "transfer_promised" if isinstance(command, Promise) else "transfer_credited",
             entries=(
                 *((part.account, part.amount) for part in command.parts),
                 *((account, -amount) for account, amount in clearing.items()),
@@ -176,16 +224,49 @@ def credit(history: History, command: Credit, now: int) -> list[Event]:
     ]
 
 
+def end_promise(history: History, command: Confirm | Revoke, now: int) -> list[Event]:
+    """Let what was promised be spent, or take it back.
+
+    Raises:
+        ConflictError: nothing was promised.
+    """
+    promise = history.promise(command.saga)
+    if promise is None:
+        raise ConflictError
+    confirmed = isinstance(command, Confirm)
+    return [
+        Event(
+            len(history.events) + 1,
+            now,
+            command.tenant,
+            "transfer_confirmed" if confirmed else "transfer_revoked",
+            entries=() if confirmed else tuple((account, -amount) for account, amount in promise.entries),
+            refers_to=command.saga,
+            description=command.description,
+            metadata=command.metadata,
+            effective_at=command.effective_at,
+        )
+    ]
+
+
 def end(history: History, command: Ending, now: int) -> list[Event]:
-    """Let what was reserved leave, or give it back."""
+    """Let what was reserved leave, or give it back; or say that it will not leave, or has arrived everywhere."""
     saga = history.event(command.saga)
     assert saga
     assert saga.crossing
     crossing = saga.crossing
+    position = len(history.events) + 1
+    if isinstance(command, Settle):
+        return [Event(position, now, saga.tenant, "transfer_settled", refers_to=saga.position)]
+    if isinstance(command, GiveUp):
+        refusal = Refused(command.code, command.param)
+        return [
+            Event(position, now, saga.tenant, "transfer_given_up", refers_to=saga.position, refusal=refusal)
+        ]
     events: list[Event] = []
     event = replace(saga, recorded_at=now, refers_to=saga.position, crossing=None)
     if isinstance(command, Finalize):
-        events, clearing = _cleared(history, crossing.other_shard, saga.tenant, crossing.debits, now)
+        events, clearing = _cleared_for(history, crossing, saga.tenant, now)
         paid = tuple((part.account, -part.amount) for part in crossing.debits)
         event = replace(
             event,
@@ -194,7 +275,9 @@ def end(history: History, command: Ending, now: int) -> list[Event]:
             counterpart=command.counterpart,
         )
     else:
-        event = replace(event, kind="transfer_released", refusal=Refused(command.code, command.param))
+        given_up = history.was_given_up(command.saga)
+        because = given_up.refusal if given_up else Refused(command.code, command.param)
+        event = replace(event, kind="transfer_released", refusal=because)
     if crossing.operation == "hold_captured":
         placed = history.event(crossing.about or 0)
         assert placed
@@ -204,6 +287,22 @@ def end(history: History, command: Ending, now: int) -> list[Event]:
         elif now >= placed.reservation.expires_at:
             event = replace(event, ends_hold="expired")
     return [*events, replace(event, position=len(history.events) + len(events) + 1)]
+
+
+def _cleared_for(
+    history: History, crossing: Crossing, tenant: int, now: int
+) -> tuple[list[Event], dict[int, int]]:
+    """What goes through the clearing accounts with each shard that is paid."""
+    if crossing.other_shard != SEVERAL:
+        return _cleared(history, crossing.other_shard, tenant, crossing.debits, now)
+    opened: list[Event] = []
+    through: dict[int, int] = {}
+    for shard in sorted({shard_of(part.account) for part in crossing.credits}):
+        parts = [part for part in crossing.credits if shard_of(part.account) == shard]
+        events, clearing = _cleared(history.and_then(*opened), shard, tenant, parts, now)
+        opened += events
+        through |= clearing
+    return opened, through
 
 
 def _cleared(

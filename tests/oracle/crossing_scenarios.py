@@ -8,6 +8,9 @@ from tests.oracle.scenarios import (
     BOB,
     DESK,
     EVE,
+    FEES,
+    FX,
+    FX_EUROS,
     OTHERS_BANK,
     Batches,
     capture,
@@ -19,14 +22,19 @@ from tests.oracle.scenarios import (
 from tests.oracle.words import (
     LARGEST,
     Change,
+    Confirm,
     Credit,
     Expire,
     Finalize,
+    GiveUp,
     Group,
     Part,
+    Promise,
     RefuseCredit,
     Release,
     Reverse,
+    Revoke,
+    Settle,
     Transfer,
     Void,
 )
@@ -34,13 +42,34 @@ from tests.oracle.words import (
 FAR: Final = 1_001  # dollars on another shard
 FEE: Final = 1_002  # dollars on the same one
 FAR_EUROS: Final = 1_003
+FAR_FEES: Final = 1_901  # of @fees, on the same shard
 STRANGER: Final = 1_004  # of another tenant
 FARTHER: Final = 2_001  # dollars on a third shard
 NOWHERE: Final = 3_001  # on a shard that is not configured
 LOST: Final = 4_001  # on a shard that cannot be reached
 
 
-def finalize(saga: int, counterpart: int = 70) -> Finalize:
+def give_up(saga: int, code: str = "transfer_cancelled", param: str | None = None) -> GiveUp:
+    return GiveUp(tenant=1, saga=saga, code=code, param=param)
+
+
+def settle(saga: int) -> Settle:
+    return Settle(tenant=1, saga=saga)
+
+
+def promise(saga: int, *parts: tuple[int, int]) -> Promise:
+    return Promise(**vars(credit(saga, *parts)))
+
+
+def confirm(saga: int) -> Confirm:
+    return Confirm(tenant=1, saga=saga)
+
+
+def revoke(saga: int) -> Revoke:
+    return Revoke(tenant=1, saga=saga)
+
+
+def finalize(saga: int, counterpart: int | None = 70) -> Finalize:
     return Finalize(tenant=1, saga=saga, counterpart=counterpart)
 
 
@@ -63,6 +92,12 @@ def _keyed(key: str, destination: int, amount: int) -> Transfer:
 
 
 CROSSING_SCENARIOS: Final[dict[str, Batches]] = {
+    "system owners on both sides of what crosses": [
+        [pay(BANK, ANN, 50), post((ANN, -20), (FAR, 18), (FAR_FEES, 2))],  # position 7 reserves
+        [finalize(7), post((ANN, -10), (FX_EUROS, -9), (FAR, 10), (FAR_EUROS, 9)), finalize(11)],
+        [credit(1_007, (BOB, 5), (FEES, 1)), credit(1_007, (BOB, 5), (FEES, 1)), credit(1_008, (FEES, 1))],
+        [Change(tenant=1, id=BOB, status="closed"), credit(1_009, (FX, 5), (BOB, 1)), credit(2_001, (FX, 1))],
+    ],
     "a transfer crosses": [
         [pay(BANK, ANN, 50), pay(ANN, FAR, 20), pay(ANN, BOB, 31)],  # position 7 reserves
         [finalize(7, 70), finalize(7, 70), pay(ANN, BOB, 31), pay(ANN, BOB, 30)],
@@ -159,6 +194,63 @@ CROSSING_SCENARIOS: Final[dict[str, Batches]] = {
         [pay(BANK, ANN, 50), post((DESK, -9), (EVE, 9))],
         [post((ANN, -10), (EVE, -9), (FAR, 10), (FAR_EUROS, 9)), post((ANN, -10), (FAR, 10), (FAR_EUROS, 1))],
         [finalize(8), post((ANN, -10), (FAR_EUROS, 10)), post((ANN, -1), (EVE, -1), (FAR, 2))],
+    ],
+    "what pays several shards leaves, or is given up": [
+        [
+            pay(BANK, ANN, 50),
+            post((ANN, -5), (FAR, 4), (FARTHER, 1)),
+            post((ANN, -9), (FAR, 4), (FARTHER, 5)),
+        ],
+        [pay(ANN, BOB, 37), finalize(7, None), finalize(7, None), give_up(7)],
+        [settle(7), settle(7), finalize(7, None), give_up(7)],
+        [
+            give_up(8, "account_closed", "entries[1].account"),
+            give_up(8),
+            finalize(8, None),
+            pay(ANN, BOB, 37),
+        ],
+        [
+            release(8, "transfer_cancelled", None),
+            release(8),
+            give_up(8),
+            finalize(8, None),
+            pay(ANN, BOB, 37),
+        ],
+    ],
+    "what pays several shards cannot end in any other way": [
+        [
+            pay(BANK, ANN, 50),
+            post((ANN, -5), (FAR, 4), (FARTHER, 1)),
+            post((ANN, -5), (FAR, 4), (FARTHER, 1)),
+        ],
+        [release(7)],
+        [settle(7)],
+        [finalize(7, None), give_up(8)],
+        [release(7)],
+        [settle(8)],
+    ],
+    "two assets leave for several shards": [
+        [pay(BANK, ANN, 50), post((DESK, -9), (EVE, 9))],
+        [post((ANN, -10), (EVE, -3), (FAR, 6), (FARTHER, 4), (FAR_EUROS, 3)), pay(ANN, FAR, 1)],
+        [finalize(8, None), finalize(9), settle(8)],
+    ],
+    "what is promised is there, and cannot be spent": [
+        [promise(1_007, (BOB, 10)), pay(BOB, ANN, 1), RefuseCredit(tenant=1, saga=1_007)],
+        [promise(1_007, (BOB, 10)), Change(tenant=1, id=BOB, status="closed")],
+        [Change(tenant=1, id=BOB, status="frozen", max_balance=5), promise(1_008, (ANN, 1), (BOB, 1))],
+        [confirm(1_007), confirm(1_007), Change(tenant=1, id=BOB, status="open"), pay(BOB, ANN, 10)],
+        [promise(1_009, (ANN, 5)), pay(ANN, BOB, 11), revoke(1_009), revoke(1_009), pay(ANN, BOB, 5)],
+        [RefuseCredit(tenant=1, saga=1_010), promise(1_010, (BOB, 1)), RefuseCredit(tenant=1, saga=1_009)],
+        [promise(1_011, (FEES, 1)), Change(tenant=1, id=ANN, status="frozen"), promise(1_012, (ANN, 1))],
+        [revoke(1_012), promise(1_013, (ANN, LARGEST)), reverse(7)],
+    ],
+    "only what was promised is confirmed or revoked": [
+        [confirm(1_009)],
+        [revoke(1_009)],
+        [RefuseCredit(tenant=1, saga=1_009)],
+        [confirm(1_009)],
+        [revoke(1_009)],
+        [credit(1_007, (BOB, 10))],
     ],
     "what is wider is refused": [
         [pay(BANK, ANN, 50), post((ANN, -5), (FAR, 4), (FARTHER, 1)), post((ANN, -5), (FAR, 4), (BOB, 1))],

@@ -130,12 +130,14 @@ class Comparison:
             assert claim.batch == batch
             match claim.outcome:
                 case words.Posted(position):
-                    assert row == (row.key, position, None, None, None, None, row.fingerprint)
+                    # A credit says what was asked for: every one of these is of a transfer.
+                    asked = "transfer" if isinstance(claim.command, words.Credit) else None
+                    assert row == (row.key, position, None, None, asked, None, row.fingerprint)
                 case words.Refused(code, param):
                     assert row.code is not None
                     assert (row.position, row.batch) == (None, batch)
                     assert (row.code.text, row.param) == (code, param)
-                    assert row.detail
+                    assert bool(row.detail) == (code != "idempotency_key_claimed")
 
     def _compare_states(self, decision: Decision, now_us: int) -> None:
         history, translation = self.model.history, self.translation

@@ -61,7 +61,13 @@ class History:
             for part in saga.crossing.debits
             if part.account == account
         )
-        return for_holds + for_sagas
+        for_promises = sum(
+            amount
+            for promise in self.open_promises()
+            for name, amount in promise.entries
+            if name == account and amount > 0
+        )
+        return for_holds + for_sagas + for_promises
 
     def available(self, account: int) -> int:
         return self.balance(account) - self.held(account)
@@ -105,6 +111,30 @@ class History:
     def end_of_saga(self, saga: int) -> Event | None:
         kinds = {"transfer_finalized", "transfer_released"}
         return next((one for one in self.events if one.refers_to == saga and one.kind in kinds), None)
+
+    def was_given_up(self, saga: int) -> Event | None:
+        return self._follower(saga, "transfer_given_up")
+
+    def was_settled(self, saga: int) -> Event | None:
+        return self._follower(saga, "transfer_settled")
+
+    def _follower(self, saga: int, kind: str) -> Event | None:
+        return next((one for one in self.events if one.refers_to == saga and one.kind == kind), None)
+
+    # What was promised to sagas of other shards.
+
+    def promise(self, saga: int) -> Event | None:
+        return self._follower(saga, "transfer_promised")
+
+    def end_of_promise(self, saga: int) -> Event | None:
+        return self._follower(saga, "transfer_confirmed") or self._follower(saga, "transfer_revoked")
+
+    def open_promises(self) -> list[Event]:
+        return [
+            event
+            for event in self.events
+            if event.kind == "transfer_promised" and not self.end_of_promise(event.refers_to or 0)
+        ]
 
     # What is undone.
 
@@ -167,6 +197,9 @@ class History:
         begun = event if event.crossing else self.event(event.refers_to or 0)
         if begun and begun.crossing and event.kind.startswith("transfer_"):
             accounts += [part.account for part in begun.crossing.debits if part.account not in accounts]
+        promise = self.promise(event.refers_to or 0)
+        if promise and event.kind == "transfer_confirmed":
+            accounts += [account for account, amount in promise.entries if amount > 0]
         return accounts
 
     def hold_view(self, event: Event) -> HoldView | None:

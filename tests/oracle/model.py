@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 
 from tests.oracle.complaints import changed, complaints, complaints_about_balances
-from tests.oracle.crossing import begun_by, credit, end, ended_before, reserve
+from tests.oracle.crossing import answered_before, begun_by, reserve, take_step
 from tests.oracle.history import History
 from tests.oracle.words import (
     PASSING,
@@ -20,11 +20,14 @@ from tests.oracle.words import (
     Capture,
     Change,
     Claim,
+    ClaimKey,
     Command,
+    Confirm,
     Credit,
     Event,
     Expire,
     Finalize,
+    GiveUp,
     Group,
     Hold,
     Noted,
@@ -36,12 +39,15 @@ from tests.oracle.words import (
     Release,
     Reservation,
     Reverse,
+    Revoke,
+    Settle,
     Terms,
     Transaction,
     Transfer,
     Unit,
     Void,
     shard_of,
+    system_owner,
 )
 
 # What a command that nobody complains about does.
@@ -49,11 +55,8 @@ from tests.oracle.words import (
 
 def _carry_out(history: History, command: Command, now: int) -> list[Event]:
     """What happens: one event, perhaps after the opening of clearing accounts that it needs."""
-    match command:
-        case Credit():
-            return credit(history, command, now)
-        case Finalize() | Release():
-            return end(history, command, now)
+    if isinstance(command, Credit | Confirm | Revoke | Finalize | Release | GiveUp | Settle):
+        return take_step(history, command, now)
     event = Event(len(history.events) + 1, now, command.tenant, "")
     if isinstance(command, Noted):
         event = replace(
@@ -139,12 +142,40 @@ def _carry_out_on_hold(history: History, command: Capture | Void | Expire, event
     )
 
 
+def named_accounts(command: Command) -> list[int]:
+    """The accounts that a payment names, each once."""
+    named: list[int] = []
+    match command:
+        case Transfer() | Hold():
+            named = [command.source, command.destination]
+        case Transaction():
+            named = [account for account, _ in command.entries]
+        case Credit():
+            named = [part.account for part in command.parts]
+    return list(dict.fromkeys(named))
+
+
+def _openings(history: History, command: Command, now: int) -> list[Event]:
+    """The openings of the system owners' accounts that a payment is the first to name."""
+    events: list[Event] = []
+    for account in named_accounts(command):
+        whose = None if shard_of(account) else system_owner(account)
+        if whose is None or whose[0] != command.tenant or history.terms(account):
+            continue
+        tenant, owner, asset = whose
+        terms = Terms(account, tenant, owner, asset, "system", "open", None, None, None)
+        position = len(history.events) + len(events) + 1
+        events.append(Event(position, now, tenant, "account_opened", terms=terms))
+    return events
+
+
 # The ledger.
 
 
 def _first_difference(first: Command, second: Command) -> str | None:
-    """The first field in which two requests ask for something else."""
-    if isinstance(first, Credit | RefuseCredit):
+    """The first field in which two requests ask for something else, wherever they are sent."""
+    first, second = (one.asked if isinstance(one, ClaimKey) else one for one in (first, second))
+    if isinstance(first, Credit | RefuseCredit | Confirm | Revoke):
         # Whatever is asked about the credit of a saga is one question, and gets one answer.
         return None
     if type(first) is not type(second):
@@ -185,17 +216,21 @@ class Model:
         claim = self.claim_of(command)
         if claim:
             return _answer_again(claim, command)
-        if isinstance(command, Finalize | Release) and (ended := ended_before(self.history, command)):
-            return Posted(ended.position, replayed=True)
-        found = list(complaints(self.history, command, now))
+        if isinstance(command, Finalize | Release | GiveUp | Settle) and (
+            answered := answered_before(self.history, command)
+        ):
+            return answered
+        # As if the system owners' accounts were open; they stay so if nothing is refused.
+        opened = self.history.and_then(*_openings(self.history, command, now))
+        found = list(complaints(opened, command, now))
         if not found:
-            events = _carry_out(self.history, command, now)
-            found = list(complaints_about_balances(self.history, events, command))
+            events = _carry_out(opened, command, now)
+            found = list(complaints_about_balances(opened, events, command))
         outcome: Outcome
         if found:
             outcome = Refused(*min(found, key=lambda complaint: PRECEDENCE.index(complaint[0])))
         else:
-            self.history = self.history.and_then(*events)
+            self.history = opened.and_then(*events)
             outcome = Posted(events[-1].position)
         self._remember(command, outcome)
         return outcome
@@ -243,6 +278,8 @@ def _claimant(command: Command) -> tuple[int, str] | None:
     """Whose key it is, and which. The credit of a saga has a key of its own, which is no tenant's."""
     if isinstance(command, Credit | RefuseCredit):
         return 0, f"credit of saga {command.saga}"
+    if isinstance(command, Confirm | Revoke):
+        return 0, f"end of promise of saga {command.saga}"
     return None if command.key is None else (command.tenant, command.key)
 
 

@@ -12,7 +12,7 @@ UNKNOWN_ACCOUNT: Final = 999
 UNKNOWN_ELSEWHERE: Final = 1_999
 FIRST_DRAWN_POSITION: Final = 9
 
-_STEPS: Final = frozenset({"credit", "refuse credit", "finalize", "release"})
+_STEPS: Final = frozenset({"credit", "refuse credit", "promise", "end promise", "finalize", "release"})
 _PAYERS: Final = {"USD": 1_001, "EUR": 1_003}
 
 
@@ -41,7 +41,7 @@ class Resolver:
         """A command that may stand in a group: no step of a saga, and nothing that begins one but transfers."""
         if intent.action.startswith("send"):
             return self.command(intent._replace(action="send transfer"))
-        if intent.action in _STEPS:
+        if intent.action in _STEPS or intent.action == "claim key":
             intent = intent._replace(action="transfer")
         command = self.command(intent)
         return self.command(intent._replace(action="transfer")) if self._may_cross(command) else command
@@ -56,7 +56,7 @@ class Resolver:
                 return bool(away)
             case words.Reverse():
                 return bool(command.payers)
-        return isinstance(command, words.Credit | words.RefuseCredit)
+        return isinstance(command, words.Credit | words.RefuseCredit | words.Confirm | words.Revoke)
 
     # What the same caller may send again.
 
@@ -64,6 +64,8 @@ class Resolver:
         if not self.sent:
             return self._new(intent._replace(action="transfer"))
         earlier = self.sent[-1 - (intent.first * 6 + intent.second) % len(self.sent)]
+        if isinstance(earlier, words.ClaimKey):
+            earlier = earlier.asked
         if isinstance(earlier, words.Open):
             earlier = replace(earlier, account=self._draw_account())
         if intent.action == "repeat":
@@ -110,10 +112,23 @@ class Resolver:
             "reverse": self._reversal,
             "change": self._change,
             "open": self._opening,
+            "promise": self._promise,
+            "end promise": self._promise,
         }
         if intent.action.startswith("send"):
             return self._sending(intent)
+        if intent.action == "claim key":
+            return self._claim_of_key(intent)
         return makers.get(intent.action, self._step)(intent)
+
+    def _claim_of_key(self, intent: Intent) -> words.Command:
+        """For a request to another shard, or (its sender was mistaken) for one that was sent here."""
+        asked = self._new(intent._replace(action="transfer"))
+        if intent.flag and self.sent:
+            asked = self._again(intent._replace(action="repeat"))
+        if asked.key is None:
+            return asked
+        return words.ClaimKey(tenant=asked.tenant, key=asked.key, asked=asked, shard=2 + intent.first % 2)
 
     def _common(self, intent: Intent) -> dict[str, Any]:
         return {"tenant": intent.tenant, "key": self._key(intent)}
@@ -150,6 +165,15 @@ class Resolver:
         history = self.ledger.history
         return history.clearing(1, intent.tenant, intent.asset) or UNKNOWN_ACCOUNT
 
+    def _system_owner(self, intent: Intent) -> int:
+        """One that may never have been named before."""
+        of_tenant = [
+            number
+            for number, tenant, _, asset in words.SYSTEM_OWNERS
+            if (tenant, asset) == (intent.tenant, intent.asset)
+        ]
+        return of_tenant[intent.second % len(of_tenant)] if of_tenant else UNKNOWN_ACCOUNT
+
     def _two_accounts(self, intent: Intent) -> tuple[int, int]:
         accounts = self._accounts(intent) or [UNKNOWN_ACCOUNT]
         source = accounts[intent.first % len(accounts)]
@@ -166,6 +190,9 @@ class Resolver:
                 source, destination = (108, destination) if intent.flag else (source, 108)
             case "other asset":
                 source, destination = (105, destination) if intent.flag else (source, 105)
+            case "system owner":
+                system = self._system_owner(intent)
+                source, destination = (system, destination) if intent.flag else (source, system)
             case "clearing":
                 clearing = self._clearing(intent)
                 source, destination = (clearing, destination) if intent.flag else (source, clearing)
@@ -393,7 +420,7 @@ class Resolver:
         entries: list[tuple[int, int]]
         match intent.wait, bool(others), intent.flag:
             case 1, _, _:  # one pays a receiver, and a fee
-                fee = 1_002 if payee != 1_002 else 1_001
+                fee = 1_901 if intent.flag else 1_002 if payee != 1_002 else 1_001
                 entries = [(payee, amount), (payer, -amount - 3), (fee, 3)]
             case 2, True, _:  # two pay one
                 entries = [(payer, -amount), (others[0], -1), (payee, amount + 1)]
@@ -401,7 +428,7 @@ class Resolver:
                 entries = [(payer, -amount), (payee, amount), (1_003, 10), (105, -10)]
             case 10, True, True:  # too wide: somebody is paid here
                 entries = [(payer, -amount - 3), (payee, amount), (others[0], 3)]
-            case 10, _, False:  # too wide: they are on two shards
+            case 10, _, False:  # on two shards
                 entries = [(payer, -amount - 3), (1_001, amount), (2_001, 3)]
             case _:
                 entries = [(payee, amount), (payer, -amount)]
@@ -416,19 +443,68 @@ class Resolver:
         if intent.action in {"credit", "refuse credit"}:
             self.credits += 1
             saga = (2_000 if intent.fault == "misnamed asset" else 1_000) + self.credits
-            if intent.action == "credit":
-                return self._credit(intent, saga)
-            return words.RefuseCredit(tenant=intent.tenant, saga=saga)
+            refused = intent.action == "refuse credit"
+            return (
+                words.RefuseCredit(tenant=intent.tenant, saga=saga) if refused else self._credit(intent, saga)
+            )
+        return self._end_of_saga(intent)
+
+    def _end_of_saga(self, intent: Intent) -> words.Command:
         history = self.ledger.history
         sagas = history.open_sagas() if intent.second else history.sagas()
         if not sagas:
             return self._sending(intent._replace(action="send hold" if intent.flag else "send transfer"))
-        saga = sagas[intent.first % len(sagas)].position
-        tenant = sagas[intent.first % len(sagas)].tenant
+        begun = sagas[intent.first % len(sagas)]
+        saga, tenant = begun.position, begun.tenant
+        if begun.crossing and begun.crossing.other_shard == words.SEVERAL:
+            return self._step_of_several(intent, saga, tenant)
+        if not self._could_be_credited(begun):
+            return words.Release(tenant=tenant, saga=saga, code="balance_limit_exceeded", param="destination")
         if intent.action == "finalize":
             return words.Finalize(tenant=tenant, saga=saga, counterpart=7 + intent.first)
         code, param = (("account_closed", "destination"), ("transfer_cancelled", None))[intent.flag]
         return words.Release(tenant=tenant, saga=saga, code=code, param=param)
+
+    def _step_of_several(self, intent: Intent, saga: int, tenant: int) -> words.Command:
+        """Any step at any time: what cannot be is a conflict, or is answered with what is."""
+        code, param = (("account_closed", "entries[1].account"), ("transfer_cancelled", None))[intent.flag]
+        if intent.action == "finalize":
+            if intent.wait >= 10 or self.ledger.history.end_of_saga(saga):
+                return words.Settle(tenant=tenant, saga=saga)
+            return words.Finalize(tenant=tenant, saga=saga, counterpart=None)
+        if intent.wait >= 10 or not self.ledger.history.was_given_up(saga):
+            return words.GiveUp(tenant=tenant, saga=saga, code=code, param=param)
+        return words.Release(tenant=tenant, saga=saga, code=code, param=param)
+
+    def _promise(self, intent: Intent) -> words.Command:
+        """A part of what another shard has reserved for several, or how it ends."""
+        history = self.ledger.history
+        promises = [event for event in history.events if event.kind == "transfer_promised"]
+        if intent.action == "promise" or (not promises and intent.fault == "none"):
+            self.credits += 1
+            credit = self._credit(intent, 1_000 + self.credits)
+            assert isinstance(credit, words.Credit)
+            return words.Promise(**vars(credit))
+        promise = promises[-1 - intent.first % min(3, len(promises))] if promises else None
+        saga = (promise.refers_to or 0) if promise else 2_077
+        end = history.end_of_promise(saga)
+        confirms = end.kind == "transfer_confirmed" if end else intent.flag
+        noted = {**self._noted(intent), "key": None, "tenant": promise.tenant if promise else 1}
+        return (words.Confirm if confirms else words.Revoke)(**noted, saga=saga)
+
+    def _could_be_credited(self, saga: words.Event) -> bool:
+        """Whether the other shard had room for it: its clearing account is the mirror of the one here."""
+        history = self.ledger.history
+        if saga.crossing is None or history.end_of_saga(saga.position):
+            return True
+        totals: dict[str, int] = {}
+        for part in saga.crossing.debits:
+            totals[part.asset] = totals.get(part.asset, 0) + part.amount
+        return all(
+            (history.balance(clearing) if clearing else 0) + total <= words.LARGEST
+            for asset, total in totals.items()
+            for clearing in [history.clearing(saga.crossing.other_shard, saga.tenant, asset)]
+        )
 
     def _credit(self, intent: Intent, saga: int) -> words.Command:
         """What another shard has reserved, to be paid here."""

@@ -31,6 +31,9 @@ ANN: Final = 2
 BOB: Final = 3
 DESK: Final = 4  # holds euros, may go below zero
 EVE: Final = 5  # holds euros
+FEES: Final = 901  # of @fees, in dollars
+FX: Final = 902  # of @fx, in dollars
+FX_EUROS: Final = 903
 
 # Positions 1 to 5.
 _ACCOUNTS: Final[list[words.Unit]] = [
@@ -98,6 +101,18 @@ def _entries(count: int) -> Transaction:
 
 
 SCENARIOS: Final[dict[str, Batches]] = {
+    "a system owner's account is opened by what first needs it, if that is not refused": [
+        [pay(ANN, FEES, 1), pay(BANK, ANN, 50), pay(ANN, FEES, 51), reverse(7)],
+        [pay(ANN, FEES, 1), pay(ANN, FEES, 1)],  # position 7 opens, 8 and 9 pay
+        [pay(FEES, ANN, 70), hold(ANN, FEES, 5), reverse(8), pay(FEES, FEES, 1)],
+        [Change(tenant=1, id=FEES, status="closed"), pay(ANN, FEES, 1)],
+        [replace(pay(ANN, FEES, 1), tenant=2), post((ANN, -5), (FX, 5), (FX_EUROS, -4), (EVE, 4))],
+        [post((BANK, -5), (FX, 4)), Group((pay(BANK, FX, 5), pay(BOB, ANN, 999)))],
+    ],
+    "a group that is refused opens nothing": [
+        [Group((pay(BANK, FEES, 5), pay(BOB, ANN, 999))), pay(BANK, BOB, 1)],
+        [Group((pay(BANK, FEES, 5), pay(FEES, BOB, 999)))],
+    ],
     "parts of a reversal add up": [
         [pay(BANK, ANN, 10)],  # position 6
         [reverse(6, 4), reverse(6, 4), reverse(6, 4), reverse(6, 2), reverse(6, 1), reverse(6)],

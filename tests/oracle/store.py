@@ -17,7 +17,7 @@ from tallystick.domain.rows import Appended, EntryRow, RequestRow, TransactionRo
 from tallystick.domain.sagas import SagaState, SagaStatus
 from tallystick.domain.snapshot import Head, Original, RecordedRequest, Snapshot
 from tests.oracle import words
-from tests.oracle.translation import SHARD
+from tests.oracle.translation import DERIVATION
 
 
 class Store:
@@ -47,7 +47,8 @@ class Store:
         """What the batcher would load for these units; with `remembers_accounts`, all accounts besides."""
         needs = Needs()
         for unit in units:
-            needs.add(commands_of([unit]), SHARD)
+            needs.add(commands_of([unit]), DERIVATION)
+        needs.look_for({})
         accounts = set(needs.accounts)
         for hold in self.holds:
             if hold.hold in needs.holds:
@@ -56,7 +57,7 @@ class Store:
         if remembers_accounts:
             accounts |= {terms.account for _, terms in self.terms}
         return Snapshot(
-            shard=SHARD,
+            derivation=DERIVATION,
             head=self.head,
             accounts=MappingProxyType({one.terms.account: one for one in self.account_states(accounts)}),
             holds=MappingProxyType({hold.hold: hold for hold in self.holds if hold.hold in needs.holds}),
@@ -94,6 +95,7 @@ class Store:
                 )
             ),
             self._reversed(transaction.position),
+            transaction.refers_to,
         )
 
     def _reversed(self, position: int) -> int:
@@ -149,9 +151,20 @@ def _held(store: Store) -> dict[int, int]:
         assert 0 <= hold.captured <= hold.amount
         held[hold.account] = held.get(hold.account, 0) + hold.remaining
     for saga in {saga.saga: saga for saga in store.sagas}.values():
-        if saga.status is SagaStatus.RESERVED and saga.terms.operation is not Kind.HOLD_CAPTURED:
+        reserved = saga.status in {SagaStatus.RESERVED, SagaStatus.GIVEN_UP}
+        if reserved and saga.terms.operation is not Kind.HOLD_CAPTURED:
             for leg in saga.terms.debits:
                 held[leg.account] = held.get(leg.account, 0) + leg.amount
+    ends = {Kind.TRANSFER_CONFIRMED, Kind.TRANSFER_REVOKED}
+    ended = {row.refers_to for row in store.transactions if row.kind in ends}
+    promised = {
+        row.position
+        for row in store.transactions
+        if row.kind is Kind.TRANSFER_PROMISED and row.refers_to not in ended
+    }
+    for entry in store.entries:
+        if entry.position in promised and entry.amount > 0:
+            held[entry.account] = held.get(entry.account, 0) + entry.amount
     return held
 
 

@@ -70,6 +70,7 @@ FAULTS: Final = _weighted(
     same_account=1,
     misnamed_asset=1,
     clearing=1,
+    system_owner=4,
 )
 AMOUNTS: Final = _weighted(
     one=3,
@@ -111,14 +112,18 @@ THEMES: Final = (
         finalize=1,
         release=1,
         credit=1,
+        claim_key=1,
     ),
     _weighted(reverse=10, transaction=4, transfer=3, repeat=1),
+    _weighted(claim_key=8, transfer=3, hold=2, repeat=4, alter=3),
     _weighted(capture=10, hold=6, void=1, expire=3, reverse=2, change=1),
     _weighted(change=4, transfer=4, transaction=2, hold=2, capture=2, credit=2),
     _weighted(
         send_transaction=9, send_transfer=3, finalize=6, release=5, change=1, transfer=1, repeat=2, alter=1
     ),
     _weighted(send_hold=8, capture=12, finalize=7, release=6, expire=3, void=1, change=1, repeat=2),
+    _weighted(promise=8, end_promise=6, refuse_credit=1, transfer=3, change=2, repeat=2),
+    _weighted(send_transaction=10, finalize=9, release=9, change=1, repeat=2),
     _weighted(credit=9, refuse_credit=1, reverse=12, finalize=3, release=5, change=1, repeat=3, alter=1),
 )
 

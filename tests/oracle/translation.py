@@ -1,20 +1,44 @@
 """From the naive model's words to the product's. The model's numbers become identifiers of shards."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 from tallystick.domain import commands, fingerprint
 from tallystick.domain.accounts import AccountKind, AccountStatus, AccountTerms
 from tallystick.domain.commands import Kind, Leg, Note, Reach, RequestKey
 from tallystick.domain.decide import Atomic
+from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.fingerprint import Field, Operation
 from tallystick.domain.identifiers import make_identifier
 from tallystick.domain.outcomes import Outcome, Posted, RefusalCode, Refused, refuse
-from tallystick.domain.saga_commands import Credit, Finalize, RefuseCredit, Release
-from tallystick.domain.sagas import SagaState, SagaStatus, SagaTerms, clearing_account, credit_request
+from tallystick.domain.saga_commands import (
+    Confirm,
+    Credit,
+    Finalize,
+    GiveUp,
+    Promise,
+    RefuseCredit,
+    Release,
+    Revoke,
+    Settle,
+)
+from tallystick.domain.sagas import (
+    SEVERAL_SHARDS,
+    SagaState,
+    SagaStatus,
+    SagaTerms,
+    Step,
+    credit_request,
+    promise_end_request,
+)
+from tallystick.domain.system_owners import SystemAccount
 from tests.oracle import words
 from tests.oracle.history import History
+from tests.oracle.model import named_accounts
 
 SHARD = 1
+DERIVATION = Derivation(SHARD, bytes(32))
 _SHARD_SIZE = 1_000
 _REACH = {
     words.SHARD_NOT_CONFIGURED: Reach.NOT_CONFIGURED,
@@ -24,7 +48,15 @@ _ENDS = {
     "transfer_reserved": SagaStatus.RESERVED,
     "transfer_finalized": SagaStatus.FINALIZED,
     "transfer_released": SagaStatus.RELEASED,
+    "transfer_given_up": SagaStatus.GIVEN_UP,
+    "transfer_settled": SagaStatus.SETTLED,
 }
+_OF_OTHER_SAGAS = {"transfer_credited", "transfer_promised", "transfer_confirmed", "transfer_revoked"}
+
+
+def _system_account(shard: int, tenant: int, owner: str, asset: str) -> SystemAccount:
+    derivation = msgspec.structs.replace(DERIVATION, shard=SHARD + shard)
+    return SystemAccount(derivation.of_system_owner(tenant, owner, asset).account, owner, asset)
 
 
 class Translation:
@@ -41,15 +73,30 @@ class Translation:
     # Numbers.
 
     def account(self, account: int) -> int:
+        if (whose := words.system_owner(account)) is not None:
+            return _system_account(words.shard_of(account), *whose).account
         if account >= 0:
             return identify(account)
         terms = self.history.terms(account)
         if terms is None:
             return identify(-account)
-        return clearing_account(SHARD, int(terms.owner.split()[-1]), terms.tenant, terms.asset)
+        return DERIVATION.clearing(int(terms.owner.split()[-1]), terms.tenant, terms.asset).account
+
+    def opens(self, tenant: int, accounts: Iterable[int]) -> tuple[SystemAccount, ...]:
+        """The system owners' accounts among those that a tenant names."""
+        owned = ((words.shard_of(account), words.system_owner(account)) for account in accounts)
+        return tuple(_system_account(shard, *whose) for shard, whose in owned if whose and whose[0] == tenant)
 
     def part(self, part: words.Part) -> Leg:
         return Leg(self.account(part.account), part.amount, part.asset, part.param)
+
+    def foreign_assets(self, tenant: int, accounts: Iterable[int]) -> dict[int, str | None]:
+        """What the server has found out about the accounts of other shards that a request names."""
+        return {
+            self.account(account): words.asset_elsewhere(account, tenant)
+            for account in accounts
+            if words.shard_of(account)
+        }
 
     # Commands.
 
@@ -59,7 +106,12 @@ class Translation:
                 return self._on_account(command)
             case words.Capture() | words.Void() | words.Expire() | words.Reverse():
                 return self._on_earlier(command)
-            case words.Credit() | words.RefuseCredit() | words.Finalize() | words.Release():
+            case words.ClaimKey():
+                asked = self.command(command.asked)
+                return commands.ClaimKey(tenant=asked.tenant, request=asked.request, shard=command.shard)
+            case words.Credit() | words.RefuseCredit() | words.Confirm() | words.Revoke():
+                return self._step_of_payee(command)
+            case words.Finalize() | words.Release() | words.GiveUp() | words.Settle():
                 return self._step(command)
         return self._payment(command)
 
@@ -92,6 +144,7 @@ class Translation:
                 return commands.Transfer(
                     tenant=command.tenant,
                     request=_request(command, Operation.TRANSFER),
+                    opens=self.opens(command.tenant, named_accounts(command)),
                     source=self.account(command.source),
                     destination=self.account(command.destination),
                     amount=command.amount,
@@ -103,22 +156,22 @@ class Translation:
                 return commands.PlaceHold(
                     tenant=command.tenant,
                     request=_request(command, Operation.HOLD),
+                    opens=self.opens(command.tenant, named_accounts(command)),
                     source=self.account(command.source),
                     destination=self.account(command.destination),
                     amount=command.amount,
                     asset=command.asset,
                     expires_in_us=command.expires_in,
-                    foreign_assets=_foreign_assets(command.tenant, command.destination),
+                    foreign_assets=self.foreign_assets(command.tenant, [command.destination]),
                     note=_note(command),
                 )
             case words.Transaction():
                 return commands.PostTransaction(
                     tenant=command.tenant,
                     request=_request(command, Operation.TRANSACTION),
+                    opens=self.opens(command.tenant, named_accounts(command)),
                     entries=tuple((self.account(account), amount) for account, amount in command.entries),
-                    foreign_assets=_foreign_assets(
-                        command.tenant, *(account for account, _ in command.entries)
-                    ),
+                    foreign_assets=self.foreign_assets(command.tenant, named_accounts(command)),
                     note=_note(command),
                 )
         raise TypeError(command)
@@ -155,23 +208,54 @@ class Translation:
                     note=_note(command),
                 )
 
+    def _step_of_payee(
+        self, command: words.Credit | words.RefuseCredit | words.Confirm | words.Revoke
+    ) -> commands.Command:
+        saga, tenant = identify(command.saga), command.tenant
+        if isinstance(command, words.RefuseCredit):
+            return RefuseCredit(tenant=tenant, request=credit_request(saga), saga=saga)
+        if isinstance(command, words.Credit):
+            several = isinstance(command, words.Promise)
+            legs = tuple(self.part(part) for part in command.parts)
+            if several:
+                # What other shards have to promise is not this one's business.
+                legs = (*legs, Leg(identify(2_009), 1, "USD", "entries[9].account"))
+            return (Promise if several else Credit)(
+                tenant=tenant,
+                request=credit_request(saga),
+                opens=self.opens(tenant, named_accounts(command)),
+                saga=saga,
+                terms=SagaTerms(Kind.TRANSFER, SEVERAL_SHARDS if several else SHARD, (), legs),
+                note=_note(command),
+            )
+        promise = self.history.promise(command.saga)
+        paid = [] if promise is None else [entry for entry in promise.entries if entry[1] > 0]
+        legs = tuple(
+            Leg(self.account(account), amount, known.asset, "")
+            for account, amount in paid
+            if (known := self.history.terms(account))
+        )
+        terms = SagaTerms(Kind.TRANSACTION, SEVERAL_SHARDS, (), legs)
+        if isinstance(command, words.Confirm):
+            request = promise_end_request(saga, Step.CONFIRM)
+            return Confirm(tenant=tenant, request=request, saga=saga, terms=terms, note=_note(command))
+        request = promise_end_request(saga, Step.REVOKE)
+        return Revoke(tenant=tenant, request=request, saga=saga, terms=terms, note=_note(command))
+
     def _step(
-        self, command: words.Credit | words.RefuseCredit | words.Finalize | words.Release
+        self, command: words.Finalize | words.Release | words.GiveUp | words.Settle
     ) -> commands.Command:
         saga = identify(command.saga)
         match command:
-            case words.Credit():
-                return Credit(
+            case words.GiveUp():
+                return GiveUp(
                     tenant=command.tenant,
-                    request=credit_request(saga),
                     saga=saga,
-                    terms=SagaTerms(
-                        Kind.TRANSFER, SHARD, (), tuple(self.part(part) for part in command.parts)
-                    ),
-                    note=_note(command),
+                    terms=self._terms_of(command.saga),
+                    refusal=to_refusal(command.code, command.param),
                 )
-            case words.RefuseCredit():
-                return RefuseCredit(tenant=command.tenant, request=credit_request(saga), saga=saga)
+            case words.Settle():
+                return Settle(tenant=command.tenant, saga=saga, terms=self._terms_of(command.saga))
             case words.Finalize():
                 return Finalize(
                     tenant=command.tenant,
@@ -193,17 +277,31 @@ class Translation:
         begun = self.history.event(saga)
         if begun is None or begun.crossing is None:
             return SagaTerms(Kind.TRANSFER, SHARD + 1, (), ())
-        return self.terms(begun.crossing)
+        return self.terms(begun.tenant, begun.crossing)
 
-    def terms(self, crossing: words.Crossing) -> SagaTerms:
+    def terms(self, tenant: int, crossing: words.Crossing) -> SagaTerms:
         return SagaTerms(
             operation=Kind[crossing.operation.upper()],
-            other_shard=SHARD + crossing.other_shard,
+            other_shard=SEVERAL_SHARDS
+            if crossing.other_shard == words.SEVERAL
+            else SHARD + crossing.other_shard,
             debits=tuple(self.part(part) for part in crossing.debits),
             credits=tuple(self.part(part) for part in crossing.credits),
             refers_to=crossing.about,
             final=crossing.final,
+            opens=self.opens(tenant, (part.account for part in crossing.credits))
+            if crossing.operation == "transaction"
+            else (),
+            reverses=self._payment_reversed(crossing),
         )
+
+    def _payment_reversed(self, crossing: words.Crossing) -> int | None:
+        """A credit that is given back refers to the payment that it came of."""
+        if crossing.operation != "reversal":
+            return None
+        credited = self.history.event(crossing.about or 0)
+        assert credited
+        return self.refers_to(credited)
 
     def saga_state(self, event: words.Event) -> SagaState | None:
         """A saga as of an event that began or ended it."""
@@ -218,7 +316,7 @@ class Translation:
             position=event.position,
             status=status,
             tenant=begun.tenant,
-            terms=self.terms(begun.crossing),
+            terms=self.terms(begun.tenant, begun.crossing),
             note=Note(begun.description, begun.metadata, begun.effective_at),
             reserved_at_us=begun.recorded_at,
             counterpart=event.counterpart,
@@ -227,7 +325,7 @@ class Translation:
 
     def refers_to(self, event: words.Event) -> int | None:
         """A credit refers to the saga of another shard, all else to a position of this one."""
-        if event.kind == "transfer_credited":
+        if event.kind in _OF_OTHER_SAGAS:
             return identify(event.refers_to or 0)
         return event.refers_to
 
@@ -259,15 +357,6 @@ def from_outcome(outcome: Outcome) -> words.Outcome:
     if isinstance(outcome, Posted):
         return words.Posted(outcome.position, outcome.replayed)
     return words.Refused(outcome.code.text, outcome.param, outcome.replayed)
-
-
-def _foreign_assets(tenant: int, *accounts: int) -> dict[int, str | None]:
-    """What the server has found out about the accounts of other shards that a request names."""
-    return {
-        identify(account): words.asset_elsewhere(account, tenant)
-        for account in accounts
-        if words.shard_of(account)
-    }
 
 
 def _note(command: words.Noted) -> Note:

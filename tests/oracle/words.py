@@ -12,6 +12,7 @@ SMALLEST: Final = -9_223_372_036_854_775_808
 
 PRECEDENCE: Final = (
     "idempotency_key_reused",
+    "idempotency_key_claimed",
     "same_account",
     "amount_invalid",
     "transaction_not_found",
@@ -42,6 +43,9 @@ PASSING: Final = ("hold_busy", "shard_unavailable")
 
 REVERSIBLE: Final = ("transfer", "transaction", "hold_captured", "transfer_credited")
 
+SEVERAL: Final = -1
+"""Stands for the other shard of what pays on several."""
+
 _SHARD_SIZE: Final = 1_000
 SHARD_NOT_CONFIGURED: Final = 3
 SHARD_NOT_REACHABLE: Final = 4
@@ -53,6 +57,15 @@ ELSEWHERE: Final = (
     (1_003, 1, "EUR"),
     (2_001, 1, "USD"),
     (1_004, 2, "USD"),
+    (1_901, 1, "USD"),
+)
+
+# System owners, whose accounts are opened by what first names them: number on each shard, tenant, owner, asset.
+SYSTEM_OWNERS: Final = (
+    (901, 1, "@fees", "USD"),
+    (902, 1, "@fx", "USD"),
+    (903, 1, "@fx", "EUR"),
+    (904, 2, "@fees", "USD"),
 )
 
 Status = Literal["open", "frozen", "closed"]
@@ -69,6 +82,12 @@ def shard_of(number: int) -> int:
 def asset_elsewhere(account: int, tenant: int) -> str | None:
     """What an account of another shard holds, if this tenant has such an account there."""
     return next((asset for one, owner, asset in ELSEWHERE if (one, owner) == (account, tenant)), None)
+
+
+def system_owner(account: int) -> tuple[int, str, str] | None:
+    """Whose account of a system owner it is, open or not: tenant, owner, asset."""
+    number = max(0, account) % _SHARD_SIZE
+    return next((one[1:] for one in SYSTEM_OWNERS if one[0] == number), None)
 
 
 # Commands. The compared fields after `tenant` and `key` are what the request asks for, in the order in which a
@@ -98,6 +117,7 @@ class Open(Command):
     min_balance: int | None
     max_balance: int | None
     metadata: str | None = None
+    near: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +195,25 @@ class Credit(Noted):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Promise(Credit):
+    """The same of a saga that pays on several shards: no payee can spend it yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirm(Noted):
+    """What was promised here may be spent."""
+
+    saga: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Revoke(Noted):
+    """What was promised here goes back."""
+
+    saga: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class RefuseCredit(Command):
     saga: int
 
@@ -184,7 +223,23 @@ class Finalize(Command):
     """What was reserved here leaves. `counterpart` is where the other shard credited it."""
 
     saga: int
-    counterpart: int
+    counterpart: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GiveUp(Command):
+    """What was reserved here for several shards will not leave, for this reason."""
+
+    saga: int
+    code: str
+    param: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settle(Command):
+    """All shards have confirmed what left."""
+
+    saga: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +249,14 @@ class Release(Command):
     saga: int
     code: str
     param: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimKey(Command):
+    """What is asked of another shard, under this key, is asked under it for ever."""
+
+    asked: Command
+    shard: int
 
 
 @dataclass(frozen=True)

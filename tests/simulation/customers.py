@@ -117,6 +117,9 @@ class Customers:
             self._transfer,
             self._payment_with_fee,
             self._exchange,
+            self._split,
+            self._split,
+            self._split,
             self._hold,
             self._hold,
             self._capture,
@@ -193,6 +196,20 @@ class Customers:
             self._wallet(there): amount,
             make_identifier(there, self.random.choice(EURO_WALLETS)): 7,
         }
+        return self._post(key, effects), effects
+
+    def _split(self, key: RequestKey) -> tuple[Command, dict[int, int]] | None:
+        """One or two people of one shard pay people on all the others, in one asset or two."""
+        here = self.random.choice(list(self.shards))
+        others = [number for number in self.shards if number != here]
+        if len(others) < 2:
+            return None
+        amount = self.random.choice((1, 5, 10, 20))
+        effects = {self._wallet(here): -amount * len(others)}
+        effects |= {self._wallet(there): amount for there in others}
+        if self.random.random() < 0.3:
+            effects[make_identifier(here, self.random.choice(EURO_WALLETS))] = -3
+            effects[make_identifier(others[0], self.random.choice(EURO_WALLETS))] = 3
         return self._post(key, effects), effects
 
     def _post(self, key: RequestKey, effects: dict[int, int]) -> PostTransaction:
@@ -273,7 +290,7 @@ class Customers:
         """What was credited on a shard, at which position, and who paid it."""
         for shard in self.shards.values():
             for saga in shard.sagas.values():
-                if saga.status is SagaStatus.FINALIZED and saga.terms.operation is not Kind.REVERSAL:
+                if saga.counterpart is not None and saga.terms.operation is not Kind.REVERSAL:
                     yield saga.terms.other_shard, saga.counterpart or 0, saga.terms.debits
 
     def change(self) -> tuple[int, ChangeAccount]:

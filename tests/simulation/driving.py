@@ -7,10 +7,14 @@ from typing import Final
 import msgspec
 
 from tallystick.domain.commands import Command, RequestKey
+from tallystick.domain.decide import NOTHING_DECIDED
 from tallystick.domain.identifiers import make_identifier
 from tallystick.domain.outcomes import Outcome, Posted, RefusalCode, Refused, refuse
 from tallystick.domain.saga_commands import Credit, Finalize, RefuseCredit, Release
 from tallystick.domain.sagas import SAGA_STAGES, Found, SagaState, Stage, Step, credit_request, next_step
+from tallystick.ledger.batcher import Answer
+from tallystick.ledger.errors import FaultyCommandError
+from tallystick.ledger.split_sagas import SplitJourney
 from tests.simulation.violation import Violation
 
 _THERE: Final = frozenset({Step.CREDIT, Step.REFUSE_CREDIT})
@@ -53,6 +57,10 @@ class Attempt:
         """What is to be done next."""
         return self.conduct.next_step(self.stage, self.give_up)
 
+    def ask(self) -> None:
+        """Wait for the answer to the step."""
+        self.waits = True
+
     @property
     def shard(self) -> int:
         """Which shard takes the next step."""
@@ -77,7 +85,7 @@ class Attempt:
         refusal = self._refusal or refuse(RefusalCode.TRANSFER_CANCELLED)
         return Release(tenant=tenant, saga=saga, terms=self.saga.terms, refusal=refusal)
 
-    def follow(self, step: Step, outcome: Outcome) -> None:
+    def follow(self, step: Step, outcome: Outcome, _: int, __: Mapping[int, SagaState]) -> None:
         """Go where the table leads. An answer to a step that is past already says nothing new."""
         if step is not self.step:
             return
@@ -93,7 +101,67 @@ class Attempt:
             self._credited = outcome.position
 
     def time_out(self) -> None:
-        """Nobody answers: ask again."""
+        """No shard answers: ask again."""
         self.waits = False
         if self.conduct.silence_is_refusal and self.step is Step.CREDIT:
-            self.follow(Step.CREDIT, refuse(RefusalCode.TRANSFER_CANCELLED))
+            self.follow(Step.CREDIT, refuse(RefusalCode.TRANSFER_CANCELLED), self.shard, {})
+
+
+class SplitAttempt:
+    """One driver's knowledge of a saga with payees on several shards: the product's own journey."""
+
+    def __init__(self, home: int, saga: SagaState, *, give_up: bool = False) -> None:
+        self.home = home
+        self.saga = saga
+        self.give_up = give_up
+        self.forgotten = False
+        self._journey = SplitJourney(home, saga, give_up=give_up)
+        self._asked: set[int] = set()
+
+    @property
+    def stage(self) -> Stage:
+        """How far the driver has come."""
+        return self._journey.stage
+
+    @property
+    def step(self) -> Step | None:
+        """What is to be done next."""
+        return self._journey.step
+
+    @property
+    def _to_ask(self) -> set[int]:
+        return set(self._journey.awaited or {self.home}) - self._asked
+
+    @property
+    def waits(self) -> bool:
+        """Whether every shard has been asked that takes this step."""
+        return not self._to_ask
+
+    @property
+    def shard(self) -> int:
+        """Which shard is asked next."""
+        return max(self._to_ask)
+
+    def ask(self) -> None:
+        """Wait for the answer of this shard."""
+        self._asked.add(self.shard)
+
+    def command(self) -> Command:
+        """The next step as a command."""
+        return self._journey.command(self.shard)
+
+    def follow(self, step: Step, outcome: Outcome, shard: int, sagas: Mapping[int, SagaState]) -> None:
+        """Go where the table leads. An answer to a step that is past already says nothing new."""
+        if step is not self.step or (shard != self.home and shard not in self._journey.awaited):
+            return
+        self._asked.discard(shard)
+        try:
+            self._journey.follow(shard, Answer(outcome, NOTHING_DECIDED._replace(sagas=dict(sagas))))
+        except FaultyCommandError as error:
+            raise Violation(f"{error}: {outcome}") from error
+        if self.step is not step:
+            self._asked.clear()
+
+    def time_out(self) -> None:
+        """No shard answers: ask again."""
+        self._asked.clear()

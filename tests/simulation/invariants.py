@@ -1,6 +1,6 @@
 """What must hold of the books: at every step, and when everything has ended."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import combinations
 from typing import Final
@@ -10,7 +10,7 @@ from tallystick.domain.commands import Kind
 from tallystick.domain.decide import PASSING
 from tallystick.domain.identifiers import make_identifier, shard_of
 from tallystick.domain.outcomes import Outcome, Posted, Refused
-from tallystick.domain.sagas import SagaState, SagaStatus, clearing_account, credit_request
+from tallystick.domain.sagas import SagaState, SagaStatus, credit_request
 from tests.simulation.customers import TENANT, Request, given
 from tests.simulation.shard import Shard
 from tests.simulation.violation import Violation
@@ -52,9 +52,11 @@ def _check_held(shard: Shard) -> None:
         if not 0 <= hold.captured <= hold.amount:
             raise Violation(f"more was captured than held: {hold}")
     for saga in shard.open_sagas:
-        if saga.terms.operation is not Kind.HOLD_CAPTURED:
+        if saga.terms.operation is not Kind.HOLD_CAPTURED and saga.status is not SagaStatus.FINALIZED:
             for leg in saga.terms.debits:
                 held[leg.account] = held.get(leg.account, 0) + leg.amount
+    for entry in shard.promised:
+        held[entry.account] = held.get(entry.account, 0) + entry.amount
     for account, state in shard.accounts.items():
         if not 0 <= state.held == held.get(account, 0):
             raise Violation(f"{held.get(account, 0)} should be held: {state}")
@@ -67,6 +69,10 @@ def _check_sagas(shards: Shards) -> dict[tuple[int, int, str], int]:
     on_the_way: dict[tuple[int, int, str], int] = {}
     for home in shards.values():
         for saga in home.sagas.values():
+            if saga.terms.is_split:
+                for way, amount in _split_on_the_way(shards, home, saga):
+                    on_the_way[way] = on_the_way.get(way, 0) + amount
+                continue
             credit = _credit_of(shards, home, saga)
             if saga.status is SagaStatus.RESERVED and isinstance(credit, Posted):
                 other = saga.terms.other_shard
@@ -74,6 +80,42 @@ def _check_sagas(shards: Shards) -> dict[tuple[int, int, str], int]:
                     way = (min(home.number, other), max(home.number, other), leg.asset or "")
                     on_the_way[way] = on_the_way.get(way, 0) + leg.amount
     return on_the_way
+
+
+def _split_on_the_way(
+    shards: Shards, home: Shard, saga: SagaState
+) -> Iterator[tuple[tuple[int, int, str], int]]:
+    """What is promised and not finalized, after a look whether all shards agree on the saga."""
+    identifier = make_identifier(home.number, saga.saga)
+    for number in saga.terms.payee_shards:
+        there = shards[number]
+        steps = there.promises.get(identifier, {})
+        recorded = there.requests.get(_credit_key(identifier))
+        what = f"{steps} on shard {number}: {saga}"
+        if any(len(positions) > 1 for positions in steps.values()):
+            raise Violation(f"done more than once: {what}")
+        promised, confirmed, revoked = (
+            kind in steps for kind in (Kind.TRANSFER_PROMISED, Kind.TRANSFER_CONFIRMED, Kind.TRANSFER_REVOKED)
+        )
+        paid = saga.status in {SagaStatus.FINALIZED, SagaStatus.SETTLED}
+        if promised != (recorded is not None and isinstance(recorded.outcome, Posted)):
+            raise Violation(f"the key of the promise says {recorded}: {what}")
+        if (confirmed or revoked) and not promised:
+            raise Violation(f"never promised: {what}")
+        if paid and (not promised or revoked):
+            raise Violation(f"finalized, and not promised there: {what}")
+        if confirmed and not paid:
+            raise Violation(f"confirmed, and not finalized: {what}")
+        if revoked and saga.status not in {SagaStatus.GIVEN_UP, SagaStatus.RELEASED}:
+            raise Violation(f"revoked, and not given up: {what}")
+        if saga.status is SagaStatus.SETTLED and not confirmed:
+            raise Violation(f"settled, and not confirmed there: {what}")
+        if saga.status is SagaStatus.RELEASED and (recorded is None or promised != revoked):
+            raise Violation(f"released, and not undone there: {what}")
+        if promised and not revoked and not paid:
+            for leg in saga.terms.credits_on(number):
+                way = (min(home.number, number), max(home.number, number), leg.asset or "")
+                yield way, leg.amount
 
 
 @cache
@@ -100,7 +142,7 @@ def _credit_of(shards: Shards, home: Shard, saga: SagaState) -> Outcome | None:
 
 
 def _clearing(shards: Shards, shard: int, other: int, asset: str) -> int:
-    state = shards[shard].accounts.get(clearing_account(shard, other, TENANT, asset))
+    state = shards[shard].accounts.get(shards[shard].derivation.clearing(other, TENANT, asset).account)
     return 0 if state is None else state.balance
 
 
@@ -154,7 +196,7 @@ def _was_done(shard: Shard, request: Request) -> bool:
     for told in request.told:
         if told is not saga.status:
             raise Violation(f"somebody was told that it is {told.name}: {saga}")
-    return saga.status is SagaStatus.FINALIZED
+    return saga.status in {SagaStatus.FINALIZED, SagaStatus.SETTLED}
 
 
 def _check_answer(request: Request, answer: Outcome, recorded: Outcome | None) -> None:

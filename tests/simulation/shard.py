@@ -1,10 +1,11 @@
 """One shard in memory: what a batch of it would read, and what it knows after one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tallystick.domain.accounts import AccountState
-from tallystick.domain.commands import Command, Kind
+from tallystick.domain.commands import PROMISE_KINDS, Command, Kind
 from tallystick.domain.decide import decide
+from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.holds import HoldState
 from tallystick.domain.needs import Needs
 from tallystick.domain.outcomes import Outcome
@@ -18,6 +19,7 @@ class Shard:
 
     def __init__(self, number: int) -> None:
         self.number = number
+        self.derivation = Derivation(number, bytes(32))
         self.head = Head(0, 0, 0, bytes(32))
         self.accounts: dict[int, AccountState] = {}
         self.holds: dict[int, HoldState] = {}
@@ -27,6 +29,8 @@ class Shard:
         self.entries: dict[int, list[EntryRow]] = {}
         self.credits: dict[int, list[int]] = {}
         self.undoing: dict[int, list[int]] = {}
+        # What became of promises, by saga: each kind of step with its positions.
+        self.promises: dict[int, dict[Kind, list[int]]] = {}
 
     def copy(self) -> "Shard":
         """The same log, to go on with in another way. For one that nothing has crossed yet."""
@@ -41,7 +45,15 @@ class Shard:
     @property
     def open_sagas(self) -> list[SagaState]:
         """The sagas that began here and did not end, oldest first."""
-        return [saga for saga in self.sagas.values() if saga.status is SagaStatus.RESERVED]
+        return [saga for saga in self.sagas.values() if not saga.has_ended]
+
+    @property
+    def promised(self) -> Iterator[EntryRow]:
+        """What came with promises that have not ended."""
+        for steps in self.promises.values():
+            if steps.keys() == {Kind.TRANSFER_PROMISED}:
+                (position,) = steps[Kind.TRANSFER_PROMISED]
+                yield from (entry for entry in self.entries[position] if entry.amount > 0)
 
     def decide(self, commands: Sequence[Command], now_us: int) -> list[Outcome]:
         """Decide a batch and remember what follows."""
@@ -62,13 +74,16 @@ class Shard:
                 continue
             if row.kind is Kind.TRANSFER_CREDITED:
                 self.credits.setdefault(row.refers_to, []).append(row.position)
+            elif row.kind in PROMISE_KINDS:
+                self.promises.setdefault(row.refers_to, {}).setdefault(row.kind, []).append(row.position)
             elif row.kind in {Kind.REVERSAL, Kind.TRANSFER_RESERVED}:
                 self.undoing.setdefault(row.refers_to, []).append(row.position)
         return decision.outcomes
 
     def _snapshot(self, commands: Sequence[Command]) -> Snapshot:
         needs = Needs()
-        needs.add(commands, self.number)
+        needs.add(commands, self.derivation)
+        needs.look_for({})
         holds = {hold: self.holds[hold] for hold in needs.holds if hold in self.holds}
         accounts = set(needs.accounts)
         for hold in holds.values():
@@ -76,7 +91,7 @@ class Shard:
         for position in needs.originals:
             accounts.update(entry.account for entry in self.entries.get(position, ()))
         return Snapshot(
-            shard=self.number,
+            derivation=self.derivation,
             head=self.head,
             accounts={account: self.accounts[account] for account in accounts if account in self.accounts},
             holds=holds,
@@ -92,7 +107,7 @@ class Shard:
     def _original(self, position: int) -> Original:
         row = self.transactions[position - 1]
         entries = tuple((entry.account, entry.amount) for entry in self.entries.get(position, ()))
-        return Original(position, row.tenant, row.kind, entries, self.undone(position))
+        return Original(position, row.tenant, row.kind, entries, self.undone(position), row.refers_to)
 
     def undone(self, position: int) -> int:
         """How much of a transaction was reversed, or is on its way back to another shard."""

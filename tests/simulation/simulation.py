@@ -11,7 +11,7 @@ from tallystick.domain.identifiers import make_identifier
 from tallystick.domain.outcomes import Outcome, Posted
 from tallystick.domain.sagas import SagaState, SagaStatus, Stage, Step
 from tests.simulation.customers import START_US, Customers, Request, open_shards
-from tests.simulation.driving import PRODUCT, Attempt, Conduct
+from tests.simulation.driving import PRODUCT, Attempt, Conduct, SplitAttempt
 from tests.simulation.invariants import check_end, check_step
 from tests.simulation.shard import Shard
 from tests.simulation.violation import Violation
@@ -19,8 +19,13 @@ from tests.simulation.violation import Violation
 _TICKS_MIN: Final = 40
 _TICKS_MAX: Final = 220
 _PROCESSES: Final = 3
-_STEPS_TO_END_MAX: Final = 3
-_ENDED: Final = {Stage.FINALIZED: SagaStatus.FINALIZED, Stage.RELEASED: SagaStatus.RELEASED}
+# A step of a split saga is one for each of its shards.
+_STEPS_TO_END_MAX: Final = 3 + 3 * 4
+_ENDED: Final = {
+    Stage.FINALIZED: SagaStatus.FINALIZED,
+    Stage.RELEASED: SagaStatus.RELEASED,
+    Stage.SETTLED: SagaStatus.SETTLED,
+}
 
 
 @dataclass(eq=False)
@@ -29,7 +34,7 @@ class Message:
 
     shard: int
     command: Command
-    attempt: Attempt | None = None
+    attempt: Attempt | SplitAttempt | None = None
     step: Step | None = None
     request: Request | None = None
 
@@ -38,7 +43,7 @@ class Message:
 class Process:
     """A server. When it crashes it forgets what it drove; what it sent may arrive all the same."""
 
-    attempts: list[Attempt] = field(default_factory=list)
+    attempts: list[Attempt | SplitAttempt] = field(default_factory=list)
 
 
 class Simulation:
@@ -51,7 +56,7 @@ class Simulation:
         self.conduct = conduct
         self.tell = tell
         self.now_us = START_US
-        self.shards = open_shards(self.random.choice((2, 2, 2, 3)))
+        self.shards = open_shards(self.random.choice((2, 2, 3, 3, 4)))
         # Clocks of nodes may be far apart.
         self.skew_us = {number: self.random.choice((0, 0, 7, 600_000_000)) for number in self.shards}
         self.customers = Customers(self.random, self.shards)
@@ -78,7 +83,7 @@ class Simulation:
             (self._lose, 2),
             (self._time_out, 4),
             (self._recover, 5),
-            (self._give_up, 3),
+            (self._give_up, 5),
             (self._crash, 2),
             (self._change, 5),
             (self._expire, 2),
@@ -107,9 +112,9 @@ class Simulation:
         if ready:
             self._send_step(self.random.choice(ready))
 
-    def _send_step(self, attempt: Attempt) -> None:
-        attempt.waits = True
+    def _send_step(self, attempt: Attempt | SplitAttempt) -> None:
         self.under_way.append(Message(attempt.shard, attempt.command(), attempt, attempt.step))
+        attempt.ask()
 
     def _deliver(self) -> None:
         if self.under_way:
@@ -157,11 +162,12 @@ class Simulation:
                 self._drive(process, shard, saga)
 
     def _give_up(self) -> None:
-        """An operator asks for the money back."""
+        """An operator asks for the money back, perhaps of a saga that is being driven at the same moment."""
         shard = self.random.choice(list(self.shards.values()))
         if shard.open_sagas:
-            process = self.random.choice(self.processes)
-            self._drive(process, shard, self.random.choice(shard.open_sagas), give_up=True)
+            saga = self.random.choice(shard.open_sagas)
+            self._drive(self.random.choice(self.processes), shard, saga, give_up=True)
+            self._drive(self.random.choice(self.processes), shard, saga)
 
     def _crash(self) -> None:
         process = self.random.choice(self.processes)
@@ -191,13 +197,18 @@ class Simulation:
     def _take(self, messages: list[Message]) -> Message:
         return messages.pop(self.random.randrange(len(messages)))
 
-    def _attempts(self) -> list[Attempt]:
+    def _attempts(self) -> list[Attempt | SplitAttempt]:
         return [attempt for process in self.processes for attempt in process.attempts]
 
     def _drive(self, process: Process, shard: Shard, saga: SagaState, *, give_up: bool = False) -> None:
         known = [(one.home, one.saga.saga, one.give_up) for one in process.attempts]
         if (shard.number, saga.saga, give_up) not in known:
-            process.attempts.append(Attempt(self.conduct, shard.number, saga, give_up=give_up))
+            process.attempts.append(self._attempt(shard, saga, give_up=give_up))
+
+    def _attempt(self, shard: Shard, saga: SagaState, *, give_up: bool = False) -> Attempt | SplitAttempt:
+        if saga.terms.is_split:
+            return SplitAttempt(shard.number, saga, give_up=give_up)
+        return Attempt(self.conduct, shard.number, saga, give_up=give_up)
 
     def _arrive(self, messages: list[Message]) -> None:
         """A shard decides a batch; then each answer comes back, or is lost."""
@@ -227,16 +238,16 @@ class Simulation:
             message.request.answers.append(outcome)
             if isinstance(outcome, Posted) and self.random.random() < 0.8:
                 saga = shard.sagas.get(outcome.position)
-                if saga is not None and saga.status is SagaStatus.RESERVED:
+                if saga is not None and not saga.has_ended:
                     self._drive(self.random.choice(self.processes), shard, saga)
         attempt = message.attempt
         if attempt is not None and message.step is not None and not attempt.forgotten:
-            attempt.follow(message.step, outcome)
+            attempt.follow(message.step, outcome, shard.number, shard.sagas)
             self._tell_caller(attempt)
 
-    def _tell_caller(self, attempt: Attempt) -> None:
+    def _tell_caller(self, attempt: Attempt | SplitAttempt) -> None:
         """Whoever asked for it hears how it ended. From then on that is the answer."""
-        if attempt.stage not in _ENDED:
+        if attempt.step is not None or attempt.stage not in _ENDED:
             return
         for process in self.processes:
             if attempt in process.attempts:
@@ -287,12 +298,13 @@ class Simulation:
         """Drive every saga to its end. Each needs a few steps, and no more."""
         for shard in self.shards.values():
             for saga in shard.open_sagas:
-                attempt = Attempt(self.conduct, shard.number, saga)
+                attempt = self._attempt(shard, saga)
                 for _ in range(_STEPS_TO_END_MAX):
                     if (step := attempt.step) is not None:
-                        (outcome,) = self._decide(self.shards[attempt.shard], [attempt.command()])
-                        attempt.follow(step, outcome)
-                if attempt.stage not in _ENDED:
+                        there = self.shards[attempt.shard]
+                        (outcome,) = self._decide(there, [attempt.command()])
+                        attempt.follow(step, outcome, there.number, there.sagas)
+                if attempt.step is not None:
                     raise Violation(f"stays {attempt.stage}: {saga}")
                 self._tell_caller(attempt)
 

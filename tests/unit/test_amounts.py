@@ -1,3 +1,5 @@
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,7 +100,23 @@ def test_bad_text_is_refused(text: str) -> None:
         parse_amount(text)
 
 
-@pytest.mark.parametrize("number", [LARGEST + 1, SMALLEST - 1, 10**30, 10**4000])
+@pytest.mark.parametrize("number", [LARGEST + 1, 10**30, 10**4000])
 def test_integers_too_large_are_refused(number: int) -> None:
     with pytest.raises(AmountError, match="at most 9223372036854775807"):
         parse_integer(number)
+
+
+@pytest.mark.parametrize("value", [1.0, 1250.5, True, False, None, b"1", Decimal(1), [1]])
+def test_what_is_neither_a_text_nor_an_integer_is_refused_by_its_name(value: object) -> None:
+    for parse in (parse_amount, parse_integer):
+        with pytest.raises(AmountError, match=rf'such as "1250", not {type(value).__name__}$'):
+            parse(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(SMALLEST - 1, "at least -922"), (f"{SMALLEST}0", "at least -922"), (LARGEST + 1, "at most 922")],
+)
+def test_what_does_not_fit_is_told_the_bound_that_it_passed(value: str | int, words: str) -> None:
+    with pytest.raises(AmountError, match=words):
+        parse_integer(value)

@@ -40,6 +40,14 @@ from tallystick.store.cache_address import CacheAddress, Tls, read_cache_address
             "valkeys+cluster://:pw@one:1,[::2]:2",
             CacheAddress(kind="cluster", hosts=(("one", 1), ("::2", 2)), password="pw", tls=Tls()),
         ),
+        (
+            "valkey+cluster://[2001:DB8::1],[::2]:2,Three",
+            CacheAddress(kind="cluster", hosts=(("2001:db8::1", 6379), ("::2", 2), ("three", 6379))),
+        ),
+        (
+            "valkey+sentinel://[::1]:1,[::2]/main",
+            CacheAddress(kind="sentinel", hosts=(("::1", 1), ("::2", 26379)), master="main"),
+        ),
     ],
 )
 def test_what_may_be_written(text: str, expected: CacheAddress) -> None:
@@ -54,7 +62,12 @@ def test_what_may_be_written(text: str, expected: CacheAddress) -> None:
         ("postgresql://:SECRET@host", "is to be like"),
         ("valkey+raft://:SECRET@host", "is to be like"),
         ("unix+cluster:///path", "is to be like"),
-        ("valkey://[:SECRET@host", "is to be like"),
+        ("valkey://[:SECRET@host", "write % codes for [ and ]"),
+        ("valkey://:SEC]RET@host", "write % codes for [ and ]"),
+        ("valkey://[::1", "no host"),
+        ("valkey://[::1]SECRET:2", "no host"),
+        ("valkey://[::SECRET]", "no host"),
+        ("valkey+cluster://[1.2.3.4]:2,[::2]", "no host"),
         ("unix://:SECRET@", "no path of a socket"),
         ("valkey://", "no host"),
         ("valkey://:SECRET@:6379", "no host"),

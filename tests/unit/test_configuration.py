@@ -10,8 +10,10 @@ from tallystick.service.configuration import (
     NodeConfiguration,
     ShardConfiguration,
     read_configuration,
+    read_owner_configuration,
     write_configuration,
 )
+from tallystick.service.migration import risks_of_serving
 
 NODES = """
 cross_shard = "two_phase"
@@ -70,7 +72,9 @@ def test_it_is_read_as_it_was_written(path: Path) -> None:
     configuration = Configuration(
         shard=[ShardConfiguration(9, "dbname=nine")],
         node=[
-            NodeConfiguration("a", [ShardConfiguration(1, 'password="\\é', "user=o", "full")]),
+            NodeConfiguration(
+                "a", [ShardConfiguration(1, 'dbname=o password="\\é', "dbname=o user=o", "full")]
+            ),
             NodeConfiguration("b", [ShardConfiguration(2, "dbname=two"), ShardConfiguration(3, "dbname=x")]),
         ],
         cross_shard="two_phase",
@@ -78,7 +82,56 @@ def test_it_is_read_as_it_was_written(path: Path) -> None:
         cache="rediss://:secret@cache.example:6380/1",
     )
     write_configuration(path, configuration)
-    assert read_configuration(path) == configuration
+    assert read_owner_configuration(path) == configuration
+    assert read_configuration(path).owner_dsns == configuration.dsns
+    for written in (path, path.with_name("owner.toml")):
+        assert written.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_servers_read_says_nothing_of_the_owner(path: Path) -> None:
+    write_configuration(path, Configuration([ShardConfiguration(1, "dbname=a user=s", "dbname=a user=o")]))
+    assert "user=o" not in path.read_text(encoding="utf-8")
+    owned = read_owner_configuration(path)
+    assert owned.owner_dsns == owned.as_owner().dsns == {1: "dbname=a user=o"}
+
+
+def test_the_owners_file_may_be_elsewhere_and_is_missing_only_by_default(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_configuration(path, Configuration([ShardConfiguration(1, "dbname=a")]))
+    assert read_owner_configuration(path).owner_dsns == {1: "dbname=a"}
+    elsewhere = tmp_path / "elsewhere.toml"
+    for named in (None, elsewhere):
+        monkeypatch.setenv("TALLYSTICK_OWNER_CONFIG", str(elsewhere))
+        with pytest.raises(ConfigurationError, match="name one with --owner-config"):
+            read_owner_configuration(path, named)
+    elsewhere.write_text(f"{OWNED}number = 1\n", encoding="utf-8")
+    assert read_owner_configuration(path).owner_dsns == {1: "dbname=a user=o"}
+
+
+def test_an_owner_where_servers_read_it_is_warned_of(path: Path) -> None:
+    (risk,) = risks_of_serving(read(path, NODES), unreachable=(1, 2, 3))
+    assert "the owner_dsn of shard 1" in risk
+    assert "owner.toml" in risk
+
+
+OWNED = '[[shard]]\nowner_dsn = "dbname=a user=o"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"{OWNED}number = 2", "shard 2 is not in"),
+        (f"{OWNED}number = 1\ndsn = 'dbname=a'", "dsn"),
+        ("[[shard]]\nnumber = 1\nowner_dsn = 'user=o'", "the owner_dsn of shard 1 names no database"),
+    ],
+)
+def test_an_owners_file_that_is_wrong(path: Path, text: str, words: str) -> None:
+    write_configuration(path, Configuration([ShardConfiguration(1, "dbname=a")]))
+    path.with_name("owner.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=words) as raised:
+        read_owner_configuration(path)
+    assert "owner.toml" in str(raised.value)
 
 
 def shard(number: object = 1, dsn: str = "dbname=a", more: str = "", *, table: str = "shard") -> str:
@@ -105,6 +158,10 @@ def node(name: str, *shards: str) -> str:
         (shard("1.5"), "number"),
         ("[[shard]]\nnumber = 1\n", "dsn"),
         (shard(dsn="not a dsn"), "the dsn of shard 1 is no libpq connection string"),
+        (shard(dsn="host=x user=a"), "the dsn of shard 1 names no database: add dbname"),
+        (shard(dsn="postgresql://a@x/"), "the dsn of shard 1 names no database: add dbname"),
+        (shard(more="owner_dsn = 'not a dsn'"), "the owner_dsn of shard 1 is no libpq connection string"),
+        (shard(more="owner_dsn = 'user=a'"), "the owner_dsn of shard 1 names no database: add dbname"),
         (shard(more='state = "closed"'), "state"),
         (shard(more='state = "full"'), "no shard is open"),
         (shard(more='state = "draining"'), "no shard is open"),
@@ -120,6 +177,9 @@ def node(name: str, *shards: str) -> str:
         (node("n"), "shard"),
         ("saga_wait_seconds = 0.05\n" + shard(), "saga_wait_seconds 0.05 is outside 0.1 to 60.0"),
         ("saga_wait_seconds = 61\n" + shard(), "outside"),
+        ('cache_key = "short"\n' + shard(), "cache_key is a secret of at least 32 characters"),
+        ("accounts_per_tenant = 0\n" + shard(), "accounts_per_tenant is at least 1"),
+        ("effective_at_max_days_back = 0\n" + shard(), "effective_at_max_days_back is outside 1 to 36525"),
         ("saga_wait_seconds = nan\n" + shard(), "outside"),
         ('saga_wait_seconds = "5"\n' + shard(), "saga_wait_seconds"),
         ('cross_shard = "hope"\n' + shard(), "cross_shard"),

@@ -69,7 +69,7 @@ def test_nodes_of_others_are_left_alone(tmp_path: Path) -> None:
     remember(tmp_path, {"postgres_1": [1], "postgres_2": [2]})
     path = tmp_path / "tallystick.toml"
     path.write_text(
-        path.read_text() + '[[node]]\nname = "far"\n[[node.shard]]\nnumber = 9\ndsn = "host=far"\n'
+        path.read_text() + '[[node]]\nname = "far"\n[[node.shard]]\nnumber = 9\ndsn = "host=far dbname=far"\n'
     )
     assert nodes(tmp_path) == {"postgres_1": [1], "postgres_2": [2]}
     assert nodes(tmp_path, shards=3) == {"postgres_1": [1, 10], "postgres_2": [2]}

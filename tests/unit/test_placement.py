@@ -4,8 +4,10 @@ from collections import Counter
 
 import pytest
 
+from tallystick.domain.fingerprint import request_key
 from tallystick.ledger.placement import NOTHING_PLACED, Placement, following, read_placement, write_placement
 
+KEYS = [request_key(1, f"order {number}") for number in range(100_000)]
 OWNERS = [f"customer {number}" for number in range(100_000)]
 UNEVENNESS_MAX = 0.03
 
@@ -29,6 +31,28 @@ def test_owners_spread_evenly(shards: tuple[int, ...]) -> None:
     even = len(OWNERS) / len(shards)
     unevenness = max(abs(counts[shard] - even) / even for shard in shards)
     assert unevenness < UNEVENNESS_MAX
+
+
+@pytest.mark.parametrize("shards", [(1, 2), (2, 3), (1, 2, 3, 4, 5), (7, 4_095)])
+def test_keys_spread_evenly(shards: tuple[int, ...]) -> None:
+    placement = first(*shards)
+    counts = Counter(home for key in KEYS for home in placement.homes_of_key(key))
+    even = len(KEYS) / len(shards)
+    assert max(abs(counts[shard] - even) / even for shard in shards) < UNEVENNESS_MAX
+
+
+def test_where_a_key_may_be_known_is_looked_at_after_every_change() -> None:
+    placement = first(1, 2)
+    before = {key: placement.homes_of_key(key) for key in KEYS[:2_000]}
+    grown = changed(placement, (1, 2, 3), (1, 2, 3))
+    after = {key: grown.homes_of_key(key) for key in before}
+
+    assert all(len(homes) == 1 for homes in before.values())
+    assert all(after[key][0] == homes[0] for key, homes in before.items())
+    # Only a key that the new shard takes over is claimed on two shards.
+    moved = sum(len(homes) == 2 for homes in after.values())
+    assert abs(moved - len(before) / 3) < len(before) / 20
+    assert all(homes[1:] in ([], [3]) for homes in after.values())
 
 
 def test_tenants_are_spread_apart() -> None:

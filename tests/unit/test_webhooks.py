@@ -7,11 +7,12 @@ import pytest
 from standardwebhooks import Webhook
 
 from tallystick.domain import limits
-from tallystick.domain.webhooks import Secret, WebhookEndpoint, retry_delay_seconds, signatures
+from tallystick.domain.webhooks import Secret, StoredSecret, WebhookEndpoint, retry_delay_seconds, signatures
 from tallystick.service.webhooks.addresses import AddressRefusedError, AddressRules
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 OLD, NEW = Secret(b"o" * 32), Secret(b"n" * 32)
+STORED_OLD, STORED_NEW = StoredSecret(b"o" * 32, "key"), StoredSecret(b"n" * 32, None)
 
 
 def endpoint(until: datetime | None) -> WebhookEndpoint:
@@ -22,8 +23,8 @@ def endpoint(until: datetime | None) -> WebhookEndpoint:
         (),
         None,
         "active",
-        NEW,
-        OLD if until else None,
+        STORED_NEW,
+        STORED_OLD if until else None,
         until,
         NOW,
         1,
@@ -39,9 +40,9 @@ def test_a_signature_is_that_of_the_reference_library(body: bytes) -> None:
 
 def test_while_two_secrets_are_valid_both_sign() -> None:
     until = NOW + timedelta(seconds=1)
-    assert endpoint(until).secrets(NOW) == [NEW, OLD]
-    assert endpoint(until).secrets(until) == [NEW]
-    assert endpoint(None).secrets(NOW) == [NEW]
+    assert endpoint(until).secrets(NOW) == [STORED_NEW, STORED_OLD]
+    assert endpoint(until).secrets(until) == [STORED_NEW]
+    assert endpoint(None).secrets(NOW) == [STORED_NEW]
     both = signatures([NEW, OLD], "msg_1", 1, b"{}")
     assert both == f"{NEW.signature('msg_1', 1, b'{}')} {OLD.signature('msg_1', 1, b'{}')}"
 

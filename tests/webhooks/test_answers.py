@@ -21,9 +21,10 @@ from tests.api.books import Books
 from tests.api.client import Client
 from tests.crash.api_server import ApiServer
 from tests.crash.databases import ShardDatabase
+from tests.metrics import metric
 from tests.webhooks.conftest import INSIDE, client_of
 from tests.webhooks.receiver import Receiver, receiving
-from tests.webhooks.test_delivery import change_delivery, is_delivered, make, metric, pay, progress, told
+from tests.webhooks.test_delivery import change_delivery, is_delivered, make, pay, progress, told
 
 MEGABYTE = 1024 * 1024
 
@@ -114,7 +115,7 @@ def test_who_is_gone_is_parked_at_once_and_can_be_replayed(
     found = progress(client, endpoint)
     assert (found["attempts"], found["position"]) == (1, positions[0] - 1)
     assert "410" in str(found["last_error"])
-    receiver.wait(lambda: metric(client, "tallystick_webhook_parked", endpoint) == 1, "the alarm")
+    receiver.wait(lambda: metric(server, "tallystick_webhook_parked", endpoint=endpoint) == 1, "the alarm")
     receiver.wait(lambda: "ALARM: a webhook is parked" in server.log_path.read_text(), "it is logged, too")
     assert endpoint in server.command("webhooks", "parked", "--json").stdout
     receiver.behave = lambda _number: "ok"
@@ -203,14 +204,14 @@ def test_one_changed_while_it_is_asked_is_not_parked_by_the_old_url(
 
 
 def test_one_resumed_is_asked_at_once_and_has_all_its_time_again(
-    database: ShardDatabase, client: Client, books: Books, receiver: Receiver
+    server: ApiServer, database: ShardDatabase, client: Client, books: Books, receiver: Receiver
 ) -> None:
     receiver.behave = lambda _number: "error"
     endpoint, _ = make(client, receiver)
     positions = pay(books)
     receiver.wait(lambda: told(client, endpoint, "attempts") >= 1, "an attempt")
     client.patch(f"/v1/webhooks/{endpoint}", {"state": "paused"}).ok()
-    receiver.wait(lambda: not is_delivered(client, endpoint), "nobody delivers it")
+    receiver.wait(lambda: not is_delivered(server, endpoint), "no server delivers it")
     tried = len(receiver.received)
     receiver.behave = lambda number: "error" if number <= tried else "ok"
     change_delivery(

@@ -24,7 +24,10 @@ BAD_URLS = {
     "https://93.184.215.14/#part": "fragment",
     "https://93.184.215.14:0/": "port",
     "https://93.184.215.14:99999/": "ort",
-    "https://[::1/": "url",
+    "https://[::1/": "brackets",
+    "https://[2606:2800:21f:cb07::1]x/": "url",
+    "https://[v1.a]/": "url",
+    "https://[93.184.215.14]/": "url",
     "https://a b/": "spaces",
     "https://93.184.215.14\\@127.0.0.1/": "escape",
     "https://bücher.example/": "ASCII",
@@ -58,6 +61,7 @@ BAD_URLS = {
     "https://[::ffff:127.0.0.1]/": "public",
     "https://[64:ff9b::a00:1]/": "public",
     "https://[2002:7f00:1::]/": "public",
+    "https://168.63.129.16/": "public",
 }
 
 

@@ -14,6 +14,7 @@ from tests.api.books import Books
 from tests.api.client import Client
 from tests.crash.api_server import ApiServer
 from tests.crash.databases import ShardDatabase
+from tests.metrics import metric, metrics
 from tests.webhooks.receiver import Receiver
 
 
@@ -47,17 +48,9 @@ def change_delivery(database: ShardDatabase, endpoint: str, assignments: str) ->
         assert changed.rowcount == 1
 
 
-def is_delivered(client: Client, endpoint: str) -> bool:
+def is_delivered(server: ApiServer, endpoint: str) -> bool:
     """Whether the server goes about delivering it."""
-    lines = client.get("/metrics").ok().body.decode().splitlines()
-    return any(line.startswith("tallystick_webhook_parked{") and endpoint in line for line in lines)
-
-
-def metric(client: Client, name: str, endpoint: str) -> float:
-    for line in client.get("/metrics").ok().body.decode().splitlines():
-        if line.startswith(f"{name}{{") and f'endpoint="{endpoint}"' in line:
-            return float(line.rsplit(" ", 1)[1])
-    raise AssertionError(f"no {name} of {endpoint}")
+    return any(line.startswith("tallystick_webhook_parked{") and endpoint in line for line in metrics(server))
 
 
 def test_everything_after_it_was_made_is_told_in_order_and_signed(
@@ -106,7 +99,7 @@ def test_only_what_was_asked_for(client: Client, books: Books, receivers: list[R
 
 @pytest.mark.parametrize("fault", ["error", "close", "midway", "endless", "redirect"])
 def test_a_receiver_that_fails_gets_it_again_before_anything_later(
-    client: Client, books: Books, receiver: Receiver, fault: str
+    server: ApiServer, client: Client, books: Books, receiver: Receiver, fault: str
 ) -> None:
     receiver.behave = lambda number: fault if number in {1, 2} else "ok"
     endpoint, secret = make(client, receiver)
@@ -125,11 +118,15 @@ def test_a_receiver_that_fails_gets_it_again_before_anything_later(
     assert again[1].at - again[0].at >= 0.5
     assert not any(one.path == "/elsewhere" for one in receiver.received)
     receiver.verify(secret)
-    assert metric(client, "tallystick_webhook_failures_total", endpoint) == 2
-    receiver.wait(lambda: metric(client, "tallystick_webhook_deliveries_total", endpoint) == 4, "4 counted")
+    assert metric(server, "tallystick_webhook_failures_total", endpoint=endpoint) == 2
+    receiver.wait(
+        lambda: metric(server, "tallystick_webhook_deliveries_total", endpoint=endpoint) == 4, "4 counted"
+    )
 
 
-def test_one_that_hangs_slows_no_other(client: Client, books: Books, receivers: list[Receiver]) -> None:
+def test_one_that_hangs_slows_no_other(
+    server: ApiServer, client: Client, books: Books, receivers: list[Receiver]
+) -> None:
     slow, quick, _ = receivers
     slow.behave = lambda number: "hang" if number == 0 else "ok"
     endpoint, _ = make(client, slow)
@@ -137,7 +134,9 @@ def test_one_that_hangs_slows_no_other(client: Client, books: Books, receivers: 
     positions = pay(books, 20)
     slow.wait(lambda: len(slow.received) == 1, "it is asked")
     quick.wait(lambda: len(quick.accepted()) >= 20, "20 events")
-    slow.wait(lambda: metric(client, "tallystick_webhook_lag_positions", endpoint) >= 1, "it is behind")
+    slow.wait(
+        lambda: metric(server, "tallystick_webhook_lag_positions", endpoint=endpoint) >= 1, "it is behind"
+    )
     assert quick.accepted()[-1].at - slow.received[0].at < limits.WEBHOOK_SEND_SECONDS_MAX - 1
     assert len(slow.received) == 1
     slow.released.set()
@@ -160,7 +159,7 @@ def test_parked_after_three_days_and_replayed_from_any_position(
     said = server.command("webhooks", "parked", "--json")
     assert said.returncode == 0, said.stderr
     assert endpoint in said.stdout
-    receiver.wait(lambda: metric(client, "tallystick_webhook_parked", endpoint) == 1, "the alarm")
+    receiver.wait(lambda: metric(server, "tallystick_webhook_parked", endpoint=endpoint) == 1, "the alarm")
     receiver.behave = lambda _number: "ok"
     tried = len(receiver.received)
     later = pay(books)
@@ -245,15 +244,17 @@ def test_one_that_a_newer_version_made_stops_no_other(
     newer.wait(lambda: newer.positions() == positions, "it is told by a server that knows")
 
 
-def test_metrics_say_nothing_of_what_was_removed(client: Client, books: Books, receiver: Receiver) -> None:
+def test_metrics_say_nothing_of_what_was_removed(
+    server: ApiServer, client: Client, books: Books, receiver: Receiver
+) -> None:
     """Endpoints come and go, and a server runs for months."""
     receiver.behave = lambda number: "error" if number == 0 else "ok"
     endpoint, _ = make(client, receiver)
     pay(books)
     receiver.wait(lambda: len(receiver.accepted()) >= 1, "an event")
-    assert metric(client, "tallystick_webhook_failures_total", endpoint) == 1
+    assert metric(server, "tallystick_webhook_failures_total", endpoint=endpoint) == 1
     client.send("DELETE", f"/v1/webhooks/{endpoint}").ok()
-    receiver.wait(lambda: endpoint not in client.get("/metrics").ok().body.decode(), "forgotten")
+    receiver.wait(lambda: endpoint not in "".join(metrics(server)), "forgotten")
 
 
 def test_while_secrets_rotate_both_are_valid(client: Client, books: Books, receiver: Receiver) -> None:
@@ -304,8 +305,9 @@ def test_messages_are_as_the_description_says(client: Client, books: Books, rece
 
 def test_no_secret_is_shown_twice_or_logged(server: ApiServer, client: Client, receiver: Receiver) -> None:
     endpoint, secret = make(client, receiver)
-    for path in ("/v1/webhooks", f"/v1/webhooks/{endpoint}", "/metrics"):
+    for path in ("/v1/webhooks", f"/v1/webhooks/{endpoint}"):
         assert "whsec_" not in client.get(path).ok().body.decode()
+    assert "whsec_" not in "".join(metrics(server))
     listed = server.command("webhooks", "list", "--json")
     assert endpoint in listed.stdout
     assert "whsec_" not in listed.stdout

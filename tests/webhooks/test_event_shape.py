@@ -6,17 +6,25 @@ from typing import Any
 
 import msgspec
 import pytest
+from standardwebhooks import Webhook
 
 from tallystick.domain import limits
-from tallystick.domain.commands import Kind
-from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
+from tallystick.domain.commands import KINDS, Kind
+from tallystick.domain.identifiers import (
+    Prefix,
+    format_identifier,
+    make_identifier,
+    parse_identifier,
+    shard_of,
+)
+from tallystick.domain.parts import STAGE_KINDS
 from tests.api.books import Books
 from tests.api.client import Client
 from tests.crash.api_server import ApiServer
 from tests.crash.databases import one_value, wait_for
 from tests.crash.two_shards import TwoShards
 from tests.webhooks.conftest import INSIDE, api_server
-from tests.webhooks.receiver import Receiver
+from tests.webhooks.receiver import Received, Receiver
 
 WALLETS = 12
 ALWAYS = {
@@ -55,57 +63,81 @@ def server(shards: TwoShards, way: str, tmp_path: Path) -> Iterator[ApiServer]:
         yield running
 
 
-def feed_of(client: Client, shard: int) -> dict[tuple[int, int], bytes]:
-    """The JSON of each event of a shard's log, by shard and position."""
-    found: dict[tuple[int, int], bytes] = {}
+def feed_of(client: Client, shard: int, stages: str) -> dict[str, bytes]:
+    """The JSON of each event of a shard's log, by the identifier of what stands at its position."""
+    found: dict[str, bytes] = {}
     after = 0
     while True:
-        answer = client.get("/v1/events", shard=shard, after=after, limit=100).ok()
+        answer = client.get("/v1/events", shard=shard, after=after, limit=100, stages=stages).ok()
         page = msgspec.json.decode(answer.body, type=Page)
         for item in page.items:
-            found[shard, msgspec.json.decode(item)["position"]] = bytes(item)
+            position = make_identifier(shard, msgspec.json.decode(item)["position"])
+            found[format_identifier(Prefix.TRANSACTION, position)] = bytes(item)
         if page.next_after == after:
             return found
         after = page.next_after
 
 
-def kinds_of(client: Client) -> set[str]:
+def log_of(client: Client, stages: str) -> dict[str, bytes]:
+    """The events of both shards."""
+    return feed_of(client, 1, stages) | feed_of(client, 2, stages)
+
+
+def kinds_of(client: Client, stages: str) -> set[str]:
     """The kinds of all events of both shards."""
-    return {msgspec.json.decode(one)["kind"] for shard in (1, 2) for one in feed_of(client, shard).values()}
+    return {msgspec.json.decode(one)["kind"] for one in log_of(client, stages).values()}
 
 
 def test_the_same_bytes_for_every_kind(
     client: Client, receiver: Receiver, shards: TwoShards, way: str
 ) -> None:
-    made = client.send("POST", "/v1/webhooks", {"url": receiver.url}).ok().json
+    """Of an endpoint that asks for stages, and of one that ignores shards."""
+    body: dict[str, Any] = {"url": receiver.url}
+    made = {
+        "false": client.send("POST", "/v1/webhooks", body).ok().json,
+        "true": client.send("POST", "/v1/webhooks", body | {"kinds": list(KINDS)}).ok().json,
+    }
     books = Books(client)
     first, second, far = wallets(books)
     everything(books, first, second)
     everything_across(books, first, far)
     wanted = {kind.text for kind in ALWAYS | ALSO[way]}
-    wait_for(lambda: not shards.open_sagas() and kinds_of(client) == wanted, "everything has happened")
+    asked_for = {text for text in wanted if KINDS[text] not in STAGE_KINDS}
+    wait_for(
+        lambda: not shards.open_sagas() and kinds_of(client, "true") == wanted, "everything has happened"
+    )
+    feeds = {stages: log_of(client, stages) for stages in made}
     heads = [one_value(one.owner_dsn, "SELECT max(last_position) FROM batches") for one in shards]
-    receiver.wait(lambda: len(receiver.accepted()) >= sum(heads), "both logs")
-    receiver.verify(made["secret"])
-    told = {}
-    for one in receiver.accepted():
-        body = msgspec.json.decode(one.body, type=Body)
-        event: dict[str, Any] = msgspec.json.decode(body.data)
-        assert (body.type, body.timestamp) == (event["kind"], event["recorded_at"])
-        assert one.id == f"{made['webhook']['id']}-{event['transaction']}"
-        told[event["shard"], event["position"]] = bytes(body.data)
-    feed = feed_of(client, 1) | feed_of(client, 2)
-    assert told == feed
-    assert kinds_of(client) == wanted
+    assert len(feeds["true"]) == sum(heads)
+    assert kinds_of(client, "false") == asked_for
+    count = sum(map(len, feeds.values()))
+    receiver.wait(lambda: len(receiver.accepted()) >= count, "both logs, twice")
+    for stages, feed in feeds.items():
+        hook = made[stages]["webhook"]["id"]
+        told = {}
+        for one in _accepted(receiver, hook):
+            Webhook(made[stages]["secret"]).verify(one.body, one.headers)
+            message = msgspec.json.decode(one.body, type=Body)
+            event: dict[str, Any] = msgspec.json.decode(message.data)
+            assert (message.type, message.timestamp) == (event["kind"], event["recorded_at"])
+            told[one.id.removeprefix(f"{hook}-")] = bytes(message.data)
+        assert told == feed
+    assert {stages: log_of(client, stages) for stages in made} == feeds
     # Again, after all of it has ended: what was on its way to another shard is told as it was then.
     before = {one.id: one.body for one in receiver.accepted()}
+    assert len(before) == count
     with receiver.lock:
         receiver.received.clear()
-    for shard in (1, 2):
-        path = f"/v1/webhooks/{made['webhook']['id']}/replay"
-        client.send("POST", path, {"shard": shard, "position": 1}).ok()
-    receiver.wait(lambda: len(receiver.accepted()) >= sum(heads), "both logs again")
+    for hook in made.values():
+        for shard in (1, 2):
+            path = f"/v1/webhooks/{hook['webhook']['id']}/replay"
+            client.send("POST", path, {"shard": shard, "position": 1}).ok()
+    receiver.wait(lambda: len(receiver.accepted()) >= count, "both logs again")
     assert {one.id: one.body for one in receiver.accepted()} == before
+
+
+def _accepted(receiver: Receiver, hook: str) -> list[Received]:
+    return [one for one in receiver.accepted() if one.id.startswith(f"{hook}-")]
 
 
 def wallets(books: Books) -> tuple[str, str, str]:

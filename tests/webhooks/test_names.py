@@ -7,12 +7,11 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
 import pytest
 
 from tallystick.domain import limits
-from tallystick.domain.webhooks import Secret, WebhookEndpoint
+from tallystick.domain.webhooks import Secret
 from tallystick.service.errors import ParameterError
 from tallystick.service.webhooks.addresses import AddressRules
 from tallystick.service.webhooks.names import NameResolver
@@ -107,11 +106,7 @@ async def strict(server: str) -> AsyncIterator[Sender]:
 
 
 async def send(sender: Sender, url: str) -> Attempt:
-    now = datetime.now(UTC)
-    endpoint = WebhookEndpoint(
-        "hook_00000000000000", 1, url, (), None, "active", Secret(b"x" * 32), None, None, now, 1, now
-    )
-    return await sender.send(endpoint, Message("one", b"{}"))
+    return await sender.send(url, Message("one", b"{}"), [Secret(b"x" * 32)])
 
 
 async def test_slow_names_hold_up_no_other(sender: Sender, receiver: Receiver) -> None:
@@ -157,23 +152,32 @@ async def test_it_is_the_address_connected_to_that_counts(strict: Sender, receiv
     assert not receiver.received
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
-        "0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "127.0.0.2", "169.254.169.254", "172.31.255.255",
-        "192.0.0.9", "192.0.2.1", "192.168.1.1", "198.18.0.1", "198.51.100.1", "203.0.113.1", "224.0.0.1",
-        "240.0.0.1", "255.255.255.255", "::", "::1", "::7f00:1", "::ffff:10.0.0.1", "64:ff9b::10.0.0.1",
-        "64:ff9b:1::808:808", "100::1", "2001:db8::1", "2002:a00:1::", "2001:0:4136:e378:8000:63bf:f5ff:fffe",
-        "fc00::1", "fe80::1", "fe80::1%eth0", "fec0::1", "ff02::1", "5f00::1",
-    ],
-)  # fmt: skip
+NOT_PUBLIC = [
+    "0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "127.0.0.2", "169.254.169.254", "172.31.255.255",
+    "192.0.0.9", "192.0.2.1", "192.168.1.1", "198.18.0.1", "198.51.100.1", "203.0.113.1", "224.0.0.1",
+    "240.0.0.1", "255.255.255.255", "::", "::1", "::7f00:1", "::ffff:10.0.0.1", "64:ff9b::10.0.0.1",
+    "64:ff9b:1::808:808", "100::1", "2001:db8::1", "2002:a00:1::", "2001:0:4136:e378:8000:63bf:f5ff:fffe",
+    "fc00::1", "fe80::1", "fe80::1%eth0", "fec0::1", "ff02::1", "5f00::1",
+    "100.127.255.255", "168.63.129.16", "192.0.0.192", "192.88.99.1", "::ffff:168.63.129.16",
+    "64:ff9b::a83f:8110", "64:ff9b::7f00:1", "2001::1", "2001:1::1", "2001:2::1", "2001:20::1",
+    "2001:1ff:ffff::1", "2001:0:808:808::1", "2002::1", "2002:808:808::1", "3fff::1", "3fff:fff:ffff::1",
+    "4000::1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("address", NOT_PUBLIC)
 def test_addresses_that_are_not_public(address: str) -> None:
     with pytest.raises(OSError, match="not a public address"):
         AddressRules().check(address)
 
 
 @pytest.mark.parametrize(
-    "address", ["8.8.8.8", "93.184.215.14", "2606:2800:21f:cb07::1", "64:ff9b::8.8.8.8", "2002:808:808::1"]
-)
+    "address",
+    [
+        "8.8.8.8", "93.184.215.14", "100.63.255.255", "100.128.0.1", "168.63.129.17", "172.32.0.1", "192.31.196.1",
+        "192.175.48.1", "223.255.255.254", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2001:200::1",
+        "2001:4860:4860::8888", "2003::1", "2606:2800:21f:cb07::1", "2620:4f:8000::1", "3fff:1000::1",
+    ],
+)  # fmt: skip
 def test_addresses_that_are_public(address: str) -> None:
     AddressRules().check(address)

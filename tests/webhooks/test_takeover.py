@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from tallystick.domain.commands import KINDS
 from tallystick.embedded import EmbeddedPostgres
 from tests.api.books import Books
 from tests.api.client import Client
 from tests.crash.api_server import ApiServer
 from tests.crash.databases import assert_whole, one_value, temporary_database, wait_for
 from tests.crash.two_shards import TwoShards
+from tests.metrics import metrics
 from tests.webhooks.conftest import INSIDE, client_of, two_servers
 from tests.webhooks.receiver import Receiver
 
@@ -37,11 +39,8 @@ def in_order(receiver: Receiver) -> None:
 def deliverer(servers: tuple[ApiServer, ApiServer]) -> ApiServer | None:
     """The server that delivers now, by its own word."""
     for server in servers:
-        if server.processes():
-            with client_of(server) as client:
-                lines = client.get("/metrics").ok().body.decode().splitlines()
-            if 'tallystick_webhook_delivering{shard="1"} 1.0' in lines:
-                return server
+        if server.processes() and 'tallystick_webhook_delivering{shard="1"} 1.0' in metrics(server):
+            return server
     return None
 
 
@@ -97,7 +96,7 @@ def test_each_shard_is_delivered_by_position(shards: TwoShards, receiver: Receiv
     server.start()
     try:
         with client_of(server) as client:
-            made = client.send("POST", "/v1/webhooks", {"url": receiver.url}).ok().json
+            made = client.send("POST", "/v1/webhooks", {"url": receiver.url, "kinds": list(KINDS)}).ok().json
             _pay_across(client)
             wait_for(lambda: not shards.open_sagas(), "all of it has arrived")
             deliveries = client.get(f"/v1/webhooks/{made['webhook']['id']}").ok()["deliveries"]

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+import msgspec
+from msgspec import Meta, Raw, Struct
 
 from tallystick.api.fields import (
     AccountId,
@@ -14,12 +15,19 @@ from tallystick.api.fields import (
     Metadata,
     Owner,
     Position,
+    ShardNumber,
     TransactionId,
 )
-from tallystick.domain.outcomes import Refused
+from tallystick.domain.outcomes import RefusalCode, Refused
 from tallystick.service import views
 
 Source = Annotated[Literal["cache", "database"], Meta(description="Where it was read.")]
+
+
+_encode = msgspec.json.Encoder().encode
+
+# Told to no client: what a key's home keeps of a request that went elsewhere.
+_REFUSAL_CODES = [code.text for code in RefusalCode if code is not RefusalCode.IDEMPOTENCY_KEY_CLAIMED]
 
 
 class Account(Struct):
@@ -37,6 +45,7 @@ class Account(Struct):
     held: AmountOut
     available: AmountOut
     position: Position
+    shard: ShardNumber
 
 
 class Entry(Struct):
@@ -53,7 +62,7 @@ class Entry(Struct):
     held_after: AmountOut | None
 
 
-class Transaction(Struct):
+class Transaction(Struct, gc=False):
     """One event in the log. `refers_to` is the hold it is about, or the transaction it reverses.
 
     `state` is `pending` while it is on its way to another shard. Then it is `posted`, or `refused`: nothing moved.
@@ -105,8 +114,28 @@ class BalanceList(Struct):
     not_found: Annotated[list[AccountId], Meta(description="Those that are no accounts of yours.")]
 
 
+class AssetTotal(Struct):
+    """What several accounts of one asset come to."""
+
+    asset: AssetCode
+    balance: AmountOut
+    held: AmountOut
+    available: AmountOut
+    accounts: Annotated[int, Meta(description="How many accounts there are, on all shards.")]
+
+
+class SystemOwnerBalances(Struct):
+    """What a system owner's accounts on all shards come to, by asset."""
+
+    owner: Owner
+    balances: list[AssetTotal]
+
+
 class HistoryEntry(Struct):
-    """One line of an account's history, with the running balance after it."""
+    """One line of an account's history, with the running balance after it: one payment, on however many shards it is.
+
+    What is on its way to another shard has a line of amount 0 with what is held for it; what was refused has none.
+    """
 
     transaction: TransactionId
     kind: str
@@ -154,12 +183,12 @@ class AssetList(Struct):
 class Refusal(Struct):
     """Why one transfer of a batch was refused."""
 
-    code: str
+    code: Annotated[str, Meta(extra_json_schema={"enum": _REFUSAL_CODES})]
     param: str | None
     detail: str
 
 
-class TransferOutcome(Struct):
+class TransferOutcome(Struct, gc=False):
     """What one transfer of a batch came to: one of the two."""
 
     transaction: Transaction | None
@@ -172,17 +201,26 @@ class TransferBatch(Struct):
     outcomes: list[TransferOutcome]
 
 
+class EncodedTransferBatch(Struct):
+    """A `TransferBatch` whose outcomes are JSON already."""
+
+    outcomes: list[Raw]
+
+
 class ShardHealth(Struct):
-    """Whether one shard can be written to."""
+    """Whether one shard can be written to, as far as this server knows; since when, and why not."""
 
     shard: int
     available: bool
+    state: Literal["up", "away", "silent", "failing"]
+    since: datetime
+    reason: str | None
 
 
 class Health(Struct):
-    """Whether this server can serve."""
+    """Whether this server can serve: all of the shards (`ok`), some of them (`degraded`), or none."""
 
-    status: Literal["ok", "unavailable"]
+    status: Literal["ok", "degraded", "unavailable"]
     shards: list[ShardHealth]
 
 
@@ -212,6 +250,7 @@ def account(view: views.Account) -> Account:
         held=str(view.held),
         available=str(view.available),
         position=view.position,
+        shard=view.shard,
     )
 
 
@@ -286,6 +325,15 @@ def balances(view: views.Balances) -> BalanceList:
     return BalanceList([balance(one) for one in view.balances], list(view.not_found))
 
 
+def system_owner_balances(view: views.SystemOwnerBalances) -> SystemOwnerBalances:
+    """The JSON of what a system owner has on all shards."""
+    totals = [
+        AssetTotal(one.asset, str(one.balance), str(one.held), str(one.available), one.accounts)
+        for one in view.balances
+    ]
+    return SystemOwnerBalances(view.owner, totals)
+
+
 def history_entry(view: views.HistoryEntry) -> HistoryEntry:
     """The JSON of one line of an account's history."""
     return HistoryEntry(
@@ -314,6 +362,11 @@ def outcome(view: views.Transaction | Refused) -> TransferOutcome:
     if isinstance(view, Refused):
         return TransferOutcome(None, Refusal(view.code.text, view.param, view.detail))
     return TransferOutcome(transaction(view), None)
+
+
+def encoded_outcome(view: views.Transaction | Refused) -> Raw:
+    """The same, as text."""
+    return Raw(_encode(outcome(view)))
 
 
 def _amount(value: int | None) -> str | None:

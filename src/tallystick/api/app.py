@@ -14,12 +14,16 @@ import structlog
 from falcon.asgi import Request, Response
 
 from tallystick.api import problems
+from tallystick.api.arrivals import Arrivals
 from tallystick.api.documentation import Description, DocumentationPage
+from tallystick.api.edge import Edge
 from tallystick.api.endpoint import Endpoint, MalformedError, Tenants, write_problem
+from tallystick.api.error_codes import INTERNAL_ERROR
 from tallystick.api.event_answers import record_json
-from tallystick.api.health import Alive, Metrics, Ready
+from tallystick.api.health import Alive, Ready
 from tallystick.api.operations import OPERATIONS, Operation
 from tallystick.api.streams import Application, Consumers, Streams
+from tallystick.domain import limits
 from tallystick.service.configuration import CONFIGURATION_VARIABLE
 from tallystick.service.engine import Engine
 from tallystick.service.process import tune_garbage_collection
@@ -68,27 +72,28 @@ def _when_asked_to_stop(act: Callable[[], None]) -> None:
         signal.signal(number, stop)
 
 
-def create_app() -> Application:
-    """The application for the configuration file that TALLYSTICK_CONFIG names."""
-    return Consumers(application(Engine.of_file(Path(os.environ[CONFIGURATION_VARIABLE]), record_json)))
+def create_app(body_seconds_max: float = limits.IDLE_SECONDS_DEFAULT) -> Application:
+    """The application for the configuration file that TALLYSTICK_CONFIG names; a body may take so long to arrive."""
+    arrivals = Arrivals(body_seconds_max)
+    engine = Engine.of_file(Path(os.environ[CONFIGURATION_VARIABLE]), record_json)
+    return Edge(Consumers(application(engine, arrivals)), arrivals)
 
 
-def application(engine: Engine) -> falcon.asgi.App[Request, Response]:
+def application(engine: Engine, arrivals: Arrivals) -> falcon.asgi.App[Request, Response]:
     """The application on an engine that is not started yet."""
     app = falcon.asgi.App(middleware=[Lifespan(engine)])
     # Errors are written by us, as problem documents.
     app.add_error_handler(Exception, _answer_error)
     app.add_error_handler(falcon.HTTPError, _answer_error)
     tenants = Tenants(engine)
-    open_streams = Streams()
+    open_streams = Streams(engine.streams_per_tenant)
     by_path: dict[str, dict[str, Operation]] = {}
     for operation in OPERATIONS:
         by_path.setdefault(operation.path, {})[operation.method] = operation
     for path, operations in by_path.items():
-        app.add_route(path, Endpoint(tenants, operations, open_streams))
+        app.add_route(path, Endpoint(tenants, operations, open_streams, arrivals))
     app.add_route("/healthz", Alive())
     app.add_route("/readyz", Ready(engine))
-    app.add_route("/metrics", Metrics(tenants))
     app.add_route("/openapi.json", Description())
     page = DocumentationPage()
     app.add_route("/docs", page)
@@ -100,7 +105,7 @@ async def _answer_error(
     request: Request, response: Response, error: Exception, _params: dict[str, Any]
 ) -> None:
     if isinstance(error, MalformedError):
-        write_problem(response, error.problem)
+        write_problem(response, error.answer)
         return
     answer = problems.of_error(error)
     if answer is None:
@@ -108,7 +113,5 @@ async def _answer_error(
         detail = (
             "This is a bug of the server. Send the same request again, with the same Idempotency-Key if any."
         )
-        answer = problems.Answer(problems.problem(500, "internal_error", detail), {})
-    write_problem(response, answer.problem)
-    for name, value in answer.headers.items():
-        response.set_header(name, value)
+        answer = problems.answer(INTERNAL_ERROR, detail)
+    write_problem(response, answer)

@@ -1,6 +1,7 @@
 """The API's description as OpenAPI 3.1, and a page to read and try it: Swagger UI, from files of this machine."""
 
 import json
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any, Final
 
@@ -9,27 +10,42 @@ import msgspec
 from falcon.asgi import Request, Response
 
 from tallystick.api.answers import Health, Hold, Problem, Transaction
+from tallystick.api.error_codes import INTERNAL_ERROR, RATE_LIMITED, ErrorCode, error_code, table
+from tallystick.api.examples import example_of, with_examples
+from tallystick.api.health import ReadyQuery
 from tallystick.api.operations import OPERATIONS, Key, Operation
 from tallystick.api.streams import EVENT_STREAM, LAST_EVENT_ID
 from tallystick.api.webhooks import EventMessage, TestMessage
 from tallystick.domain import limits
 from tallystick.domain.identifiers import Prefix, identifier_pattern
+from tallystick.domain.outcomes import RefusalCode, Unserved
+from tallystick.domain.system_owners import PATTERN
 from tallystick.domain.webhooks import ID_PREFIX
 
 _REFERENCE: Final = "#/components/schemas/{name}"
-_PREFIX_OF: Final = {
-    "accounts": Prefix.ACCOUNT,
-    "holds": Prefix.HOLD,
-    "transactions": Prefix.TRANSACTION,
-    "webhooks": ID_PREFIX,
+_PATTERN_OF: Final = {
+    "accounts": identifier_pattern(Prefix.ACCOUNT),
+    "holds": identifier_pattern(Prefix.HOLD),
+    "system-owners": f"^{PATTERN}$",
+    "transactions": identifier_pattern(Prefix.TRANSACTION),
+    "webhooks": identifier_pattern(ID_PREFIX),
 }
-_PROBLEMS: Final = {
-    "400": "The request is malformed: `param` names what to correct. Nothing was written, no key was burned.",
-    "401": "No valid API key.",
-    "413": "The body is too large.",
-    "415": "The body is not JSON, or it is compressed.",
-    "503": "Overloaded, or the shard is unavailable: send the same request again after `Retry-After`.",
+_DESCRIPTION_OF: Final = {
+    "accounts": "An account.",
+    "holds": "A hold.",
+    "system-owners": "The name of a system owner, such as `@fees`.",
+    "transactions": "A transaction.",
+    "webhooks": "A webhook endpoint.",
 }
+_DESCRIPTION: Final = f"""Amounts are strings of integer minor units. Every call that moves money, or opens or
+changes an account, carries an `Idempotency-Key`: the same key and the same request have the same answer, for ever.
+
+## Errors
+
+An error is a problem document (RFC 9457). Decide by its `code`; `param` names what of the request it is about.
+
+{table()}
+"""
 _ASSET_FILES: Final = {
     "swagger-ui.css": "text/css",
     "swagger-ui-bundle.js": "text/javascript",
@@ -65,21 +81,20 @@ def openapi_document() -> dict[str, Any]:
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
     paths["/healthz"] = {"get": _open_call("alive", "Whether the server lives", "200")}
-    paths["/readyz"] = {"get": _open_call("ready", "Whether the server can serve, by shard", "200", "503")}
+    paths["/readyz"] = {"get": _READY}
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Tallystick",
             "version": "1",
             "summary": "A digital wallet and double-entry ledger.",
-            "description": "Amounts are strings of integer minor units. Every call that moves money carries an "
-            "`Idempotency-Key`: the same key and the same request have the same answer, for ever.",
+            "description": _DESCRIPTION,
         },
         "security": [{"apiKey": []}],
         "paths": paths,
         "webhooks": {"event": {"post": _WEBHOOK}},
         "components": {
-            "schemas": components,
+            "schemas": with_examples(components),
             "securitySchemes": {"apiKey": {"type": "http", "scheme": "bearer"}},
         },
     }
@@ -90,7 +105,11 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "operationId": operation.name,
         "summary": operation.summary,
         "tags": [operation.path.split("/")[2]],
-        "parameters": [*_path_parameters(operation), *_query_parameters(operation), *_headers(operation)],
+        "parameters": [
+            *_path_parameters(operation),
+            *_query_parameters(operation.query),
+            *_headers(operation),
+        ],
         "responses": _responses(operation),
     }
     if operation.body is not None:
@@ -105,20 +124,36 @@ def _operation(operation: Operation) -> dict[str, Any]:
 def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
     if "{identifier}" not in operation.path:
         return []
-    prefix = _PREFIX_OF[operation.path.split("/")[2]]
-    schema = {"type": "string", "pattern": identifier_pattern(prefix)}
-    return [{"name": "identifier", "in": "path", "required": True, "schema": schema}]
+    things = operation.path.split("/")[2]
+    schema: dict[str, Any] = {"type": "string", "pattern": _PATTERN_OF[things]}
+    if things != "system-owners":
+        schema["examples"] = [example_of("identifier", schema)]
+    described = {"name": "identifier", "in": "path", "required": True, "description": _DESCRIPTION_OF[things]}
+    return [{**described, "schema": schema}]
 
 
-def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
-    if operation.query is None:
+def _query_parameters(query: type[msgspec.Struct] | None) -> list[dict[str, Any]]:
+    if query is None:
         return []
-    schema = msgspec.json.schema(operation.query)["$defs"][operation.query.__name__]
+    schema = msgspec.json.schema(query)["$defs"][query.__name__]
     required = schema.get("required", [])
     return [
-        {"name": name, "in": "query", "required": name in required, "schema": _without_null(found)}
+        _query_parameter(name, _without_null(found), required=name in required)
         for name, found in schema["properties"].items()
     ]
+
+
+def _query_parameter(name: str, schema: dict[str, Any], *, required: bool) -> dict[str, Any]:
+    """Readers of the document look for the description of a parameter beside its schema, not in it."""
+    described = {
+        "name": name,
+        "in": "query",
+        "required": required,
+        "description": schema.pop("description", None) or schema["items"]["description"],
+        "schema": schema,
+    }
+    # The page fills in examples: what may be left out is better left out.
+    return {**described, "example": example_of(name, schema)} if required else described
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
@@ -154,14 +189,29 @@ def _headers(operation: Operation) -> list[dict[str, Any]]:
         {
             "name": "Idempotency-Key",
             "in": "header",
-            "required": operation.key is Key.REQUIRED,
-            "description": "Your own name for this request. Sent again, it has the same answer and moves money once. "
-            "A key belongs to the tenant and to the shard of the payer.",
+            "required": True,
+            "description": "Your own name for this request. Sent again, it has the same answer and is done once. "
+            "A key belongs to the tenant: with another request it is refused, wherever its accounts live.",
             "schema": schema,
+            "example": example_of("Idempotency-Key", schema),
         }
     ]
 
 
+_RETRY_AFTER: Final[dict[str, Any]] = {
+    "description": "After how many seconds to try again, with the same key.",
+    "schema": {"type": "integer", "minimum": 1},
+}
+_RATE_LIMIT: Final[dict[str, Any]] = {
+    "RateLimit-Policy": {
+        "description": 'The limit: "name";q=how much;w=in how many seconds.',
+        "schema": {"type": "string"},
+    },
+    "RateLimit": {
+        "description": 'What is left of it: "name";r=how much;t=seconds until it is more.',
+        "schema": {"type": "string"},
+    },
+}
 _MAY_CROSS_SHARDS: Final = (Transaction, Hold)
 
 
@@ -185,31 +235,49 @@ def _responses(operation: Operation) -> dict[str, Any]:
             "content": {"application/json": {"schema": _schema(operation.answer)}},
             "headers": {"Location": {"schema": {"type": "string"}}},
         }
-    described = dict(_PROBLEMS)
-    if operation.body is None:
-        del described["413"], described["415"]
-    if "{identifier}" in operation.path and operation.method == "GET":
-        described["404"] = "There is no such thing, or it is another tenant's."
-    if operation.path.startswith("/v1/webhooks/"):
-        described["404"] = "There is no such endpoint, or it is another tenant's."
-    if _may_be_refused(operation):
-        described["422"] = "Refused: `code` says why. Nothing was written but the answer under its key."
-    if operation.name == "createAsset":
-        described["409"] = "The code is taken."
-    if operation.name == "createWebhook":
-        described["409"] = "There are as many endpoints as there may be: remove one first."
-    for status, description in sorted(described.items()):
-        answered[status] = _problem_response(description)
+    by_status: dict[int, list[ErrorCode]] = {}
+    for error in _errors(operation):
+        read_only = operation.method == "GET" and error.status_of_reading is not None
+        by_status.setdefault(error.status_of_reading or 0 if read_only else error.status, []).append(error)
+    answered |= {str(status): _problem_response(errors) for status, errors in sorted(by_status.items())}
     return answered
 
 
-def _may_be_refused(operation: Operation) -> bool:
-    """Whether the ledger itself may refuse it, which is what it answers under a key."""
-    return operation.key is not Key.NONE
+def _errors(operation: Operation) -> list[ErrorCode]:
+    """All that an operation may be answered with instead, those of every call included."""
+    codes = ["parameter_invalid", "request_invalid", "unauthorized", RATE_LIMITED, INTERNAL_ERROR]
+    codes += [reason.value for reason in Unserved]
+    if operation.key is Key.REQUIRED:
+        codes += ["idempotency_key_missing", RefusalCode.IDEMPOTENCY_KEY_REUSED.text]
+    if operation.stream is not None:
+        codes.append("too_many_streams")
+    if operation.body is not None:
+        codes += [
+            "body_timeout",
+            "body_too_large",
+            "content_type_unsupported",
+            "content_encoding_unsupported",
+        ]
+    if "{identifier}" in operation.path:
+        # What is no identifier may be no part of a path either.
+        codes.append("path_not_found")
+    codes += [code.text for code in operation.refusals]
+    return [error_code(code) for code in (*codes, *operation.errors)]
 
 
-def _problem_response(description: str) -> dict[str, Any]:
-    return {"description": description, "content": {"application/problem+json": {"schema": _schema(Problem)}}}
+def _problem_response(errors: Sequence[ErrorCode]) -> dict[str, Any]:
+    """The answer of one status: any of these errors."""
+    codes = sorted(error.code for error in errors)
+    schema = {"allOf": [_schema(Problem), {"properties": {"code": {"enum": codes}}}]}
+    described: dict[str, Any] = {
+        "description": " ".join(f"`{error.code}`: {error.meaning} {error.remedy}" for error in errors),
+        "content": {"application/problem+json": {"schema": schema}},
+    }
+    if any(error.retry_after_seconds is not None for error in errors):
+        described["headers"] = {"Retry-After": _RETRY_AFTER}
+    if RATE_LIMITED in codes:
+        described["headers"] = {"Retry-After": _RETRY_AFTER, **_RATE_LIMIT}
+    return described
 
 
 def _open_call(name: str, summary: str, *statuses: str) -> dict[str, Any]:
@@ -223,9 +291,29 @@ def _open_call(name: str, summary: str, *statuses: str) -> dict[str, Any]:
     }
 
 
+def _health(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": _schema(Health)}}}
+
+
 def _schema(model: type[msgspec.Struct]) -> dict[str, Any]:
     return {"$ref": _REFERENCE.format(name=model.__name__)}
 
+
+_READY: Final[dict[str, Any]] = {
+    "operationId": "ready",
+    "summary": "Which shards can be written to",
+    "description": "What this server knows of its shards; no database is asked, so it answers at once. A shard is "
+    "`up`; or `away`: it cannot be connected to, or clocks differ by too much; or `silent`: it has connections and "
+    "does not answer; or `failing`: what was written last failed, or does not end.",
+    "tags": ["health"],
+    "security": [],
+    "parameters": _query_parameters(ReadyQuery),
+    "responses": {
+        "200": _health("At least one shard is up; with `shard` or `all`, each that was asked for is."),
+        "400": _problem_response([error_code("parameter_invalid"), error_code("request_invalid")]),
+        "503": _health("No shard is up; with `shard` or `all`, one that was asked for is not."),
+    },
+}
 
 _WEBHOOK: Final[dict[str, Any]] = {
     "operationId": "event",

@@ -12,13 +12,17 @@ import msgspec
 from falcon.asgi import Request, Response
 
 from tallystick.api import problems, streams
-from tallystick.api.answers import Problem, awaited
+from tallystick.api.answers import awaited
+from tallystick.api.arrivals import BODY, Arrivals, Body, LateError
 from tallystick.api.operations import Call, Key, Operation, StreamHandler
+from tallystick.api.requests import TransferBatchRequest
 from tallystick.domain import limits
 from tallystick.domain.outcomes import Refused
+from tallystick.service.authentication import identifier_of
 from tallystick.service.engine import Engine
 from tallystick.service.errors import AuthenticationError, IdempotencyKeyMissingError, ParameterError
 from tallystick.service.ledger import Ledger
+from tallystick.service.rate_limits import Budget
 
 Responder = Callable[..., Awaitable[None]]
 
@@ -32,16 +36,17 @@ _encode = msgspec.json.Encoder().encode
 
 
 _INTEGER: Final = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+_BOOLEANS: Final = {"true": True, "false": False}
 _NOT_UTF8: Final = msgspec.DecodeError("Expected UTF-8")
 _TOO_DEEP: Final = msgspec.DecodeError("JSON is nested too deeply")
 
 
 class MalformedError(Exception):
-    """A body or query that does not have the right form, with the problem document that says why."""
+    """A body or query that does not have the right form, with the answer that says why."""
 
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.detail)
-        self.problem = problem
+    def __init__(self, answer: problems.Answer) -> None:
+        super().__init__(answer.problem.detail)
+        self.answer = answer
 
 
 class Tenants:
@@ -49,6 +54,7 @@ class Tenants:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.pieces = engine.pieces
         self._ledgers: dict[int, Ledger] = {}
 
     async def ledger_of(self, authorization: str | None) -> Ledger:
@@ -62,42 +68,55 @@ class Tenants:
             self._ledgers[tenant] = Ledger(self._engine, tenant)
         return self._ledgers[tenant]
 
+    async def spend(self, budget: Budget, ledger: Ledger, authorization: str | None, count: int) -> None:
+        """Count what is asked for against the limits of a tenant and of its key; raises RateLimitedError."""
+        key = (authorization or "")[len(_BEARER) :].strip()
+        await self._engine.rate_limits.spend(budget, ledger.tenant, identifier_of(key), count)
+
 
 class Endpoint:
     """All operations at one path. Falcon finds `on_get`, `on_post` and so on among the attributes."""
 
     def __init__(
-        self, tenants: Tenants, operations: Mapping[str, Operation], open_streams: streams.Streams
+        self,
+        tenants: Tenants,
+        operations: Mapping[str, Operation],
+        open_streams: streams.Streams,
+        arrivals: Arrivals,
     ) -> None:
         for method, operation in operations.items():
-            responder = _responder(tenants, operation, open_streams)
+            responder = _responder(tenants, operation, open_streams, arrivals)
             setattr(self, f"on_{method.lower()}", responder)
             if method == "GET":
                 # The framework leaves the body out.
                 self.on_head = responder
 
 
-def _responder(tenants: Tenants, operation: Operation, open_streams: streams.Streams) -> Responder:
+def _responder(
+    tenants: Tenants, operation: Operation, open_streams: streams.Streams, arrivals: Arrivals
+) -> Responder:
     read_body = None if operation.body is None else msgspec.json.Decoder(operation.body).decode
     status = int(operation.status)
     reading = operation.method == "GET"
+    budget = operation.taken_from
 
     async def respond(request: Request, response: Response, identifier: str = "") -> None:
         authorization = request.get_header("Authorization")
         ledger = await tenants.ledger_of(authorization)
         key = _idempotency_key(request, operation.key)
-        query = _query(request, operation.query)
-        body = None if read_body is None else _decoded(read_body, await _body(request))
+        query = read_query(request, operation.query)
+        body = None if read_body is None else _decoded(read_body, await _body(request, arrivals))
         last_event_id = None if operation.stream is None else streams.last_event_id(request)
-        call = Call(ledger, identifier, body, query, key, last_event_id)
-        if operation.stream is not None and streams.wanted(request):
-            open_streams.require_room()
+        call = Call(ledger, tenants.pieces, identifier, body, query, key, last_event_id)
+        streaming = operation.stream is not None and streams.wanted(request)
+        await tenants.spend(
+            Budget.STREAMS if streaming else budget, ledger, authorization, _transfers_of(body)
+        )
+        if operation.stream is not None and streaming:
+            open_streams.require_room(ledger.tenant)
             parts = await _parts(operation.stream, call)
-            if isinstance(parts, Refused):
-                write_problem(response, problems.refusal(parts, reading=True))
-            else:
-                authenticate = partial(tenants.ledger_of, authorization)
-                open_streams.send(request, response, parts, operation.name, authenticate)
+            caller = streams.Caller(ledger.tenant, partial(tenants.ledger_of, authorization))
+            open_streams.send(request, response, parts, operation.name, caller)
             return
         found = await operation.handler(call)
         if isinstance(found, Refused):
@@ -113,7 +132,12 @@ def _responder(tenants: Tenants, operation: Operation, open_streams: streams.Str
     return respond
 
 
-async def _parts(stream: StreamHandler, call: Call) -> streams.Parts | Refused:
+def _transfers_of(body: Any) -> int:
+    """How many transfers a request counts as: each of a batch, and one for any other call."""
+    return len(body.transfers) if isinstance(body, TransferBatchRequest) else 1
+
+
+async def _parts(stream: StreamHandler, call: Call) -> streams.Parts:
     """Open a stream. Where the header says where to begin, it is the header that may be wrong."""
     try:
         return await stream(call)
@@ -123,11 +147,13 @@ async def _parts(stream: StreamHandler, call: Call) -> streams.Parts | Refused:
         raise
 
 
-def write_problem(response: Response, problem: Problem) -> None:
+def write_problem(response: Response, answer: problems.Answer) -> None:
     """Answer with a problem document."""
-    response.status = problem.status
+    response.status = answer.problem.status
     response.content_type = problems.PROBLEM_TYPE
-    response.data = _encode(problem)
+    response.data = _encode(answer.problem)
+    for name, value in answer.headers.items():
+        response.set_header(name, value)
 
 
 def _idempotency_key(request: Request, wanted: Key) -> str:
@@ -137,34 +163,42 @@ def _idempotency_key(request: Request, wanted: Key) -> str:
         # The framework would join them with a comma, to a key that nobody sent.
         raise ParameterError("Idempotency-Key", "expected one such header")
     key = request.get_header("Idempotency-Key")
-    if not key and wanted is Key.REQUIRED:
-        raise IdempotencyKeyMissingError
-    if key is None:
-        return ""
     if not key:
-        # Somebody meant to send one.
-        raise ParameterError("Idempotency-Key", "expected at least 1 character, or no such header")
+        raise IdempotencyKeyMissingError
     if not (key.isascii() and key.isprintable()):
         # Other bytes mean different characters to different programs on the way.
         raise ParameterError("Idempotency-Key", "expected printable ASCII characters")
     return key
 
 
-async def _body(request: Request) -> bytes:
+async def _body(request: Request, arrivals: Arrivals) -> bytes:
     content_type = request.content_type
     if content_type is not None and content_type.partition(";")[0].strip().lower() != _JSON:
         raise falcon.HTTPUnsupportedMediaType(description=f"Send the body as Content-Type: {_JSON}.")
     encoding = request.get_header(_ENCODING_HEADER, default=_PLAIN)
     if encoding.lower() != _PLAIN:
         detail = f"Send the body as it is: without {_ENCODING_HEADER}, and not compressed."
-        problem = problems.problem(415, "content_encoding_unsupported", detail, _ENCODING_HEADER)
-        raise MalformedError(problem)
+        raise MalformedError(problems.answer("content_encoding_unsupported", detail, _ENCODING_HEADER))
     if (request.content_length or 0) > limits.BODY_BYTES_MAX:
-        raise _too_large(request)
+        raise _too_large()
+    arrived: Body = request.scope[BODY]
     # Read one byte more than is allowed: a chunked body does not say how long it is.
-    body: bytes = await request.stream.read(limits.BODY_BYTES_MAX + 1)
+    reading = request.stream.read(limits.BODY_BYTES_MAX + 1)
+    try:
+        body: bytes = await (
+            reading if arrived.is_there(request.content_length) else arrivals.in_time(reading)
+        )
+    except LateError:
+        raise _late(arrivals) from None
     if len(body) > limits.BODY_BYTES_MAX:
-        raise _too_large(request)
+        raise _too_large()
+    if arrived.late:
+        raise _late(arrivals)
+    if arrived.cut_off:
+        # Its beginning may say something else than the whole: nothing at all pays all that is left of a hold.
+        raise MalformedError(
+            problems.answer("parameter_invalid", "The body was cut off. Send all of it.", "body")
+        )
     # An empty body says nothing, which is all that some calls need.
     return body or b"{}"
 
@@ -180,16 +214,20 @@ def _decoded(read: Callable[[bytes], Any], body: bytes) -> Any:
         raise MalformedError(problems.malformed(_TOO_DEEP, "body")) from None
 
 
-def _too_large(request: Request) -> falcon.HTTPError:
-    # The rest of the body is not read, so no other request can follow it over an HTTP/1 connection. HTTP/2 has
-    # a stream for each request, and forbids this header.
-    headers = {"Connection": "close"} if request.scope["http_version"].startswith("1") else None
+def _late(arrivals: Arrivals) -> MalformedError:
+    detail = f"Send the whole body within {arrivals.seconds_max:.0f} seconds."
+    return MalformedError(problems.answer("body_timeout", detail))
+
+
+def _too_large() -> falcon.HTTPError:
+    # The rest of the body is not read, so no other request can follow it over this connection.
     return falcon.HTTPContentTooLarge(
-        description=f"Send at most {limits.BODY_BYTES_MAX} bytes.", headers=headers
+        description=f"Send at most {limits.BODY_BYTES_MAX} bytes.", headers={"Connection": "close"}
     )
 
 
-def _query(request: Request, wanted: type[msgspec.Struct] | None) -> Any:
+def read_query(request: Request, wanted: type[msgspec.Struct] | None) -> Any:
+    """The query of a request in its form; raises MalformedError."""
     if wanted is None and not request.query_string:
         return None
     try:
@@ -199,7 +237,8 @@ def _query(request: Request, wanted: type[msgspec.Struct] | None) -> Any:
         raise MalformedError(problems.malformed(_NOT_UTF8, "query")) from None
     wanted = wanted or _NoQuery
     try:
-        return msgspec.convert(_with_lists(_with_integers(request.params, wanted), wanted), wanted)
+        values = _with_booleans(_with_integers(request.params, wanted), wanted)
+        return msgspec.convert(_with_lists(values, wanted), wanted)
     except msgspec.ValidationError as error:
         raise MalformedError(problems.malformed(error, "query")) from None
 
@@ -210,6 +249,15 @@ def _with_integers(texts: Mapping[str, Any], wanted: type[msgspec.Struct]) -> di
     return {
         name: int(text) if name in integers and isinstance(text, str) and _INTEGER.fullmatch(text) else text
         for name, text in texts.items()
+    }
+
+
+def _with_booleans(values: dict[str, Any], wanted: type[msgspec.Struct]) -> dict[str, Any]:
+    """Read what shall be true or false."""
+    named = _names(wanted, "boolean")
+    return {
+        name: _BOOLEANS.get(value, value) if name in named and isinstance(value, str) else value
+        for name, value in values.items()
     }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -11,10 +11,13 @@ from msgspec import Meta, Struct
 from tallystick.api import answers
 from tallystick.api.fields import AccountId, AmountOut, AssetCode, Metadata, Position, TransactionId
 from tallystick.api.streams import Message, Part, Parts
+from tallystick.domain import limits
 from tallystick.domain.record import Record
 from tallystick.service import events
+from tallystick.service.remembered import Remembered
 
 _encode = msgspec.json.Encoder().encode
+_texts: Final[Remembered[bytes]] = Remembered(limits.FEED_EVENTS_REMEMBERED_MAX)
 
 
 class CrossingEntry(Struct):
@@ -43,6 +46,7 @@ class Crossing(Struct):
 class Event(Struct):
     """One transaction of a shard's log as its position wrote it; it stays like this for ever.
 
+    Of a payment that crosses shards each shard tells its accounts' part, with the payment's `transaction` and `kind`.
     `account` or `hold` is what it opened or changed, as of here.
     """
 
@@ -92,19 +96,24 @@ def event_json(view: events.Event) -> bytes:
     return _encode(event(view))
 
 
-def record_json(shard: int, record: Record) -> bytes:
+def record_json(shard: int, record: Record, stages: bool) -> bytes:
     """The event of one transaction of a shard's log."""
-    return event_json(events.event_view(shard, record))
+    return event_json(events.event_view(shard, record, stages=stages))
 
 
 async def event_parts(found: AsyncGenerator[events.Events, None]) -> Parts:
     """A feed as parts of a stream."""
     async with aclosing(found):
         async for one in found:
-            yield Part([Message(item.position, event_json(item)) for item in one.items], one.position)
+            yield Part([Message(item.position, _json_once(item)) for item in one.items], one.position)
 
 
-async def balance_parts(found: AsyncGenerator[events.Balances, None]) -> Parts:
+def _json_once(view: events.Event) -> bytes:
+    """An event's JSON, which all its listeners have in common."""
+    return _texts.of(view, lambda: event_json(view))
+
+
+async def balance_parts(found: AsyncGenerator[events.BalanceChanges, None]) -> Parts:
     """One account's balances as parts of a stream."""
     async with aclosing(found):
         async for one in found:

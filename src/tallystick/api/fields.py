@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from tallystick.domain import limits
 from tallystick.domain.identifiers import Prefix, identifier_pattern
+from tallystick.domain.system_owners import PATTERN
 from tallystick.domain.webhooks import ID_PREFIX
 
 
@@ -29,6 +30,14 @@ def number(what: str, minimum: int, maximum: int) -> Any:
 
 
 AccountId = Annotated[str, _identifier(Prefix.ACCOUNT, "An account.")]
+Party = Annotated[
+    str,
+    Meta(
+        description="An account, or a system owner: its account beside the other's is taken, opened if need be.",
+        examples=["@fees"],
+        extra_json_schema={"pattern": f"{identifier_pattern(Prefix.ACCOUNT)}|^{PATTERN}$"},
+    ),
+]
 TransactionId = Annotated[str, _identifier(Prefix.TRANSACTION, "A transaction.")]
 HoldId = Annotated[str, _identifier(Prefix.HOLD, "A hold.")]
 WebhookId = Annotated[str, _identifier(ID_PREFIX, "A webhook endpoint.")]
@@ -78,4 +87,5 @@ Metadata = Annotated[
     ),
 ]
 PastTime = Annotated[datetime, Meta(description="A time that is not in the future, with its zone.")]
+ShardNumber = Annotated[int, Meta(description="The shard that it lives on.")]
 Position = Annotated[int, Meta(description="Where in the shard's log: 1, 2, 3, … without a gap.")]

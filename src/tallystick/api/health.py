@@ -1,12 +1,17 @@
-"""Whether this server lives and can serve, and what it counts."""
+"""Whether this server lives and can serve."""
+
+from typing import Annotated, Literal
 
 import msgspec
 from falcon.asgi import Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from msgspec import Meta
 
 from tallystick.api.answers import Health, ShardHealth
-from tallystick.api.endpoint import Tenants
+from tallystick.api.endpoint import read_query
+from tallystick.ledger.condition import State
+from tallystick.ledger.shard import Shard
 from tallystick.service.engine import Engine
+from tallystick.service.errors import ParameterError
 
 
 class Alive:
@@ -19,32 +24,44 @@ class Alive:
     on_head = on_get
 
 
+class ReadyQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """What a probe wants to be up: one shard of all, or these, or all of them."""
+
+    shard: Annotated[
+        list[Annotated[str, Meta(pattern="^[0-9]{1,4}$")]],
+        Meta(description="Asks for these shards, and no others: 200 only while each of them is up."),
+    ] = []
+    all: Annotated[
+        Literal["", "true", "false"],
+        Meta(description="Asks for every shard: 200 only while all of them are up. `?all` will do."),
+    ] = "false"
+
+
 class Ready:
-    """`/readyz`: which shards can be written to; 503 when none can."""
+    """`/readyz`: which shards can be written to; 503 when none can, or not all of those that were asked for."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def on_get(self, _request: Request, response: Response) -> None:
-        """Ask every shard's batcher."""
-        shards = [ShardHealth(shard.number, shard.batcher.available) for shard in self._engine.router.shards]
-        ready = any(shard.available for shard in shards)
-        response.status = 200 if ready else 503
-        response.data = msgspec.json.encode(Health("ok" if ready else "unavailable", shards))
-
-    on_head = on_get
-
-
-class Metrics:
-    """`/metrics`: for Prometheus, which sends an API key like everybody."""
-
-    def __init__(self, tenants: Tenants) -> None:
-        self._tenants = tenants
-
     async def on_get(self, request: Request, response: Response) -> None:
-        """Write all metrics of this process."""
-        await self._tenants.ledger_of(request.get_header("Authorization"))
-        response.content_type = CONTENT_TYPE_LATEST
-        response.data = generate_latest()
+        """Say what is known of every shard. Nothing is asked of a database, so the answer never waits."""
+        query: ReadyQuery = read_query(request, ReadyQuery)
+        shards = {shard.number: _health(shard) for shard in self._engine.router.shards}
+        wanted = {int(number) for number in query.shard}
+        if unknown := wanted - shards.keys():
+            raise ParameterError("shard", f"no shard {min(unknown)} is served here")
+        told = [one for number, one in shards.items() if not wanted or number in wanted]
+        up = [one.available for one in told]
+        needed = all if wanted or query.all != "false" else any
+        response.status = 200 if needed(up) else 503
+        status: Literal["ok", "degraded", "unavailable"] = "unavailable"
+        if any(up):
+            status = "ok" if all(up) else "degraded"
+        response.data = msgspec.json.encode(Health(status, told))
 
     on_head = on_get
+
+
+def _health(shard: Shard) -> ShardHealth:
+    state, since, reason = shard.condition.seen()
+    return ShardHealth(shard.number, state is State.UP, state.value, since, reason)

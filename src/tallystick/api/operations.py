@@ -8,19 +8,19 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from tallystick.api import answers, event_answers, requests, webhooks
+from tallystick.api.error_codes import POSITION_NOT_REACHED
 from tallystick.api.streams import Parts
-from tallystick.domain import limits
-from tallystick.domain.outcomes import Refused
-from tallystick.service import parameters
+from tallystick.domain.outcomes import RefusalCode, Refused
 from tallystick.service.errors import ParameterError
 from tallystick.service.ledger import Ledger, TransferRequest
+from tallystick.service.pieces import Pieces
+from tallystick.service.rate_limits import Budget
 
 
 class Key(Enum):
     """Whether a call takes an Idempotency-Key header."""
 
     REQUIRED = "required"
-    OPTIONAL = "optional"
     NONE = "none"
 
 
@@ -28,6 +28,7 @@ class Call(NamedTuple):
     """One call as it came in, checked for its form."""
 
     ledger: Ledger
+    pieces: Pieces
     identifier: str
     body: Any
     query: Any
@@ -36,7 +37,7 @@ class Call(NamedTuple):
 
 
 Handler = Callable[[Call], Awaitable[Struct | Refused]]
-StreamHandler = Callable[[Call], Awaitable[Parts | Refused]]
+StreamHandler = Callable[[Call], Awaitable[Parts]]
 
 
 class Operation(NamedTuple):
@@ -52,9 +53,19 @@ class Operation(NamedTuple):
     body: type[Struct] | None = None
     query: type[Struct] | None = None
     key: Key = Key.NONE
+    # Why the ledger may refuse it, and which other errors there are than those of every call: see `error_codes`.
+    refusals: tuple[RefusalCode, ...] = ()
+    errors: tuple[str, ...] = ()
     # Who carries it out for callers that accept text/event-stream, and what each of its events is.
     stream: StreamHandler | None = None
     streamed: type[Struct] | None = None
+    # Which budget it is taken from; None: reads where it is a GET, else writes.
+    budget: Budget | None = None
+
+    @property
+    def taken_from(self) -> Budget:
+        """The budget that a call is taken from."""
+        return self.budget or (Budget.READS if self.method == "GET" else Budget.WRITES)
 
 
 async def open_account(call: Call) -> answers.Account | Refused:
@@ -67,7 +78,8 @@ async def open_account(call: Call) -> answers.Account | Refused:
         min_balance=body.min_balance,
         max_balance=body.max_balance,
         metadata=body.metadata,
-        idempotency_key=call.idempotency_key or None,
+        near=body.near,
+        idempotency_key=call.idempotency_key,
     )
     return found if isinstance(found, Refused) else answers.account(found)
 
@@ -79,10 +91,9 @@ async def list_accounts(call: Call) -> answers.AccountList:
     return answers.AccountList([answers.account(item) for item in page.items], page.next_cursor)
 
 
-async def get_account(call: Call) -> answers.Account | Refused:
+async def get_account(call: Call) -> answers.Account:
     """Get an account."""
-    found = await call.ledger.account(call.identifier)
-    return found if isinstance(found, Refused) else answers.account(found)
+    return answers.account(await call.ledger.account(call.identifier))
 
 
 async def change_account(call: Call) -> answers.Account | Refused:
@@ -94,16 +105,14 @@ async def change_account(call: Call) -> answers.Account | Refused:
         min_balance=body.min_balance,
         max_balance=body.max_balance,
         metadata=body.metadata,
-        idempotency_key=call.idempotency_key or None,
+        idempotency_key=call.idempotency_key,
     )
     return found if isinstance(found, Refused) else answers.account(found)
 
 
-async def get_balance(call: Call) -> answers.Balance | Refused:
+async def get_balance(call: Call) -> answers.Balance:
     """Get a balance: at least as new as `min_position`."""
     query: requests.BalanceQuery = call.query
-    if query.min_position is not None:
-        parameters.between(query.min_position, "min_position", 0, limits.LOCAL_NUMBER_MAX)
     found = await call.ledger.balance(
         call.identifier,
         at=query.at,
@@ -111,22 +120,29 @@ async def get_balance(call: Call) -> answers.Balance | Refused:
         min_position=query.min_position or 0,
         strong=query.consistency == "strong",
     )
-    return found if isinstance(found, Refused) else answers.balance(found)
+    return answers.balance(found)
 
 
 async def get_balances(call: Call) -> answers.BalanceList:
     """Get many balances."""
     body: requests.BalancesRequest = call.body
-    found = await call.ledger.balances(body.accounts, strong=body.consistency == "strong")
+    found = await call.ledger.balances(
+        body.accounts, min_positions=body.min_positions, strong=body.consistency == "strong"
+    )
     return answers.balances(found)
 
 
-async def list_entries(call: Call) -> answers.HistoryList | Refused:
+async def get_system_owner_balances(call: Call) -> answers.SystemOwnerBalances:
+    """Sum up what a system owner has on all shards."""
+    return answers.system_owner_balances(await call.ledger.system_owner_balances(call.identifier))
+
+
+async def list_entries(call: Call) -> answers.HistoryList:
     """List an account's history."""
-    query: requests.Page = call.query
-    page = await call.ledger.entries(call.identifier, cursor=query.cursor, limit=query.limit)
-    if isinstance(page, Refused):
-        return page
+    query: requests.EntriesQuery = call.query
+    page = await call.ledger.entries(
+        call.identifier, cursor=query.cursor, limit=query.limit, stages=query.stages
+    )
     return answers.HistoryList([answers.history_entry(item) for item in page.items], page.next_cursor)
 
 
@@ -146,7 +162,7 @@ async def transfer(call: Call) -> answers.Transaction | Refused:
     return found if isinstance(found, Refused) else answers.transaction(found)
 
 
-async def transfer_batch(call: Call) -> answers.TransferBatch:
+async def transfer_batch(call: Call) -> answers.EncodedTransferBatch:
     """Move money many times."""
     body: requests.TransferBatchRequest = call.body
     transfers = [
@@ -163,14 +179,16 @@ async def transfer_batch(call: Call) -> answers.TransferBatch:
         for one in body.transfers
     ]
     found = await call.ledger.transfers(transfers, atomic=body.atomic)
-    return answers.TransferBatch([answers.outcome(one) for one in found])
+    return answers.EncodedTransferBatch(
+        await call.pieces.each(call.ledger.tenant, found, answers.encoded_outcome)
+    )
 
 
 async def post_transaction(call: Call) -> answers.Transaction | Refused:
     """Post a transaction of several entries."""
     body: requests.TransactionRequest = call.body
     found = await call.ledger.post(
-        [(entry.account, entry.amount) for entry in body.entries],
+        [(entry.account, entry.amount, entry.asset) for entry in body.entries],
         idempotency_key=call.idempotency_key,
         description=body.description,
         metadata=body.metadata,
@@ -179,10 +197,9 @@ async def post_transaction(call: Call) -> answers.Transaction | Refused:
     return found if isinstance(found, Refused) else answers.transaction(found)
 
 
-async def get_transaction(call: Call) -> answers.Transaction | Refused:
+async def get_transaction(call: Call) -> answers.Transaction:
     """Get a transaction."""
-    found = await call.ledger.transaction(call.identifier)
-    return found if isinstance(found, Refused) else answers.transaction(found)
+    return answers.transaction(await call.ledger.transaction(call.identifier, stages=call.query.stages))
 
 
 async def reverse(call: Call) -> answers.Transaction | Refused:
@@ -216,10 +233,9 @@ async def place_hold(call: Call) -> answers.Hold | Refused:
     return found if isinstance(found, Refused) else answers.hold(found)
 
 
-async def get_hold(call: Call) -> answers.Hold | Refused:
+async def get_hold(call: Call) -> answers.Hold:
     """Get a hold."""
-    found = await call.ledger.held(call.identifier)
-    return found if isinstance(found, Refused) else answers.hold(found)
+    return answers.hold(await call.ledger.held(call.identifier))
 
 
 async def capture(call: Call) -> answers.Hold | Refused:
@@ -271,6 +287,7 @@ async def list_events(call: Call) -> event_answers.EventList:
         accounts=query.account,
         owner=query.owner,
         kinds=query.kind,
+        stages=query.stages,
     )
     return event_answers.EventList([event_answers.event(item) for item in page.items], page.position)
 
@@ -284,18 +301,21 @@ async def follow_events(call: Call) -> Parts:
         accounts=query.account,
         owner=query.owner,
         kinds=query.kind,
+        stages=query.stages,
     )
     return event_answers.event_parts(found)
 
 
-async def follow_balance(call: Call) -> Parts | Refused:
+async def follow_balance(call: Call) -> Parts:
     """Follow a balance."""
     query: requests.BalanceQuery = call.query
     for name in ("at", "effective_at"):
         if getattr(query, name) is not None:
             raise ParameterError(name, "expected no time: a stream begins now")
-    found = await call.ledger.follow_balance(call.identifier, after=call.last_event_id)
-    return found if isinstance(found, Refused) else event_answers.balance_parts(found)
+    found = await call.ledger.follow_balance(
+        call.identifier, after=call.last_event_id, min_position=query.min_position or 0
+    )
+    return event_answers.balance_parts(found)
 
 
 _ACCOUNT = "/v1/accounts/{identifier}"
@@ -304,61 +324,101 @@ _TRANSACTION = "/v1/transactions/{identifier}"
 _WEBHOOK = "/v1/webhooks/{identifier}"
 _CREATED = HTTPStatus.CREATED
 
+_NOT_AN_ACCOUNT = (RefusalCode.ACCOUNT_NOT_FOUND,)
+# What may be said against any movement of money.
+_MOVING = (
+    RefusalCode.AMOUNT_INVALID,
+    RefusalCode.ACCOUNT_NOT_FOUND,
+    RefusalCode.ASSET_MISMATCH,
+    RefusalCode.IDENTIFIER_TAKEN,
+    RefusalCode.ACCOUNT_CLOSED,
+    RefusalCode.ACCOUNT_FROZEN,
+    RefusalCode.INSUFFICIENT_FUNDS,
+    RefusalCode.BALANCE_LIMIT_EXCEEDED,
+    RefusalCode.TRANSFER_CANCELLED,
+)
+_PAYING = (*_MOVING, RefusalCode.SAME_ACCOUNT)
+_OF_HOLD = (RefusalCode.HOLD_NOT_FOUND, RefusalCode.HOLD_NOT_OPEN, RefusalCode.HOLD_BUSY)
+
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST", "/v1/accounts", "openAccount", "Open an account", open_account, answers.Account,
-        _CREATED, body=requests.OpenAccountRequest, key=Key.OPTIONAL,
+        _CREATED, body=requests.OpenAccountRequest, key=Key.REQUIRED,
+        refusals=(RefusalCode.BOUNDS_INVALID, RefusalCode.ACCOUNT_NOT_FOUND),
+        errors=("owner_placed_elsewhere", "too_many_accounts"),
     ),
     Operation(
         "GET", "/v1/accounts", "listAccounts", "List an owner's accounts", list_accounts, answers.AccountList,
         query=requests.AccountsQuery,
     ),
-    Operation("GET", _ACCOUNT, "getAccount", "Get an account", get_account, answers.Account),
+    Operation(
+        "GET", _ACCOUNT, "getAccount", "Get an account", get_account, answers.Account, refusals=_NOT_AN_ACCOUNT,
+    ),
     Operation(
         "PATCH", _ACCOUNT, "changeAccount", "Freeze, unfreeze, close, reopen or change an account",
-        change_account, answers.Account, body=requests.ChangeAccountRequest, key=Key.OPTIONAL,
+        change_account, answers.Account, body=requests.ChangeAccountRequest, key=Key.REQUIRED,
+        refusals=(*_NOT_AN_ACCOUNT, RefusalCode.ACCOUNT_NOT_EMPTY, RefusalCode.BOUNDS_INVALID),
     ),
     Operation(
         "GET", f"{_ACCOUNT}/balance", "getBalance", "Get a balance, now or at a past time", get_balance,
         answers.Balance, query=requests.BalanceQuery, stream=follow_balance, streamed=answers.Balance,
+        refusals=_NOT_AN_ACCOUNT, errors=(POSITION_NOT_REACHED,),
     ),
     Operation(
         "POST", "/v1/balances", "getBalances", "Get the balances of up to 1,000 accounts", get_balances,
-        answers.BalanceList, body=requests.BalancesRequest,
+        answers.BalanceList, body=requests.BalancesRequest, errors=(POSITION_NOT_REACHED,), budget=Budget.READS,
+    ),
+    Operation(
+        "GET", "/v1/system-owners/{identifier}/balances", "getSystemOwnerBalances",
+        "Get what a system owner has on all shards", get_system_owner_balances, answers.SystemOwnerBalances,
     ),
     Operation(
         "GET", f"{_ACCOUNT}/entries", "listEntries", "List an account's history, newest first", list_entries,
-        answers.HistoryList, query=requests.Page,
+        answers.HistoryList, query=requests.EntriesQuery,
+        refusals=_NOT_AN_ACCOUNT,
     ),
     Operation(
         "POST", "/v1/transfers", "transfer", "Move money from one account to another", transfer,
         answers.Transaction, _CREATED, body=requests.TransferRequest, key=Key.REQUIRED,
+        refusals=_PAYING,
     ),
     Operation(
         "POST", "/v1/transfers/batch", "transferBatch", "Move money up to 5,000 times in one call",
         transfer_batch, answers.TransferBatch, body=requests.TransferBatchRequest,
+        errors=("idempotency_key_missing",),
     ),
     Operation(
         "POST", "/v1/transactions", "postTransaction", "Post one transaction of several entries",
         post_transaction, answers.Transaction, _CREATED, body=requests.TransactionRequest, key=Key.REQUIRED,
+        refusals=(*_PAYING, RefusalCode.ENTRIES_UNBALANCED, RefusalCode.CROSSES_TOO_MANY_SHARDS),
     ),
-    Operation("GET", _TRANSACTION, "getTransaction", "Get a transaction", get_transaction, answers.Transaction),
+    Operation(
+        "GET", _TRANSACTION, "getTransaction", "Get a transaction", get_transaction, answers.Transaction,
+        query=requests.TransactionQuery, refusals=(RefusalCode.TRANSACTION_NOT_FOUND,),
+    ),
     Operation(
         "POST", f"{_TRANSACTION}/reverse", "reverseTransaction", "Reverse a transaction, whole or in part",
         reverse, answers.Transaction, _CREATED, body=requests.ReverseRequest, key=Key.REQUIRED,
+        refusals=(
+            *_MOVING, RefusalCode.TRANSACTION_NOT_FOUND, RefusalCode.TRANSACTION_NOT_REVERSIBLE,
+            RefusalCode.REVERSAL_EXCEEDS_ORIGINAL,
+        ),
     ),
     Operation(
         "POST", "/v1/holds", "placeHold", "Set money aside", place_hold, answers.Hold, _CREATED,
         body=requests.HoldRequest, key=Key.REQUIRED,
+        refusals=_PAYING,
     ),
-    Operation("GET", _HOLD, "getHold", "Get a hold", get_hold, answers.Hold),
+    Operation("GET", _HOLD, "getHold", "Get a hold", get_hold, answers.Hold, refusals=(RefusalCode.HOLD_NOT_FOUND,)),
     Operation(
         "POST", f"{_HOLD}/capture", "captureHold", "Pay from a hold, once or several times", capture,
         answers.Hold, body=requests.CaptureRequest, key=Key.REQUIRED,
+        refusals=(*_MOVING, *_OF_HOLD, RefusalCode.CAPTURE_EXCEEDS_HOLD),
     ),
     Operation(
         "POST", f"{_HOLD}/void", "voidHold", "Release what is left of a hold", void, answers.Hold,
         body=requests.VoidRequest, key=Key.REQUIRED,
+        refusals=_OF_HOLD,
     ),
     Operation(
         "GET", "/v1/events", "listEvents", "Read a shard's log by position, or follow it", list_events,
@@ -368,30 +428,40 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST", "/v1/assets", "createAsset", "Define an asset of your own", create_asset, answers.Asset, _CREATED,
         body=requests.AssetRequest,
+        errors=("asset_exists", "too_many_assets"),
     ),
     Operation(
         "POST", "/v1/webhooks", "createWebhook", "Be told of what happens", webhooks.create, webhooks.NewSecret,
         _CREATED, body=webhooks.WebhookRequest,
+        errors=("too_many_webhooks", "webhook_key_missing"),
     ),
     Operation("GET", "/v1/webhooks", "listWebhooks", "List webhook endpoints", webhooks.all_of, webhooks.WebhookList),
     Operation(
         "GET", _WEBHOOK, "getWebhook", "Get an endpoint, and how far it has been told", webhooks.get,
         webhooks.WebhookDetails,
+        errors=("webhook_not_found",),
     ),
     Operation(
         "PATCH", _WEBHOOK, "changeWebhook", "Change, pause or resume an endpoint", webhooks.change,
         webhooks.Webhook, body=webhooks.ChangeWebhookRequest,
+        errors=("webhook_not_found",),
     ),
-    Operation("DELETE", _WEBHOOK, "removeWebhook", "Remove an endpoint", webhooks.remove, webhooks.Webhook),
+    Operation(
+        "DELETE", _WEBHOOK, "removeWebhook", "Remove an endpoint", webhooks.remove, webhooks.Webhook,
+        errors=("webhook_not_found",),
+    ),
     Operation(
         "POST", f"{_WEBHOOK}/rotate", "rotateWebhookSecret", "Give an endpoint a new secret", webhooks.rotate,
         webhooks.NewSecret, body=webhooks.RotateRequest,
+        errors=("webhook_not_found", "webhook_key_missing"),
     ),
     Operation(
         "POST", f"{_WEBHOOK}/test", "testWebhook", "Send a test message now", webhooks.test, webhooks.TestResult,
+        errors=("webhook_not_found",), budget=Budget.ENDPOINT_TESTS,
     ),
     Operation(
         "POST", f"{_WEBHOOK}/replay", "replayWebhook", "Deliver again from a position on", webhooks.replay,
         webhooks.WebhookProgress, body=webhooks.ReplayRequest,
+        errors=("webhook_not_found",),
     ),
 )  # fmt: skip

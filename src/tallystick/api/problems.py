@@ -8,25 +8,34 @@ import falcon
 import msgspec
 
 from tallystick.api.answers import Problem
-from tallystick.domain import limits
-from tallystick.domain.outcomes import RefusalCode, Refused, Unserved
+from tallystick.api.error_codes import POSITION_NOT_REACHED, RATE_LIMITED, error_code
+from tallystick.domain.outcomes import Refused, Unserved
 from tallystick.ledger.directory import DirectoryIncompleteError
-from tallystick.ledger.errors import NotTakenError, OverloadedError
+from tallystick.ledger.errors import (
+    NotTakenError,
+    OverloadedError,
+    OwnerPlacementError,
+    PositionNotReachedError,
+    ShardNotConfiguredError,
+)
 from tallystick.service.errors import (
     AssetConflictError,
     AuthenticationError,
     IdempotencyKeyMissingError,
+    NotFoundError,
     ParameterError,
+    RateLimitedError,
+    TooManyAssetsError,
+    TooManyOpenedAccountsError,
+    TooManyStreamsError,
     TooManyWebhooksError,
+    WebhookKeyMissingError,
     WebhookNotFoundError,
 )
 from tallystick.store.errors import CommitUnknownError, ShardUnavailableError
 
 PROBLEM_TYPE: Final = "application/problem+json"
 
-_NOT_FOUND: Final = frozenset(
-    {RefusalCode.ACCOUNT_NOT_FOUND, RefusalCode.TRANSACTION_NOT_FOUND, RefusalCode.HOLD_NOT_FOUND}
-)
 # msgspec ends its messages with the place: "Expected `str`, got `int` - at `$.source`".
 _PLACE: Final = re.compile(r"^(?P<detail>.*?)(?: - at `(?P<place>.*)`)?$", re.DOTALL)
 _FIELD: Final = re.compile(r"(?:unknown|required) field `(?P<field>[^`]*)`")
@@ -40,20 +49,26 @@ class Answer(NamedTuple):
     headers: dict[str, str]
 
 
-def problem(status: int, code: str, detail: str, param: str | None = None) -> Problem:
-    """A problem document."""
+def answer(code: str, detail: str, param: str | None = None, *, reading: bool = False) -> Answer:
+    """A problem document with the status of its code, and when to try again."""
+    known = error_code(code)
+    status = known.status_of_reading if reading and known.status_of_reading is not None else known.status
+    after_seconds = known.retry_after_seconds
+    headers = {} if after_seconds is None else {"Retry-After": str(after_seconds)}
+    return Answer(_problem(status, code, detail, param), headers)
+
+
+def _problem(status: int, code: str, detail: str, param: str | None = None) -> Problem:
     title = code.replace("_", " ").capitalize()
     return Problem(f"urn:tallystick:problem:{code}", title, status, code, detail, param)
 
 
-def refusal(refused: Refused, *, reading: bool = False) -> Problem:
-    """The problem document of a refusal: 422, or 404 where something was only to be read."""
-    missing = reading and refused.code in _NOT_FOUND
-    status = HTTPStatus.NOT_FOUND if missing else HTTPStatus.UNPROCESSABLE_ENTITY
-    return problem(status, refused.code.text, refused.detail, refused.param)
+def refusal(refused: Refused, *, reading: bool = False) -> Answer:
+    """The answer to what was refused; `reading`: where something was only to be read."""
+    return answer(refused.code.text, refused.detail, refused.param, reading=reading)
 
 
-def malformed(error: msgspec.DecodeError, where: str) -> Problem:
+def malformed(error: msgspec.DecodeError, where: str) -> Answer:
     """What is wrong with a body or a query that does not have the right form."""
     match = _PLACE.match(str(error))
     detail, place = (match["detail"], match["place"]) if match else (str(error), None)
@@ -63,62 +78,80 @@ def malformed(error: msgspec.DecodeError, where: str) -> Problem:
     if field:
         param = f"{param}.{field['field']}" if param else field["field"]
     detail = f"{detail[:_QUOTED_CHARACTERS_MAX]}. See /docs for the form of this {where}."
-    return problem(HTTPStatus.BAD_REQUEST, "parameter_invalid", detail, param or where)
+    return answer("parameter_invalid", detail, param or where)
 
 
-def of_error(error: Exception) -> Answer | None:  # noqa: PLR0911 - a table
+def of_error(error: Exception) -> Answer | None:  # noqa: C901, PLR0911, PLR0912 - a table
     """The problem document of an expected error; None for a bug."""
     match error:
         case ParameterError():
-            return _plain(HTTPStatus.BAD_REQUEST, "parameter_invalid", error.detail, error.param)
+            return answer("parameter_invalid", error.detail, error.param)
         case IdempotencyKeyMissingError():
-            return _plain(
-                HTTPStatus.BAD_REQUEST,
+            return answer(
                 "idempotency_key_missing",
                 "Send an Idempotency-Key header: your own name for this request, so that sending it again "
-                "cannot move money twice.",
+                "cannot carry it out twice.",
                 error.param,
             )
         case AssetConflictError():
-            return _plain(HTTPStatus.CONFLICT, "asset_exists", f"{error}.", "code")
-        case WebhookNotFoundError():
-            return _plain(HTTPStatus.NOT_FOUND, "webhook_not_found", f"{error}: see GET /v1/webhooks.", "id")
+            return answer("asset_exists", f"{error}.", "code")
+        case OwnerPlacementError():
+            return answer("owner_placed_elsewhere", f"{str(error).capitalize()}.", "near")
+        case NotFoundError():
+            return _not_found(error)
+        case TooManyStreamsError():
+            return answer("too_many_streams", f"{error}.")
+        case TooManyOpenedAccountsError():
+            return answer("too_many_accounts", f"{error}.")
+        case TooManyAssetsError():
+            return answer("too_many_assets", f"{error}.")
         case TooManyWebhooksError():
-            return _plain(HTTPStatus.CONFLICT, "too_many_webhooks", f"{error}.")
+            return answer("too_many_webhooks", f"{error}.")
+        case WebhookKeyMissingError():
+            return answer("webhook_key_missing", f"{str(error).capitalize()}.")
         case AuthenticationError():
-            found = problem(
-                HTTPStatus.UNAUTHORIZED, "unauthorized", f"Send a valid key: {error}.", "Authorization"
-            )
-            return Answer(found, {"WWW-Authenticate": "Bearer"})
+            found = answer("unauthorized", f"Send a valid key: {error}.", "Authorization")
+            return Answer(found.problem, {"WWW-Authenticate": "Bearer"})
+        case RateLimitedError():
+            return _rate_limited(error)
         case OverloadedError():
-            return _retry(Unserved.OVERLOADED, limits.OVERLOADED_RETRY_AFTER_SECONDS, "Too much is waiting.")
-        case DirectoryIncompleteError():
+            return _unserved(Unserved.OVERLOADED, "Too much is waiting.")
+        case DirectoryIncompleteError() | ShardNotConfiguredError():
             # It says what was done where, and what to do: not always the same again.
-            return _unserved(Unserved.SHARD_UNAVAILABLE, limits.UNAVAILABLE_RETRY_AFTER_SECONDS, f"{error}.")
+            return answer(Unserved.SHARD_UNAVAILABLE.value, f"{str(error).removesuffix('.')}.")
+        case PositionNotReachedError():
+            again = "Ask again in a moment. If it stays like this, the position is of another shard's log."
+            return answer(POSITION_NOT_REACHED, f"{str(error).capitalize()}. {again}", error.param)
         case NotTakenError() | ShardUnavailableError() | CommitUnknownError():
-            return _retry(
-                Unserved.SHARD_UNAVAILABLE,
-                limits.UNAVAILABLE_RETRY_AFTER_SECONDS,
-                "The shard did not answer.",
-            )
+            return _unserved(Unserved.SHARD_UNAVAILABLE, "The shard did not answer.")
         case falcon.HTTPError():
             return _of_framework(error)
         case _:
             return None
 
 
-def _plain(status: int, code: str, detail: str, param: str | None = None) -> Answer:
-    return Answer(problem(status, code, detail, param), {})
+def _rate_limited(error: RateLimitedError) -> Answer:
+    """With the fields of draft-ietf-httpapi-ratelimit-headers."""
+    found = answer(RATE_LIMITED, f"{error}.")
+    return Answer(
+        found.problem,
+        {
+            "Retry-After": str(error.after_seconds),
+            "RateLimit-Policy": f'"{error.policy}";q={error.quota};w={error.window_seconds}',
+            "RateLimit": f'"{error.policy}";r={error.left};t={error.after_seconds}',
+        },
+    )
 
 
-def _retry(reason: Unserved, after_seconds: int, what: str) -> Answer:
+def _not_found(error: NotFoundError) -> Answer:
+    if isinstance(error, WebhookNotFoundError):
+        return answer(error.code, f"{error}: see GET /v1/webhooks.", "id")
+    return answer(error.code, error_code(error.code).meaning, "id", reading=True)
+
+
+def _unserved(reason: Unserved, what: str) -> Answer:
     again = "Send the same request again: with the same Idempotency-Key it is carried out at most once."
-    return _unserved(reason, after_seconds, f"{what} {again}")
-
-
-def _unserved(reason: Unserved, after_seconds: int, detail: str) -> Answer:
-    found = problem(HTTPStatus.SERVICE_UNAVAILABLE, reason.value, detail)
-    return Answer(found, {"Retry-After": str(after_seconds)})
+    return answer(reason.value, f"{what} {again}")
 
 
 def _of_framework(error: falcon.HTTPError) -> Answer:
@@ -129,4 +162,4 @@ def _of_framework(error: falcon.HTTPError) -> Answer:
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "content_type_unsupported",
     }.get(error.status_code, "request_invalid")
     detail = error.description or "See /docs for what this server answers to."
-    return Answer(problem(error.status_code, code, detail), dict(error.headers or {}))
+    return Answer(_problem(error.status_code, code, detail), dict(error.headers or {}))

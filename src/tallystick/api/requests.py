@@ -13,6 +13,7 @@ from tallystick.api.fields import (
     Description,
     Metadata,
     Owner,
+    Party,
     PastTime,
     SignedAmount,
     number,
@@ -31,6 +32,16 @@ class OpenAccountRequest(Struct, forbid_unknown_fields=True):
     min_balance: Bound | UnsetType = UNSET
     max_balance: Bound = None
     metadata: Metadata | None = None
+    near: (
+        Annotated[
+            str,
+            text(
+                "An account or an owner: an owner who is new will live on the same shard.",
+                limits.OWNER_CHARACTERS_MAX,
+            ),
+        ]
+        | None
+    ) = None
 
 
 class ChangeAccountRequest(Struct, forbid_unknown_fields=True):
@@ -53,8 +64,8 @@ class Noted(Struct, forbid_unknown_fields=True, kw_only=True):
 class TransferRequest(Noted, forbid_unknown_fields=True, kw_only=True):
     """Money from source to destination."""
 
-    source: AccountId
-    destination: AccountId
+    source: Party
+    destination: Party
     amount: Amount
     asset: AssetCode
 
@@ -80,8 +91,11 @@ class TransferBatchRequest(Struct, forbid_unknown_fields=True):
 class EntryRequest(Struct, forbid_unknown_fields=True):
     """One account's part in a transaction."""
 
-    account: AccountId
+    account: Party
     amount: SignedAmount
+    asset: Annotated[AssetCode | None, Meta(description="For a system owner only: an account holds one.")] = (
+        None
+    )
 
 
 class TransactionRequest(Noted, forbid_unknown_fields=True, kw_only=True):
@@ -97,7 +111,7 @@ class HoldRequest(Noted, forbid_unknown_fields=True, kw_only=True):
     """Money of the source, set aside for the destination."""
 
     source: AccountId
-    destination: AccountId
+    destination: Party
     amount: Amount
     asset: AssetCode
     expires_in: Annotated[
@@ -153,6 +167,26 @@ class AccountsQuery(Page, forbid_unknown_fields=True, kw_only=True):
     owner: Owner
 
 
+class EntriesQuery(Page, forbid_unknown_fields=True, kw_only=True):
+    """Which part of a history: a line for each payment, or for each stage of what crosses shards."""
+
+    stages: Annotated[
+        bool,
+        Meta(description="Each stage of what crosses shards as it is, instead of one line for each payment."),
+    ] = False
+
+
+class TransactionQuery(Struct, forbid_unknown_fields=True):
+    """Which view of what crosses shards: the whole payment, or one stage of it."""
+
+    stages: Annotated[
+        bool,
+        Meta(
+            description="A stage of what crosses shards as it is, instead of the payment that it is part of."
+        ),
+    ] = False
+
+
 class EventsQuery(Struct, forbid_unknown_fields=True, kw_only=True):
     """Which part of a shard's log, and what of it."""
 
@@ -192,8 +226,18 @@ class EventsQuery(Struct, forbid_unknown_fields=True, kw_only=True):
     owner: Owner | None = None
     kind: Annotated[
         list[Annotated[str, Meta(extra_json_schema={"enum": list(KINDS)})]],
-        Meta(description="Of one of these kinds: repeated, or with commas between."),
+        Meta(
+            description="Of one of these kinds: repeated, or with commas between. A kind of stages, such as "
+            "`transfer_reserved`, asks for stages."
+        ),
     ] = []
+    stages: Annotated[
+        bool,
+        Meta(
+            description="Each stage of what crosses shards as the log has it, instead of each account's part of the "
+            "payment once."
+        ),
+    ] = False
 
 
 class BalancesRequest(Struct, forbid_unknown_fields=True):
@@ -203,6 +247,16 @@ class BalancesRequest(Struct, forbid_unknown_fields=True):
         list[AccountId],
         Meta(extra_json_schema={"minItems": 1, "maxItems": limits.BALANCES_PER_REQUEST_MAX}),
     ]
+    min_positions: Annotated[
+        dict[
+            AccountId,
+            Annotated[int, number("A position of the account's shard.", 0, limits.LOCAL_NUMBER_MAX)],
+        ],
+        Meta(
+            description="By account: at least as new as this position, such as that of a transfer's answer.",
+            extra_json_schema={"maxProperties": limits.BALANCES_PER_REQUEST_MAX},
+        ),
+    ] = {}
     consistency: Annotated[
         Literal["fast", "strong"], Meta(description="`strong` always reads the database.")
     ] = "fast"

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, suppress
 from typing import Any, Final, NamedTuple
@@ -12,7 +13,7 @@ from falcon.asgi import Request, Response, SSEvent
 from tallystick.domain import limits
 from tallystick.ledger import metrics
 from tallystick.ledger.errors import FeedError, NotTakenError, OverloadedError
-from tallystick.service.errors import AuthenticationError, ParameterError
+from tallystick.service.errors import AuthenticationError, ParameterError, TooManyStreamsError
 from tallystick.store.errors import StoreError
 
 EVENT_STREAM: Final = "text/event-stream"
@@ -41,6 +42,14 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Authenticate = Callable[[], Awaitable[object]]
+
+
+class Caller(NamedTuple):
+    """Whose a stream is, and how to find out whether their key is still in force."""
+
+    tenant: int
+    authenticate: Authenticate
+
 
 _CONSUMER: Final = "tallystick.consumer"
 _NUMBER_DIGITS_MAX: Final = 19
@@ -108,47 +117,48 @@ class Consumers:
 
 
 class Streams:
-    """The streams that are open in this process: no more than `STREAMS_MAX`."""
+    """The streams that are open in this process: no more than `STREAMS_MAX`, and of each tenant so many."""
 
-    def __init__(self) -> None:
-        self._open_count = 0
+    def __init__(self, per_tenant_max: int) -> None:
+        self._per_tenant_max = per_tenant_max
+        self._open: Counter[int] = Counter()
 
-    def require_room(self) -> None:
-        """Raises OverloadedError when too many are open."""
-        if self._open_count >= limits.STREAMS_MAX:
-            raise OverloadedError(f"{self._open_count} streams are open")
+    def require_room(self, tenant: int) -> None:
+        """Raises OverloadedError or TooManyStreamsError when too many are open, in whole or of this tenant."""
+        if self._open.total() >= limits.STREAMS_MAX:
+            raise OverloadedError(f"{self._open.total()} streams are open")
+        if self._open[tenant] >= self._per_tenant_max:
+            raise TooManyStreamsError(f"{self._open[tenant]} streams of this tenant are open")
 
-    def send(
-        self, request: Request, response: Response, parts: Parts, name: str, authenticate: Authenticate
-    ) -> None:
+    def send(self, request: Request, response: Response, parts: Parts, name: str, caller: Caller) -> None:
         """Answer with a stream that lasts until the consumer goes, does not read, or is not who they were any more.
 
         Raises:
-            OverloadedError: too many are open.
+            OverloadedError, TooManyStreamsError: too many are open.
         """
-        self.require_room()
+        self.require_room(caller.tenant)
         response.content_type = EVENT_STREAM
         # No proxy is to keep it, nor to wait until there is more of it.
         response.set_header("Cache-Control", "no-store")
         response.set_header("X-Accel-Buffering", "no")
-        response.sse = self._chunks(parts, name, request.scope[_CONSUMER], authenticate)
+        response.sse = self._chunks(parts, name, request.scope[_CONSUMER], caller)
 
     async def _chunks(
-        self, parts: Parts, name: str, consumer: Consumer, authenticate: Authenticate
+        self, parts: Parts, name: str, consumer: Consumer, caller: Caller
     ) -> AsyncGenerator[SSEvent, None]:
         if consumer.gone:
             return
         consumer.serve()
         sent = metrics.STREAM_EVENTS.labels(name)
         authenticated_at = time.monotonic()
-        self._open_count += 1
+        self._open[caller.tenant] += 1
         try:
             with metrics.STREAMS_OPEN.labels(name).track_inprogress():
                 yield _Chunk(b"retry: %d\n\n" % limits.STREAM_RETRY_MS)
                 async with aclosing(parts):
                     async for part in parts:
                         if time.monotonic() > authenticated_at + limits.STREAM_HEARTBEAT_SECONDS:
-                            await _unless_unknown(authenticate)
+                            await _unless_unknown(caller.authenticate)
                             authenticated_at = time.monotonic()
                         for data, count in _rendered(part):
                             with _Guard(name, consumer):
@@ -158,7 +168,7 @@ class Streams:
             # It ends here. Whoever comes again goes on from where it was, or is told why that cannot be.
             _log.debug("stream ended", stream=name, reason=str(error))
         finally:
-            self._open_count -= 1
+            self._open[caller.tenant] -= 1
 
 
 async def _unless_unknown(authenticate: Authenticate) -> None:

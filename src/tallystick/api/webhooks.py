@@ -18,7 +18,8 @@ Url = Annotated[str, text("Where messages are sent to: https.", limits.WEBHOOK_U
 Kinds = Annotated[
     list[str],
     Meta(
-        description="Of which kinds of transactions to be told; none: of all.",
+        description="Of which kinds of transactions to be told; none: of all. A payment that crosses shards is of "
+        "the kind that was asked for. A kind of stages, such as `transfer_reserved`, asks for stages.",
         extra_json_schema={"items": {"type": "string", "enum": list(KINDS)}},
     ),
 ]

@@ -2,8 +2,9 @@
 
 import asyncio
 import os
+import secrets
 import socket
-import subprocess
+import subprocess  # nosec B404  # only to start programs of ours, without a shell
 import sys
 import tempfile
 import time
@@ -54,7 +55,9 @@ async def api_server(target: Target) -> AsyncIterator[BenchedServer]:
     with tempfile.TemporaryDirectory(prefix="tallystick-bench-api-") as folder, _free_port() as holder:
         configuration_path = Path(folder) / "tallystick.toml"
         shard = ShardConfiguration(target.shard, target.dsn, target.owner_dsn)
-        write_configuration(configuration_path, Configuration([shard], cache=target.cache))
+        write_configuration(
+            configuration_path, Configuration([shard], cache=target.cache, cache_key=secrets.token_hex())
+        )
         port = holder.getsockname()[1]
         log_path = Path(folder) / "api.log"
         process = _start(configuration_path, port, log_path)
@@ -83,7 +86,7 @@ def _start(configuration_path: Path, port: int, log_path: Path) -> subprocess.Po
     command = [sys.executable, "-P", "-m", "tallystick.cli", "serve"]
     command += ["--host", _HOST, "--port", str(port), "--child-of", str(os.getpid())]
     with log_path.open("wb") as log:
-        return subprocess.Popen(  # noqa: S603 - the program is ours and there is no shell
+        return subprocess.Popen(  # nosec B603  # noqa: S603 - the program is ours and there is no shell
             command,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -111,7 +114,7 @@ def _last_line(path: Path) -> str:
 
 def _ready(url: str) -> bool:
     try:
-        with _opener.open(f"{url}/readyz", timeout=_ANSWER_SECONDS_MAX) as answer:
+        with _opener.open(f"{url}/readyz?all", timeout=_ANSWER_SECONDS_MAX) as answer:
             return bool(answer.status == HTTPStatus.OK)
     except (OSError, HTTPException):
         return False

@@ -15,10 +15,11 @@ import uvloop
 
 from tallystick.bench.cross_run import measure_crossing
 from tallystick.bench.errors import BenchError
+from tallystick.bench.neighbours_run import NeighboursResult, measure_neighbours
 from tallystick.bench.progress import ProgressBar
 from tallystick.bench.reads_result import ReadsResult
 from tallystick.bench.reads_run import measure_reads
-from tallystick.bench.report import reads_report, report
+from tallystick.bench.report import neighbours_report, reads_report, report
 from tallystick.bench.result import Result
 from tallystick.bench.run import measure
 from tallystick.bench.settings import (
@@ -39,14 +40,14 @@ from tallystick.service.configuration import ConfigurationError, CrossShard
 from tallystick.service.logging import configure_logging
 from tallystick.store.errors import StoreError
 
-CONCURRENCY_MAX: Final = limits.QUEUE_COMMANDS_MAX
+CONCURRENCY_MAX: Final = limits.QUEUE_COMMANDS_PER_TENANT_MAX
 SECONDS_MAX: Final = 24 * 3600
 TRANSFERS_MAX: Final = 1_000_000_000
 RATE_MAX: Final = 100_000
 CROSS_SHARDS: Final = 2
 
 Where = TypeVar("Where")
-Found = TypeVar("Found", Result, ReadsResult)
+Found = TypeVar("Found", Result, ReadsResult, NeighboursResult)
 
 _EXPECTED: Final = (
     EmbeddedServerError,
@@ -69,6 +70,7 @@ Examples:
   tallystick bench --workload cross --crossing 0.1
   tallystick bench --workload reads --through http --wrk
   tallystick bench --through http --streams 1000 --wrk
+  tallystick bench --workload neighbours --seconds 60
   tallystick bench --baseline copy --plot throughput.svg
 """
 
@@ -80,7 +82,8 @@ Examples:
     default=Workload.UNIFORM.value,
     show_default=True,
     help="Who pays whom: all alike; everybody one merchant; the n-th account in proportion to 1/n; all alike on "
-    "two shards on two servers, see --crossing. Or reads: balances, from the cache and from the database in turns.",
+    "two shards on two servers, see --crossing. Or reads: balances, from the cache and from the database in turns. "
+    "Or neighbours: what one tenant waits for beside another's floods.",
 )
 @click.option(
     "--through",
@@ -161,7 +164,7 @@ Examples:
 )
 @click.option(
     "--streams",
-    type=click.IntRange(0, limits.STREAMS_MAX),
+    type=click.IntRange(0, limits.STREAMS_PER_TENANT_DEFAULT),
     default=0,
     show_default=True,
     help="With --through http and http-batch: this many listen to the balance of an account each, chosen at random. "
@@ -225,6 +228,9 @@ def bench(
             "--workload reads measures a server: add --through http": reads and way is not Through.HTTP,
             "--workload reads goes on for a time, and compares the cache with the database: leave --transfers, "
             "--baseline, --plot and --streams out": reads and any((transfers, baselines, plot, streams)),
+            "--workload neighbours measures a server of its own, for a time: leave --transfers, --baseline, --plot, "
+            "--streams, --wrk, --rate and --concurrency out": kind is Workload.NEIGHBOURS
+            and any((transfers, baselines, plot, streams, wrk, rate, concurrency)),
             "--workload cross measures the engine, for a time, on two servers of its own: leave --through, "
             "--transfers, --baseline, --plot, --cache, --dsn and --config out": kind is Workload.CROSS
             and (
@@ -262,6 +268,9 @@ def bench(
         if reads:
             found = _measure(settings, target, measure_reads)
             _print(found, reads_report, as_json=as_json)
+            return
+        if kind is Workload.NEIGHBOURS:
+            _print(_measure(settings, target, measure_neighbours), neighbours_report, as_json=as_json)
             return
         if settings.workload is Workload.CROSS:
             result = _measure(settings, temporary_targets(CROSS_SHARDS), measure_crossing)

@@ -24,11 +24,12 @@ from tallystick.domain.commands import Kind
 from tallystick.domain.fingerprint import Operation, fingerprint
 from tallystick.domain.identifiers import Prefix, parse_identifier
 from tallystick.domain.rows import Appended, BatchRow, EntryRow, RequestRow, TransactionRow
+from tallystick.store.address import options_of
 
 BATCH_TRANSFERS: Final = limits.BATCH_COMMANDS_MAX
 _BATCHES_PER_CHUNK: Final = 10
 """So many are encoded before the clock goes on, which bounds the memory."""
-_OPTIONS: Final = "-c synchronous_commit=on -c timezone=UTC -c jit=off"
+_SETTINGS: Final = {"synchronous_commit": "on", "timezone": "UTC", "jit": "off"}
 
 
 class _Batch(NamedTuple):
@@ -58,7 +59,8 @@ class CopyBaseline:
 
     def _run(self, stint: Stint, stop: threading.Event) -> tuple[Slice, Slice]:
         transfers, copying_seconds, encoding_seconds = 0, 0.0, 0.0
-        with psycopg.connect(self._dsn, autocommit=True, prepare_threshold=1, options=_OPTIONS) as connection:
+        options = options_of(self._dsn, _SETTINGS)
+        with psycopg.connect(self._dsn, autocommit=True, prepare_threshold=1, options=options) as connection:
             while copying_seconds < stint.seconds and not stop.is_set():
                 batches = []
                 for _ in range(_BATCHES_PER_CHUNK):

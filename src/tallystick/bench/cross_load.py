@@ -35,7 +35,7 @@ class CrossLoad:
         self._engine = engine
         self._wallets = wallets
         # Reproducible, which is what randomness is for here.
-        self._random = random.Random(seed)  # noqa: S311 - no secret
+        self._random = random.Random(seed)  # nosec B311  # noqa: S311 - no secret
         self._run = run
         self._number = 0
         self.notes = [f"commands are handed over {COMMANDS_AT_A_TIME} at a time, to both shards in turn"]

@@ -46,7 +46,7 @@ class Listeners:
     def __init__(
         self, server: BenchedServer, api_key: str, wallets: Sequence[str], count: int, seed: int
     ) -> None:
-        chooser = random.Random(seed)  # noqa: S311 - reproducible, which is what randomness is for here
+        chooser = random.Random(seed)  # nosec B311  # noqa: S311 - reproducible, which is what randomness is for here
         self._server = server
         self._api_key = api_key
         self._accounts = chooser.choices(wallets, k=count)
@@ -139,7 +139,7 @@ class Listeners:
 
     async def _pay(self, session: aiohttp.ClientSession) -> int:
         body = {"source": self._payer, "destination": self._payee, "amount": "1", "asset": ASSET}
-        key = f"probe-{random.randbytes(8).hex()}"  # noqa: S311 - a key that nobody else has, no secret
+        key = f"probe-{random.randbytes(8).hex()}"  # nosec B311  # noqa: S311 - a random key, no secret
         async with session.post("/v1/transfers", json=body, headers={"Idempotency-Key": key}) as answer:
             if answer.status != HTTPStatus.CREATED:
                 raise BenchError(f"a payment was answered {answer.status}")

@@ -33,7 +33,7 @@ class Payments:
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
-        self._random = random.Random(recipe.seed)  # noqa: S311 - to be reproducible is what it is for
+        self._random = random.Random(recipe.seed)  # nosec B311  # noqa: S311 - to be reproducible is what it is for
         self._numbers = count(1)
         self._weights = (
             list(accumulate(1 / rank for rank in range(1, len(recipe.accounts) + 1)))

@@ -26,7 +26,7 @@ class ReadTimes(msgspec.Struct, frozen=True):
 
 async def time_reads(shard: Shard, accounts: list[str], seed: int, position: int) -> ReadTimes:
     """Read accounts at random, one after the other."""
-    chooser = random.Random(seed)  # noqa: S311 - reproducible, which is what randomness is for here
+    chooser = random.Random(seed)  # nosec B311  # noqa: S311 - reproducible, which is what randomness is for here
     wanted = [parse_identifier(Prefix.ACCOUNT, text) for text in chooser.choices(accounts, k=_READS)]
     return ReadTimes(
         position,

@@ -74,17 +74,14 @@ async def measure_reads(settings: Settings, target: Target, progress: ProgressBa
         *wallets, _ = await open_books(engine.router.shards[0], TENANT, settings.accounts, run, progress)
         opened = target.log_state()
         recipe = Recipe(settings.workload, wallets, settings.seed, run)
-        api_key = await engine.api_keys.create(f"bench {run}")
-        payments = PacedPayments(recipe, api_key.key, settings.rate or PAYMENTS_BESIDE_READS)
-        try:
+        async with target.api_key(f"bench {run}") as api_key:
+            payments = PacedPayments(recipe, api_key, settings.rate or PAYMENTS_BESIDE_READS)
             async with (
                 _servers(settings, target) as urls,
-                _loads(settings, urls, recipe, api_key.key) as all_of,
+                _loads(settings, urls, recipe, api_key) as all_of,
             ):
                 await _take_turns(settings, all_of, payments, progress)
-                total = await _count_what_is_read(urls, wallets, api_key.key)
-        finally:
-            await engine.api_keys.revoke(api_key.id)
+                total = await _count_what_is_read(urls, wallets, api_key)
     finally:
         await engine.stop()
     return _result(settings, target, all_of, payments, _money(target, opened, wallets, total, payments))

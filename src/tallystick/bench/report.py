@@ -1,5 +1,6 @@
 """Results for people."""
 
+from tallystick.bench.neighbours_run import NeighboursResult
 from tallystick.bench.reads_result import ReadsResult
 from tallystick.bench.result import Result
 
@@ -74,7 +75,23 @@ def reads_report(result: ReadsResult) -> str:
     return "\n".join([*lines, *_ending(result)])
 
 
-def _ending(result: Result | ReadsResult) -> list[str]:
+def neighbours_report(result: NeighboursResult) -> str:
+    """Write a result as lines of text."""
+    lines = [f"a quiet tenant's p99, alone and beside another tenant's flood, {result.accounts:,} accounts"]
+    for one in result.floods:
+        paid, read = one.beside.payment_ms, one.beside.balance_ms
+        lines.append(
+            f"{one.flood:<9}"
+            f"   payment {one.alone.payment_ms.p99:>6.1f} to {paid.p99:>7.1f} ms ({one.payment_ratio:.1f})"
+            f"   balance {one.alone.balance_ms.p99:>6.1f} to {read.p99:>7.1f} ms ({one.balance_ratio:.1f})"
+            f"   {'bearable' if one.bearable else 'NOT BEARABLE'}"
+        )
+        if one.alone.failed or one.beside.failed:
+            lines.append(f"FAILED      {one.alone.failed:,} alone, {one.beside.failed:,} beside it")
+    return "\n".join([*lines, *_ending(result)])
+
+
+def _ending(result: Result | ReadsResult | NeighboursResult) -> list[str]:
     """What became of the money, on which machine, and what else is to be said."""
     money, machine = result.money, result.machine
     conserved = "conserved" if money.conserved else "NOT CONSERVED"

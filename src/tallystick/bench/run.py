@@ -110,18 +110,14 @@ async def _traffic(
             else:
                 yield _Traffic(PackageLoad(Ledger(engine, TENANT), Payments(recipe)))
         return
-    api_key = await engine.api_keys.create(f"bench {recipe.run}")
-    try:
-        async with api_server(target) as server:
-            batch_size = settings.batch_size if settings.through is Through.HTTP_BATCH else 0
-            order = Order(server.url, api_key.key, recipe, batch_size)
-            listeners = None
-            if settings.streams:
-                listeners = Listeners(server, api_key.key, recipe.accounts, settings.streams, settings.seed)
-            async with wrk_load(order) if settings.wrk else http_load(order) as load:
-                yield _Traffic(load, listeners)
-    finally:
-        await engine.api_keys.revoke(api_key.id)
+    async with target.api_key(f"bench {recipe.run}") as api_key, api_server(target) as server:
+        batch_size = settings.batch_size if settings.through is Through.HTTP_BATCH else 0
+        order = Order(server.url, api_key, recipe, batch_size)
+        listeners = None
+        if settings.streams:
+            listeners = Listeners(server, api_key, recipe.accounts, settings.streams, settings.seed)
+        async with wrk_load(order) if settings.wrk else http_load(order) as load:
+            yield _Traffic(load, listeners)
 
 
 class _Growth(msgspec.Struct):

@@ -29,13 +29,14 @@ LADDER_STEP: Final = 4
 
 
 class Workload(StrEnum):
-    """Who pays whom; `reads`: all alike, and balances are read."""
+    """Who pays whom; `reads`: all alike, and balances are read; `neighbours`: one tenant beside another's floods."""
 
     UNIFORM = "uniform"
     HOT = "hot"
     ZIPF = "zipf"
     CROSS = "cross"
     READS = "reads"
+    NEIGHBOURS = "neighbours"
 
 
 class Through(StrEnum):

@@ -1,10 +1,11 @@
 """The database that is measured: one that exists, or a temporary server of its own."""
 
 import asyncio
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,11 +17,16 @@ from tallystick.bench.errors import BenchError
 from tallystick.bench.queries import query
 from tallystick.domain.identifiers import Prefix, parse_identifier
 from tallystick.embedded import EmbeddedPostgres, EmbeddedValkey
+from tallystick.embedded.errors import EmbeddedServerError
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
-from tallystick.service.configuration import read_configuration
+from tallystick.embedded.temporary_folders import abandoned, claim
+from tallystick.service.authentication import DEFAULT_TENANT, ApiKeys
+from tallystick.service.configuration import read_owner_configuration
+from tallystick.service.owners_directory import owners_directory
 from tallystick.store.migrate import migrate, shard_number
 
 _DATABASE: Final = "tallystick"
+_PREFIX: Final = "tallystick-bench-"
 
 
 class LogState(msgspec.Struct, frozen=True):
@@ -53,6 +59,22 @@ class Target(msgspec.Struct, frozen=True):
         with psycopg.connect(self.owner_dsn, autocommit=True) as connection:
             connection.execute(query(name), parameters)
 
+    async def make_tenant(self, name: str) -> int:
+        """The number of a tenant, which is made when it is new."""
+        async with owners_directory({self.shard: self.owner_dsn}) as directory:
+            return await directory.make_tenant(name)
+
+    @asynccontextmanager
+    async def api_key(self, name: str, tenant: str = DEFAULT_TENANT) -> AsyncIterator[str]:
+        """Make an API key that is in force until the end of the block."""
+        async with owners_directory({self.shard: self.owner_dsn}) as directory:
+            keys = ApiKeys(directory)
+            made = await keys.create(name, tenant)
+            try:
+                yield made.key
+            finally:
+                await keys.revoke(made.id)
+
     def log_state(self) -> LogState:
         """How far the log goes now."""
         position, batch = self.fetch("log_end")
@@ -69,7 +91,9 @@ class Target(msgspec.Struct, frozen=True):
 @contextmanager
 def temporary_target(shard: int = 1) -> Iterator[Target]:
     """A durable PostgreSQL server of our own with one shard, removed at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="tallystick-bench-"))
+    _remove_abandoned()
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    claim(folder)
     server = EmbeddedPostgres(folder, durable=True)
     try:
         server.start()
@@ -79,6 +103,17 @@ def temporary_target(shard: int = 1) -> Iterator[Target]:
     finally:
         server.remove()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_abandoned() -> None:
+    """Remove what measurements that were killed have left, with the servers that work there."""
+    for folder in abandoned(Path(tempfile.gettempdir()), f"{_PREFIX}*", {os.geteuid()}):
+        # What cannot be ended is left to who can.
+        with suppress(EmbeddedServerError, OSError):
+            server = EmbeddedPostgres(folder, durable=True)
+            server.kill()
+            server.remove()
+            shutil.rmtree(folder)
 
 
 @contextmanager
@@ -104,7 +139,7 @@ def _named(dsn: str) -> Target:
 
 def _configured(path: Path) -> Target:
     # One shard is measured, the first: what crosses has a measurement of its own.
-    shard = read_configuration(path).shards[0]
+    shard = read_owner_configuration(path).shards[0]
     return Target(_number(shard.dsn), shard.dsn, shard.owner, temporary=False)
 
 

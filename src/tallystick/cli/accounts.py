@@ -1,6 +1,7 @@
 """`tallystick accounts`: open, show and change accounts."""
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -14,9 +15,11 @@ from tallystick.cli.outcomes import expect_posted
 from tallystick.cli.output import print_fields, print_json, print_rows
 from tallystick.cli.session import open_ledger
 from tallystick.domain import limits
-from tallystick.domain.outcomes import Refused
+from tallystick.domain.outcomes import RefusalCode, Refused, refuse
+from tallystick.ledger.errors import NotTakenError
 from tallystick.service import views
 from tallystick.service.configuration import read_configuration
+from tallystick.service.errors import AccountNotFoundError
 from tallystick.service.ledger import UNSET, Ledger
 from tallystick.service.logging import configure_logging
 
@@ -24,9 +27,13 @@ Answer = TypeVar("Answer")
 
 ENTRIES_SHOWN = 10
 NO_BOUND = "none"
+KEY_BYTES = 16
 
 
-@click.group(epilog="Example: tallystick accounts open --owner carol --asset USD")
+@click.group(
+    epilog="\b\nExamples:\n  tallystick accounts open --owner carol --asset USD\n"
+    "  tallystick accounts list --owner carol\n  tallystick accounts show acct_0023ejy4p9kvt6",
+)
 def accounts() -> None:
     """Open, show and change accounts. Amounts are minor units: 1250 is 12.50 USD."""
     configure_logging(default_level="warning", for_people=True)
@@ -44,7 +51,10 @@ def accounts() -> None:
     help="Never less than this, or 'none'. Default: 0 for a wallet, none for a system account.",
 )
 @click.option("--max-balance", metavar="AMOUNT", help="Never more than this. Default: none.")
-@click.option("--key", help="An idempotency key: the same key opens the account once.")
+@click.option("--near", help="An account or an owner beside which an owner who is new will live.")
+@click.option(
+    "--key", help="The idempotency key: the same key opens the account once. Default: a random one."
+)
 @json_option
 def open_account(
     *,
@@ -55,22 +65,29 @@ def open_account(
     kind: str,
     min_balance: str | None,
     max_balance: str | None,
+    near: str | None,
     key: str | None,
     as_json: bool,
 ) -> None:
     """Open an account."""
-    outcome = _run(
-        configuration_path,
-        tenant,
-        lambda ledger: ledger.open_account(
-            owner,
-            asset,
-            kind=kind,
-            min_balance=UNSET if min_balance is None else _bound(min_balance),
-            max_balance=_bound(max_balance),
-            idempotency_key=key,
-        ),
-    )
+    request_key = secrets.token_hex(KEY_BYTES) if key is None else key
+    try:
+        outcome = _run(
+            configuration_path,
+            tenant,
+            lambda ledger: ledger.open_account(
+                owner,
+                asset,
+                kind=kind,
+                min_balance=UNSET if min_balance is None else _bound(min_balance),
+                max_balance=_bound(max_balance),
+                near=near,
+                idempotency_key=request_key,
+            ),
+        )
+    except NotTakenError as error:
+        # It may have been opened all the same; with its key it is safe to ask again.
+        raise CommandError(f"{error}: run it again with --key {request_key}") from None
     _print_account(expect_posted(outcome, as_json=as_json), as_json=as_json)
 
 
@@ -86,18 +103,21 @@ def open_account(
     show_default=True,
     help="How many of its last entries.",
 )
+@click.option("--stages", is_flag=True, help="Show each stage of what crosses shards, as the log has it.")
 @json_option
-def show(configuration_path: Path, tenant: str, account: str, entries_count: int, as_json: bool) -> None:
+def show(
+    *, configuration_path: Path, tenant: str, account: str, entries_count: int, stages: bool, as_json: bool
+) -> None:
     """Show an account: its balance and its last entries, newest first."""
 
     async def read(
         ledger: Ledger,
-    ) -> tuple[views.Account | Refused, views.Page[views.HistoryEntry] | Refused]:
-        return await ledger.account(account), await ledger.entries(account, limit=entries_count)
+    ) -> tuple[views.Account, views.Page[views.HistoryEntry]]:
+        history = await ledger.entries(account, limit=entries_count, stages=stages)
+        return await ledger.account(account), history
 
-    found, history = _run(configuration_path, tenant, read)
-    view = expect_posted(found, as_json=as_json)
-    entries = expect_posted(history, as_json=as_json).items
+    view, history = expect_posted(_run(configuration_path, tenant, read), as_json=as_json)
+    entries = history.items
     if as_json:
         print_json(
             {"account": answers.account(view), "entries": [answers.history_entry(entry) for entry in entries]}
@@ -110,7 +130,7 @@ def show(configuration_path: Path, tenant: str, account: str, entries_count: int
             ("Recorded", "Kind", "Amount", "Balance", "Held", "Transaction", "Description"),
             [
                 (
-                    f"{entry.recorded_at:%Y-%m-%d %H:%M:%S}Z",
+                    entry.recorded_at,
                     entry.kind,
                     entry.amount,
                     entry.balance,
@@ -141,21 +161,43 @@ def list_accounts(
     *, configuration_path: Path, tenant: str, owner: str, cursor: str | None, limit: int, as_json: bool
 ) -> None:
     """List an owner's accounts."""
-    page = _run(configuration_path, tenant, lambda ledger: ledger.accounts(owner, cursor=cursor, limit=limit))
+    page = expect_posted(
+        _run(configuration_path, tenant, lambda ledger: ledger.accounts(owner, cursor=cursor, limit=limit)),
+        as_json=as_json,
+    )
     if as_json:
         items = [answers.account(view) for view in page.items]
         print_json({"accounts": items, "next_cursor": page.next_cursor})
         return
     print_rows(
-        ("Account", "Asset", "Kind", "Status", "Balance", "Held", "Available"),
+        ("Account", "Shard", "Asset", "Kind", "Status", "Balance", "Held", "Available"),
         [
-            (view.id, view.asset, view.kind, view.status, view.balance, view.held, view.available)
+            (view.id, view.shard, view.asset, view.kind, view.status, view.balance, view.held, view.available)
             for view in page.items
         ],
-        numbers=("Balance", "Held", "Available"),
+        numbers=("Shard", "Balance", "Held", "Available"),
     )
     if page.next_cursor is not None:
         click.echo(f"There are more: --cursor {page.next_cursor}", err=True)
+
+
+@accounts.command(epilog="Example: tallystick accounts total @fees")
+@configuration_option
+@tenant_option
+@click.argument("system_owner")
+@json_option
+def total(configuration_path: Path, tenant: str, system_owner: str, as_json: bool) -> None:
+    """Show what a system owner, such as @fees, has on all shards."""
+    found = _run(configuration_path, tenant, lambda ledger: ledger.system_owner_balances(system_owner))
+    view = expect_posted(found, as_json=as_json)
+    if as_json:
+        print_json(answers.system_owner_balances(view))
+        return
+    print_rows(
+        ("Asset", "Balance", "Held", "Available", "Accounts"),
+        [(one.asset, one.balance, one.held, one.available, one.accounts) for one in view.balances],
+        numbers=("Balance", "Held", "Available", "Accounts"),
+    )
 
 
 @accounts.command(epilog="Example: tallystick accounts freeze acct_0023ejy4p9kvt6")
@@ -209,8 +251,6 @@ def _set_status(
 ) -> None:
     async def change(ledger: Ledger) -> views.Account | Refused:
         found = await ledger.account(account)
-        if isinstance(found, Refused):
-            return found
         # Unfreezing and reopening are the same change; whoever asks for one does not mean the other.
         if found.status == status:
             return found
@@ -224,10 +264,16 @@ def _set_status(
     _print_account(expect_posted(outcome, as_json=as_json), as_json=as_json)
 
 
-def _run(configuration_path: Path, tenant: str, ask: Callable[[Ledger], Awaitable[Answer]]) -> Answer:
-    async def run() -> Answer:
+def _run(
+    configuration_path: Path, tenant: str, ask: Callable[[Ledger], Awaitable[Answer]]
+) -> Answer | Refused:
+    async def run() -> Answer | Refused:
         async with open_ledger(read_configuration(configuration_path), tenant) as ledger:
-            return await ask(ledger)
+            try:
+                return await ask(ledger)
+            except AccountNotFoundError:
+                # For who reads along it is the same whether an account was to be read or changed.
+                return refuse(RefusalCode.ACCOUNT_NOT_FOUND, "id")
 
     return asyncio.run(run())
 
@@ -250,6 +296,7 @@ def _print_account(view: views.Account, *, as_json: bool) -> None:
             "balance": view.balance,
             "held": view.held,
             "available": view.available,
+            "shard": view.shard,
             "min balance": view.min_balance,
             "max balance": view.max_balance,
             **{f"metadata {name}": value for name, value in view.metadata.items()},

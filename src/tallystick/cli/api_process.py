@@ -2,7 +2,7 @@
 
 import os
 import signal
-import subprocess
+import subprocess  # nosec B404  # only to start programs of ours, without a shell
 import sys
 import time
 import urllib.request
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from tallystick.cli.errors import CommandError
+from tallystick.cli.ports import METRICS_PORT_OPTION
 from tallystick.cli.stop_signals import StopSignals
 from tallystick.service.configuration import CONFIGURATION_VARIABLE
 from tallystick.service.parent import GRACE_SECONDS
@@ -31,12 +32,15 @@ _opener: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class ApiProcess:
-    """`tallystick serve` on a port of this machine that we have reserved, with its log in a file."""
+    """`tallystick serve` on ports of this machine that we have reserved, with its log in a file."""
 
-    def __init__(self, configuration_path: Path, host: str, port: int, log_path: Path) -> None:
+    def __init__(
+        self, configuration_path: Path, host: str, port: int, metrics_port: int, log_path: Path
+    ) -> None:
         self._configuration_path = configuration_path
         self._host = host
         self._port = port
+        self._metrics_port = metrics_port
         self._log_path = log_path
         self._log_start = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -47,9 +51,19 @@ class ApiProcess:
         return f"http://{self._host}:{self._port}"
 
     @property
+    def metrics_url(self) -> str:
+        """Where operators read what it counts."""
+        return f"http://{self._host}:{self._metrics_port}/metrics"
+
+    @property
     def running(self) -> bool:
         """Whether it lives."""
-        return self._process is not None and self._process.poll() is None
+        return self._process is not None and _ended(self._process.pid) is None
+
+    @property
+    def log_path(self) -> Path:
+        """What it says."""
+        return self._log_path
 
     def start(self) -> None:
         """Start it; it is not ready yet."""
@@ -59,12 +73,13 @@ class ApiProcess:
         # -P keeps the current folder, which may hold anything, off the path of imports.
         command = [sys.executable, "-P", "-m", "tallystick.cli", "serve"]
         command += ["--host", self._host, "--port", str(self._port), "--child-of", str(os.getpid())]
+        command += ["--metrics-host", self._host, METRICS_PORT_OPTION, str(self._metrics_port)]
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
         try:
             with os.fdopen(os.open(self._log_path, flags, 0o600), "ab") as log:
                 self._log_start = log.tell()
                 # The session keeps Ctrl-C of the terminal away from it: we stop it before its database.
-                self._process = subprocess.Popen(  # noqa: S603 - the program is ours and there is no shell
+                self._process = subprocess.Popen(  # nosec B603  # noqa: S603 - the program is ours and there is no shell
                     command,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -81,31 +96,43 @@ class ApiProcess:
         while time.monotonic() < deadline:
             stop.raise_if_requested()
             if not self.running:
-                raise CommandError(self.why_it_ended())
-            if self._ready():
+                raise CommandError(f"{self.why_it_ended()}: correct what its log says, {self._log_path}")
+            if self.answers("/readyz?all"):
                 return
             time.sleep(POLL_INTERVAL_SECONDS)
         raise CommandError(f"the API was not ready in {READY_TIMEOUT_SECONDS:.0f} s: see {self._log_path}")
 
     def stop(self) -> None:
         """Let it answer what it has taken, then end it; harmless when it is not running."""
+        if self.running and self._process is not None:
+            os.kill(self._process.pid, signal.SIGTERM)
+            deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
+            while self.running and time.monotonic() < deadline:
+                time.sleep(POLL_INTERVAL_SECONDS)
+        self.kill()
+
+    def kill(self) -> None:
+        """End it at once, with those of its workers that have outlived it; harmless when nothing is left."""
         process, self._process = self._process, None
-        if process is None or process.poll() is not None:
+        if process is None:
             return
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_TIMEOUT_SECONDS)
-            return
-        # It leads a group of its own, so that this reaches its workers too.
+        # It leads a group of its own, so that this reaches its workers too. Until it is waited for, its number, which
+        # is the group's, is nobody else's.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(KILL_TIMEOUT_SECONDS)
 
     def why_it_ended(self) -> str:
-        """Say that it ended by itself, in one line."""
-        status = None if self._process is None else self._process.poll()
-        how = f"status {status}" if status is None or status >= 0 else signal.Signals(-status).name
-        return f"the API ended by itself ({how}): correct what its log says, {self._log_path}"
+        """Say that it ended by itself, in a few words."""
+        ended = None if self._process is None else _ended(self._process.pid)
+        if ended is None:
+            return "the API has not ended"
+        how = (
+            f"status {ended.si_status}"
+            if ended.si_code == os.CLD_EXITED
+            else signal.Signals(ended.si_status).name
+        )
+        return f"the API ended by itself ({how})"
 
     def log_tail(self) -> list[str]:
         """Return the last lines of its log since it was started."""
@@ -117,9 +144,15 @@ class ApiProcess:
         except OSError:
             return []
 
-    def _ready(self) -> bool:
+    def answers(self, path: str) -> bool:
+        """Whether it answers 200 at this path."""
         try:
-            with _opener.open(f"{self.url}/readyz", timeout=ANSWER_TIMEOUT_SECONDS) as answer:
+            with _opener.open(f"{self.url}{path}", timeout=ANSWER_TIMEOUT_SECONDS) as answer:
                 return bool(answer.status == HTTPStatus.OK)
         except (OSError, HTTPException):
             return False  # not listening yet, not ready yet, or too slow
+
+
+def _ended(pid: int) -> os.waitid_result | None:
+    """How a child has ended, or nothing while it lives; its number stays taken until it is waited for."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -12,6 +13,7 @@ from tallystick.cli.errors import CommandError
 from tallystick.domain.identifiers import Prefix, parse_identifier
 from tallystick.domain.outcomes import Refused
 from tallystick.service.engine import Engine
+from tallystick.service.errors import AccountNotFoundError
 from tallystick.service.ledger import Ledger
 
 Posted = TypeVar("Posted")
@@ -35,8 +37,8 @@ async def demonstration_accounts(engine: Engine, tenant: int, path: Path) -> Dem
     ledger = Ledger(engine, tenant)
     remembered = _read(path)
     if remembered is not None:
-        found = await asyncio.gather(*map(ledger.account, remembered))
-        if not any(isinstance(account, Refused) for account in found):
+        with suppress(AccountNotFoundError):
+            await asyncio.gather(*map(ledger.account, remembered))
             return remembered
     opened = await _open_accounts(engine, ledger, tenant)
     _write(path, opened)

@@ -5,18 +5,25 @@ from typing import Final
 import click
 
 from tallystick.embedded import EmbeddedServerError
-from tallystick.ledger.errors import NotTakenError
+from tallystick.ledger.errors import NotTakenError, OwnerPlacementError
 from tallystick.service.configuration import ConfigurationError
-from tallystick.service.errors import ParameterError, TooManyWebhooksError, WebhookNotFoundError
+from tallystick.service.errors import (
+    ParameterError,
+    TooManyWebhooksError,
+    WebhookKeyMissingError,
+    WebhookNotFoundError,
+)
 from tallystick.store.errors import StoreError
 
 EXPECTED_ERRORS: Final = (
     ConfigurationError,
     EmbeddedServerError,
     NotTakenError,
+    OwnerPlacementError,
     ParameterError,
     StoreError,
     TooManyWebhooksError,
+    WebhookKeyMissingError,
     WebhookNotFoundError,
 )
 """What can go wrong without a bug. Each says in one line what happened and what would be right."""

@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import secrets
+import shlex
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -11,17 +13,20 @@ from typing import Final, NamedTuple
 import msgspec
 
 from tallystick.cli.api_process import ApiProcess
+from tallystick.cli.data_folder import make_data_folder
 from tallystick.cli.demonstration import DemonstrationAccounts, demonstration_accounts
-from tallystick.cli.errors import CommandError
 from tallystick.cli.layout import Layout, layout_of
 from tallystick.cli.nodes import Nodes
+from tallystick.cli.own_api import OwnApi
 from tallystick.cli.own_cache import OwnCache
-from tallystick.cli.ports import reserve_next_free_port
-from tallystick.cli.session import open_engine
+from tallystick.cli.ports import METRICS_PORT_ABOVE, METRICS_PORT_OPTION, reserve_next_free_port
+from tallystick.cli.session import open_api_keys, open_engine
 from tallystick.cli.stop_signals import StopSignals
+from tallystick.domain.hosts import PORT_MAX
 from tallystick.embedded import DataFolderLock
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
-from tallystick.service.authentication import DEFAULT_TENANT
+from tallystick.ledger.errors import UnavailableError
+from tallystick.service.authentication import DEFAULT_TENANT, ApiKeys
 from tallystick.service.configuration import (
     Configuration,
     NodeConfiguration,
@@ -31,8 +36,11 @@ from tallystick.service.configuration import (
 from tallystick.service.engine import Engine
 from tallystick.service.errors import AuthenticationError
 from tallystick.service.migration import migrate_shard, unite_shards
+from tallystick.service.webhooks.key_file import add_key
+from tallystick.service.webhooks.key_rotation import rotate_keys
 
 HOST: Final = "127.0.0.1"
+_CACHE_KEY_BYTES: Final = 32
 API_KEY_NAME: Final = "made by tallystick up"
 WATCH_INTERVAL_SECONDS: Final = 0.1
 PORT_WAIT_SECONDS: Final = 5.0
@@ -42,13 +50,20 @@ Say = Callable[[str], None]
 
 
 class Ready(NamedTuple):
-    """What somebody needs to know to use a running installation; `cache` is where its cache is, if it has one."""
+    """What somebody needs to know to use a running installation.
+
+    `metrics_url` is for operators; `shell_path` is a file that sets the rest for a shell; `cache` is where its cache
+    is, if it has one, and `databases` where each node keeps its data.
+    """
 
     url: str
+    metrics_url: str
     api_key: str
     configuration_path: Path
+    shell_path: Path
     accounts: DemonstrationAccounts
     cache: str | None
+    databases: list[Path]
 
 
 class Installation:
@@ -58,6 +73,7 @@ class Installation:
         self,
         folder: Path,
         port: int,
+        metrics_port: int | None,
         *,
         shards: int | None = None,
         nodes: int | None = None,
@@ -70,9 +86,13 @@ class Installation:
         """
         self._folder = folder
         self._first_port = port
+        self._first_metrics_port = metrics_port
+        self._was_killed = False
         self._say = say
         self._configuration_path = folder / "tallystick.toml"
         self._api_key_path = folder / "api_key"
+        self._shell_path = folder / "shell"
+        self._webhook_keys_path = folder / "webhook_keys"
         # There while we run: found at the start, it tells that the last run was killed.
         self._running_path = folder / "running"
         self._wanted_shards = shards
@@ -80,13 +100,14 @@ class Installation:
         self._with_cache = with_cache
         self._cache: OwnCache | None = None
         self._nodes: Nodes | None = None
-        self._api: ApiProcess | None = None
+        self._api: OwnApi | None = None
         self._started = ExitStack()
 
     def start(self, stop: StopSignals) -> Ready:
         """Start everything and wait until it serves. What was started is stopped by `stop`, in any case."""
-        self._make_folder()
+        make_data_folder(self._folder)
         self._started.enter_context(DataFolderLock(self._folder))
+        self._was_killed = self._running_path.exists()
         port = self._reserve_port()
         layout = layout_of(
             self._folder, self._configuration_path, shards=self._wanted_shards, nodes=self._wanted_nodes
@@ -107,27 +128,36 @@ class Installation:
         configuration = self._migrate(layout, nodes)
         stop.raise_if_requested()
         self._say("Starting the API ...")
-        self._api = ApiProcess(self._configuration_path, HOST, port, self._folder / "api.log")
-        self._started.callback(self._stop_api, self._api)
-        self._api.start()
+        metrics_port = self._free_metrics_port(port)
+        process = ApiProcess(self._configuration_path, HOST, port, metrics_port, self._folder / "api.log")
+        api = self._api = OwnApi(process, say=self._say)
+        self._started.callback(self._stop_api, api)
+        api.start()
         # While the API starts, which takes as long.
         api_key, accounts = asyncio.run(self._prepare(configuration))
-        self._api.wait_until_ready(stop)
-        return Ready(self._api.url, api_key, self._configuration_path, accounts, configuration.cache)
+        api.wait_until_ready(stop)
+        self._write_shell(process.url, api_key, accounts)
+        return Ready(
+            process.url,
+            process.metrics_url,
+            api_key,
+            self._configuration_path,
+            self._shell_path,
+            accounts,
+            configuration.cache,
+            nodes.databases,
+        )
 
     def watch(self, stop: StopSignals) -> None:
         """Wait until somebody asks us to stop; a server that ends by itself is started again.
 
         Raises:
-            CommandError: the API ended by itself.
+            CommandError: the API ended by itself again and again.
         """
         while not stop.requested:
-            if self._api is not None and not self._api.running:
-                raise CommandError(self._api.why_it_ended())
-            if self._nodes is not None:
-                self._nodes.look()
-            if self._cache is not None:
-                self._cache.look()
+            for started in (self._nodes, self._cache, self._api):
+                if started is not None:
+                    started.look()
             time.sleep(WATCH_INTERVAL_SECONDS)
 
     def stop(self) -> None:
@@ -136,25 +166,13 @@ class Installation:
 
     def api_log_tail(self) -> list[str]:
         """The last lines of the API's log, when it has ended by itself."""
-        return [] if self._api is None or self._api.running else self._api.log_tail()
+        return [] if self._api is None else self._api.log_tail()
 
     # Starting
 
-    def _make_folder(self) -> None:
-        try:
-            if not self._folder.is_dir():
-                self._folder.mkdir(parents=True)
-                # The user of the database server may pass through; every secret in it is closed by itself.
-                self._folder.chmod(0o711)
-        except OSError as error:
-            raise CommandError(
-                f"cannot make the data folder {self._folder} ({error.strerror}): choose another with --data"
-            ) from None
-
     def _reserve_port(self) -> int:
-        was_killed = self._running_path.exists()
         holder, port = reserve_next_free_port(
-            HOST, self._first_port, wait_seconds=PORT_WAIT_SECONDS if was_killed else 0.0
+            HOST, self._first_port, wait_seconds=PORT_WAIT_SECONDS if self._was_killed else 0.0
         )
         self._started.enter_context(holder)
         if port != self._first_port:
@@ -162,6 +180,16 @@ class Installation:
         self._running_path.write_text(f"{os.getpid()}\n", encoding="ascii")
         self._started.callback(self._running_path.unlink, missing_ok=True)
         return port
+
+    def _free_metrics_port(self, port: int) -> int:
+        """A port for operators. It is not reserved; by default it follows from that of the API, which is."""
+        above = port + METRICS_PORT_ABOVE
+        first = self._first_metrics_port or (above if above <= PORT_MAX else port - METRICS_PORT_ABOVE)
+        holder, found = reserve_next_free_port(
+            HOST, first, METRICS_PORT_OPTION, wait_seconds=PORT_WAIT_SECONDS if self._was_killed else 0.0
+        )
+        holder.close()
+        return found
 
     def _migrate(self, layout: Layout, nodes: Nodes) -> Configuration:
         """Bring every shard's database to this version, and write down where they are."""
@@ -173,13 +201,33 @@ class Installation:
         own = [NodeConfiguration(name, shards) for name, shards in carried.items()]
         others = [node for node in layout.before.node if node.name not in carried]
         cache = None if self._cache is None else self._cache.address
-        configuration = msgspec.structs.replace(layout.before, shard=[], node=[*own, *others], cache=cache)
+        configuration = msgspec.structs.replace(
+            layout.before,
+            shard=[],
+            node=[*own, *others],
+            cache=cache,
+            cache_key=layout.before.cache_key or secrets.token_hex(_CACHE_KEY_BYTES),
+            webhooks_key_file=str(self._webhook_keys(layout.before.webhooks_key_file)),
+        )
         for shard in configuration.shards:
             if applied := migrate_shard(shard.number, shard.owner):
                 self._say(f"Migrated shard {shard.number}: {', '.join(applied)}")
         unite_shards(configuration)
         write_configuration(self._configuration_path, configuration)
         return configuration
+
+    def _webhook_keys(self, before: str | None) -> Path:
+        """The file with the keys that secrets of webhooks are encrypted with; ours is made when there is none."""
+        if before is not None and Path(before).exists():
+            return Path(before)
+        # The whole folder may have been moved.
+        if not self._webhook_keys_path.exists():
+            add_key(self._webhook_keys_path)
+            if before is not None:
+                self._say(
+                    f"{before} is missing: a new key was made, which reads no secret of a webhook from before"
+                )
+        return self._webhook_keys_path
 
     def _shard(
         self, nodes: Nodes, name: str, number: int, before: ShardConfiguration | None
@@ -195,32 +243,60 @@ class Installation:
         )
 
     async def _prepare(self, configuration: Configuration) -> tuple[str, DemonstrationAccounts]:
-        async with open_engine(configuration) as engine:
-            tenant = await engine.directory.make_tenant(DEFAULT_TENANT)
+        async with open_engine(configuration) as engine, open_api_keys(configuration) as keys:
+            tenant = await keys.directory.make_tenant(DEFAULT_TENANT)
+            await self._encrypt_secrets(engine)
             accounts = await demonstration_accounts(engine, tenant, self._folder / "demonstration.json")
-            return await self._api_key(engine), accounts
+            return await self._api_key(keys), accounts
 
-    async def _api_key(self, engine: Engine) -> str:
+    async def _encrypt_secrets(self, engine: Engine) -> None:
+        """Encrypt what is not, or with an earlier key; where it cannot be done, everything else goes on."""
+        try:
+            done = await rotate_keys(engine, lambda *_: None)
+        except UnavailableError as error:
+            self._say(f"The secrets of webhooks are as they were: {error}")
+            return
+        if done.changed:
+            self._say(f"Encrypted the secrets of {done.changed} webhook endpoints with key {done.key}")
+        for why in done.unreadable.values():
+            self._say(why)
+
+    async def _api_key(self, keys: ApiKeys) -> str:
         """The key of the last start, or a new one when there is none in force."""
         with suppress(FileNotFoundError, UnicodeDecodeError, AuthenticationError):
             key = self._api_key_path.read_text(encoding="ascii").strip()
-            await engine.api_keys.tenant_of(key)
+            await keys.tenant_of(key)
             return key
-        key = (await engine.api_keys.create(API_KEY_NAME)).key
-        partial = self._api_key_path.with_name("api_key.partial")
-        partial.unlink(missing_ok=True)
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(f"{key}\n")
-        partial.replace(self._api_key_path)
+        key = (await keys.create(API_KEY_NAME)).key
+        _write_secret(self._api_key_path, f"{key}\n")
         return key
+
+    def _write_shell(self, url: str, api_key: str, accounts: DemonstrationAccounts) -> None:
+        """Write down what a person would copy by hand into a shell."""
+        values = {
+            "URL": url,
+            "KEY": api_key,
+            **{name.upper(): one for name, one in accounts._asdict().items()},
+        }
+        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in values.items()]
+        _write_secret(self._shell_path, "".join(lines))
 
     # Stopping
 
-    def _stop_api(self, api: ApiProcess) -> None:
+    def _stop_api(self, api: OwnApi) -> None:
         self._say("Stopping the API ...")
         api.stop()
 
     def _stop_nodes(self, nodes: Nodes) -> None:
         self._say("Stopping PostgreSQL ...")
         nodes.stop()
+
+
+def _write_secret(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(text)
+    partial.replace(path)

@@ -6,18 +6,21 @@ from pathlib import Path
 import click
 
 from tallystick.cli.errors import CommandError
-from tallystick.cli.options import configuration_option, json_option, tenant_option
+from tallystick.cli.options import configuration_option, json_option, owner_option, tenant_option
 from tallystick.cli.output import print_fields, print_json, print_rows
-from tallystick.cli.session import open_engine
+from tallystick.cli.session import open_api_keys, open_engine
 from tallystick.domain import limits
 from tallystick.service import parameters
 from tallystick.service.authentication import NewApiKey
-from tallystick.service.configuration import read_configuration
+from tallystick.service.configuration import read_configuration, read_owner_configuration
 from tallystick.service.logging import configure_logging
 from tallystick.store.directory import ApiKeyRow
 
 
-@click.group(epilog="Example: tallystick keys create --name shop")
+@click.group(
+    epilog="\b\nExamples:\n  tallystick keys create --name shop\n  tallystick keys list\n"
+    "  tallystick keys revoke 0123456789ab",
+)
 def keys() -> None:
     """Make, list and revoke API keys."""
     configure_logging(default_level="warning", for_people=True)
@@ -25,17 +28,18 @@ def keys() -> None:
 
 @keys.command(epilog="Example: tallystick keys create --name shop --tenant default")
 @configuration_option
+@owner_option
 @tenant_option
 @click.option("--name", required=True, help="What the key is for, in your own words.")
 @json_option
-def create(configuration_path: Path, tenant: str, name: str, as_json: bool) -> None:
+def create(configuration_path: Path, owner_path: Path | None, tenant: str, name: str, as_json: bool) -> None:
     """Make a key. It is printed once and kept nowhere: only its hash is. A new tenant is made too."""
     parameters.text(name, "name", limits.OWNER_CHARACTERS_MAX)
     parameters.text(tenant, "tenant", limits.OWNER_CHARACTERS_MAX)
 
     async def run() -> NewApiKey:
-        async with open_engine(read_configuration(configuration_path)) as engine:
-            return await engine.api_keys.create(name, tenant)
+        async with open_api_keys(read_owner_configuration(configuration_path, owner_path)) as keys:
+            return await keys.create(name, tenant)
 
     made = asyncio.run(run())
     fields = {"id": made.id, "key": made.key, "name": name, "tenant": tenant}
@@ -65,15 +69,16 @@ def list_keys(configuration_path: Path, as_json: bool) -> None:
 
 @keys.command(epilog="Example: tallystick keys revoke 0123456789ab")
 @configuration_option
+@owner_option
 @click.argument("identifier", metavar="ID")
 @json_option
-def revoke(configuration_path: Path, identifier: str, as_json: bool) -> None:
+def revoke(configuration_path: Path, owner_path: Path | None, identifier: str, as_json: bool) -> None:
     """Take a key out of force. Every server refuses it within a few seconds."""
     parameters.text(identifier, "ID", limits.OWNER_CHARACTERS_MAX)
 
     async def run() -> bool:
-        async with open_engine(read_configuration(configuration_path)) as engine:
-            return await engine.api_keys.revoke(identifier)
+        async with open_api_keys(read_owner_configuration(configuration_path, owner_path)) as keys:
+            return await keys.revoke(identifier)
 
     if not asyncio.run(run()):
         # The name may be the key itself, by mistake: it is not repeated.

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from tallystick.cli.errors import CommandError
-from tallystick.service.configuration import Configuration, read_configuration
+from tallystick.service.configuration import Configuration, read_owner_configuration
 
 SHARD_COUNT_DEFAULT: Final = 2
 NODE_COUNT_DEFAULT: Final = 2
@@ -33,7 +33,7 @@ def layout_of(folder: Path, configuration_path: Path, *, shards: int | None, nod
 
     `shards` and `nodes` are the counts that were asked for; None leaves them as they are.
     """
-    before = read_configuration(configuration_path) if configuration_path.exists() else Configuration()
+    before = read_owner_configuration(configuration_path) if configuration_path.exists() else Configuration()
     layout = _existing(folder, before)
     node_count = max(1, len(layout.nodes)) if nodes is None and layout.nodes else nodes or NODE_COUNT_DEFAULT
     shard_count = layout.shard_count if shards is None and layout.nodes else shards

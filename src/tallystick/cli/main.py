@@ -4,11 +4,10 @@ import importlib
 import importlib.util
 import os
 import sys
+from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
 import click
-
-from tallystick.cli.errors import EXPECTED_ERRORS
 
 
 class _Place(NamedTuple):
@@ -72,8 +71,10 @@ def commands() -> None:
 
 def main() -> NoReturn:
     """Run a command and end the process: status 0, 1 when it failed, 2 when it was called wrongly."""
+    if os.geteuid() == 0 and Path(__file__).stat().st_uid != 0:
+        sys.dont_write_bytecode = True  # root leaves nothing of its own in a user's folder
     try:
-        status = commands.main(prog_name="tallystick", standalone_mode=False)
+        status = _run()
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx is not None else "tallystick"
         _fail(f"{error.format_message().removesuffix('.')} (see {where} --help)", 2)
@@ -81,13 +82,25 @@ def main() -> NoReturn:
         _fail(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
-    except EXPECTED_ERRORS as error:
-        _fail(str(error), 1)
     except BrokenPipeError:
         # Whoever read along has read enough; what is left must not fail again when Python flushes it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except Exception as error:
+        # Imported now, with all drivers: before, Ctrl-C would be answered with a traceback for as long as that takes.
+        if not isinstance(error, importlib.import_module("tallystick.cli.errors").EXPECTED_ERRORS):
+            raise
+        _fail(str(error), 1)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _run() -> object:
+    try:
+        return commands.main(prog_name="tallystick", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as asked:
+        # A group that is called alone is asked what it has.
+        click.echo(asked.ctx.get_help() if asked.ctx is not None else asked.format_message())
+        return 0
 
 
 def _fail(message: str, status: int) -> NoReturn:

@@ -1,33 +1,54 @@
 """`tallystick migrate`: bring every shard's database to this version."""
 
+import asyncio
 from pathlib import Path
 
 import click
 
-from tallystick.cli.options import configuration_option, json_option
+from tallystick.cli.options import configuration_option, json_option, owner_option
 from tallystick.cli.output import print_json
-from tallystick.service.configuration import read_configuration
+from tallystick.service.configuration import ConfigurationError, read_configuration, read_owner_configuration
 from tallystick.service.logging import configure_logging
-from tallystick.service.migration import migrate_shard, unite_shards
+from tallystick.service.migration import (
+    check_own_sessions,
+    check_shards,
+    migrate_shard,
+    risks_of_serving,
+    unite_shards,
+)
+from tallystick.service.webhooks.key_risks import risks_of_secrets
 
 
 @click.command(epilog="Example: tallystick migrate --config tallystick.toml")
 @configuration_option
+@owner_option
 @json_option
-def migrate(configuration_path: Path, as_json: bool) -> None:
+def migrate(configuration_path: Path, owner_path: Path | None, as_json: bool) -> None:
     """Bring the databases of all shards to this version, as their owner, and add those that are new.
 
     Also after a shard was added to the file or its state was changed, while servers run: they follow by themselves.
     Doing it again is harmless.
     """
     configure_logging(default_level="warning", for_people=True)
-    configuration = read_configuration(configuration_path)
+    configuration = read_owner_configuration(configuration_path, owner_path)
     done = []
     for shard in configuration.shards:
-        applied = migrate_shard(shard.number, shard.owner)
+        applied = migrate_shard(shard.number, shard.owner, shard.dsn)
         done.append({"shard": shard.number, "applied": applied})
         if not as_json:
             click.echo(f"shard {shard.number}: {', '.join(applied) or 'nothing to do'}")
     unite_shards(configuration)
     if as_json:
         print_json({"shards": done})
+    # The databases are as they should be. What follows is whether servers can use them, as they look when they start.
+    configuration = read_configuration(configuration_path)
+    unreachable = check_shards(configuration)
+    asyncio.run(check_own_sessions(configuration, unreachable))
+    warnings = [*map(str, unreachable.values()), *risks_of_serving(configuration, unreachable)]
+    try:
+        warnings += risks_of_secrets(configuration, unreachable)
+    except ConfigurationError as error:
+        # Servers need the file, and migrating does not: its owner may have no right to read it.
+        warnings.append(str(error))
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)

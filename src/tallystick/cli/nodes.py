@@ -46,6 +46,11 @@ class Nodes:
         """The server of a node."""
         return self._nodes[name].server
 
+    @property
+    def databases(self) -> list[Path]:
+        """Where each of them keeps its data, which may be outside of the data folder."""
+        return [node.server.cluster_path for node in self._nodes.values()]
+
     def start(self) -> None:
         """Start all of them at once, and wait until they accept connections."""
         for node in self._nodes.values():

@@ -8,7 +8,12 @@ from typing import Any, Final, TypeVar
 import click
 
 from tallystick.service.authentication import DEFAULT_TENANT
-from tallystick.service.configuration import CONFIGURATION_VARIABLE, ConfigurationError
+from tallystick.service.configuration import (
+    CONFIGURATION_VARIABLE,
+    OWNER_FILE,
+    OWNER_VARIABLE,
+    ConfigurationError,
+)
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -23,6 +28,18 @@ def configuration_option(command: Decorated) -> Decorated:
         metavar="FILE",
         callback=_configuration_path,
         help=f"The configuration file. Default: ${CONFIGURATION_VARIABLE}, else {_PLACES[0]}, else {_PLACES[1]}.",
+    )(command)
+
+
+def owner_option(command: Decorated) -> Decorated:
+    """`--owner-config FILE`, as the parameter `owner_path`."""
+    return click.option(
+        "--owner-config",
+        "owner_path",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help=f"The file with what the owner of the tables connects with. Default: ${OWNER_VARIABLE}, else "
+        f"{OWNER_FILE} beside the configuration file.",
     )(command)
 
 

@@ -1,11 +1,14 @@
 """What commands print: tables for people, one line of JSON for scripts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 import msgspec
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -35,9 +38,24 @@ def print_rows(
     _console().print(table)
 
 
+@contextmanager
+def progress_of(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A line on stderr that tells how many of how many are done; only a terminal shows it."""
+    console = Console(stderr=True, highlight=False)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+        task = shown.add_task(what, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
+
+
+def time_text(value: datetime) -> str:
+    """A time as every command prints it, and the API: RFC 3339 in UTC."""
+    return str(msgspec.to_builtins(value.astimezone(UTC)))
+
+
 def _text(value: object) -> Text:
     # Not markup: an owner may be called "[red]". No control characters: they would reach the terminal.
-    shown: Any = "-" if value is None else value
+    shown: Any = "-" if value is None else time_text(value) if isinstance(value, datetime) else value
     return Text(
         "".join(
             character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in str(shown)

@@ -7,17 +7,20 @@ import time
 from typing import Final
 
 from tallystick.cli.errors import CommandError
+from tallystick.domain.hosts import PORT_MAX
 
-PORT_MAX: Final = 65_535
 ATTEMPTS_MAX: Final = 100
 POLL_INTERVAL_SECONDS: Final = 0.1
+API_PORT_OPTION: Final = "--port"
+METRICS_PORT_OPTION: Final = "--metrics-port"
+METRICS_PORT_ABOVE: Final = 1_000
 
 
 class PortTakenError(CommandError):
     """Somebody listens on the port already."""
 
 
-def reserve_port(host: str, port: int) -> socket.socket:
+def reserve_port(host: str, port: int, option: str = API_PORT_OPTION) -> socket.socket:
     """Take a port so that nobody else can, but our own server; closing what is returned gives it back.
 
     The server binds with SO_REUSEPORT, so that each of its workers can have a socket of its own. Two servers
@@ -36,7 +39,7 @@ def reserve_port(host: str, port: int) -> socket.socket:
         holder.close()
         if error.errno == errno.EADDRINUSE:
             raise PortTakenError(
-                f"port {port} is taken: stop who has it, or choose another one with --port"
+                f"port {port} is taken: stop who has it, or choose another one with {option}"
             ) from None
         if error.errno == errno.EACCES:
             raise CommandError(f"port {port} is not open to this user: choose one above 1023") from None
@@ -46,20 +49,22 @@ def reserve_port(host: str, port: int) -> socket.socket:
     return holder
 
 
-def reserve_next_free_port(host: str, first_port: int, *, wait_seconds: float) -> tuple[socket.socket, int]:
+def reserve_next_free_port(
+    host: str, first_port: int, option: str = API_PORT_OPTION, *, wait_seconds: float
+) -> tuple[socket.socket, int]:
     """Reserve a port, or when it is still taken after the wait, the next one that is free."""
     deadline = time.monotonic() + wait_seconds
     last_port = min(first_port + ATTEMPTS_MAX - 1, PORT_MAX)
     port = first_port
     while port <= last_port:
         try:
-            return reserve_port(host, port), port
+            return reserve_port(host, port, option), port
         except PortTakenError:
             if port == first_port and time.monotonic() < deadline:
                 time.sleep(POLL_INTERVAL_SECONDS)
             else:
                 port += 1
-    raise CommandError(f"ports {first_port} to {last_port} are all taken: choose another one with --port")
+    raise CommandError(f"ports {first_port} to {last_port} are all taken: choose another one with {option}")
 
 
 def address_of(host: str) -> str:

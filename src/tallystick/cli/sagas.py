@@ -15,7 +15,7 @@ from tallystick.service.configuration import Configuration, read_configuration
 from tallystick.service.logging import configure_logging
 from tallystick.service.sagas import Saga, Sagas
 
-_ENDED = {Stage.FINALIZED.value, Stage.RELEASED.value}
+_ENDED = {Stage.FINALIZED.value, Stage.RELEASED.value, Stage.SETTLED.value}
 
 
 @click.command(
@@ -66,7 +66,7 @@ def _show_open(found: list[Saga], silent: dict[int, str], *, as_json: bool) -> N
                 (
                     saga.id,
                     saga.operation,
-                    f"{saga.shard} to {saga.other_shard}",
+                    f"{saga.shard} to {', '.join(map(str, saga.other_shards))}",
                     saga.stage,
                     saga.step,
                     f"{saga.age_seconds:.1f}",
@@ -88,5 +88,5 @@ def _show_driven(saga: Saga, *, as_json: bool) -> None:
         print_json(msgspec.to_builtins(saga))
     else:
         print_fields({"transaction": saga.id, "stage": saga.stage})
-    if saga.stage not in _ENDED:
+    if saga.step is not None or saga.stage not in _ENDED:
         raise CommandError(f"it has not ended: {saga.why or 'the other shard did not answer in time'}")

@@ -1,31 +1,36 @@
 """`tallystick serve`: the HTTP API on databases that exist."""
 
+import asyncio
 import logging
 import os
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import click
 import structlog
 from granian import Granian
-from granian.constants import Interfaces, Loops
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from tallystick.api.app import create_app
+from tallystick.api.connections import guard_connections
+from tallystick.api.metrics_server import serve_metrics
 from tallystick.cli.options import configuration_option, json_option
-from tallystick.cli.ports import PORT_MAX, address_of, reserve_port
+from tallystick.cli.ports import METRICS_PORT_OPTION, address_of, reserve_port
 from tallystick.domain import limits
+from tallystick.domain.hosts import PORT_MAX
 from tallystick.service.configuration import CONFIGURATION_VARIABLE, read_configuration
 from tallystick.service.logging import configure_logging
-from tallystick.service.migration import check_shards
+from tallystick.service.migration import check_own_sessions, check_shards, risks_of_serving
 from tallystick.service.parent import GRACE_SECONDS, stop_when_orphaned
+from tallystick.service.webhooks.key_risks import risks_of_secrets
 
 BACKLOG_CONNECTIONS_MAX: Final = 1024
-# Beyond this a worker accepts nothing, not even the question whether it lives. Streams hold a connection each.
-CONNECTIONS_PER_WORKER_MAX: Final = limits.STREAMS_MAX + 8_192
 WORKERS_MAX: Final = 64
 
 # The server's own messages go where all others go, in the same shape.
@@ -57,58 +62,137 @@ class _Server(Granian):  # type: ignore[misc, valid-type]
     show_default=True,
     help="Processes that serve. All of them write to the same shards.",
 )
+@click.option(
+    "--idle-seconds",
+    type=click.IntRange(1, limits.IDLE_SECONDS_MAX),
+    default=limits.IDLE_SECONDS_DEFAULT,
+    show_default=True,
+    help="How long a connection may say nothing, and a request take to arrive. A load balancer in front waits less.",
+)
+@click.option(
+    "--connections-per-address",
+    type=click.IntRange(0),
+    default=limits.CONNECTIONS_PER_ADDRESS_DEFAULT,
+    show_default=True,
+    help="Connections of one address to one worker; the newest beyond it are closed. 0: any number, for a proxy.",
+)
+@click.option(
+    METRICS_PORT_OPTION,
+    type=click.IntRange(1, PORT_MAX - WORKERS_MAX),
+    help="The operators' port, at which Prometheus reads what the server counts; further workers have the ports "
+    "after it. Default: none.",
+)
+@click.option(
+    "--metrics-host",
+    default="127.0.0.1",
+    show_default=True,
+    help="The address for the operators' port, which asks for no key: one that tenants do not reach.",
+)
 @click.option("--child-of", type=int, hidden=True, help="Who started us and holds the port; stop with it.")
 @json_option
 def serve(
-    *, configuration_path: Path, host: str, port: int, workers: int, child_of: int | None, as_json: bool
+    *,
+    configuration_path: Path,
+    host: str,
+    port: int,
+    workers: int,
+    idle_seconds: int,
+    connections_per_address: int,
+    metrics_port: int | None,
+    metrics_host: str,
+    child_of: int | None,
+    as_json: bool,
 ) -> None:
     """Serve the HTTP API until SIGTERM or Ctrl-C. It logs JSON, but to a terminal only with --json."""
     configure_logging(for_people=False if as_json else None)
     if child_of is not None:
         stop_when_orphaned(child_of)
     configuration = read_configuration(configuration_path)
-    for number, error in check_shards(configuration).items():
+    unreachable = check_shards(configuration)
+    for number, error in unreachable.items():
         _log.warning("serving the other shards", shard=number, error=str(error))
+    asyncio.run(check_own_sessions(configuration, unreachable))
+    for risk in [
+        *risks_of_serving(configuration, unreachable),
+        *risks_of_secrets(configuration, unreachable),
+    ]:
+        _log.warning(risk)
     os.environ[CONFIGURATION_VARIABLE] = str(configuration_path)
-    _allow_open_files()
-    address = address_of(host)
+    connections_max = _allow_open_files()
+    address, metrics_address = address_of(host), address_of(metrics_host)
+    metrics_ports = range(0) if metrics_port is None else range(metrics_port, metrics_port + workers)
+    for one in metrics_ports if child_of is None else ():
+        reserve_port(metrics_address, one, METRICS_PORT_OPTION).close()
     server = _Server(
         "tallystick.api.app:create_app",
         address=address,
         port=port,
         interface=Interfaces.ASGI,
+        # Headers of HTTP/2 can unfold without a bound that the server keeps; a proxy in front may speak it.
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=idle_seconds * 1_000, max_buffer_size=limits.HEADER_BYTES_MAX
+        ),
         loop=Loops.uvloop,
         workers=workers,
         websockets=False,
         backlog=BACKLOG_CONNECTIONS_MAX,
-        backpressure=CONNECTIONS_PER_WORKER_MAX,
+        backpressure=connections_max,
         log_level=LogLevels.warning,
         log_dictconfig=_SERVER_LOGGING,
         log_access=False,
         respawn_failed_workers=True,
         workers_kill_timeout=int(GRACE_SECONDS),
     )
+    load = partial(
+        _load,
+        port,
+        min(connections_per_address, connections_max // 2),
+        idle_seconds,
+        metrics_address,
+        metrics_ports,
+    )
     with nullcontext() if child_of is not None else reserve_port(address, port):
         _log.info(
-            "serving", address=address, port=port, workers=workers, configuration=str(configuration_path)
+            "serving",
+            address=address,
+            port=port,
+            workers=workers,
+            metrics_address=metrics_address,
+            metrics_ports=list(metrics_ports),
+            configuration=str(configuration_path),
         )
         # Loaded by us: the server's own way puts the current folder first on the path of imports.
-        server.serve(target_loader=_load, wrap_loader=False)
+        server.serve(
+            target_loader=load,
+            wrap_loader=False,
+        )
     _log.info("stopped")
 
 
-def _allow_open_files() -> None:
-    """Open as many connections as the system allows at all: what it allows at first is often 1,024."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+def _allow_open_files() -> int:
+    """Open as many files as the system allows at all, which is often 1,024 at first; how many may be clients'."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     except (ValueError, OSError) as error:
         _log.warning("the number of open files cannot be raised", reason=str(error))
+        most = now
+    return min(limits.CONNECTIONS_PER_WORKER_MAX, max(most - limits.DESCRIPTORS_RESERVED, most // 2))
 
 
-def _load() -> Callable[..., Any]:
+def _load(
+    port: int,
+    connections_per_address: int,
+    idle_seconds: int,
+    metrics_address: str,
+    metrics_ports: Sequence[int],
+) -> Callable[..., Any]:
     """Make the application, in a worker."""
     if not logging.getLogger().handlers:
         configure_logging()  # this worker was spawned and not forked, and inherited nothing
     stop_when_orphaned()
-    return create_app()
+    guard_connections(port, connections_per_address)
+    if metrics_ports:
+        serve_metrics(metrics_address, metrics_ports)
+    return create_app(body_seconds_max=idle_seconds)

@@ -7,11 +7,14 @@ from contextlib import asynccontextmanager
 import structlog
 
 from tallystick.cli.errors import CommandError
-from tallystick.service.configuration import Configuration
+from tallystick.service.authentication import ApiKeys
+from tallystick.service.configuration import OWNER_FILE, Configuration
 from tallystick.service.engine import Engine
 from tallystick.service.errors import ParameterError
 from tallystick.service.ledger import Ledger
-from tallystick.service.migration import check_shards
+from tallystick.service.migration import ShardUnreachableError, check_own_sessions, check_shards
+from tallystick.service.owners_directory import owners_directory
+from tallystick.store.errors import NotPermittedError
 
 _log = structlog.get_logger(__name__)
 
@@ -19,11 +22,8 @@ _log = structlog.get_logger(__name__)
 @asynccontextmanager
 async def open_engine(configuration: Configuration) -> AsyncIterator[Engine]:
     """Serve the shards in this process, once every one of them that lives can be written to."""
-    unavailable = await asyncio.to_thread(check_shards, configuration)
-    for error in unavailable.values():
-        if len(unavailable) == len(configuration.shards):
-            raise CommandError(str(error))
-        _log.warning(str(error))
+    unavailable = await _check_shards(configuration)
+    await check_own_sessions(configuration, unavailable)
     # What nobody drives is the servers' to recover, not that of a command that comes and goes.
     engine = Engine.of(configuration, recover=False)
     await engine.start()
@@ -37,6 +37,20 @@ async def open_engine(configuration: Configuration) -> AsyncIterator[Engine]:
 
 
 @asynccontextmanager
+async def open_api_keys(configuration: Configuration) -> AsyncIterator[ApiKeys]:
+    """Open the API keys of all shards for writing, as the owner of the tables."""
+    await _check_shards(configuration.as_owner())
+    try:
+        async with owners_directory(configuration.owner_dsns) as directory:
+            yield ApiKeys(directory)
+    except NotPermittedError as error:
+        raise CommandError(
+            f"tenants and API keys are written by the owner of the tables ({error}): name what it connects with in "
+            f"{OWNER_FILE}, beside the configuration file (see docs/existing-postgres.md)"
+        ) from error
+
+
+@asynccontextmanager
 async def open_ledger(configuration: Configuration, tenant: str) -> AsyncIterator[Ledger]:
     """Open one tenant's ledger in this process."""
     async with open_engine(configuration) as engine:
@@ -46,3 +60,13 @@ async def open_ledger(configuration: Configuration, tenant: str) -> AsyncIterato
                 "tenant", f"expected one that exists: make {tenant!r} with tallystick keys create --tenant"
             )
         yield Ledger(engine, number)
+
+
+async def _check_shards(configuration: Configuration) -> dict[int, ShardUnreachableError]:
+    """Which shards cannot be reached; it is said of some of them, and ends the command when it is all."""
+    unavailable = await asyncio.to_thread(check_shards, configuration)
+    for error in unavailable.values():
+        if len(unavailable) == len(configuration.shards):
+            raise CommandError(str(error))
+        _log.warning(str(error))
+    return unavailable

@@ -72,7 +72,7 @@ def transfer(
         {
             "transaction": posted.id,
             "state": posted.state,
-            "recorded": posted.recorded_at.isoformat(),
+            "recorded": posted.recorded_at,
             **{
                 f"balance of {entry.account}": entry.balance
                 for entry in posted.entries

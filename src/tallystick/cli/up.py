@@ -2,22 +2,28 @@
 
 import json
 import os
+import secrets
+import shlex
+import sys
 from pathlib import Path
 
 import click
 
+from tallystick.cli.as_owner import can_run, ordinary_owner, run_as
 from tallystick.cli.demonstration import ASSET
 from tallystick.cli.errors import CommandError
 from tallystick.cli.installation import Installation, Ready
 from tallystick.cli.layout import NODE_COUNT_DEFAULT, SHARD_COUNT_DEFAULT
 from tallystick.cli.options import json_option
-from tallystick.cli.ports import PORT_MAX
+from tallystick.cli.ports import METRICS_PORT_ABOVE, METRICS_PORT_OPTION
 from tallystick.cli.stop_signals import StopRequestedError, StopSignals
 from tallystick.domain import limits
+from tallystick.domain.hosts import PORT_MAX
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tallystick.service.logging import configure_logging
 
 CURL_MINOR_UNITS = 1250
+KEY_BYTES = 4
 
 
 @click.command(epilog="Example: tallystick up --data .data --port 8000")
@@ -28,6 +34,12 @@ CURL_MINOR_UNITS = 1250
     default=8000,
     show_default=True,
     help="The port of the API; when it is taken, the next one that is free.",
+)
+@click.option(
+    METRICS_PORT_OPTION,
+    type=click.IntRange(1, PORT_MAX),
+    help="The operators' port, with metrics for Prometheus; when it is taken, the next one that is free. "
+    f"Default: {METRICS_PORT_ABOVE} above that of the API.",
 )
 @click.option(
     "--shards",
@@ -48,7 +60,14 @@ CURL_MINOR_UNITS = 1250
 )
 @json_option
 def up(
-    *, data: str, port: int, shards: int | None, nodes: int | None, with_cache: bool, as_json: bool
+    *,
+    data: str,
+    port: int,
+    metrics_port: int | None,
+    shards: int | None,
+    nodes: int | None,
+    with_cache: bool,
+    as_json: bool,
 ) -> None:
     """Start everything on this machine, until Ctrl-C.
 
@@ -56,9 +75,13 @@ def up(
     and serves the API. All data stay in one folder, for the next start; shards and nodes may be added then, but not
     removed.
     """
+    folder = Path(data).absolute()
+    _as_owner_of(folder)
+    # Whatever is made from here on, also by those whom we start, is ours alone.
+    os.umask(0o077)
     configure_logging(default_level="warning", for_people=True)
     installation = Installation(
-        Path(data).absolute(), port, shards=shards, nodes=nodes, with_cache=with_cache, say=_say
+        folder, port, metrics_port, shards=shards, nodes=nodes, with_cache=with_cache, say=_say
     )
     with StopSignals() as stop:
         try:
@@ -75,6 +98,21 @@ def up(
             installation.stop()
 
 
+def _as_owner_of(folder: Path) -> None:
+    """Go on as the ordinary user in whose folder root starts us, so that the user can go on without root."""
+    owner = ordinary_owner(folder)
+    if owner is None:
+        return
+    program = [sys.executable, "-P", "-m", "tallystick.cli"]
+    if can_run(owner, [*program, "--version"]):
+        _say(f"Running as {owner.pw_name}, who can go on with what is kept in {folder}, and not as root")
+        run_as(owner, [*program, *sys.argv[1:]])
+    _say(
+        f"{folder} is in a folder of {owner.pw_name}, who cannot run {sys.executable}: running as root, and what is "
+        f"made is root's; for books that {owner.pw_name} can go on with, install Tallystick as {owner.pw_name}"
+    )
+
+
 def _say(step: str) -> None:
     click.echo(step, err=True)
 
@@ -85,10 +123,13 @@ def _as_json(ready: Ready) -> str:
             "url": ready.url,
             "api_key": ready.api_key,
             "docs": f"{ready.url}/docs",
+            "metrics": ready.metrics_url,
             "config": str(ready.configuration_path),
+            "shell": str(ready.shell_path),
             "accounts": ready.accounts._asdict(),
             "asset": ASSET,
             "cache": ready.cache,
+            "databases": [str(path) for path in ready.databases],
             "pid": os.getpid(),
         }
     )
@@ -109,24 +150,36 @@ Tallystick is ready.
   API      {ready.url}
   API key  {ready.api_key}
   Docs     {ready.url}/docs
+  Metrics  {ready.metrics_url}, for operators
   Cache    {ready.cache or "none: balances are read from PostgreSQL"}
 
-Move 12.50 {ASSET} from alice to bob:
+Move 12.50 {ASSET} from alice to bob; the same line again has the same answer, and a new payment takes a new key:
 
 {_curl(ready, accounts.alice, accounts.bob)}
 {crossing}
-Ctrl-C stops everything; the data stay in {ready.configuration_path.parent}
+For the lines of the README, in another terminal: . {shlex.quote(str(ready.shell_path))}
+Ctrl-C stops everything; the data stay in {_places(ready)}
 """
+
+
+def _places(ready: Ready) -> str:
+    folder = ready.configuration_path.parent
+    elsewhere = [path for path in ready.databases if not path.is_relative_to(folder.resolve())]
+    if not elsewhere:
+        return str(folder)
+    return f"""{folder},
+and those of PostgreSQL, whose user cannot enter it, in {" and ".join(map(str, elsewhere))}"""
 
 
 def _curl(ready: Ready, source: str, destination: str) -> str:
     body = json.dumps(
         {"source": source, "destination": destination, "amount": str(CURL_MINOR_UNITS), "asset": ASSET}
     )
-    # One line, with an idempotency key of its own each time that it is pasted.
+    # One line, with an idempotency key of its own for each start and payee.
+    key = f"up-{secrets.token_hex(KEY_BYTES)}"
     return (
         f"curl -sS {ready.url}/v1/transfers -H 'Authorization: Bearer {ready.api_key}' "
-        f"-H 'Content-Type: application/json' -H \"Idempotency-Key: $(date +%s%N)\" -d '{body}'"
+        f"-H 'Content-Type: application/json' -H 'Idempotency-Key: {key}' -d '{body}'"
     )
 
 

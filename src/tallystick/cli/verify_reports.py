@@ -22,10 +22,14 @@ _SAGAS_PRINTED_MAX: Final = 20
 def print_shard(report: ShardReport) -> None:
     """Say what was found on a shard."""
     size = f"{report.positions:,} positions, {report.batches:,} batches, {report.accounts:,} accounts"
-    if report.first_problem is None:
+    if report.ok:
         click.echo(f"shard {report.shard}: all is right: {size}, head {report.head_hash.hex()}")
         return
     click.echo(f"shard {report.shard}: WRONG: {size}")
+    for difference in report.schema:
+        click.echo(f"  not as `tallystick migrate` makes it, which mends it: {difference}")
+    if report.first_problem is None:
+        return
     click.echo(f"  first at {_place(report.first_problem)}: {report.first_problem.detail}")
     firsts = {problem.kind: _place(problem) for problem in reversed(report.problems)}
     _print_counts(report.counts, firsts)
@@ -77,8 +81,8 @@ def print_crossings(report: CrossingsReport) -> None:
     for saga in report.open_sagas[:_SAGAS_PRINTED_MAX]:
         amounts = ", ".join(f"{amount} {asset}" for asset, amount in saga.amounts.items())
         click.echo(
-            f"  open: {_name(saga.saga)} from shard {shard_of(saga.saga)} to shard {saga.other_shard}, "
-            f"{saga.stage}: {amounts}"
+            f"  open: {_name(saga.saga)} from shard {shard_of(saga.saga)} to shard "
+            f"{', '.join(map(str, saga.payee_shards))}, {saga.stage}: {amounts}"
         )
     if report.open_count > _SAGAS_PRINTED_MAX:
         click.echo(f"  open: {report.open_count - _SAGAS_PRINTED_MAX:,} more")
@@ -133,6 +137,7 @@ def shard_fields(report: ShardReport) -> dict[str, object]:
         "first_problem": None if first is None else _problem_fields(first),
         "problems": report.problem_count,
         "problems_by_kind": _count_fields(report.counts),
+        "schema": [str(difference) for difference in report.schema],
     }
 
 
@@ -183,7 +188,7 @@ def _open_fields(saga: OpenSaga) -> dict[str, object]:
     return {
         "saga": _name(saga.saga),
         "from": shard_of(saga.saga),
-        "to": saga.other_shard,
+        "to": saga.payee_shards[0] if len(saga.payee_shards) == 1 else list(saga.payee_shards),
         "tenant": saga.tenant,
         "stage": str(saga.stage),
         "amounts": {asset: str(amount) for asset, amount in saga.amounts.items()},

@@ -1,6 +1,7 @@
 """`tallystick webhooks`: the endpoints of a tenant, how far each has been told, and what is parked."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -10,12 +11,15 @@ import msgspec
 
 from tallystick.cli.errors import CommandError
 from tallystick.cli.options import configuration_option, json_option, tenant_option
-from tallystick.cli.output import print_fields, print_json, print_rows
-from tallystick.cli.session import open_ledger
+from tallystick.cli.output import print_fields, print_json, print_rows, progress_of
+from tallystick.cli.session import open_engine, open_ledger
 from tallystick.domain.commands import KINDS
 from tallystick.service.configuration import read_configuration
 from tallystick.service.logging import configure_logging
 from tallystick.service.webhooks.endpoints import NewSecret, ShardProgress, Webhook, Webhooks
+from tallystick.service.webhooks.key_file import add_key
+from tallystick.service.webhooks.key_rotation import KeyRotation
+from tallystick.service.webhooks.key_rotation import rotate_keys as rotate_secrets
 
 Result = TypeVar("Result")
 
@@ -25,14 +29,17 @@ _HEADINGS = ("ID", "Shard", "State", "Position", "Head", "Attempts", "Next attem
 @click.group(
     epilog="\b\nExamples:\n  tallystick webhooks create --url https://shop.example/hooks --kind transfer\n"
     "  tallystick webhooks list\n  tallystick webhooks test hook_0123456789abcd\n"
-    "  tallystick webhooks parked\n  tallystick webhooks replay hook_0123456789abcd --shard 1 --from 1200",
+    "  tallystick webhooks parked\n  tallystick webhooks replay hook_0123456789abcd --shard 1 --from 1200\n"
+    "  tallystick webhooks make-key\n  tallystick webhooks rotate-keys",
 )
 def webhooks() -> None:
-    """Make, list, test, replay and remove webhook endpoints."""
+    """Make, list, test, replay and remove webhook endpoints, and keep their secrets encrypted."""
     configure_logging(default_level="error", for_people=True)
 
 
-@webhooks.command()
+@webhooks.command(
+    epilog="Example: tallystick webhooks create --url https://shop.example/hooks --kind transfer"
+)
 @configuration_option
 @tenant_option
 @click.option("--url", required=True, help="Where messages are sent to: https.")
@@ -55,7 +62,7 @@ def create(
     _show_secret(made, as_json=as_json)
 
 
-@webhooks.command(name="list")
+@webhooks.command(name="list", epilog="Example: tallystick webhooks list")
 @configuration_option
 @tenant_option
 @json_option
@@ -74,19 +81,19 @@ def list_webhooks(*, configuration_path: Path, tenant: str, as_json: bool) -> No
         )
 
 
-@webhooks.command()
+@webhooks.command(epilog="Example: tallystick webhooks status hook_0123456789abcd")
 @configuration_option
 @tenant_option
 @click.argument("identifier", metavar="[ID]", required=False)
 @json_option
 def status(*, configuration_path: Path, tenant: str, identifier: str | None, as_json: bool) -> None:
-    """Show how far endpoints have been told of each shard: all of them, or one."""
+    """Show how far endpoints have been told of each shard. Without ID all of them."""
     _show_told(
         _with_webhooks(configuration_path, tenant, lambda hooks: _told(hooks, identifier)), as_json=as_json
     )
 
 
-@webhooks.command()
+@webhooks.command(epilog="Example: tallystick webhooks parked")
 @configuration_option
 @tenant_option
 @json_option
@@ -97,7 +104,7 @@ def parked(*, configuration_path: Path, tenant: str, as_json: bool) -> None:
     _show_told(found._replace(deliveries=deliveries), as_json=as_json)
 
 
-@webhooks.command()
+@webhooks.command(epilog="Example: tallystick webhooks test hook_0123456789abcd")
 @configuration_option
 @tenant_option
 @click.argument("identifier", metavar="ID")
@@ -114,7 +121,7 @@ def test(*, configuration_path: Path, tenant: str, identifier: str, as_json: boo
         raise CommandError(f"not delivered: {attempt.error}")
 
 
-@webhooks.command()
+@webhooks.command(epilog="Example: tallystick webhooks replay hook_0123456789abcd --shard 1 --from 1200")
 @configuration_option
 @tenant_option
 @click.argument("identifier", metavar="ID")
@@ -124,14 +131,14 @@ def test(*, configuration_path: Path, tenant: str, identifier: str, as_json: boo
 def replay(
     *, configuration_path: Path, tenant: str, identifier: str, shard: int, position: int, as_json: bool
 ) -> None:
-    """Deliver a shard's log again from a position on; what was parked goes on there."""
+    """Deliver a shard's log again from a position on. What was parked goes on there."""
     found = _with_webhooks(
         configuration_path, tenant, lambda hooks: hooks.replay(identifier, shard, position)
     )
     _show_told(_Told([(identifier, found)], []), as_json=as_json)
 
 
-@webhooks.command()
+@webhooks.command(epilog="Example: tallystick webhooks rotate hook_0123456789abcd")
 @configuration_option
 @tenant_option
 @click.argument("identifier", metavar="ID")
@@ -142,7 +149,7 @@ def rotate(*, configuration_path: Path, tenant: str, identifier: str, as_json: b
     _show_secret(made, as_json=as_json)
 
 
-@webhooks.command()
+@webhooks.command(epilog="Example: tallystick webhooks remove hook_0123456789abcd")
 @configuration_option
 @tenant_option
 @click.argument("identifier", metavar="ID")
@@ -154,6 +161,74 @@ def remove(*, configuration_path: Path, tenant: str, identifier: str, as_json: b
         print_json(removed)
     else:
         click.echo(f"removed {removed.id}")
+
+
+@webhooks.command(
+    name="make-key",
+    epilog="\b\nExamples:\n  tallystick webhooks make-key\n"
+    "  tallystick webhooks make-key --file /etc/tallystick/webhook_keys",
+)
+@configuration_option
+@click.option(
+    "--file",
+    "named",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file that it is put in, or that is made. Default: webhooks_key_file of the configuration.",
+)
+@json_option
+def make_key(*, configuration_path: Path, named: Path | None, as_json: bool) -> None:
+    """Make a key to encrypt secrets with.
+
+    It becomes the first one of its file, and is not printed. Servers that have the file follow it; then run:
+    tallystick webhooks rotate-keys
+    """
+    configured = read_configuration(configuration_path).webhooks_key_file
+    path = named or (None if configured is None else Path(configured))
+    if path is None:
+        raise CommandError("the configuration names no webhooks_key_file: name a file with --file")
+    path = path.absolute()
+    made = add_key(path)
+    if as_json:
+        print_json({"key": made.name, "file": str(path), "configured": configured == str(path)})
+    else:
+        print_fields({"key": made.name, "file": path})
+    if configured != str(path):
+        line = f"webhooks_key_file = {json.dumps(str(path))}"
+        click.echo(
+            f"Put this line at the top of {configuration_path}, and start the servers again: {line}", err=True
+        )
+
+
+@webhooks.command(name="rotate-keys", epilog="Example: tallystick webhooks rotate-keys --json")
+@configuration_option
+@json_option
+def rotate_keys(*, configuration_path: Path, as_json: bool) -> None:
+    """Encrypt all secrets with the first key.
+
+    Those of all endpoints of all tenants, with the first key of webhooks_key_file; also those that are not encrypted
+    yet. The file must be at all servers before. Doing it again is harmless.
+    """
+
+    async def run() -> KeyRotation:
+        async with open_engine(read_configuration(configuration_path)) as engine:
+            with progress_of("Encrypting secrets of webhooks") as told:
+                return await rotate_secrets(engine, told)
+
+    done = asyncio.run(run())
+    if as_json:
+        print_json(done)
+    else:
+        print_fields({"key": done.key, "endpoints": done.endpoints, "changed just now": done.changed})
+    for name in done.unused_keys:
+        click.echo(
+            f"Key {name} is needed no more, but to read backups: remove its line when you need none.",
+            err=True,
+        )
+    for why in done.unreadable.values():
+        click.echo(why, err=True)
+    if done.unreadable:
+        raise CommandError(f"{len(done.unreadable)} endpoints were left as they were: see above")
 
 
 def _with_webhooks(path: Path, tenant: str, act: Callable[[Webhooks], Awaitable[Result]]) -> Result:

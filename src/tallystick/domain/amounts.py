@@ -16,10 +16,12 @@ class AmountError(ValueError):
     """The text or number is not an amount; the message says what would be right."""
 
 
-def parse_integer(value: str | int) -> int:
+def parse_integer(value: object) -> int:
     """Read an int64 from its one canonical text (no sign but `-`, no leading zeros) or a JSON integer."""
-    if isinstance(value, int):
+    if isinstance(value, int) and not isinstance(value, bool):
         number = value
+    elif not isinstance(value, str):
+        raise AmountError(f"expected {_RIGHT}, not {type(value).__name__}")
     else:
         digits = value.removeprefix("-")
         if not (digits.isascii() and digits.isdigit()):
@@ -27,14 +29,18 @@ def parse_integer(value: str | int) -> int:
         if (digits[0] == "0" and len(digits) > 1) or value == "-0":
             raise AmountError(f"expected {_RIGHT}, without leading zeros")
         if len(digits) > _DIGITS_MAX:
-            raise AmountError(f"expected at most {INT64_MAX}")
+            raise AmountError(_beyond(negative=digits is not value))
         number = int(digits) if digits is value else -int(digits)
     if not INT64_MIN <= number <= INT64_MAX:
-        raise AmountError(f"expected at most {INT64_MAX}")
+        raise AmountError(_beyond(negative=number < 0))
     return number
 
 
-def parse_amount(value: str | int) -> int:
+def _beyond(*, negative: bool) -> str:
+    return f"expected at least {INT64_MIN}" if negative else f"expected at most {INT64_MAX}"
+
+
+def parse_amount(value: object) -> int:
     """Read an amount to move: from 1 to 2^63 - 1 minor units."""
     number = parse_integer(value)
     if number <= 0:

@@ -58,6 +58,7 @@ class Books:
     """All states as of the command being answered, and the rows appended on the way there."""
 
     def __init__(self, snapshot: Snapshot, now_us: int) -> None:
+        self.derivation = snapshot.derivation
         self.shard = snapshot.shard
         self.now_us = now_us
         self.head: Head = snapshot.head
@@ -70,6 +71,8 @@ class Books:
         self.requests = dict(snapshot.requests)
         self.appended = Appended([], [], [], [], [], [])
         self.entry_starts: list[int] = []
+        # The tenant of each refusal that was recorded.
+        self.refused_tenants: list[int] = []
 
     def save(self) -> tuple[Any, ...]:
         """Everything that `restore` needs to go back to this moment."""
@@ -98,7 +101,7 @@ class Books:
             del rows[length:]
 
     def _tables(self) -> tuple[list[Any], ...]:
-        return (*self.appended, self.entry_starts)
+        return (*self.appended, self.entry_starts, self.refused_tenants)
 
     def append_terms(self, terms: AccountTerms, before: AccountState) -> None:
         """Append an account's terms, at the position that was appended last."""
@@ -124,7 +127,7 @@ class Books:
             entries = tuple(
                 (entry.account, entry.amount) for entry in self.appended.entries if entry.position == position
             )
-            original = Original(position, row.tenant, row.kind, entries)
+            original = Original(position, row.tenant, row.kind, entries, refers_to=row.refers_to)
         return original
 
     def return_reversed(self, position: int, amount: int) -> None:

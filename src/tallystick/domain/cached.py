@@ -5,10 +5,12 @@ generation is at least as new as that position. When it is lost, nothing that is
 another generation. It begins as `<generation> <position> opening`: balances are cached, but nobody believes them
 until the log was passed from there, for what was read before may be newer than it.
 
-A **cached balance** is `<generation> <position> <balance> <held> <tenant> <asset>`.
+A **cached balance** is `<generation> <position> <balance> <held> <tenant> <asset>`, and a seal where there is a key.
 """
 
+import hmac
 import re
+from hashlib import blake2b, sha256
 from typing import Final, NamedTuple
 
 from tallystick.domain.accounts import AccountState
@@ -17,6 +19,7 @@ from tallystick.domain.accounts import AccountState
 _MARK: Final = re.compile(rb"([0-9a-f]+) ([0-9]{1,16})")
 _OPENING: Final = b" opening"
 _BALANCE_FIELDS: Final = 6
+_SEAL_BYTES: Final = 16
 
 
 class Mark(NamedTuple):
@@ -68,6 +71,39 @@ def write_state(state: AccountState) -> str:
     """The text of an account's balance."""
     terms = state.terms
     return balance_text(state.position, state.balance, state.held, terms.tenant, terms.asset)
+
+
+class Seals:
+    """Seals balances, so that only who has the key can make one. Without a key there are no seals.
+
+    A seal is of a shard, an account and all that is said of it: it fits nothing else.
+    """
+
+    def __init__(self, key: str | None) -> None:
+        """Take the key, a text of any length."""
+        self._key = None if key is None else sha256(key.encode()).digest()
+
+    def sealed(self, shard: int, account: int, text: str) -> str:
+        """The text of a balance with its seal."""
+        return text if self._key is None else f"{text} {self._seal(self._key, shard, account, text.encode())}"
+
+    def opened(self, shard: int, account: int, text: bytes) -> bytes:
+        """The text of a cached balance, without its seal.
+
+        Raises:
+            ValueError: the seal is missing, or it is of something else.
+        """
+        if self._key is None:
+            return text
+        generation, _, sealed = text.partition(b" ")
+        balance, _, seal = sealed.rpartition(b" ")
+        if not hmac.compare_digest(self._seal(self._key, shard, account, balance).encode(), seal):
+            raise ValueError("not sealed by us")
+        return b"%b %b" % (generation, balance)
+
+    @staticmethod
+    def _seal(key: bytes, shard: int, account: int, text: bytes) -> str:
+        return blake2b(b"%d %d %b" % (shard, account, text), digest_size=_SEAL_BYTES, key=key).hexdigest()
 
 
 def read_balance(account: int, generation: bytes, text: bytes) -> CachedBalance | None:

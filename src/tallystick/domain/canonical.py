@@ -212,7 +212,7 @@ def encode_saga(saga: SagaState) -> bytes:
 def encode_request(row: RequestRow) -> bytes:
     """Canonical bytes of an idempotency key's claim."""
     key, position, batch, code, param, detail, fingerprint = row
-    if position is not None:
+    if position is not None and param is None:
         fixed = _plain_request(7, 16, key, 8, position, -1, -1, -1, -1, len(fingerprint))
         return fixed + fingerprint
     return b"".join(
@@ -220,7 +220,7 @@ def encode_request(row: RequestRow) -> bytes:
             _int16(7),
             _length(16),
             key,
-            _NULL,
+            _optional_int64(position),
             _optional_int64(batch),
             _NULL if code is None else _column_int16(2, code),
             _optional_text(param),

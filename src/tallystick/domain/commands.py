@@ -6,6 +6,7 @@ from enum import IntEnum
 import msgspec
 
 from tallystick.domain.accounts import AccountKind, AccountStatus
+from tallystick.domain.system_owners import SystemAccount
 
 
 class Kind(IntEnum):
@@ -24,6 +25,11 @@ class Kind(IntEnum):
     TRANSFER_CREDITED = 31
     TRANSFER_FINALIZED = 32
     TRANSFER_RELEASED = 33
+    TRANSFER_PROMISED = 34
+    TRANSFER_CONFIRMED = 35
+    TRANSFER_REVOKED = 36
+    TRANSFER_GIVEN_UP = 37
+    TRANSFER_SETTLED = 38
     TRANSFER_SENT = 40
     TRANSFER_RECEIVED = 41
     TRANSACTION_SENT = 42
@@ -37,7 +43,17 @@ class Kind(IntEnum):
 
 ACCOUNT_KINDS = frozenset({Kind.ACCOUNT_OPENED, Kind.ACCOUNT_CHANGED})
 HOLD_KINDS = frozenset({Kind.HOLD_PLACED, Kind.HOLD_CAPTURED, Kind.HOLD_VOIDED, Kind.HOLD_EXPIRED})
-SAGA_KINDS = frozenset({Kind.TRANSFER_RESERVED, Kind.TRANSFER_FINALIZED, Kind.TRANSFER_RELEASED})
+SAGA_KINDS = frozenset(
+    {
+        Kind.TRANSFER_RESERVED,
+        Kind.TRANSFER_FINALIZED,
+        Kind.TRANSFER_RELEASED,
+        Kind.TRANSFER_GIVEN_UP,
+        Kind.TRANSFER_SETTLED,
+    }
+)
+# The steps of a saga on each of several payees' shards.
+PROMISE_KINDS = frozenset({Kind.TRANSFER_PROMISED, Kind.TRANSFER_CONFIRMED, Kind.TRANSFER_REVOKED})
 # The two halves of what crosses shards by two-phase commit, by what the caller asked for.
 SENT_KINDS = {Kind.TRANSFER: Kind.TRANSFER_SENT, Kind.TRANSACTION: Kind.TRANSACTION_SENT}
 RECEIVED_KINDS = {Kind.TRANSFER: Kind.TRANSFER_RECEIVED, Kind.TRANSACTION: Kind.TRANSACTION_RECEIVED}
@@ -55,10 +71,14 @@ class Reach(IntEnum):
 
 
 class RequestKey(msgspec.Struct, frozen=True, gc=False):
-    """The claim of one request: the hash of tenant and idempotency key, and what the request asked for."""
+    """The claim of one request: the hash of tenant and idempotency key, and what the request asked for.
+
+    `keeps_refusal`: whether it is remembered that the request was refused. It is not when the tenant had too many.
+    """
 
     key: bytes
     fingerprint: bytes
+    keeps_refusal: bool = True
 
 
 class Note(msgspec.Struct, frozen=True, gc=False):
@@ -85,10 +105,20 @@ class Leg(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class Command(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What every command says: for which tenant, and under which key (None: the caller asked for no key)."""
+    """What every command says: for which tenant, and under which key (None: the caller asked for no key).
+
+    `opens` are the system owners' accounts that it moves: those of this shard are opened if they are not yet.
+    """
 
     tenant: int
     request: RequestKey | None = None
+    opens: tuple[SystemAccount, ...] = ()
+
+
+class ClaimKey(Command, frozen=True, gc=False, kw_only=True):
+    """Record in the log of a key's home that a request with this key goes to another shard."""
+
+    shard: int
 
 
 class OpenAccount(Command, frozen=True, gc=False, kw_only=True):

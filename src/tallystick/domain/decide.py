@@ -15,9 +15,10 @@ from tallystick.domain.books import Books
 from tallystick.domain.commands import Command, RequestKey, Transfer
 from tallystick.domain.fingerprint import differing_field
 from tallystick.domain.holds import HoldState
-from tallystick.domain.outcomes import Outcome, Posted, RefusalCode, Refused, refuse
-from tallystick.domain.rows import Appended, RequestRow
+from tallystick.domain.outcomes import Outcome, Posted, RefusalCode, Refused, not_kept, refuse
+from tallystick.domain.rows import Appended, RequestRow, written_asked
 from tallystick.domain.rules import RULES
+from tallystick.domain.rules.system_accounts import with_opened
 from tallystick.domain.sagas import SagaState
 from tallystick.domain.snapshot import RecordedRequest, Snapshot
 
@@ -47,7 +48,8 @@ def commands_of(units: Sequence[Command | Atomic]) -> list[Command]:
 class Decision(NamedTuple):
     """What to answer (one outcome for each command, in order), what to append, and the states that follow.
 
-    `entry_starts` says for each transaction where its entries begin among those appended; `requests`, `holds` and
+    `entry_starts` says for each transaction where its entries begin among those appended, `refused_tenants` whose the
+    refusals are that are recorded; `requests`, `holds` and
     `sagas` are all that were known or changed, as they are now.
     """
 
@@ -60,11 +62,12 @@ class Decision(NamedTuple):
     first_position: int
     last_position: int
     entry_starts: list[int]
+    refused_tenants: list[int]
 
 
 # Refusals of the moment, which the same request will not meet again: they are not kept.
 PASSING: Final = frozenset({RefusalCode.HOLD_BUSY, RefusalCode.SHARD_UNAVAILABLE})
-NOTHING_DECIDED: Final = Decision([], Appended([], [], [], [], [], []), {}, {}, {}, {}, 1, 0, [])
+NOTHING_DECIDED: Final = Decision([], Appended([], [], [], [], [], []), {}, {}, {}, {}, 1, 0, [], [])
 
 
 def decide(snapshot: Snapshot, units: Sequence[Command | Atomic], now_us: int) -> Decision:
@@ -121,6 +124,7 @@ class Deciding:
             books.head.last_position + 1,
             books.position,
             books.entry_starts,
+            books.refused_tenants,
         )
 
     # One command, its key and its neighbours.
@@ -130,10 +134,12 @@ class Deciding:
         books, request = self._books, command.request
         if request is not None and (recorded := books.requests.get(request.key)) is not None:
             return _replay(recorded, request)
-        outcome = (rule or RULES[type(command)])(books, command)
-        if request is not None and (isinstance(outcome, Posted) or outcome.code not in PASSING):
-            self._record(request, outcome)
-        return outcome
+        act = rule or RULES[type(command)]
+        if command.opens:
+            outcome = with_opened(books, command.tenant, command.opens, lambda: act(books, command))
+        else:
+            outcome = act(books, command)
+        return outcome if request is None else self._kept(command.tenant, request, outcome)
 
     def answer_atomic(self, group: Atomic) -> list[Outcome]:
         """Answer a group: if one command is refused, nothing of the group is posted."""
@@ -167,15 +173,26 @@ class Deciding:
             return _replay(recorded, request)
         if isinstance(outcome, Posted):
             outcome = refuse(RefusalCode.ATOMIC_BATCH_REFUSED)
-        if request is not None and (isinstance(outcome, Posted) or outcome.code not in PASSING):
-            self._record(request, outcome)
+        return outcome if request is None else self._kept(command.tenant, request, outcome)
+
+    def _kept(self, tenant: int, request: RequestKey, outcome: Outcome) -> Outcome:
+        """Record an outcome under its key, unless it is a refusal that is not to be kept."""
+        if isinstance(outcome, Refused):
+            if outcome.code in PASSING:
+                return outcome
+            if not request.keeps_refusal:
+                return not_kept(outcome)
+            if outcome.code is not RefusalCode.IDEMPOTENCY_KEY_CLAIMED:
+                self._books.refused_tenants.append(tenant)
+        self._record(request, outcome)
         return outcome
 
     def _record(self, request: RequestKey, outcome: Outcome) -> None:
         books, key, fingerprint = self._books, request.key, request.fingerprint
         books.requests[key] = RecordedRequest(fingerprint, outcome)
         if isinstance(outcome, Posted):
-            row = _new_request((key, outcome.position, None, None, None, None, fingerprint))
+            param, detail = (None, None) if outcome.asked is None else written_asked(outcome.asked)
+            row = _new_request((key, outcome.position, None, None, param, detail, fingerprint))
         else:
             number = books.head.number + 1
             row = RequestRow(key, None, number, outcome.code, outcome.param, outcome.detail, fingerprint)

@@ -7,16 +7,24 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from tallystick.domain.holds import HOLD_TRANSITIONS
-from tallystick.domain.sagas import SAGA_STAGES, Stage
+from tallystick.domain.sagas import SAGA_STAGES, SPLIT_STAGES, Found, Stage, Step
 
 
 def saga_diagram() -> str:
     """A saga over both of its shards: what each step may come to, and where that leads."""
-    arrows = [
+    return _diagram(Stage.RESERVED.value, (Stage.FINALIZED.value, Stage.RELEASED.value), _arrows(SAGA_STAGES))
+
+
+def split_saga_diagram() -> str:
+    """The same of a saga with payees on several shards."""
+    return _diagram(Stage.RESERVED.value, (Stage.SETTLED.value, Stage.RELEASED.value), _arrows(SPLIT_STAGES))
+
+
+def _arrows(stages: Mapping[tuple[Stage, Step, Found], Stage]) -> list[tuple[str, str, str]]:
+    return [
         (before.value, after.value, f"{step.value}: {found.value}")
-        for (before, step, found), after in SAGA_STAGES.items()
+        for (before, step, found), after in stages.items()
     ]
-    return _diagram(Stage.RESERVED.value, (Stage.FINALIZED.value, Stage.RELEASED.value), arrows)
 
 
 def hold_diagram() -> str:
@@ -36,7 +44,11 @@ def _diagram(start: str, ends: Iterable[str], arrows: Iterable[tuple[str, str, s
     return "\n".join([*lines, "```"])
 
 
-DIAGRAMS: Final[Mapping[str, str]] = {"sagas": saga_diagram(), "holds": hold_diagram()}
+DIAGRAMS: Final[Mapping[str, str]] = {
+    "sagas": saga_diagram(),
+    "split sagas": split_saga_diagram(),
+    "holds": hold_diagram(),
+}
 
 if __name__ == "__main__":
     for name, diagram in DIAGRAMS.items():

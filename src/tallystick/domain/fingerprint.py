@@ -14,7 +14,7 @@ _VALUE_BYTES_MAX: Final = 32
 _DIGEST_BYTES: Final = 16
 _KEY_BYTES: Final = 16
 
-Field = str | int | bool | bytes | None | list[list[int]]
+Field = str | int | bool | bytes | None | list[list[int | str]]
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[object])
@@ -34,7 +34,7 @@ class Operation(IntEnum):
 
 
 FIELDS: Final[dict[Operation, tuple[str, ...]]] = {
-    Operation.OPEN_ACCOUNT: ("owner", "asset", "kind", "min_balance", "max_balance", "metadata"),
+    Operation.OPEN_ACCOUNT: ("owner", "asset", "kind", "min_balance", "max_balance", "metadata", "near"),
     Operation.CHANGE_ACCOUNT: ("id", "status", "min_balance", "max_balance", "metadata"),
     Operation.TRANSFER: (
         "source",
@@ -83,6 +83,15 @@ def _short(value: Field) -> Field:
     if isinstance(value, list):
         return hashlib.sha256(_encoder.encode(value)).digest()[:_DIGEST_BYTES]
     return value
+
+
+def asked_for(fingerprint: bytes) -> tuple[Operation, list[object]] | None:
+    """Which call a fingerprint is of, and its fields in the order of FIELDS; None when it cannot be read."""
+    try:
+        operation, *values = _decoder.decode(fingerprint)
+        return Operation(operation), values  # type: ignore[arg-type]  # raises for what is none
+    except (msgspec.DecodeError, ValueError):
+        return None
 
 
 def differing_field(recorded: bytes, requested: bytes) -> str:

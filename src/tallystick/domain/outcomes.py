@@ -1,18 +1,22 @@
 """What a command came to: posted, or a refusal with a stable code. An outcome is a value, never an exception."""
 
 from enum import IntEnum, StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
+
+from tallystick.domain.commands import Kind
 
 
 class RefusalCode(IntEnum):
     """Why a command was refused, in order of precedence: of several reasons the first is given.
 
-    The numbers are stored: they never change, and a new code takes a free number.
+    The numbers are stored: they never change, and a new code takes a free number. `IDEMPOTENCY_KEY_CLAIMED` is told
+    to no client: it stands in the log of a key's home for a request that went to another shard.
     """
 
     IDEMPOTENCY_KEY_REUSED = 10
+    IDEMPOTENCY_KEY_CLAIMED = 11
     SAME_ACCOUNT = 20
     AMOUNT_INVALID = 30
     TRANSACTION_NOT_FOUND = 40
@@ -26,6 +30,7 @@ class RefusalCode(IntEnum):
     CROSSES_TOO_MANY_SHARDS = 62
     CAPTURE_EXCEEDS_HOLD = 63
     REVERSAL_EXCEEDS_ORIGINAL = 64
+    IDENTIFIER_TAKEN = 65
     ACCOUNT_CLOSED = 70
     ACCOUNT_FROZEN = 71
     ACCOUNT_NOT_EMPTY = 72
@@ -35,31 +40,47 @@ class RefusalCode(IntEnum):
     ATOMIC_BATCH_REFUSED = 90
     TRANSFER_CANCELLED = 91
     SHARD_UNAVAILABLE = 95
+    RATE_LIMITED = 96
 
     @property
     def text(self) -> str:
         """The code as clients see it: `insufficient_funds`."""
         return self.name.lower()
 
+    def __str__(self) -> str:
+        """The same, also where it is printed or logged: the number is for the log alone."""
+        return self.text
+
+    def __format__(self, specification: str) -> str:
+        """The same in an f-string."""
+        return format(self.text, specification)
+
 
 REFUSAL_DETAILS: Final[dict[RefusalCode, str]] = {
     RefusalCode.IDEMPOTENCY_KEY_REUSED: "This idempotency key was used with a different request. "
     "Send the first request again unchanged, or use a new key.",
+    RefusalCode.IDEMPOTENCY_KEY_CLAIMED: "",
     RefusalCode.SAME_ACCOUNT: "An account may appear only once. Name different accounts.",
     RefusalCode.AMOUNT_INVALID: "The amount must be an integer of minor units from 1 to 9223372036854775807.",
     RefusalCode.TRANSACTION_NOT_FOUND: "There is no such transaction.",
     RefusalCode.HOLD_NOT_FOUND: "There is no such hold.",
     RefusalCode.ACCOUNT_NOT_FOUND: "There is no such account.",
     RefusalCode.TRANSACTION_NOT_REVERSIBLE: "Only a transaction that moved money can be reversed, "
-    "and one of more than two entries only as a whole.",
+    "and one of more than two entries only as a whole. What paid accounts on several other shards is given back by "
+    "a transfer from each payee, each with a key of its own.",
     RefusalCode.HOLD_NOT_OPEN: "The hold is captured, voided or expired. Place a new hold.",
     RefusalCode.HOLD_BUSY: "A capture of this hold is on its way to another shard. "
-    "Send the request again in a moment.",
+    "Send the same request again in a moment, with the same key.",
     RefusalCode.ASSET_MISMATCH: "The account holds another asset.",
     RefusalCode.ENTRIES_UNBALANCED: "The amounts of the entries must sum to zero in each asset.",
-    RefusalCode.CROSSES_TOO_MANY_SHARDS: "The accounts live on more shards than one transaction may touch.",
+    RefusalCode.CROSSES_TOO_MANY_SHARDS: "The accounts live on more shards than one transaction may touch. "
+    "What works: one transaction with all payers on one shard and all payees on that one, or all on other shards; "
+    "an `atomic` batch inside one shard; a new owner opened beside another (`near`); a system owner such as `@fees`; "
+    "several transactions, each with a key of its own.",
     RefusalCode.CAPTURE_EXCEEDS_HOLD: "The amount is more than what is left of the hold.",
     RefusalCode.REVERSAL_EXCEEDS_ORIGINAL: "The amount is more than what is left of the original.",
+    RefusalCode.IDENTIFIER_TAKEN: "An account that the ledger has to open for this cannot be opened: "
+    "another one has its identifier. Nothing was moved or set aside. Tell the operator.",
     RefusalCode.ACCOUNT_CLOSED: "The account is closed. Reopen it first.",
     RefusalCode.ACCOUNT_FROZEN: "The account is frozen: nothing new may go out. Unfreeze it first.",
     RefusalCode.ACCOUNT_NOT_EMPTY: "Only an account with no balance and nothing held can be closed.",
@@ -71,15 +92,31 @@ REFUSAL_DETAILS: Final[dict[RefusalCode, str]] = {
     "the money is available again.",
     RefusalCode.SHARD_UNAVAILABLE: "The shard of this account cannot be reached now. Nothing was reserved: "
     "send the request again, with the same key.",
+    RefusalCode.RATE_LIMITED: "More requests of this tenant were refused lately than are kept. "
+    "This one would be refused, too, and is not kept: its key is free.",
     RefusalCode.ATOMIC_BATCH_REFUSED: "Another transfer of this atomic batch was refused; nothing was posted.",
 }
 
 
+class Asked(NamedTuple):
+    """What a caller asked for of which a credit is a stage.
+
+    `refers_to` is the identifier of the hold that is captured, or of the payment that is reversed.
+    """
+
+    kind: Kind
+    refers_to: int | None
+
+
 class Posted(msgspec.Struct, frozen=True, gc=False):
-    """The command was written to the log at this position. `replayed`: by an earlier request with its key."""
+    """The command was written to the log at this position. `replayed`: by an earlier request with its key.
+
+    `asked` is kept under the key of a credit, and says of what it is a stage.
+    """
 
     position: int
     replayed: bool = False
+    asked: Asked | None = None
 
 
 class Refused(msgspec.Struct, frozen=True, gc=False):
@@ -87,7 +124,7 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
 
     `param` names the field of the request that the reason is about; `detail` is for people. All three are
     kept under the idempotency key and are the answer for ever (but for `idempotency_key_reused`, which belongs
-    to the later request, and `hold_busy` and `shard_unavailable`, which pass: these are never kept).
+    to the later request, and `hold_busy`, `shard_unavailable` and `rate_limited`, which pass: these are never kept).
     """
 
     code: RefusalCode
@@ -102,6 +139,32 @@ Outcome = Posted | Refused
 def refuse(code: RefusalCode, param: str | None = None) -> Refused:
     """A refusal with the standing text of its code."""
     return Refused(code, param, REFUSAL_DETAILS[code])
+
+
+def not_kept(refused: Refused) -> Refused:
+    """What is told of a refusal in place of keeping it, when too many of the tenant's are kept already."""
+    detail = f"{REFUSAL_DETAILS[RefusalCode.RATE_LIMITED]} Why it would be ({refused.code}): {refused.detail}"
+    return Refused(RefusalCode.RATE_LIMITED, refused.param, detail)
+
+
+def not_tried() -> Refused:
+    """What is told where a claim of the key on another shard would be kept, when too many refusals are already."""
+    return Refused(RefusalCode.RATE_LIMITED, None, _NOT_TRIED_DETAIL)
+
+
+_NOT_TRIED_DETAIL: Final = (
+    "More requests of this tenant were refused lately than are kept. This one was not tried. "
+    "Send it again later, with the same key."
+)
+NOT_CONFIGURED_DETAIL: Final = (
+    "Shard {} is not one that this ledger was told of. Add its database to the configuration, "
+    "then send the request again, with the same key."
+)
+
+
+def not_configured(shard: int, param: str) -> Refused:
+    """The refusal of what names a shard that is not configured here; like all `shard_unavailable`, it is not kept."""
+    return Refused(RefusalCode.SHARD_UNAVAILABLE, param, NOT_CONFIGURED_DETAIL.format(shard))
 
 
 class Unserved(StrEnum):

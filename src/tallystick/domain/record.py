@@ -6,11 +6,20 @@ from operator import attrgetter
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 from tallystick.domain.accounts import AccountState
-from tallystick.domain.commands import ACCOUNT_KINDS, HOLD_KINDS, SAGA_KINDS
+from tallystick.domain.commands import (
+    ACCOUNT_KINDS,
+    HOLD_KINDS,
+    PROMISE_KINDS,
+    RECEIVED_KINDS,
+    SAGA_KINDS,
+    Kind,
+)
 from tallystick.domain.decide import Decision
 from tallystick.domain.holds import HoldState
+from tallystick.domain.identifiers import make_identifier
+from tallystick.domain.outcomes import Asked, Posted
 from tallystick.domain.rows import EntryRow, TransactionRow
-from tallystick.domain.sagas import SagaState
+from tallystick.domain.sagas import SagaState, credit_request
 
 
 class _HasPosition(Protocol):
@@ -24,7 +33,8 @@ Placed = TypeVar("Placed", bound=_HasPosition)
 class Record(NamedTuple):
     """One transaction with its entries, and the account, hold or saga that it changed, as of its position.
 
-    `other_half` is the record on the other shard, for what was posted on both at once.
+    `other_half` is the record on the other shard, for what was posted on both at once. `asked` is what the caller
+    asked for, of a credit that says it, and of a saga whose terms do not.
     """
 
     transaction: TransactionRow
@@ -33,6 +43,7 @@ class Record(NamedTuple):
     hold: HoldState | None = None
     saga: SagaState | None = None
     other_half: "Record | None" = None
+    asked: Asked | None = None
 
 
 def record_at(decision: Decision, position: int) -> Record:
@@ -42,7 +53,7 @@ def record_at(decision: Decision, position: int) -> Record:
     starts = decision.entry_starts
     end = starts[index + 1] if index + 1 < len(starts) else len(appended.entries)
     transaction = appended.transactions[index]
-    account = hold = saga = None
+    account = hold = saga = asked = None
     if transaction.kind in ACCOUNT_KINDS:
         row = _at(appended.accounts, position)
         account = None if row is None else row.state
@@ -50,7 +61,20 @@ def record_at(decision: Decision, position: int) -> Record:
         hold = _at(appended.holds, position)
     elif transaction.kind in SAGA_KINDS:
         hold, saga = _at(appended.holds, position), _at(appended.sagas, position)
-    return Record(transaction, tuple(appended.entries[starts[index] : end]), account, hold, saga)
+    elif transaction.kind is Kind.TRANSFER_CREDITED:
+        claim = decision.requests.get(credit_request(transaction.refers_to or 0).key)
+        asked = claim.outcome.asked if claim is not None and isinstance(claim.outcome, Posted) else None
+    entries = tuple(appended.entries[starts[index] : end])
+    return Record(transaction, entries, account, hold, saga, asked=asked)
+
+
+def payment_of(shard: int, row: TransactionRow) -> int:
+    """The identifier of the payment that a transaction is, or is a stage of: where it began, on the payer's shard."""
+    if row.kind in _BEGAN_ON_OTHER_SHARD:
+        # They name it by its whole identifier.
+        return row.refers_to or 0
+    ends = row.kind in SAGA_KINDS and row.kind is not Kind.TRANSFER_RESERVED
+    return make_identifier(shard, row.refers_to or 0 if ends else row.position)
 
 
 def _at(rows: Sequence[Placed], position: int) -> Placed | None:
@@ -59,4 +83,5 @@ def _at(rows: Sequence[Placed], position: int) -> Placed | None:
     return rows[index] if index < len(rows) and rows[index].position == position else None
 
 
+_BEGAN_ON_OTHER_SHARD: Final = frozenset({Kind.TRANSFER_CREDITED, *PROMISE_KINDS, *RECEIVED_KINDS.values()})
 _position: Final = attrgetter("position")

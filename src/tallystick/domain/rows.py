@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 from tallystick.domain.accounts import AccountState
-from tallystick.domain.commands import Kind
+from tallystick.domain.commands import KINDS, Kind
 from tallystick.domain.holds import HoldState
-from tallystick.domain.outcomes import RefusalCode
+from tallystick.domain.outcomes import Asked, RefusalCode
 from tallystick.domain.sagas import SagaState
 
 
@@ -47,7 +47,10 @@ class AccountRow(NamedTuple):
 
 
 class RequestRow(NamedTuple):
-    """The claim of one idempotency key and what came of it: a position, or a refusal and its batch."""
+    """The claim of one idempotency key and what came of it: a position, or a refusal and its batch.
+
+    `param` and `detail` belong to a refusal; under the key of a credit they say what was asked for, if it was posted.
+    """
 
     key: bytes
     position: int | None
@@ -77,3 +80,13 @@ class Appended(NamedTuple):
     holds: list[HoldState]
     sagas: list[SagaState]
     requests: list[RequestRow]
+
+
+def written_asked(asked: Asked) -> tuple[str, str | None]:
+    """What was asked for, as `param` and `detail` of a request."""
+    return asked.kind.text, None if asked.refers_to is None else str(asked.refers_to)
+
+
+def read_asked(param: str | None, detail: str | None) -> Asked | None:
+    """What was asked for, from `param` and `detail` of a request; None where they do not say it."""
+    return None if param is None else Asked(KINDS[param], None if detail is None else int(detail))

@@ -20,16 +20,55 @@ class RefuseCredit(Command, frozen=True, gc=False, kw_only=True):
 
 
 class Finalize(Command, frozen=True, gc=False, kw_only=True):
-    """Last step of a saga whose credit was posted at a position of the other shard."""
+    """Let the money leave: the credit was posted at a position of the other shard, or all shards have promised."""
 
     saga: int
     terms: SagaTerms
-    counterpart: int
+    counterpart: int | None
 
 
 class Release(Command, frozen=True, gc=False, kw_only=True):
-    """Last step of a saga whose credit is recorded as refused."""
+    """Last step of a saga whose credit is recorded as refused, or that was given up and is revoked."""
 
     saga: int
     terms: SagaTerms
     refusal: Refused
+
+
+class Promise(Command, frozen=True, gc=False, kw_only=True):
+    """Second step of a split saga, on each payees' shard: the money comes, and cannot be spent yet."""
+
+    saga: int
+    terms: SagaTerms
+    note: Note = NO_NOTE
+
+
+class Confirm(Command, frozen=True, gc=False, kw_only=True):
+    """Let what a shard promised be spent: the saga is finalized."""
+
+    saga: int
+    terms: SagaTerms
+    note: Note = NO_NOTE
+
+
+class Revoke(Command, frozen=True, gc=False, kw_only=True):
+    """Take back what a shard promised: the saga is given up."""
+
+    saga: int
+    terms: SagaTerms
+    note: Note = NO_NOTE
+
+
+class GiveUp(Command, frozen=True, gc=False, kw_only=True):
+    """Record that a split saga will never be finalized, unless it is already."""
+
+    saga: int
+    terms: SagaTerms
+    refusal: Refused
+
+
+class Settle(Command, frozen=True, gc=False, kw_only=True):
+    """Last step of a split saga whose promises are all confirmed."""
+
+    saga: int
+    terms: SagaTerms

@@ -6,6 +6,7 @@ import msgspec
 
 from tallystick.domain.accounts import AccountState
 from tallystick.domain.commands import Kind
+from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.holds import HoldState
 from tallystick.domain.outcomes import Outcome
 from tallystick.domain.sagas import SagaState
@@ -21,13 +22,17 @@ class Head(msgspec.Struct, frozen=True, gc=False):
 
 
 class Original(msgspec.Struct, frozen=True, gc=False):
-    """A transaction that may be reversed: its entries (account, amount), and how much was reversed before."""
+    """A transaction that may be reversed: its entries (account, amount), and how much was reversed before.
+
+    `refers_to` is the payment's identifier where the transaction is what came of it from another shard.
+    """
 
     position: int
     tenant: int
     kind: Kind
     entries: tuple[tuple[int, int], ...]
     reversed_amount: int = 0
+    refers_to: int | None = None
 
 
 class RecordedRequest(msgspec.Struct, frozen=True, gc=False):
@@ -40,10 +45,15 @@ class RecordedRequest(msgspec.Struct, frozen=True, gc=False):
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
     """All that the commands of one batch may need. What is not here does not exist."""
 
-    shard: int
+    derivation: Derivation
     head: Head
     accounts: Mapping[int, AccountState]
     holds: Mapping[int, HoldState]
     sagas: Mapping[int, SagaState]
     originals: Mapping[int, Original]
     requests: Mapping[bytes, RecordedRequest]
+
+    @property
+    def shard(self) -> int:
+        """The shard's number."""
+        return self.derivation.shard

@@ -6,12 +6,14 @@ from typing import Any, Final, NamedTuple
 from tallystick.domain.books import Books
 from tallystick.domain.commands import Command, Note, PostTransaction, Transfer
 from tallystick.domain.decide import Deciding, Decision, Rule
+from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.identifiers import shard_of
 from tallystick.domain.needs import Needs
 from tallystick.domain.outcomes import Outcome
+from tallystick.domain.rules.system_accounts import with_opened
 from tallystick.domain.rules.transfers import Cross, post_transaction, transfer
 from tallystick.domain.rules.two_phase import exchange
-from tallystick.domain.sagas import SagaTerms, clearing_account
+from tallystick.domain.sagas import SagaTerms
 from tallystick.domain.snapshot import Snapshot
 
 _RULES: Final[dict[type[Command], Callable[[Books, Any, Cross], Outcome]]] = {
@@ -64,24 +66,23 @@ def _rule(there: Books) -> Rule:
     """The rule of a payer's shard for what crosses to the other one."""
 
     def cross(here: Books, tenant: int, terms: SagaTerms, note: Note) -> Outcome:
-        return exchange(here, there, tenant, terms, note)
+        return with_opened(there, tenant, terms.opens, lambda: exchange(here, there, tenant, terms, note))
 
     return lambda here, command: _RULES[type(command)](here, command, cross)
 
 
-def needs_of(crossings: Iterable[Crossing], shard: int, other_shard: int) -> Needs:
+def needs_of(crossings: Iterable[Crossing], derivation: Derivation, other_shard: int) -> Needs:
     """What must be read on one of the two shards: keys of the payers there, accounts, and the clearing accounts."""
-    needs = Needs()
+    needs, shard = Needs(), derivation.shard
     for home, command in crossings:
         if home == shard and command.request is not None:
             needs.requests.add(command.request.key)
         accounts, assets = _parts(command)
         needs.accounts.update(account for account in accounts if shard_of(account) == shard)
-        needs.accounts.update(
-            clearing_account(shard, other_shard, command.tenant, asset)
-            for asset in assets
-            if asset is not None
+        needs.derived.update(
+            derivation.clearing(other_shard, command.tenant, asset) for asset in assets if asset is not None
         )
+    needs.look_for({})
     return needs
 
 

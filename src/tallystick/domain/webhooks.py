@@ -3,12 +3,15 @@
 import base64
 import hashlib
 import hmac
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final, Literal, NamedTuple
 
 from tallystick.domain import limits
 from tallystick.domain.commands import Kind
+from tallystick.domain.parts import asks_for_stages, is_shown, stored_kinds
+from tallystick.domain.record import Record
 
 State = Literal["active", "paused", "removed"]
 
@@ -37,7 +40,7 @@ class Secret:
         return hash(self._value)
 
     def reveal(self) -> bytes:
-        """The secret itself, for the database."""
+        """The secret itself, to be encrypted."""
         return self._value
 
     def text(self) -> str:
@@ -49,6 +52,16 @@ class Secret:
         signed = b".".join((message.encode(), str(timestamp).encode(), body))
         digest = hmac.new(self._value, signed, hashlib.sha256).digest()
         return f"{_SIGNATURE_VERSION},{base64.b64encode(digest).decode()}"
+
+
+class StoredSecret(NamedTuple):
+    """A secret as databases keep it: encrypted with the key of that name. Without a name: as it is, from earlier."""
+
+    value: bytes
+    key_name: str | None
+
+    def __repr__(self) -> str:
+        return f"StoredSecret(***, {self.key_name!r})"
 
 
 class WebhookEndpoint(NamedTuple):
@@ -64,14 +77,28 @@ class WebhookEndpoint(NamedTuple):
     kinds: tuple[Kind, ...]
     owner: str | None
     state: State
-    secret: Secret
-    previous_secret: Secret | None
+    secret: StoredSecret
+    previous_secret: StoredSecret | None
     previous_secret_until: datetime | None
     created_at: datetime
     version: int
     changed_at: datetime
 
-    def secrets(self, now: datetime) -> list[Secret]:
+    @property
+    def stages(self) -> bool:
+        """Whether it is told of each stage of what crosses shards: it asked for a kind of stages."""
+        return asks_for_stages(self.kinds)
+
+    @property
+    def stored_kinds(self) -> Collection[Kind]:
+        """As which kinds the log has what it asked for."""
+        return self.kinds if self.stages else stored_kinds(self.kinds or None)
+
+    def shows(self, shard: int, record: Record) -> bool:
+        """Whether it asked for a transaction of one of those kinds, as far as that says what was asked for."""
+        return self.stages or is_shown(shard, record, self.kinds or None)
+
+    def secrets(self, now: datetime) -> list[StoredSecret]:
         """The secrets that are valid, the newest first."""
         secrets = [self.secret]
         if self.previous_secret and self.previous_secret_until and now < self.previous_secret_until:
@@ -79,7 +106,7 @@ class WebhookEndpoint(NamedTuple):
         return secrets
 
 
-def signatures(secrets: list[Secret], message: str, timestamp: int, body: bytes) -> str:
+def signatures(secrets: Sequence[Secret], message: str, timestamp: int, body: bytes) -> str:
     """The header `webhook-signature`: one signature for each secret."""
     return " ".join(secret.signature(message, timestamp, body) for secret in secrets)
 

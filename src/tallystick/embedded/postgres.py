@@ -3,7 +3,7 @@
 import logging
 import os
 import signal
-import subprocess
+import subprocess  # nosec B404  # only to start programs of ours, without a shell
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -69,6 +69,11 @@ class EmbeddedPostgres:
         return self._files.log_path
 
     @property
+    def cluster_path(self) -> Path:
+        """PostgreSQL's own data directory, which may be outside of the data folder."""
+        return self._files.cluster.resolve()
+
+    @property
     def pid(self) -> int | None:
         """The number of the server's first process, whoever started it, or nothing when it is not running."""
         if self._process is not None and self._process.poll() is None:
@@ -121,7 +126,7 @@ class EmbeddedPostgres:
             self._process = None
             # After an orderly end there is nobody left; after the other two the children need a moment.
             stop_processes(self._files.cluster, signals=(), kill_timeout_seconds=KILL_TIMEOUT_SECONDS)
-            self._files.remove_socket_folder()
+            self._files.sockets.remove()
         self._release_locks()
 
     def kill(self) -> None:
@@ -154,7 +159,7 @@ class EmbeddedPostgres:
         if role not in {OWNER_ROLE, LOGIN_ROLE}:
             raise ValueError(f"no password is kept for the role {role!r}: use {OWNER_ROLE} or {LOGIN_ROLE}")
         user = f"{role}:{quote(self._files.password(role), safe='')}"
-        host = quote(str(self._files.socket_folder()), safe="")
+        host = quote(str(self._files.sockets.path()), safe="")
         return f"postgresql://{user}@/{quote(database, safe='')}?host={host}&port={SOCKET_PORT}"
 
     def create_database(self, name: str, *, template: str | None = None) -> None:
@@ -203,7 +208,7 @@ class EmbeddedPostgres:
         settings = server_settings(
             durable=self._durable,
             with_lz4=binaries.built_with(account, "--with-lz4"),
-            socket_folder=files.make_socket_folder(account),
+            socket_folder=files.sockets.make(account),
         )
         files.write_configuration({**settings, **self._settings}, account)
         self._launch(binaries, account)

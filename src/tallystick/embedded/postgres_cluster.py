@@ -1,20 +1,22 @@
 """What an embedded PostgreSQL keeps on disk: the cluster, passwords, the log, the place of its socket."""
 
+import errno
 import logging
 import os
 import re
 import secrets
 import shutil
-import stat
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from tallystick.embedded.errors import EmbeddedServerError
-from tallystick.embedded.postgres_binaries import SYSTEM_FOLDER, PostgresBinaries, make_system_folder
+from tallystick.embedded.postgres_binaries import PostgresBinaries
 from tallystick.embedded.postgres_settings import SOCKET_PORT, configuration_file
+from tallystick.embedded.private_file import write_private
 from tallystick.embedded.server_account import ServerAccount
+from tallystick.embedded.socket_folder import SocketFolder
+from tallystick.embedded.system_folder import system_folder
 
 OWNER_ROLE = "tallystick_owner"
 """The superuser: migrations run as it."""
@@ -25,10 +27,6 @@ SERVER_ROLE = "tallystick_server"
 
 INITDB_TIMEOUT_SECONDS = 300.0
 LOG_BYTES_MAX = 10 * 1024 * 1024
-
-_MODE_OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
-_SOCKET_PATH_BYTES_MAX = 100
-"""The kernel takes 107 (103 on macOS)."""
 
 _logger = logging.getLogger(__name__)
 
@@ -43,14 +41,15 @@ class ClusterFolder:
         self.folder = folder
         self.cluster = folder / "cluster"
         """PostgreSQL's data directory, or a link to it when the server's user cannot reach this folder."""
+        self._planned = folder / "cluster.planned"
         self.log_path = folder / "server.log"
-        self._socket_record = folder / "socket_folder"
+        self.sockets = SocketFolder(folder / "socket_folder", f".s.PGSQL.{SOCKET_PORT}.lock")
 
     def make(self) -> None:
         """Make the data folder when it is missing, so that the user of the server can pass through it."""
         try:
             missing = not self.folder.is_dir()
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
             if missing:
                 self.folder.chmod(0o711)  # ours alone to change; nobody's existing folder is touched
         except OSError as error:
@@ -77,12 +76,32 @@ class ClusterFolder:
         """Make the cluster when there is none; a cluster that was half made is made anew."""
         if self.cluster.is_dir():
             return
-        target = self.cluster
-        if not account.can_enter(self.folder):
-            target = make_system_folder(SYSTEM_FOLDER / "clusters") / secrets.token_hex(8)
-            _logger.warning(
-                "user '%s' cannot enter %s: the database is kept in %s", account.name, self.folder, target
+        elsewhere = not account.can_enter(self.folder)
+        target = self._plan_elsewhere(account) if elsewhere else self.cluster
+        # It is there when a start elsewhere was killed in its last moment, and then it is whole.
+        if not target.is_dir():
+            self._make_cluster(target, binaries, account, durable=durable)
+        if elsewhere:
+            self._planned.rename(self.cluster)
+        if durable:
+            _sync_folder(target.parent)
+            _sync_folder(self.folder)
+
+    def _plan_elsewhere(self, account: ServerAccount) -> Path:
+        """Choose a place outside of this folder; a link remembers it, so that one start that is killed leaves one."""
+        if not self._planned.is_symlink():
+            self._planned.symlink_to(
+                system_folder("clusters") / secrets.token_hex(8), target_is_directory=True
             )
+        target = self._planned.readlink()
+        _logger.info(
+            "user '%s' cannot enter %s: the database is kept in %s", account.name, self.folder, target
+        )
+        return target
+
+    def _make_cluster(
+        self, target: Path, binaries: PostgresBinaries, account: ServerAccount, *, durable: bool
+    ) -> None:
         partial = target.with_name(f"{target.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(mode=0o700)
@@ -93,18 +112,14 @@ class ClusterFolder:
             shutil.rmtree(partial, ignore_errors=True)
             raise
         partial.rename(target)
-        if target != self.cluster:
-            self.cluster.symlink_to(target, target_is_directory=True)
-        if durable:
-            _sync_folder(target.parent)
-            _sync_folder(self.folder)
 
     def _run_initdb(
         self, cluster: Path, binaries: PostgresBinaries, account: ServerAccount, *, durable: bool
     ) -> None:
+        account.check_name()
         # The user of the server cannot read our file with the password, so it gets one of its own for now.
         password_file = cluster.with_name(f"{cluster.name}.password")
-        _write_private(password_file, self.password(OWNER_ROLE, make=True))
+        write_private(password_file, self.password(OWNER_ROLE, make=True))
         account.give(password_file)
         command: list[str | Path] = [binaries.program("initdb"), "--pgdata", cluster]
         command += ["--username", OWNER_ROLE, "--pwfile", password_file, "--auth", "scram-sha-256"]
@@ -117,15 +132,17 @@ class ClusterFolder:
             password_file.unlink(missing_ok=True)
         if made.returncode != 0:
             said = " ".join(line.strip() for line in made.stderr.splitlines() if "error" in line.lower())
+            said = said or made.stderr.strip()
+            advice = "make room there" if os.strerror(errno.ENOSPC) in said else "correct what it says"
             raise EmbeddedServerError(
-                f"a new database cannot be made in {cluster.parent} ({said or made.stderr.strip()}): "
-                f"make room there, or choose another data folder"
+                f"a new database cannot be made in {cluster.parent} ({said}): "
+                f"{advice}, or choose another data folder"
             )
 
     def write_configuration(self, settings: Mapping[str, str], account: ServerAccount) -> None:
         """Write `postgresql.conf`, whole or not at all."""
         path = self.cluster / "postgresql.conf"
-        _write_private(path, configuration_file(settings), account)
+        write_private(path, configuration_file(settings), account)
 
     # Passwords
 
@@ -144,7 +161,7 @@ class ClusterFolder:
             raise EmbeddedServerError(
                 f"cannot read {path} ({error.strerror}): run as the user who started the server"
             ) from error
-        _write_private(path, secrets.token_urlsafe(24))
+        write_private(path, secrets.token_urlsafe(24))
         return self.password(role)
 
     # The log
@@ -167,58 +184,6 @@ class ClusterFolder:
         last = (told or [line for line in lines if line.strip()] or ["no message"])[-1].strip()
         return f"{last} [{self.log_path}]"
 
-    # The socket
-
-    def socket_folder(self) -> Path:
-        """Return the folder of the socket, which is the same from start to start."""
-        try:
-            return Path(self._socket_record.read_text(encoding="utf-8").strip())
-        except OSError as error:
-            raise EmbeddedServerError(
-                f"cannot read {self._socket_record} ({error.strerror}): start the server first"
-            ) from error
-
-    def make_socket_folder(self, account: ServerAccount) -> Path:
-        """Make the short private folder of the socket, the one of the last start when nobody has taken it."""
-        with suppress(EmbeddedServerError, OSError):
-            folder = self.socket_folder()
-            with suppress(FileExistsError):
-                folder.mkdir(mode=0o700)
-                account.give(folder)
-            status = folder.lstat()
-            # Others can write in the folder above: what they may have put there is not ours to use.
-            if (
-                stat.S_ISDIR(status.st_mode)
-                and status.st_uid == account.user_id
-                and not status.st_mode & _MODE_OF_OTHERS
-            ):
-                # Left by a server that was killed; the caller has made sure that none is running.
-                for left in folder.iterdir():
-                    left.unlink()
-                return folder
-        folder = Path(tempfile.mkdtemp(prefix="tallystick-", dir=self._temporary_folder(account)))
-        account.give(folder)
-        _write_private(self._socket_record, str(folder))
-        return folder
-
-    def remove_socket_folder(self) -> None:
-        """Remove the folder of the socket after the server has stopped; its name stays reserved."""
-        with suppress(EmbeddedServerError, OSError):
-            self.socket_folder().rmdir()
-
-    @staticmethod
-    def _temporary_folder(account: ServerAccount) -> Path:
-        name = f"/tallystick-12345678/.s.PGSQL.{SOCKET_PORT}.lock"
-        for folder in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):  # noqa: S108 - mkdtemp
-            short = len(os.fsencode(folder)) + len(name) <= _SOCKET_PATH_BYTES_MAX
-            # PostgreSQL takes a list of folders, so that a comma or a quote would need care.
-            plain = re.fullmatch(r"[A-Za-z0-9/._+-]+", str(folder)) is not None
-            if short and plain and os.access(folder, os.W_OK | os.X_OK) and account.can_enter(folder):
-                return folder
-        raise EmbeddedServerError(
-            "there is no short folder for the socket of PostgreSQL: set TMPDIR to one, such as /tmp"
-        )
-
     # The end
 
     def remove(self) -> None:
@@ -230,25 +195,14 @@ class ClusterFolder:
             self.cluster.unlink()
         elif self.cluster.is_dir():
             shutil.rmtree(self.cluster)
-        self.remove_socket_folder()
-        files = [self._socket_record, self.log_path, self.log_path.with_suffix(".log.1")]
+        if self._planned.is_symlink():
+            shutil.rmtree(self._planned.readlink(), ignore_errors=True)
+            self._planned.unlink()
+        self.sockets.forget()
+        files = [self.log_path, self.log_path.with_suffix(".log.1")]
         files += [self.folder / f"{role}.password" for role in (OWNER_ROLE, LOGIN_ROLE)]
         for path in files:
             path.unlink(missing_ok=True)
-
-
-def _write_private(path: Path, text: str, account: ServerAccount | None = None) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    if account is not None:
-        account.give(partial)
-    partial.replace(path)
 
 
 def _sync_folder(folder: Path) -> None:

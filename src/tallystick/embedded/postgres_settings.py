@@ -20,7 +20,7 @@ _COMMON: Mapping[str, str] = {
     "listen_addresses": "",
     "port": str(SOCKET_PORT),
     "max_connections": "60",
-    "password_encryption": "scram-sha-256",
+    "password_encryption": "scram-sha-256",  # nosec B105  # the name of a method
     "timezone": "UTC",
     "log_timezone": "UTC",
     "datestyle": "iso, ymd",

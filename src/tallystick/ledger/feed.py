@@ -16,9 +16,16 @@ import structlog
 
 from tallystick.domain import limits
 from tallystick.domain.record import Record
-from tallystick.ledger.errors import BeyondHeadError, TooManyAccountsError, UnavailableError
-from tallystick.ledger.follower import Follower, Subscription, Wanted
+from tallystick.ledger.errors import (
+    BeyondHeadError,
+    OverloadedError,
+    TooManyAccountsError,
+    UnavailableError,
+)
+from tallystick.ledger.follower import Follower, Subscription, Wanted, cost_of
 from tallystick.ledger.pauses import jittered
+from tallystick.ledger.rounds import Rounds
+from tallystick.ledger.turns import Turns
 from tallystick.store.errors import StoreError
 from tallystick.store.feed import FeedReader
 from tallystick.store.reads import Reader
@@ -51,10 +58,18 @@ class _Read(NamedTuple):
 class Feed:
     """One shard's log, to be read by position and to be followed."""
 
-    def __init__(self, shard: int, reader: Reader, positions: FeedReader) -> None:
+    def __init__(self, shard: int, reader: Reader, positions: FeedReader, turns: Rounds) -> None:
+        """`turns` are those of all who are told of something in this process."""
+        self._shard = shard
         self._reader = reader
         self._positions = positions
-        self.follower = Follower(shard, reader, positions)
+        self._turns = turns
+        # Those who are behind take turns at the database, and what one of them has read is there for the others.
+        self._catching_up = Turns(
+            limits.CATCH_UP_READS_MAX, f"parts of the log of shard {shard}", limits.STREAMS_MAX
+        )
+        self._parts_read: dict[tuple[Wanted, int], _Read] = {}
+        self.follower = Follower(shard, reader, positions, turns)
 
     async def read(self, wanted: Wanted, after: int, row_count: int) -> Slice:
         """The first records that are wanted after a position, up to a number of them.
@@ -107,14 +122,15 @@ class Feed:
         said_at = time.monotonic()
         level = False
         while not level:
-            read = await self._unless_lost(partial(self._read, wanted, after, limits.PAGE_ROWS_MAX))
+            read = await self._unless_lost(partial(self._read_in_turn, wanted, after))
             if read is None:
                 yield Slice([], after)
                 continue
             after, level = read.slice.position, read.level
             # Something rare may be far away: how far it was looked for is said meanwhile.
             if read.slice.records or time.monotonic() > said_at + limits.STREAM_HEARTBEAT_SECONDS:
-                yield read.slice
+                async for part in self._in_turns(wanted, read.slice):
+                    yield part
                 said_at = time.monotonic()
 
     async def _live(
@@ -123,13 +139,14 @@ class Feed:
         """What comes, until the subscription has lost its place."""
         # What was written between the last look at the log and the subscription; the rest waits in it meanwhile.
         while True:
-            read = await self._unless_lost(partial(self._read, wanted, after, limits.PAGE_ROWS_MAX))
+            read = await self._unless_lost(partial(self._read_in_turn, wanted, after))
             if read is None:
                 yield Slice([], after)
                 continue
             after = read.slice.position
             if read.slice.records:
-                yield read.slice
+                async for part in self._in_turns(wanted, read.slice):
+                    yield part
             if after >= subscription.joined_at:
                 break
         self.follower.narrow(subscription, read.accounts)
@@ -146,10 +163,41 @@ class Feed:
         self.follower.require_open()
         try:
             return await ask()
+        except OverloadedError:
+            # It has waited for its turn meanwhile.
+            return None
         except (UnavailableError, StoreError) as error:
             _log.info("a stream waits for its shard", reason=str(error))
             await asyncio.sleep(jittered(limits.FEED_RETRY_SECONDS))
             return None
+
+    async def _in_turns(self, wanted: Wanted, found: Slice) -> AsyncGenerator[Slice, None]:
+        """A slice in parts that are sent at once, in turns with others."""
+        records, size = found.records, limits.STREAM_CHUNK_EVENTS_MAX
+        for start in range(0, max(1, len(records)), size):
+            part = records[start : start + size]
+            last = start + size >= len(records)
+            await self._turns.turn(wanted.tenant, cost_of(len(part)))
+            yield Slice(part, found.position if last else part[-1].transaction.position)
+
+    async def _read_in_turn(self, wanted: Wanted, after: int) -> _Read:
+        """The next part of the log for who is behind; one that was read for another a moment ago is still right.
+
+        Raises:
+            OverloadedError: it waits for long.
+        """
+        key = (wanted, after)
+        if key in self._parts_read:
+            return self._parts_read[key]
+        async with self._catching_up.turn(wanted.tenant):
+            if key in self._parts_read:
+                return self._parts_read[key]
+            read = await self._read(wanted, after, limits.PAGE_ROWS_MAX)
+            if read.slice.position > after and len(self._parts_read) < limits.FEED_PARTS_REMEMBERED_MAX:
+                self._parts_read[key] = read
+                forget = partial(self._parts_read.pop, key, None)
+                asyncio.get_running_loop().call_later(limits.FEED_PART_REMEMBERED_SECONDS, forget)
+        return read
 
     async def _read(self, wanted: Wanted, after: int, row_count: int) -> _Read:
         head = await self._reader.head_position()
@@ -166,7 +214,8 @@ class Feed:
         if len(positions) == row_count:
             until = positions[-1]
         records = await self._reader.records(positions) if positions else {}
-        found = Slice([records[position] for position in positions], until)
+        shown = [record for position in positions if wanted.shows(self._shard, record := records[position])]
+        found = Slice(shown, until)
         return _Read(found, level=until == head, accounts=accounts)
 
     async def _find(
@@ -181,7 +230,7 @@ class Feed:
                 after,
                 min(until, after + width),
                 tenant=wanted.tenant,
-                kinds=wanted.kinds,
+                kinds=wanted.stored_kinds,
                 accounts=accounts,
                 row_count=row_count - len(found),
             )

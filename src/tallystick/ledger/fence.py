@@ -30,6 +30,15 @@ class Fence:
         async with self._round.joined():
             yield
 
+    @asynccontextmanager
+    async def held_alone(self) -> AsyncIterator[None]:
+        """The same, and no other server places an owner on the shard meanwhile. Raises UnavailableError."""
+        try:
+            async with self._database.holding("hold_placement_alone"):
+                yield
+        except ShardUnavailableError as error:
+            raise UnavailableError("the shard that takes this owner cannot be reached now") from error
+
 
 class _Round:
     """Those who hold the lock together: the first has it taken, the last gives it back."""

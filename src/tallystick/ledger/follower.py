@@ -8,7 +8,7 @@ process has written, the log is read from the last position that was handed out.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple, TypeVar
 
@@ -17,25 +17,43 @@ import structlog
 from tallystick.domain import limits
 from tallystick.domain.commands import Kind
 from tallystick.domain.decide import Decision
+from tallystick.domain.parts import is_shown, stored_kinds
 from tallystick.domain.record import Record, record_at
 from tallystick.ledger import metrics
 from tallystick.ledger.errors import UnavailableError
+from tallystick.ledger.rounds import Rounds
 from tallystick.store.errors import StoreError
 from tallystick.store.feed import FeedReader, OpenedAccount
 from tallystick.store.reads import Reader
 
 Key = TypeVar("Key")
+# The tenant's number, and the owner in their words.
+_Owner = tuple[int, str]
 
 _log = structlog.get_logger(__name__)
 
 
 class Wanted(NamedTuple):
-    """What of the log somebody wants: a tenant's transactions, narrowed to kinds, and to accounts or an owner."""
+    """What of the log a listener wants: a tenant's transactions, narrowed to kinds, and to accounts or an owner.
+
+    `stages`: each stage of what crosses shards, as the log has it; otherwise parts of payments, of the kinds that
+    were asked for.
+    """
 
     tenant: int
     kinds: frozenset[Kind] | None = None
     accounts: frozenset[int] | None = None
     owner: str | None = None
+    stages: bool = False
+
+    @property
+    def stored_kinds(self) -> frozenset[Kind] | None:
+        """As which kinds the log may have what is wanted; None: as any."""
+        return self.kinds if self.stages else stored_kinds(self.kinds)
+
+    def shows(self, shard: int, record: Record) -> bool:
+        """Whether a transaction of one of those kinds is wanted, as far as it says what was asked for."""
+        return self.stages or is_shown(shard, record, self.kinds)
 
 
 class Heard(NamedTuple):
@@ -46,32 +64,51 @@ class Heard(NamedTuple):
 
 
 class Subscription:
-    """What waits for one listener: no more than `FEED_RECORDS_WAITING_MAX` records, or it has lost its place.
+    """What waits for one listener: so many records, or it has lost its place.
 
-    `joined_at` is the position after which it hears of everything.
+    Those who want all of a tenant have the same records waiting, so that each may have more of them. What waits is
+    given out a little at a time, in turns with other listeners. It hears of all that comes after `joined_at`.
     """
 
     def __init__(self, wanted: Wanted, follower: "Follower") -> None:
         self.wanted = wanted
+        self._kinds = wanted.stored_kinds
         self.joined_at = follower.horizon
         # None: of all accounts, or of an owner's, which are not known yet.
         self.accounts = None if wanted.accounts is None else set(wanted.accounts)
         self._follower = follower
         self._waiting: deque[Record] = deque()
         self._woken = asyncio.Event()
+        self._turn_asked = False
         self._lost = False
 
-    def offer(self, record: Record) -> None:
-        """Keep a record for the listener, if it is one of those wanted."""
-        if self._lost or not self._wants(record):
+    def offer(self, records: Sequence[Record]) -> None:
+        """Keep records for the listener; which of them are wanted is looked at when it has its turn."""
+        if self._lost:
             return
-        if len(self._waiting) >= limits.FEED_RECORDS_WAITING_MAX:
+        if len(self._waiting) + len(records) > self._waiting_max():
             # It is slower than the log. It reads on from there at its own speed.
             self._lost = True
             self._waiting.clear()
         else:
-            self._waiting.append(record)
+            self._waiting.extend(records)
+        self._ask_for_turn()
+
+    def _waiting_max(self) -> int:
+        # (An owner's listener hears of all of the tenant until it knows the owner's accounts.)
+        if self.accounts is None:
+            return limits.FEED_RECORDS_WAITING_OF_TENANT_MAX
+        return limits.FEED_RECORDS_WAITING_MAX
+
+    def _ask_for_turn(self) -> None:
+        if not self._turn_asked:
+            self._turn_asked = True
+            self._follower.turns.call(self.wanted.tenant, cost_of(len(self._waiting)), self._take_turn)
+
+    def _take_turn(self) -> bool:
+        self._turn_asked = False
         self._woken.set()
+        return True
 
     async def next(self) -> Heard | None:
         """What has come, or nothing after `STREAM_HEARTBEAT_SECONDS`; None when it has lost its place.
@@ -79,34 +116,44 @@ class Subscription:
         Raises:
             UnavailableError: this process stops.
         """
-        if not self._waiting and not self._lost:
+        while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(limits.STREAM_HEARTBEAT_SECONDS):
                     await self._woken.wait()
-        self._woken.clear()
-        self._follower.require_open()
-        if self._lost:
-            return None
-        records = [record for record in self._waiting if self._wants(record)]
-        self._waiting.clear()
-        return Heard(records, max(self.joined_at, self._follower.position))
+            self._woken.clear()
+            self._follower.require_open()
+            if self._lost:
+                return None
+            heard = self._take()
+            if heard.records or not self._waiting:
+                return heard
+
+    def _take(self) -> Heard:
+        """The next of what waits, as much as is sent at once."""
+        waiting = self._waiting
+        taken = [waiting.popleft() for _ in range(min(len(waiting), limits.STREAM_CHUNK_EVENTS_MAX))]
+        position = self._follower.position
+        if waiting:
+            position = taken[-1].transaction.position
+            self._ask_for_turn()
+        return Heard([one for one in taken if self._wants(one)], max(self.joined_at, position))
 
     def wake(self) -> None:
         """Let the listener look at once."""
         self._woken.set()
 
-    def narrow(self, accounts: Iterable[int]) -> None:
-        """Want these accounts, and those that were opened for the owner meanwhile."""
+    def opened(self) -> set[int]:
+        """The accounts that were opened for the owner, of which it was not told yet."""
         opened = (record.account for record in self._waiting if record.account is not None)
-        self.accounts = {*accounts} | {
-            state.terms.account for state in opened if state.terms.owner == self.wanted.owner
-        }
+        return {state.terms.account for state in opened if state.terms.owner == self.wanted.owner}
 
     def _wants(self, record: Record) -> bool:
         row = record.transaction
         if row.tenant != self.wanted.tenant:
             return False
-        if self.wanted.kinds is not None and row.kind not in self.wanted.kinds:
+        if self._kinds is not None and row.kind not in self._kinds:
+            return False
+        if not self.wanted.shows(self._follower.shard, record):
             return False
         accounts = self.accounts
         if accounts is None:
@@ -116,11 +163,18 @@ class Subscription:
         return any(entry.account in accounts for entry in record.entries)
 
 
+def cost_of(record_count: int) -> int:
+    """What it costs to send so many records at once, in units of sending one."""
+    return 1 + min(record_count, limits.STREAM_CHUNK_EVENTS_MAX) // limits.FEED_RECORDS_FOR_COST_OF_ONE
+
+
 class Follower:
     """Reads one shard's log once for all who listen in this process, while somebody does."""
 
-    def __init__(self, shard: int, reader: Reader, positions: FeedReader) -> None:
-        self._shard = shard
+    def __init__(self, shard: int, reader: Reader, positions: FeedReader, turns: Rounds) -> None:
+        """`turns` are those of all who are told of something in this process."""
+        self.turns = turns
+        self.shard = shard
         self._reader = reader
         self._positions = positions
         # Everything up to `position` was handed out; what comes up to `horizon` is being read.
@@ -132,7 +186,10 @@ class Follower:
         self._task: asyncio.Task[None] | None = None
         self._of_tenant: dict[int, set[Subscription]] = {}
         self._of_account: dict[int, set[Subscription]] = {}
-        self._of_owner: dict[tuple[int, str], set[Subscription]] = {}
+        self._of_owner: dict[_Owner, set[Subscription]] = {}
+        # The accounts of owners who are followed, once for all who follow them, and whose each is.
+        self._accounts_of_owner: dict[_Owner, set[int]] = {}
+        self._owner_of_account: dict[int, _Owner] = {}
         label = str(shard)
         self._lag_positions = metrics.FEED_LAG_POSITIONS.labels(label)
         self._lag_seconds = metrics.FEED_LAG_SECONDS.labels(label)
@@ -167,7 +224,7 @@ class Follower:
             if self._task is None:
                 self.position = self.horizon = head
                 self._level_at = time.monotonic()
-                self._task = asyncio.create_task(self._run(), name=f"follower of shard {self._shard}")
+                self._task = asyncio.create_task(self._run(), name=f"follower of shard {self.shard}")
         return self.position
 
     @contextmanager
@@ -184,7 +241,10 @@ class Follower:
         """Tell whose accounts an owner's are: those opened up to where this is, some of which may wait unread."""
         if subscription.wanted.owner is not None and accounts is not None:
             self._leave(subscription)
-            subscription.narrow(accounts)
+            owner = (subscription.wanted.tenant, subscription.wanted.owner)
+            subscription.accounts = self._accounts_of_owner.setdefault(owner, set())
+            for account in (*accounts, *subscription.opened()):
+                self._note_account(owner, account)
             self._enter(subscription)
 
     def close(self) -> None:
@@ -201,7 +261,7 @@ class Follower:
     def require_open(self) -> None:
         """Raises UnavailableError when this process stops."""
         if self._closed:
-            raise UnavailableError(f"shard {self._shard} is not followed any more: this process stops")
+            raise UnavailableError(f"shard {self.shard} is not followed any more: this process stops")
 
     async def stop(self) -> None:
         """Stop reading."""
@@ -222,19 +282,38 @@ class Follower:
         wanted = subscription.wanted
         if subscription.accounts is None:
             self._of_tenant.setdefault(wanted.tenant, set()).add(subscription)
-            return
-        for account in subscription.accounts:
-            self._of_account.setdefault(account, set()).add(subscription)
-        if wanted.owner is not None:
+        elif wanted.owner is not None:
             self._of_owner.setdefault((wanted.tenant, wanted.owner), set()).add(subscription)
+        else:
+            for account in subscription.accounts:
+                self._of_account.setdefault(account, set()).add(subscription)
 
     def _leave(self, subscription: Subscription) -> None:
         wanted = subscription.wanted
-        _remove(self._of_tenant, wanted.tenant, subscription)
-        for account in subscription.accounts or ():
-            _remove(self._of_account, account, subscription)
-        if wanted.owner is not None:
-            _remove(self._of_owner, (wanted.tenant, wanted.owner), subscription)
+        if subscription.accounts is None:
+            _remove(self._of_tenant, wanted.tenant, subscription)
+        elif wanted.owner is not None:
+            owner = (wanted.tenant, wanted.owner)
+            _remove(self._of_owner, owner, subscription)
+            if owner not in self._of_owner:
+                for account in self._accounts_of_owner.pop(owner, ()):
+                    del self._owner_of_account[account]
+        else:
+            for account in subscription.accounts:
+                _remove(self._of_account, account, subscription)
+
+    def _note_account(self, owner: "_Owner", account: int) -> None:
+        """Know whose an account is. It is one owner's, for ever."""
+        self._accounts_of_owner[owner].add(account)
+        self._owner_of_account[account] = owner
+
+    def _listens(self, account: int) -> bool:
+        return account in self._of_account or account in self._owner_of_account
+
+    def _listeners(self, account: int) -> Iterable[Subscription]:
+        yield from self._of_account.get(account, ())
+        if (owner := self._owner_of_account.get(account)) is not None:
+            yield from self._of_owner.get(owner, ())
 
     # What is heard.
 
@@ -252,8 +331,8 @@ class Follower:
             for row in appended.accounts
         )
         heard = {row.position for row in appended.transactions if row.tenant in self._of_tenant}
-        heard.update(entry.position for entry in appended.entries if entry.account in self._of_account)
-        heard.update(row.position for row in appended.accounts if row.state.terms.account in self._of_account)
+        heard.update(entry.position for entry in appended.entries if self._listens(entry.account))
+        heard.update(row.position for row in appended.accounts if self._listens(row.state.terms.account))
         self._hand_out([record_at(decision, position) for position in sorted(heard)], decision.last_position)
 
     async def _run(self) -> None:
@@ -264,10 +343,10 @@ class Follower:
             try:
                 moved = await self._read()
             except (UnavailableError, StoreError) as error:
-                _log.warning("the log cannot be followed now", shard=self._shard, reason=str(error))
+                _log.warning("the log cannot be followed now", shard=self.shard, reason=str(error))
                 moved = await self._pause_after_failure()
             except Exception as error:  # noqa: BLE001 - a bug must not leave streams that wait for ever
-                _log.error("ALARM: following the log failed", shard=self._shard, exc_info=error)
+                _log.error("ALARM: following the log failed", shard=self.shard, exc_info=error)
                 moved = await self._pause_after_failure()
             pause_seconds = (
                 limits.FEED_PAUSE_SECONDS_MIN
@@ -306,9 +385,10 @@ class Follower:
         after = self.position
         if self._of_owner:
             self._note_opened(await self._positions.opened(after, until))
-        if not self._of_tenant and not self._of_account:
+        accounts = [*self._of_account, *self._owner_of_account]
+        if not self._of_tenant and not accounts:
             return []
-        positions = await self._positions.watched(after, until, self._of_tenant, self._of_account)
+        positions = await self._positions.watched(after, until, self._of_tenant, accounts)
         records = await self._reader.records(positions) if positions else {}
         return [records[position] for position in positions]
 
@@ -317,21 +397,27 @@ class Follower:
         if not self._of_owner:
             return
         for account, tenant, owner in opened:
-            for subscription in self._of_owner.get((tenant, owner), ()):
-                if subscription.accounts is not None:
-                    subscription.accounts.add(account)
-                    self._of_account.setdefault(account, set()).add(subscription)
+            if (tenant, owner) in self._of_owner:
+                self._note_account((tenant, owner), account)
 
     def _hand_out(self, records: Iterable[Record], until: int) -> None:
         """Offer records to those who listen for them; in one step, so that nobody sees half of it."""
+        of_tenant: dict[int, list[Record]] = {}
+        of_listener: dict[Subscription, list[Record]] = {}
         for record in records:
-            listeners = set(self._of_tenant.get(record.transaction.tenant, ()))
+            of_tenant.setdefault(record.transaction.tenant, []).append(record)
+            listeners: set[Subscription] = set()
             for entry in record.entries:
-                listeners |= self._of_account.get(entry.account, set())
+                listeners.update(self._listeners(entry.account))
             if record.account is not None:
-                listeners |= self._of_account.get(record.account.terms.account, set())
+                listeners.update(self._listeners(record.account.terms.account))
             for listener in listeners:
-                listener.offer(record)
+                of_listener.setdefault(listener, []).append(record)
+        for tenant, found in of_tenant.items():
+            for listener in self._of_tenant.get(tenant, ()):
+                listener.offer(found)
+        for listener, found in of_listener.items():
+            listener.offer(found)
         self.position = self.horizon = until
 
 

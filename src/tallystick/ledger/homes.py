@@ -9,25 +9,26 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from tallystick.domain.accounts import AccountState
-from tallystick.ledger.errors import NotTakenError, UnavailableError
+from tallystick.domain.system_owners import SIGN
+from tallystick.ledger.errors import NotTakenError, OwnerPlacementError, UnavailableError
 from tallystick.ledger.fence import Fence
 from tallystick.ledger.owner_lookups import OwnerLookups
 from tallystick.ledger.placement import Placement, read_placement, unrecorded
 from tallystick.ledger.shard import Shard
 from tallystick.store.errors import StoreError
-from tallystick.store.placements import recorded_placement
+from tallystick.store.placements import record_owner_home, recorded_placement
 
 
 class _Answer(NamedTuple):
-    """What a shard said about an owner: whether it has accounts, or why that is not known."""
+    """What a shard said about an owner: where it lives, as far as the shard knows, or why that is not known."""
 
     shard: int
-    has_accounts: bool
+    home: int | None
     silence: str | None = None
 
 
 class _Found(NamedTuple):
-    """Where an owner lives, if on a shard that answered, and why others did not."""
+    """Where an owner lives, if a shard that answered knows, and why others did not."""
 
     home: int | None
     silent: dict[int, str]
@@ -50,18 +51,32 @@ class Homes:
         self.placement = unrecorded(shards, open_shards)
 
     @asynccontextmanager
-    async def opening(self, tenant: int, owner: str) -> AsyncIterator[Shard]:
+    async def opening(self, tenant: int, owner: str, near: int | None = None) -> AsyncIterator[Shard]:
         """The shard on which to open an account of this owner; it stays the right one until the end of the block.
+
+        `near` is the shard that an owner who is new shall live on.
 
         Raises:
             UnavailableError: that shard, or one that the owner may live on, cannot be reached.
+            OwnerPlacementError: the owner does not live on `near`, or no new owner may.
         """
+        if near is not None:
+            await self._place(tenant, owner, near)
+        async with self._opening(tenant, owner) as shard:
+            if near not in (None, shard.number):
+                raise OwnerPlacementError(
+                    f"the owner has accounts on shard {shard.number}, and not on shard {near}"
+                )
+            yield shard
+
+    @asynccontextmanager
+    async def _opening(self, tenant: int, owner: str) -> AsyncIterator[Shard]:
         if len(self.placement.candidates(tenant, owner)) > 1:
             # Whoever lives on another shard does not need the one that takes new owners.
             found = await self._look_up(tenant, owner)
             found.raise_if_unknown()
             if found.home is not None:
-                yield self._shards[found.home]
+                yield self._shard(found.home)
                 return
         async with self._placing(tenant, owner) as shard:
             yield shard
@@ -75,12 +90,43 @@ class Homes:
                 found = await self._look_up(tenant, owner)
                 found.raise_if_unknown()
                 if found.home is not None:
-                    yield self._shards[found.home]
+                    yield self._shard(found.home)
                     return
                 # Another placement may have come into force before this shard was fenced.
                 if self.placement.choice(tenant, owner) == choice:
                     yield self._shards[choice]
                     return
+
+    async def _place(self, tenant: int, owner: str, shard: int) -> None:
+        """Have an owner who is new live on a shard: where the placement puts it, it is recorded that it is there.
+
+        Raises what `opening` raises.
+        """
+        while (choice := self.placement.choice(tenant, owner)) != shard:
+            # An owner who lives somewhere already keeps no other request waiting.
+            if (await self._look_up(tenant, owner)).home is not None:
+                return
+            async with self._fence(choice).held_alone():
+                found = await self._look_up(tenant, owner)
+                found.raise_if_unknown()
+                if found.home is not None:
+                    return
+                if shard not in self.placement.generations[-1]:
+                    raise OwnerPlacementError(f"shard {shard} takes no new owners")
+                # Another placement may have come into force before this shard was fenced.
+                if self.placement.choice(tenant, owner) == choice:
+                    await record_owner_home(self._shard(choice).database, tenant, owner, shard)
+                    return
+
+    async def home(self, tenant: int, owner: str) -> int | None:
+        """The shard that an owner lives on; None: it has no accounts.
+
+        Raises:
+            UnavailableError: a shard that may have some cannot be reached.
+        """
+        found = await self._look_up(tenant, owner)
+        found.raise_if_unknown()
+        return found.home
 
     async def accounts(self, tenant: int, owner: str, after: int, row_count: int) -> list[AccountState]:
         """One page of an owner's accounts, in the order of their identifiers.
@@ -88,11 +134,23 @@ class Homes:
         Raises:
             UnavailableError: a shard that may have some cannot be reached.
         """
-        found = await self._look_up(tenant, owner)
-        found.raise_if_unknown()
-        if found.home is None:
+        if owner.startswith(SIGN):
+            return await self._accounts_everywhere(tenant, owner, after, row_count)
+        home = await self.home(tenant, owner)
+        if home is None:
             return []
-        return await self._shards[found.home].reader.accounts_of_owner(tenant, owner, after, row_count)
+        return await self._shard(home).reader.accounts_of_owner(tenant, owner, after, row_count)
+
+    async def _accounts_everywhere(
+        self, tenant: int, owner: str, after: int, row_count: int
+    ) -> list[AccountState]:
+        """The same of a system owner, who lives on every shard."""
+        shards = [self._shard(number) for number in sorted({*self.placement.shards, *self._shards})]
+        pages = await asyncio.gather(
+            *(shard.reader.accounts_of_owner(tenant, owner, after, row_count) for shard in shards)
+        )
+        # Identifiers begin with the shard's number, so this is their order too.
+        return [state for page in pages for state in page][:row_count]
 
     async def refresh(self) -> None:
         """Take over the newest placement that a shard was told of; shards that do not answer are passed over."""
@@ -124,17 +182,18 @@ class Homes:
     async def _ask(self, number: int, placement: Placement, tenant: int, owner: str) -> _Answer:
         shard = self._shards.get(number)
         if shard is None:
-            return _Answer(number, False, "this server has not been told of yet")
+            return _Answer(number, None, "this server has not been told of yet")
         try:
             answer = await self._lookups_on(shard).ask(tenant, owner)
         except (StoreError, NotTakenError):
-            return _Answer(number, False, "cannot be reached now")
+            return _Answer(number, None, "cannot be reached now")
         told = read_placement(answer.placement)
         self._take_over(told)
-        if told.version < placement.version and not answer.has_accounts:
+        home = number if answer.has_accounts else answer.placed_on
+        if told.version < placement.version and home is None:
             # Others may still place owners here by what was in force before.
-            return _Answer(number, False, "was not told of the newest placement: run `tallystick migrate`")
-        return _Answer(number, answer.has_accounts)
+            return _Answer(number, None, "was not told of the newest placement: run `tallystick migrate`")
+        return _Answer(number, home)
 
     def _take_over(self, told: Placement) -> None:
         if told.version > self.placement.version:
@@ -142,6 +201,12 @@ class Homes:
 
     def _lookups_on(self, shard: Shard) -> OwnerLookups:
         return self._lookups.setdefault(shard.number, OwnerLookups(shard.database))
+
+    def _shard(self, number: int) -> Shard:
+        shard = self._shards.get(number)
+        if shard is None:
+            raise UnavailableError(f"this server has not been told of shard {number} yet")
+        return shard
 
     def _fence(self, number: int) -> Fence:
         shard = self._shards.get(number)
@@ -157,8 +222,8 @@ async def _until_home_is_known(asked: list[asyncio.Task[_Answer]]) -> _Found:
     silent: dict[int, str] = {}
     for next_answer in asyncio.as_completed(asked):
         answer = await next_answer
-        if answer.has_accounts:
-            return _Found(answer.shard, silent)
+        if answer.home is not None:
+            return _Found(answer.home, silent)
         if answer.silence is not None:
             silent[answer.shard] = answer.silence
     return _Found(None, silent)

@@ -17,17 +17,34 @@ BATCH_SECONDS: Final = Histogram(
 )
 QUEUED_COMMANDS: Final = Gauge("tallystick_queued_commands", "Commands waiting for the batcher.", ["shard"])
 HEAD_POSITION: Final = Gauge("tallystick_head_position", "Last position that this process wrote.", ["shard"])
-SHARD_UP: Final = Gauge("tallystick_shard_up", "1 while the batcher is connected to its shard.", ["shard"])
+CLOCK_DIFFERENCE_SECONDS: Final = Gauge(
+    "tallystick_clock_difference_seconds",
+    "By how much clocks differ that keep a shard from being written; 0 while they agree.",
+    ["shard"],
+)
+SHARD_UP: Final = Gauge(
+    "tallystick_shard_up", "1 while the shard is there, answers and takes writes.", ["shard"]
+)
 OUTCOMES: Final = Counter(
     "tallystick_outcomes", "Commands answered, by what they came to.", ["shard", "outcome"]
 )
 UNSERVED: Final = Counter("tallystick_unserved", "Requests not taken, by reason.", ["shard", "reason"])
+RATE_LIMITED: Final = Counter(
+    "tallystick_rate_limited",
+    "Requests refused by a limit, by budget and by whose limit.",
+    ["budget", "whose"],
+)
 COMMITS_UNKNOWN: Final = Counter(
     "tallystick_commits_unknown", "Commits whose result had to be asked for.", ["shard"]
 )
 FAULTY_COMMANDS: Final = Counter(
     "tallystick_faulty_commands",
     "ALARM: commands that failed alone because a rule or the database refused them unexpectedly.",
+    ["shard"],
+)
+KEYS_UNCLAIMED: Final = Counter(
+    "tallystick_keys_unclaimed",
+    "Idempotency keys of requests to other shards that were not claimed because this shard, their home, was away.",
     ["shard"],
 )
 HOLDS_EXPIRED: Final = Counter(

@@ -5,4 +5,4 @@ import random
 
 def jittered(delay_seconds: float) -> float:
     """Something between half of a delay and all of it."""
-    return delay_seconds * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+    return delay_seconds * random.uniform(0.5, 1.0)  # nosec B311  # noqa: S311 - no secret

@@ -2,9 +2,15 @@
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from typing import Final
 
 import msgspec
+
+_KEY_NUMBER_BYTES: Final = 8
+_WEIGHT_MASK: Final = 2**64 - 1
+# 2^64 divided by the golden ratio, made odd: D. Knuth, "The Art of Computer Programming", volume 3, section 6.4.
+_MULTIPLIER: Final = 0x9E3779B97F4A7C15
 
 Generation = tuple[int, ...]
 """The shards that took new owners at one time."""
@@ -30,6 +36,13 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         chosen = _choose(self.generations, tenant, owner)
         # Without a record nobody knows what was chosen before.
         return chosen if self.version else list(dict.fromkeys((*chosen, *self.shards)))
+
+    def homes_of_key(self, key: bytes) -> list[int]:
+        """Every shard that may know a request's key, the one that was asked first in time first."""
+        number = int.from_bytes(key[:_KEY_NUMBER_BYTES], "big")
+        if len(self.generations) == 1:
+            return [_home(self.generations[0], number)]
+        return list(dict.fromkeys(_home(generation, number) for generation in self.generations))
 
     def followed_by(self, shards: Collection[int], open_shards: Collection[int]) -> "Placement":
         """The next version, with these shards; the same one when nothing is different."""
@@ -77,6 +90,19 @@ def write_placement(placement: Placement) -> str:
 
 
 _decode: Final = msgspec.json.Decoder(Placement).decode
+
+
+def _home(generation: Generation, number: int) -> int:
+    """The shard of a generation for a number that is evenly spread already, as that of a hash is.
+
+    Rendezvous hashing as for owners, with a multiplication in place of a hash: it is on the way of every request.
+    """
+    return max(generation, key=lambda shard: (number ^ _salt(shard)) * _MULTIPLIER & _WEIGHT_MASK)
+
+
+@cache
+def _salt(shard: int) -> int:
+    return int.from_bytes(hashlib.sha256(b"home of keys %d" % shard).digest()[:_KEY_NUMBER_BYTES], "big")
 
 
 def _choose(generations: Sequence[Generation], tenant: int, owner: str) -> list[int]:

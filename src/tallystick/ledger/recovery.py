@@ -13,7 +13,9 @@ import structlog
 
 from tallystick.domain import limits
 from tallystick.ledger import metrics
+from tallystick.ledger.alarms import AlarmRate
 from tallystick.ledger.errors import NotTakenError
+from tallystick.ledger.looks import Looks
 from tallystick.ledger.pauses import jittered
 from tallystick.ledger.sagas import SagaDriver
 from tallystick.ledger.shard import Shard
@@ -42,6 +44,7 @@ class Recovery:
         # All sagas up to here that had not ended are watched, so that an old one costs no look through the log.
         self._looked_through = 0
         self._attempts: dict[int, _Attempts] = {}
+        self._alarms = AlarmRate()
 
     async def look(self) -> None:
         """Find sagas that nobody seems to drive, and drive them on.
@@ -57,7 +60,11 @@ class Recovery:
         due = self._due(found)
         for start in range(0, len(due), limits.RECOVERY_SAGAS_AT_A_TIME):
             states = await reader.sagas(due[start : start + limits.RECOVERY_SAGAS_AT_A_TIME])
-            self._driver.begin(state for state in states.values() if self._reachable(state.terms.other_shard))
+            self._driver.begin(
+                state
+                for state in states.values()
+                if any(self._reachable(number) for number in state.terms.payee_shards)
+            )
 
     async def _watch_new(self) -> None:
         """Watch the open sagas of the part of the log that was not looked through yet, up to a number."""
@@ -103,14 +110,16 @@ class Recovery:
         now = time.monotonic()
         for one in found:
             attempts = self._attempts[one.saga]
-            if one.age_us >= limits.SAGA_ALARM_SECONDS * _US and now >= attempts.alarm_at:
-                _log.error(
-                    "ALARM: a saga has been open for long: see `tallystick sagas`",
-                    shard=self._home.number,
-                    saga=one.saga,
-                    age_seconds=one.age_us // _US,
-                )
-                self._attempts[one.saga] = attempts._replace(alarm_at=now + limits.SAGA_ALARM_SECONDS)
+            if one.age_us >= limits.ALARM_SECONDS * _US and now >= attempts.alarm_at:
+                if (silenced := self._alarms.take()) is not None:
+                    _log.error(
+                        "ALARM: a saga has been open for long: see `tallystick sagas`",
+                        shard=self._home.number,
+                        saga=one.saga,
+                        age_seconds=one.age_us // _US,
+                        silenced=silenced,
+                    )
+                self._attempts[one.saga] = attempts._replace(alarm_at=now + limits.ALARM_SECONDS)
 
 
 class Crossings:
@@ -121,7 +130,7 @@ class Crossings:
         self._shards = shards
         self._drivers: dict[int, SagaDriver] = {}
         self._recoveries: dict[int, Recovery] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._looks = Looks("recovery of sagas", shards, self._look, limits.RECOVERY_INTERVAL_SECONDS)
 
     def find(self, number: int) -> Shard | None:
         """A shard by its number."""
@@ -135,21 +144,14 @@ class Crossings:
 
     def start(self) -> None:
         """Begin to look for sagas that nobody drives."""
-        self._task = asyncio.create_task(self._run(), name="recovery of sagas")
+        self._looks.start()
 
     async def stop(self) -> None:
         """Stop looking, and let what is on its way end; what does not is found by the next process."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._looks.stop()
         await asyncio.gather(
             *(driver.stop(limits.SAGA_STOP_SECONDS_MAX) for driver in self._drivers.values())
         )
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.gather(*(self._look(shard) for shard in self._shards()))
-            await asyncio.sleep(jittered(limits.RECOVERY_INTERVAL_SECONDS))
 
     async def _look(self, shard: Shard) -> None:
         recovery = self._recoveries.get(shard.number)

@@ -3,11 +3,14 @@
 from collections.abc import Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 
+from tallystick.domain import limits
 from tallystick.domain.accounts import AccountState
 from tallystick.domain.identifiers import shard_of
+from tallystick.ledger.errors import ShardNotConfiguredError
 from tallystick.ledger.expiry import ExpiryWorker
 from tallystick.ledger.homes import Homes
 from tallystick.ledger.placement import Placement
+from tallystick.ledger.rounds import Rounds
 from tallystick.ledger.shard import Shard
 from tallystick.store.cache import Cache
 
@@ -21,16 +24,31 @@ class Router:
         *,
         open_shards: Collection[int] | None = None,
         cache: Cache | None = None,
+        clock_tolerance_seconds: float = limits.CLOCK_TOLERANCE_SECONDS_DEFAULT,
     ) -> None:
         """Take the connection string of each shard, by number.
 
         `open_shards` take new owners (default: all), until a placement was recorded with `tallystick migrate`.
-        `cache` has the balances that are read often.
+        `cache` has the balances that are read often. Clocks may differ by `clock_tolerance_seconds`.
         """
         self._cache = cache
-        self._shards = {number: Shard(number, dsn, cache) for number, dsn in sorted(dsns.items())}
+        # By tenant: how much of a shard it is given when others want it too. It may change while this serves.
+        self.tenant_weights: dict[int, int] = {}
+        self._listeners_turns = Rounds(limits.FEED_COST_PER_ROUND, 1, self.tenant_weights)
+        self._clock_tolerance_seconds = clock_tolerance_seconds
+        self._shards = {number: self._make(number, dsn) for number, dsn in sorted(dsns.items())}
         self._workers = {shard.number: ExpiryWorker(shard) for shard in self._shards.values()}
         self._homes = Homes(self._shards, self._shards if open_shards is None else open_shards)
+
+    def _make(self, number: int, dsn: str) -> Shard:
+        return Shard(
+            number,
+            dsn,
+            self._cache,
+            self._clock_tolerance_seconds,
+            self.tenant_weights,
+            listeners_turns=self._listeners_turns,
+        )
 
     @property
     def shards(self) -> list[Shard]:
@@ -42,17 +60,51 @@ class Router:
         """Which shards take new owners, as far as this process knows."""
         return self._homes.placement
 
-    def shard(self, identifier: int) -> Shard | None:
-        """The shard that an account, a transaction or a hold lives on; None when it is not configured."""
-        return self._shards.get(shard_of(identifier))
+    @property
+    def first_shard(self) -> int:
+        """The shard of what could be anywhere: the same one for ever, whatever is added."""
+        return self.placement.generations[0][0]
 
-    def opening(self, tenant: int, owner: str) -> AbstractAsyncContextManager[Shard]:
+    def shard(self, identifier: int) -> Shard:
+        """The shard that an account, a transaction or a hold lives on.
+
+        Raises:
+            ShardNotConfiguredError: this process was not told of it.
+        """
+        return self.numbered(shard_of(identifier))
+
+    def numbered(self, number: int) -> Shard:
+        """A shard by its number; raises ShardNotConfiguredError."""
+        if number not in self._shards:
+            raise ShardNotConfiguredError(number)
+        return self._shards[number]
+
+    def has_shard_of(self, identifier: int) -> bool:
+        """Whether this process was told of the shard that an account, a transaction or a hold lives on."""
+        return self.has_shard(shard_of(identifier))
+
+    def has_shard(self, number: int) -> bool:
+        """Whether this process was told of a shard."""
+        return number in self._shards
+
+    def opening(self, tenant: int, owner: str, near: int | None = None) -> AbstractAsyncContextManager[Shard]:
         """The shard on which to open an account of an owner, for `async with`: right until the end of the block.
+
+        `near` is the shard that an owner who is new shall live on.
 
         Raises:
             UnavailableError: that shard, or one that the owner may live on, cannot be reached.
+            OwnerPlacementError: the owner does not live on `near`, or no new owner may.
         """
-        return self._homes.opening(tenant, owner)
+        return self._homes.opening(tenant, owner, near)
+
+    async def home_of_owner(self, tenant: int, owner: str) -> int | None:
+        """The shard that an owner lives on; None: it has no accounts.
+
+        Raises:
+            UnavailableError: a shard that may have some cannot be reached.
+        """
+        return await self._homes.home(tenant, owner)
 
     async def accounts_of_owner(
         self, tenant: int, owner: str, after: int, row_count: int
@@ -70,8 +122,9 @@ class Router:
 
     async def add(self, number: int, dsn: str) -> Shard:
         """Serve one more shard, beside those that are served."""
-        shard = Shard(number, dsn, self._cache)
+        shard = self._make(number, dsn)
         await shard.start()
+        shard.pulse.start()
         worker = self._workers[number] = ExpiryWorker(shard)
         worker.start()
         # In one step, and by number: whoever goes through the shards now goes on with those there were.
@@ -84,6 +137,7 @@ class Router:
         """Begin to serve every shard."""
         for shard in self.shards:
             await shard.start()
+            shard.pulse.start()
         for worker in self._workers.values():
             worker.start()
 

@@ -4,7 +4,6 @@ One of these runs in every process; any number at once do no harm. It never gues
 committed, unless the coordinator had it decided before, and then ends each half as was decided.
 """
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,7 +13,7 @@ import structlog
 from tallystick.domain import limits
 from tallystick.ledger import metrics
 from tallystick.ledger.errors import NotTakenError
-from tallystick.ledger.pauses import jittered
+from tallystick.ledger.looks import Looks
 from tallystick.ledger.shard import Shard
 from tallystick.store.errors import ShardUnavailableError, StoreError
 from tallystick.store.two_phase import PairBatch, PairLogWriter, PreparedHalf, prepared_halves
@@ -28,30 +27,18 @@ class Resolver:
     def __init__(self, shards: Callable[[], list[Shard]]) -> None:
         """`shards` tells which there are now: shards may be added while this runs."""
         self._shards = shards
-        self._task: asyncio.Task[None] | None = None
-        # One for each shard: one that does not answer keeps nobody from looking at the others.
-        self._looks: dict[int, asyncio.Task[None]] = {}
+        self._looks = Looks(
+            "resolver of prepared transactions", shards, self._look, limits.PREPARED_LOOK_SECONDS
+        )
         self._next_alarm_at: dict[str, float] = {}
 
     def start(self) -> None:
         """Begin to look."""
-        self._task = asyncio.create_task(self._run(), name="resolver of prepared transactions")
+        self._looks.start()
 
     async def stop(self) -> None:
         """Stop looking."""
-        if self._task is not None:
-            tasks = [self._task, *self._looks.values()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _run(self) -> None:
-        while True:
-            for shard in self._shards():
-                if shard.number not in self._looks or self._looks[shard.number].done():
-                    name = f"resolver of shard {shard.number}"
-                    self._looks[shard.number] = asyncio.create_task(self._look(shard), name=name)
-            await asyncio.sleep(jittered(limits.PREPARED_LOOK_SECONDS))
+        await self._looks.stop()
 
     async def _look(self, shard: Shard) -> None:
         """End what one shard has kept prepared for too long."""

@@ -47,12 +47,21 @@ class _Side:
     def __init__(self, shard: Shard) -> None:
         self.shard = shard.number
         self.writer = PairLogWriter(shard.dsn, shard.number)
+        self._clock = shard.clock
 
     async def read(self, needs: Needs) -> tuple[Snapshot, int]:
-        """What is needed, as of the head, and the shard's clock in microseconds."""
-        head, now_us, loaded = await self.writer.read(needs)
+        """What is needed, as of the head, and the time of the batch in microseconds."""
+        asked_at_us = self._clock.own_us()
+        head, database_us, loaded = await self.writer.read(needs)
+        now_us = self._clock.recorded_at_us(database_us, head.recorded_at_us, asked_at_us)
         snapshot = Snapshot(
-            self.shard, head, loaded.accounts, loaded.holds, loaded.sagas, loaded.originals, loaded.requests
+            self.writer.derivation,
+            head,
+            loaded.accounts,
+            loaded.holds,
+            loaded.sagas,
+            loaded.originals,
+            loaded.requests,
         )
         return snapshot, now_us
 
@@ -119,8 +128,8 @@ class PairWriter:
         async with _bounded():
             await high.writer.begin_after()
             (low_seen, low_us), (high_seen, high_us) = await _all(
-                low.read(needs_of(crossings, low.shard, high.shard)),
-                high.read(needs_of(crossings, high.shard, low.shard)),
+                low.read(needs_of(crossings, low.writer.derivation, high.shard)),
+                high.read(needs_of(crossings, high.writer.derivation, low.shard)),
             )
             decision = decide_pair(low_seen, high_seen, crossings, (low_us, high_us))
             halves = [

@@ -1,7 +1,7 @@
 """Verify a shard's log from its tables alone, as of one moment, while others go on writing to it.
 
 What can be wrong and still look right: rows missing at the very end of the log, together with their batches and
-requests. Only a signed checkpoint, kept elsewhere, knows that there was more.
+requests. Only a signed checkpoint, kept elsewhere, could tell, and there is none yet.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,8 @@ from tallystick.domain.verification.rows import (
     read_transaction,
 )
 from tallystick.domain.verification.transactions import Rows, Transactions
-from tallystick.store.migrate import check_schema
+from tallystick.store.made import Difference
+from tallystick.store.migrate import check_schema, schema_differences
 from tallystick.store.verification import LogStreams, RawSlice
 
 Progress = Callable[[int, int], None]
@@ -31,7 +32,8 @@ Progress = Callable[[int, int], None]
 class ShardReport(NamedTuple):
     """What was verified, and what was found.
 
-    `problems` are the earliest in the order of the log, `counts` all of them by kind.
+    `problems` are the earliest in the order of the log, `counts` all of them by kind. `schema` is what of the
+    database is not as the migrations made it: its checks, and who may write to it.
     """
 
     shard: int
@@ -41,11 +43,12 @@ class ShardReport(NamedTuple):
     head_hash: bytes
     problems: list[Problem]
     counts: dict[ProblemKind, int]
+    schema: list[Difference]
 
     @property
     def ok(self) -> bool:
         """Whether nothing at all is wrong."""
-        return not self.problems
+        return not self.problems and not self.schema
 
     @property
     def first_problem(self) -> Problem | None:
@@ -78,7 +81,7 @@ def verify_shard(dsn: str, shard: int, on_progress: Progress | None = None) -> S
             if on_progress is not None:
                 on_progress(batch.last_position, log.head_position)
         verification.finish()
-        return verification.report()
+        return verification.report(schema_differences(dsn))
 
 
 class _Verification:
@@ -89,7 +92,7 @@ class _Verification:
         self._log = log
         self._findings = Findings()
         self._chain = Chain(shard, self._findings)
-        self._transactions = Transactions(shard, self._findings)
+        self._transactions = Transactions(log.derivation(shard), self._findings)
         self._requests = Requests(self._findings)
         self._batch_count = 0
 
@@ -115,7 +118,7 @@ class _Verification:
         self._transactions.finish(head_position)
         judge_reversals(self._log.reversals(), self._findings)
 
-    def report(self) -> ShardReport:
+    def report(self, schema: list[Difference]) -> ShardReport:
         """What was found."""
         return ShardReport(
             self._shard,
@@ -125,6 +128,7 @@ class _Verification:
             self._chain.hash,
             self._findings.earliest,
             dict(self._findings.counts),
+            schema,
         )
 
     def _judge_rows(self, batch: BatchRow, through: int, raw: RawSlice) -> None:
@@ -135,8 +139,8 @@ class _Verification:
             [read_hold(row) for row in raw.holds],
             [read_saga(row) for row in raw.sagas],
         )
-        self._transactions.judge(batch, through, rows)
-        self._requests.judge_posted((read_request(row) for row in raw.posted), rows.transactions)
+        postings = self._transactions.judge(batch, through, rows)
+        self._requests.judge_posted((read_request(row) for row in raw.posted), postings)
         self._requests.judge_refused((read_request(row) for row in raw.refused), batch)
 
     def _judge_rows_beyond_head(self, head_position: int) -> None:
@@ -156,7 +160,7 @@ class _Verification:
                     first,
                     f"{row_count} rows of {table} begin here, after the head of the log at {head_position}",
                 )
-        self._requests.judge_posted((read_request(row) for row in log.posted), ())
+        self._requests.judge_posted((read_request(row) for row in log.posted), {})
         self._requests.judge_lost((read_request(row) for row in log.refused), head_position)
 
 

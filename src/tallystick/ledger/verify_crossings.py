@@ -82,7 +82,7 @@ def judge_crossings(streams: CrossingStreams, lost: Mapping[int, ShardLostError]
     Raises:
         ShardLostError: a shard was lost on the way.
     """
-    crossings = Crossings(streams.heads)
+    crossings = Crossings(streams.heads, streams.derivations)
     for crossing, tellings in streams.crossings():
         crossings.judge(crossing, tellings)
     for balance in streams.clearing_balances():

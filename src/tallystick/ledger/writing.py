@@ -19,13 +19,15 @@ from tallystick.domain.accounts import AccountState
 from tallystick.domain.canonical import EncodedBatch, chain, encode
 from tallystick.domain.commands import Command
 from tallystick.domain.decide import NOTHING_DECIDED, Atomic, Deciding, Decision, commands_of, decide
+from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.holds import HoldState
 from tallystick.domain.identifiers import shard_of
 from tallystick.domain.needs import Needs
 from tallystick.domain.rows import BatchRow
-from tallystick.domain.sagas import SagaState, SagaStatus
+from tallystick.domain.sagas import SagaState
 from tallystick.domain.snapshot import Head, Snapshot
 from tallystick.ledger import metrics
+from tallystick.ledger.clock import Clock
 from tallystick.ledger.pauses import jittered
 from tallystick.store.errors import BatchRejectedError, CommitUnknownError, ShardUnavailableError
 from tallystick.store.log import LogWriter
@@ -53,7 +55,7 @@ class BatchWriter:
     """
 
     def __init__(
-        self, shard: int, dsn: str, on_decided: Callable[[], None], on_lost: Callable[[], None]
+        self, shard: int, dsn: str, clock: Clock, on_decided: Callable[[], None], on_lost: Callable[[], None]
     ) -> None:
         """Name the shard.
 
@@ -61,10 +63,10 @@ class BatchWriter:
         when the connection is lost.
         """
         self._shard = shard
+        self._clock = clock
         self._on_decided = on_decided
         self._writer = LogWriter(dsn, shard)
         self._writer.on_lost = on_lost
-        self._up = metrics.SHARD_UP.labels(str(shard))
         self.ready = asyncio.Event()
         self._reached = False
         # The end of the log if all that was decided is written, and what is known as of there.
@@ -90,21 +92,28 @@ class BatchWriter:
 
         Raises:
             ShardUnavailableError: PostgreSQL cannot be reached.
+            ClockError: its clock is wrong, or this server's, or the log's newest time.
         """
         try:
             await self._writer.reconnect()
+            asked_at_us = self._clock.own_us()
+            head, database_us = await self._writer.look()
+            self._clock.recorded_at_us(database_us, head.recorded_at_us, asked_at_us)
         except Exception:
             self._reached = False
             raise
         self._reached = True
         self.ready.set()
-        self._up.set(1)
+
+    @property
+    def derivation(self) -> Derivation:
+        """What the accounts follow from that the ledger opens by itself; raises ShardUnavailableError."""
+        return self._writer.derivation
 
     def disconnected(self) -> None:
         """Note that the connection is gone, and believe nothing that was remembered."""
         self._forget()
         self.ready.clear()
-        self._up.set(0)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -150,14 +159,16 @@ class BatchWriter:
     async def decide_ahead(self, units: Units) -> Decided | None:
         """Decide the next batch while the one before it is being written. None: not before its turn."""
         follows = self._head
-        needs = _needs(units, self._shard)
+        needs = Needs() if follows is None else self._needs(units)
         if follows is None or needs.originals:
             return None
         try:
-            clock_us, snapshot = await self._peek(follows, needs)
+            asked_at_us = self._clock.own_us()
+            database_us, snapshot = await self._peek(follows, needs)
             if snapshot is None:
                 return None
-            deciding = Deciding(snapshot, max(clock_us, follows.recorded_at_us))
+            now_us = self._clock.recorded_at_us(database_us, follows.recorded_at_us, asked_at_us)
+            deciding = Deciding(snapshot, now_us)
             for start in range(0, len(units), limits.AHEAD_UNITS_AT_A_TIME):
                 deciding.take(units[start : start + limits.AHEAD_UNITS_AT_A_TIME])
                 # The batch before this one is on its way meanwhile: let it move on.
@@ -176,10 +187,11 @@ class BatchWriter:
     async def _peek(self, follows: Head, needs: Needs) -> tuple[int, Snapshot | None]:
         """The server's clock, and what is needed as of after the batch on its way; None: that is not known."""
         needs.accounts = self._unknown(needs.accounts)
+        needs.look_for(self._known)
         known_sagas = self._take_known_sagas(needs)
-        clock_us, loaded = await self._writer.peek(needs)
+        database_us, loaded = await self._writer.peek(needs)
         if self._head is not follows:
-            return clock_us, None
+            return database_us, None
         loaded.sagas.update(known_sagas)
         # What the batch on its way changed is newer than what is committed.
         for account, state in loaded.accounts.items():
@@ -189,9 +201,9 @@ class BatchWriter:
         _overlay(loaded.sagas, before.sagas, needs.sagas)
         _overlay(loaded.requests, before.requests, needs.requests)
         if not self._knows_accounts_of(loaded.holds.values()):
-            return clock_us, None
-        return clock_us, Snapshot(
-            self._shard, follows, self._known, loaded.holds, loaded.sagas, {}, loaded.requests
+            return database_us, None
+        return database_us, Snapshot(
+            self.derivation, follows, self._known, loaded.holds, loaded.sagas, {}, loaded.requests
         )
 
     async def _write(self, units: Units, ahead: Decided | None) -> Decision:
@@ -203,22 +215,27 @@ class BatchWriter:
             except BatchRejectedError:
                 # Somebody else wrote since, and the database saw that these rows do not follow the head.
                 await self.roll_back()
-        snapshot, now_us = await self._begin(_needs(units, self._shard))
+        snapshot, now_us = await self._begin(self._needs(units))
         return await self._append(self._remember(snapshot.head, decide(snapshot, units, now_us), now_us))
 
     async def _begin(self, needs: Needs) -> tuple[Snapshot, int]:
-        """Lock the shard, and load what is needed and not known. Returns the server's clock beside it."""
+        """Lock the shard, and load what is needed and not known. Returns the time of the batch beside it."""
         expected, self._head = self._head, None
         wanted_accounts = needs.accounts
         needs.accounts = self._unknown(wanted_accounts)
+        needs.look_for(self._known)
         known_sagas = self._take_known_sagas(needs)
-        head, now_us, loaded = await self._writer.begin(needs)
+        asked_at_us = self._clock.own_us()
+        head, database_us, loaded = await self._writer.begin(needs)
+        now_us = self._clock.recorded_at_us(database_us, head.recorded_at_us, asked_at_us)
         if head != expected:
             # Somebody else wrote since: what was known may be old.
             self._known.clear()
             self._open_sagas.clear()
             missing = Needs()
-            missing.accounts = wanted_accounts - loaded.accounts.keys()
+            missing.accounts, missing.derived = wanted_accounts, needs.derived
+            missing.look_for(self._known)
+            missing.accounts = missing.accounts - loaded.accounts.keys()
             missing.sagas = set(known_sagas)
             again = await self._writer.load(missing)
             self._known.update(again.accounts)
@@ -226,7 +243,7 @@ class BatchWriter:
         loaded.sagas.update(known_sagas)
         self._known.update(loaded.accounts)
         snapshot = Snapshot(
-            self._shard, head, self._known, loaded.holds, loaded.sagas, loaded.originals, loaded.requests
+            self.derivation, head, self._known, loaded.holds, loaded.sagas, loaded.originals, loaded.requests
         )
         return snapshot, now_us
 
@@ -245,10 +262,10 @@ class BatchWriter:
             self._known.pop(account, None)
         self._known.update(decision.accounts)
         for saga in decision.appended.sagas:
-            if saga.status is SagaStatus.RESERVED:
-                self._open_sagas[saga.saga] = saga
-            else:
+            if saga.has_ended:
                 self._open_sagas.pop(saga.saga, None)
+            else:
+                self._open_sagas[saga.saga] = saga
         if len(self._open_sagas) > limits.KNOWN_SAGAS_MAX:
             # Each can be read again.
             self._open_sagas.clear()
@@ -295,6 +312,11 @@ class BatchWriter:
                 _log.info("commit resolved", shard=self._shard, batch=row.number, committed=committed)
                 return committed
 
+    def _needs(self, units: Units) -> Needs:
+        needs = Needs()
+        needs.add(commands_of(units), self.derivation)
+        return needs
+
     def _unknown(self, accounts: set[int]) -> set[int]:
         # Not a difference of sets: that would walk through all that is known.
         return {account for account in accounts if account not in self._known}
@@ -328,9 +350,3 @@ def _overlay(older: dict[Key, Value], newer: Mapping[Key, Value], wanted: Iterab
 
 def _appends(decision: Decision) -> bool:
     return bool(decision.appended.transactions or decision.appended.requests)
-
-
-def _needs(units: Units, shard: int) -> Needs:
-    needs = Needs()
-    needs.add(commands_of(units), shard)
-    return needs

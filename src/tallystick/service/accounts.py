@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -10,17 +10,18 @@ import msgspec
 
 from tallystick.domain import limits
 from tallystick.domain.accounts import DEFAULT_MIN_BALANCE, AccountKind, AccountStatus
-from tallystick.domain.commands import ChangeAccount, Command, OpenAccount
+from tallystick.domain.commands import ChangeAccount, Command, OpenAccount, RequestKey
 from tallystick.domain.fingerprint import Field, Operation
-from tallystick.domain.identifiers import make_identifier, shard_of
+from tallystick.domain.identifiers import Prefix, make_identifier, shard_of
 from tallystick.domain.outcomes import RefusalCode, Refused, refuse
 from tallystick.domain.rules.accounts import IdentifierTakenError
 from tallystick.ledger.balances import FoundBalance
-from tallystick.ledger.errors import FaultyCommandError
+from tallystick.ledger.errors import FaultyCommandError, PositionNotReachedError
 from tallystick.ledger.shard import Shard
 from tallystick.service import parameters, views
 from tallystick.service.cursor import read_cursor, write_cursor
-from tallystick.service.errors import ParameterError
+from tallystick.service.errors import AccountNotFoundError, ParameterError, TooManyOpenedAccountsError
+from tallystick.service.history import History
 from tallystick.service.tenancy import UNSET, Amount, Metadata, Tenancy, Unset
 
 # Clearing accounts are opened by what crosses shards, and by nobody else.
@@ -41,10 +42,19 @@ class AccountCalls(Tenancy):
         min_balance: Amount | None | Unset = UNSET,
         max_balance: Amount | None = None,
         metadata: Metadata = None,
+        near: str | None = None,
         idempotency_key: str | None = None,
     ) -> views.Account | Refused:
-        """Open an account. A wallet may not be overdrawn (`min_balance` 0) unless it is said otherwise."""
-        parameters.text(owner, "owner", limits.OWNER_CHARACTERS_MAX)
+        """Open an account. A wallet may not be overdrawn (`min_balance` 0) unless it is said otherwise.
+
+        Called again without a key it opens another account: name one to be able to call again.
+
+        `near`, an account or an owner, has an owner who is new live on the same shard.
+
+        Raises:
+            OwnerPlacementError: the owner lives elsewhere, or no new owner may live there.
+        """
+        parameters.ordinary_owner(owner, "owner")
         account_kind = parameters.choice(kind, _KINDS, "kind")
         lower = (
             DEFAULT_MIN_BALANCE[account_kind]
@@ -56,9 +66,13 @@ class AccountCalls(Tenancy):
         if await self._engine.assets.find(self._tenant, asset) is None:
             raise ParameterError("asset", "expected the code of an asset: see GET /v1/assets")
         request = self._optional_request(
-            idempotency_key, Operation.OPEN_ACCOUNT, owner, asset, kind, lower, upper, written_metadata
+            idempotency_key, Operation.OPEN_ACCOUNT, owner, asset, kind, lower, upper, written_metadata, near
         )
-        async with self._engine.router.opening(self._tenant, owner) as shard:
+        beside = None if near is None else await self._shard_beside(near)
+        if isinstance(beside, Refused):
+            return beside
+        await self._require_room(request)
+        async with self._engine.router.opening(self._tenant, owner, beside) as shard:
             for _ in range(_DRAWS_MAX):
                 command = OpenAccount(
                     tenant=self._tenant,
@@ -76,6 +90,18 @@ class AccountCalls(Tenancy):
                 except IdentifierTakenError:
                     continue
         raise FaultyCommandError("three random identifiers in a row were taken")
+
+    async def _require_room(self, request: RequestKey | None) -> None:
+        """Refuse one account too many, unless it was opened before under this key."""
+        try:
+            await self._engine.account_quota.require_room(self._tenant)
+        except TooManyOpenedAccountsError:
+            if request is None:
+                raise
+            for shard in self._engine.router.shards:
+                if await shard.reader.requests([request.key]):
+                    return
+            raise
 
     async def change_account(
         self,
@@ -102,8 +128,6 @@ class AccountCalls(Tenancy):
             idempotency_key, Operation.CHANGE_ACCOUNT, identifier, *map(_change_field, changes)
         )
         shard = self._shard(identifier)
-        if shard is None:
-            return refuse(RefusalCode.ACCOUNT_NOT_FOUND, "id")
         command = ChangeAccount(
             tenant=self._tenant,
             request=request,
@@ -115,10 +139,9 @@ class AccountCalls(Tenancy):
         )
         return await self._account_answer(shard, command)
 
-    async def account(self, account: str) -> views.Account | Refused:
+    async def account(self, account: str) -> views.Account:
         """An account as it is now, from the database."""
-        found = await self._state(account)
-        return found if isinstance(found, Refused) else views.account_view(found)
+        return views.account_view(await self._state(account))
 
     async def accounts(
         self, owner: str, *, cursor: str | None = None, limit: int = limits.PAGE_ROWS_DEFAULT
@@ -134,6 +157,24 @@ class AccountCalls(Tenancy):
             None if last is None else write_cursor(last),
         )
 
+    async def system_owner_balances(self, owner: str) -> views.SystemOwnerBalances:
+        """What a system owner's accounts on all shards come to, in each asset.
+
+        Each shard is read as it is at that moment; what is under way between two shards is on neither.
+        """
+        parameters.system_owner(owner, "owner")
+        totals: dict[str, views.AssetTotal] = {}
+        after: int | None = 0
+        while after is not None:
+            states = await self._engine.router.accounts_of_owner(
+                self._tenant, owner, after, limits.PAGE_ROWS_MAX
+            )
+            for state in states:
+                asset = state.terms.asset
+                totals[asset] = totals.get(asset, views.AssetTotal(asset)).plus(state)
+            after = states[-1].terms.account if len(states) == limits.PAGE_ROWS_MAX else None
+        return views.SystemOwnerBalances(owner, [totals[asset] for asset in sorted(totals)])
+
     async def balance(
         self,
         account: str,
@@ -142,30 +183,33 @@ class AccountCalls(Tenancy):
         effective_at: datetime | None = None,
         min_position: int = 0,
         strong: bool = False,
-    ) -> views.Balance | Refused:
+    ) -> views.Balance:
         """An account's balance now, as recorded at a past time (`at`), or of what was effective by then.
 
-        The balance now may come from the cache, unless `strong`; it is at least as new as `min_position`, such as
-        the position of a transfer's answer. The balance at a past time is an index descent; `effective_at` sums the
-        account's history.
+        The balance now may come from the cache, unless `strong`. The balance at a past time is an index descent;
+        `effective_at` sums the account's history. Each is read from a log that has reached `min_position`, such as
+        the position of a transfer's answer.
+
+        Raises:
+            PositionNotReachedError: the log of the account's shard does not go so far. Ask again.
         """
+        parameters.between(min_position, "min_position", 0, limits.LOCAL_NUMBER_MAX)
         if at is not None and effective_at is not None:
             raise ParameterError("effective_at", "expected only one of at and effective_at")
         at_us = None if at is None else parameters.past_time(at, "at")
         effective_us = None if effective_at is None else parameters.past_time(effective_at, "effective_at")
         if at_us is None and effective_us is None:
             return await self._balance_now(account, min_position, strong=strong)
-        state = await self._state(account)
-        if isinstance(state, Refused):
-            return state
-        identifier = state.terms.account
+        identifier = parameters.account(account, "id")
         shard = self._shard(identifier)
-        if shard is None:
-            return refuse(RefusalCode.ACCOUNT_NOT_FOUND, "id")
-        if at_us is not None:
-            then = await shard.reader.balance_at(identifier, at_us)
-        else:
-            then = await shard.reader.balance_effective(identifier, effective_us or 0)
+        if min_position:
+            await shard.balances.require_reached(min_position)
+        state = await self._state(account)
+        async with shard.expensive_reads.turn(self._tenant):
+            if at_us is not None:
+                then = await shard.reader.balance_at(identifier, at_us)
+            else:
+                then = await shard.reader.balance_effective(identifier, effective_us or 0)
         return msgspec.structs.replace(
             views.logged_balance_view(state),
             balance=then.balance,
@@ -174,32 +218,55 @@ class AccountCalls(Tenancy):
             position=then.position,
         )
 
-    async def _balance_now(self, account: str, min_position: int, *, strong: bool) -> views.Balance | Refused:
+    async def _balance_now(self, account: str, min_position: int, *, strong: bool) -> views.Balance:
         identifier = parameters.account(account, "id")
+        parameters.between(min_position, "min_position", 0, limits.LOCAL_NUMBER_MAX)
         shard = self._shard(identifier)
-        if shard is None:
-            return refuse(RefusalCode.ACCOUNT_NOT_FOUND, "id")
         read = await shard.balances.read([identifier], min_position=min_position, strong=strong)
         found = read.get(identifier)
         if found is None or found.balance.tenant != self._tenant:
-            return refuse(RefusalCode.ACCOUNT_NOT_FOUND, "id")
+            raise AccountNotFoundError(account)
         return views.balance_view(account, found)
 
-    async def balances(self, accounts: Sequence[str], *, strong: bool = False) -> views.Balances:
-        """The balances of up to 1,000 accounts now, on whichever shards; each once, in the order asked for."""
+    async def balances(
+        self,
+        accounts: Sequence[str],
+        *,
+        min_positions: Mapping[str, int] | None = None,
+        strong: bool = False,
+    ) -> views.Balances:
+        """The balances of up to 1,000 accounts now, on whichever shards; each once, in the order asked for.
+
+        `min_positions`: as of which position of its shard, or later, the balance of an account must be.
+
+        Raises:
+            PositionNotReachedError: the log of an account's shard does not go so far. Ask again.
+        """
         parameters.between(len(accounts), "accounts", 1, limits.BALANCES_PER_REQUEST_MAX)
         wanted = {parameters.account(account, "accounts"): account for account in accounts}
+        # Of a shard's accounts all are read as new as one of them must be.
+        newest: dict[int, int] = {}
+        for account, position in (min_positions or {}).items():
+            identifier = parameters.account(account, "min_positions")
+            if identifier not in wanted:
+                raise ParameterError("min_positions", "expected only accounts that are among `accounts`")
+            parameters.between(position, f"min_positions.{account}", 0, limits.LOCAL_NUMBER_MAX)
+            number = shard_of(identifier)
+            newest[number] = max(position, newest.get(number, 0))
         by_shard: dict[int, list[int]] = {}
         for identifier in wanted:
             by_shard.setdefault(shard_of(identifier), []).append(identifier)
         reads = [
-            shard.balances.read(identifiers, strong=strong)
-            for identifiers in by_shard.values()
-            if (shard := self._shard(identifiers[0])) is not None
+            shard.balances.read(identifiers, min_position=newest.get(shard.number, 0), strong=strong)
+            for shard, identifiers in [(self._shard(mine[0]), mine) for mine in by_shard.values()]
         ]
         found: dict[int, FoundBalance] = {}
-        for read in await asyncio.gather(*reads):
-            found.update(read)
+        try:
+            for read in await asyncio.gather(*reads):
+                found.update(read)
+        except PositionNotReachedError as error:
+            error.param = "min_positions"
+            raise
         balances, not_found = [], []
         for identifier, account in wanted.items():
             one = found.get(identifier)
@@ -210,23 +277,39 @@ class AccountCalls(Tenancy):
         return views.Balances(balances, not_found)
 
     async def entries(
-        self, account: str, *, cursor: str | None = None, limit: int = limits.PAGE_ROWS_DEFAULT
-    ) -> views.Page[views.HistoryEntry] | Refused:
-        """An account's history with its running balance, newest first, one page at a time."""
+        self,
+        account: str,
+        *,
+        cursor: str | None = None,
+        limit: int = limits.PAGE_ROWS_DEFAULT,
+        stages: bool = False,
+    ) -> views.Page[views.HistoryEntry]:
+        """An account's history with its running balance, newest first, one page at a time.
+
+        A payment has one line, also one that crosses shards: where it is on its way, or where it was posted. `stages`
+        asks for the lines of the log, with each stage of what crosses.
+        """
         parameters.between(limit, "limit", 1, limits.PAGE_ROWS_MAX)
         before = read_cursor(cursor)
         state = await self._state(account)
-        if isinstance(state, Refused):
-            return state
         shard = self._shard(state.terms.account)
-        if shard is None:
-            return refuse(RefusalCode.ACCOUNT_NOT_FOUND, "id")
-        rows = await shard.reader.history(state.terms.account, before, limit + 1)
-        last = rows[limit - 1].entry.position if len(rows) > limit else None
-        return views.Page(
-            [views.history_view(shard.number, row.entry, row.transaction) for row in rows[:limit]],
-            None if last is None else write_cursor(last),
-        )
+        history = History(shard, self._engine.earlier_credits, stages=stages)
+        async with shard.expensive_reads.turn(self._tenant):
+            lines, last = await history.page(state.terms.account, before, limit)
+        return views.Page(lines, None if last is None else write_cursor(last))
+
+    async def _shard_beside(self, near: str) -> int | Refused:
+        """The shard of an account or of an owner."""
+        parameters.text(near, "near", limits.OWNER_CHARACTERS_MAX)
+        if near.startswith(f"{Prefix.ACCOUNT}_"):
+            try:
+                state = await self._state(near, "near")
+            except AccountNotFoundError:
+                return refuse(RefusalCode.ACCOUNT_NOT_FOUND, "near")
+            return shard_of(state.terms.account)
+        parameters.ordinary_owner(near, "near")
+        home = await self._engine.router.home_of_owner(self._tenant, near)
+        return refuse(RefusalCode.ACCOUNT_NOT_FOUND, "near") if home is None else home
 
     async def _account_answer(self, shard: Shard, command: Command) -> views.Account | Refused:
         found = await self._submit(shard, command)

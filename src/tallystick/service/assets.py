@@ -8,7 +8,7 @@ from iso4217 import Currency
 from tallystick.domain import limits
 from tallystick.ledger.directory import ReplicatedDirectory
 from tallystick.service import parameters
-from tallystick.service.errors import AssetConflictError
+from tallystick.service.errors import AssetConflictError, TooManyAssetsError
 from tallystick.service.views import Asset
 from tallystick.store.directory import AssetRow
 
@@ -50,6 +50,7 @@ class Assets:
         """Define a custom asset; doing it again with the same values changes nothing.
 
         Raises:
+            TooManyAssetsError: the tenant has as many as it may have.
             AssetConflictError: the code is taken, by ISO 4217 or with another scale or name.
         """
         parameters.asset_code(code, "code")
@@ -57,6 +58,9 @@ class Assets:
         parameters.text(name, "name", limits.ASSET_NAME_CHARACTERS_MAX)
         wanted = Asset(code, scale, name, custom=True)
         if code not in iso_assets():
+            known = await self._custom(tenant)
+            if code not in known and len(known) >= limits.ASSETS_PER_TENANT_MAX:
+                raise TooManyAssetsError(f"the tenant has {len(known)} assets of its own")
             await self._directory.add_asset(tenant, AssetRow(code, scale, name))
             self._known.pop(tenant, None)
         found = await self.find(tenant, code)

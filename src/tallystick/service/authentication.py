@@ -27,7 +27,7 @@ class ApiKeys:
     """Who a key belongs to. A key just revoked is refused within a few seconds, on every server."""
 
     def __init__(self, directory: ReplicatedDirectory) -> None:
-        self._directory = directory
+        self.directory = directory
         self._known: dict[str, tuple[int, float]] = {}
 
     async def tenant_of(self, key: str) -> int:
@@ -40,7 +40,7 @@ class ApiKeys:
         now = time.monotonic()
         if known is not None and now < known[1]:
             return known[0]
-        found = await self._directory.find_api_key(_hash(key))
+        found = await self.directory.find_api_key(_hash(key))
         if found is None:
             self._known.pop(key, None)
             raise AuthenticationError("the API key is unknown or revoked")
@@ -55,15 +55,15 @@ class ApiKeys:
         Raises:
             DirectoryIncompleteError: a shard cannot be reached; nobody was told the key, so make another one later.
         """
-        tenant = await self._directory.make_tenant(tenant_name)
+        tenant = await self.directory.make_tenant(tenant_name)
         identifier = secrets.token_hex(_IDENTIFIER_BYTES)
         key = f"{_PREFIX}_{identifier}_{secrets.token_urlsafe(_SECRET_BYTES)}"
-        await self._directory.add_api_key(identifier, tenant, name, _hash(key))
+        await self.directory.add_api_key(identifier, tenant, name, _hash(key))
         return NewApiKey(identifier, key)
 
     async def all(self) -> list[ApiKeyRow]:
         """Every key's name, tenant and times."""
-        return await self._directory.list_api_keys()
+        return await self.directory.list_api_keys()
 
     async def revoke(self, identifier: str) -> bool:
         """Take a key out of force. False if there is no such key in force.
@@ -71,7 +71,12 @@ class ApiKeys:
         Raises:
             DirectoryIncompleteError: a shard cannot be reached; where it can, the key is out of force.
         """
-        return await self._directory.revoke_api_key(identifier)
+        return await self.directory.revoke_api_key(identifier)
+
+
+def identifier_of(key: str) -> str:
+    """The identifier of a key in force, which is a part of it."""
+    return key.split("_", 2)[1] if key.count("_") > 1 else ""
 
 
 def _hash(key: str) -> bytes:

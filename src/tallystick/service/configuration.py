@@ -2,24 +2,34 @@
 
 import os
 import ssl
+import stat
 import tomllib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
+import structlog
 import tomli_w
 
 from tallystick.domain import limits
-from tallystick.store.address import database_place
+from tallystick.service.rate_limits import NO_RATES, KeyConfiguration, Rates, TenantConfiguration
+from tallystick.store.address import database_place, names_database
 from tallystick.store.cache_address import read_cache_address
 
 CONFIGURATION_VARIABLE: Final = "TALLYSTICK_CONFIG"
 """The environment variable with the path of the configuration file."""
+OWNER_VARIABLE: Final = "TALLYSTICK_OWNER_CONFIG"
+"""The environment variable with the path of the owner's file."""
+OWNER_FILE: Final = "owner.toml"
+"""The name of the owner's file, beside the configuration file, when nothing else is said."""
 
 ShardState = Literal["open", "full", "draining"]
 CrossShard = Literal["saga", "two_phase"]
+File = TypeVar("File")
+
+_log = structlog.get_logger(__name__)
 
 
 class ConfigurationError(Exception):
@@ -29,7 +39,8 @@ class ConfigurationError(Exception):
 class ShardConfiguration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One shard.
 
-    `dsn` is what the server connects with, `owner_dsn` what `migrate` does (default: the same). A shard that is
+    `dsn` is what the server connects with, `owner_dsn` what `migrate` and `keys` do (default: the same); it stands in
+    the owner's file, which servers do not read. A shard that is
     `open` takes new owners; one that is `full` does not, nor does one that is `draining`, which is being emptied by
     hand. Owners who live there stay, and open further accounts there: an owner's accounts are never apart.
     """
@@ -45,8 +56,19 @@ class ShardConfiguration(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
     @property
     def owner(self) -> str:
-        """What `migrate` connects with."""
+        """What `migrate` and `keys` connect with."""
         return self.owner_dsn or self.dsn
+
+
+class _OwnedShard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    number: int
+    owner_dsn: str
+
+
+class _OwnerFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The owner's file: for each shard what its owner connects with."""
+
+    shard: list[_OwnedShard] = []
 
 
 class NodeConfiguration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,19 +84,35 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     A shard stands below its node and does not name it, so that no name in the file can point at nothing. Whoever has
     one server writes `[[shard]]` tables and no nodes. `cross_shard` is how a transfer crosses shards;
     `saga_wait_seconds` how long its caller waits before the answer is `pending`;
-    `cache` the address of a Valkey or Redis for balances, which are read from PostgreSQL when there is none. Webhooks
+    `clock_tolerance_seconds` by how much the clocks of databases, servers and the log may differ;
+    `cache` the address of a Valkey or Redis for balances, which are read from PostgreSQL when there is none;
+    `cache_key` a secret, the same for all servers, with which balances are sealed there. Webhooks
     go to https at public addresses, unless `webhooks_allow_http` and `webhooks_allow_private` say otherwise;
     certificates of the authorities in `webhooks_ca_file` (PEM) are trusted beside those that the machine trusts.
+    `webhooks_key_file` holds the keys that their secrets are encrypted with, and is read by those who need them.
+    What is posted may be effective `effective_at_max_days_back` days ago at most.
+    Each tenant may have `accounts_per_tenant`, and `streams_per_tenant` open at a server. `limits` are each tenant's,
+    `key_limits` each key's; `[[tenant]]` and `[[key]]` tables tell of single ones.
     """
 
     shard: list[ShardConfiguration] = []
     node: list[NodeConfiguration] = []
     cross_shard: CrossShard = "saga"
     saga_wait_seconds: float = limits.SAGA_WAIT_SECONDS_DEFAULT
+    clock_tolerance_seconds: float = limits.CLOCK_TOLERANCE_SECONDS_DEFAULT
     cache: str | None = None
+    cache_key: str | None = None
     webhooks_allow_http: bool = False
     webhooks_allow_private: bool = False
     webhooks_ca_file: str | None = None
+    webhooks_key_file: str | None = None
+    effective_at_max_days_back: int = limits.EFFECTIVE_AT_DAYS_BACK_DEFAULT
+    accounts_per_tenant: int = limits.ACCOUNTS_PER_TENANT_DEFAULT
+    streams_per_tenant: int = limits.STREAMS_PER_TENANT_DEFAULT
+    limits: Rates = NO_RATES
+    key_limits: Rates = NO_RATES
+    tenant: list[TenantConfiguration] = []
+    key: list[KeyConfiguration] = []
 
     def __repr__(self) -> str:
         """Without passwords."""
@@ -94,8 +132,17 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
 
     @property
     def owner_dsns(self) -> dict[int, str]:
-        """The connection string of each shard for `migrate`, by number."""
+        """The connection string of each shard's owner, by number."""
         return {shard.number: shard.owner for shard in self.shards}
+
+    def with_shards(self, change: Callable[[ShardConfiguration], ShardConfiguration]) -> "Configuration":
+        """The same with each shard changed."""
+        nodes = [msgspec.structs.replace(node, shard=list(map(change, node.shard))) for node in self.node]
+        return msgspec.structs.replace(self, shard=list(map(change, self.shard)), node=nodes)
+
+    def as_owner(self) -> "Configuration":
+        """The same, used by the owner of its tables."""
+        return self.with_shards(lambda shard: msgspec.structs.replace(shard, dsn=shard.owner, owner_dsn=None))
 
     @property
     def open_shards(self) -> list[int]:
@@ -105,15 +152,58 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
 
 def read_configuration(path: Path) -> Configuration:
     """Read and check a configuration file (TOML)."""
+    return _checked(path, _read(path, Configuration, "--config"))
+
+
+def read_owner_configuration(path: Path, owner_path: Path | None = None) -> Configuration:
+    """Read a configuration file with the owner's file, for those who act as the owner of the tables.
+
+    `owner_path`: by default what TALLYSTICK_OWNER_CONFIG names, or else owner.toml beside the configuration file, if
+    there is one.
+    """
+    configuration = read_configuration(path)
+    if owner_path is None and (named := os.environ.get(OWNER_VARIABLE)):
+        owner_path = Path(named)
+    if owner_path is None:
+        owner_path = path.with_name(OWNER_FILE)
+        if not owner_path.exists():
+            return configuration
+    owned = {one.number: one.owner_dsn for one in _read(owner_path, _OwnerFile, "--owner-config").shard}
+    if unknown := owned.keys() - configuration.dsns.keys():
+        raise ConfigurationError(f"{owner_path}: shard {min(unknown)} is not in {path}")
+    if owner_path.stat().st_mode & stat.S_IROTH:
+        _log.warning("every user of this machine can read the owner's file: chmod 600", path=str(owner_path))
+    return _checked(
+        owner_path,
+        configuration.with_shards(
+            lambda shard: msgspec.structs.replace(shard, owner_dsn=owned.get(shard.number, shard.owner_dsn))
+        ),
+    )
+
+
+def _read(path: Path, kind: type[File], option: str) -> File:
     try:
-        configuration = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Configuration)
+        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), kind)
     except FileNotFoundError:
-        raise ConfigurationError(f"there is no configuration file {path}: name one with --config") from None
+        raise ConfigurationError(f"there is no configuration file {path}: name one with {option}") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise ConfigurationError(f"{path}: {error}") from None
+
+
+def _checked(path: Path, configuration: Configuration) -> Configuration:
     wrong = _what_is_wrong(configuration)
     if wrong is not None:
         raise ConfigurationError(f"{path}: {wrong}")
+    return configuration
+
+
+def configuration_of(dsns: Iterable[tuple[int, str]], cross_shard: CrossShard = "saga") -> Configuration:
+    """Make the configuration of shards without a file: the number of each and its connection string."""
+    shards = [ShardConfiguration(number, dsn) for number, dsn in dsns]
+    configuration = Configuration(shard=shards, cross_shard=cross_shard)
+    wrong = _what_is_wrong(configuration) if shards else "no database is named, and no configuration file"
+    if wrong is not None:
+        raise ConfigurationError(wrong)
     return configuration
 
 
@@ -128,18 +218,33 @@ def _what_is_wrong(configuration: Configuration) -> str | None:
             f"saga_wait_seconds {wait_seconds} is outside {limits.SAGA_WAIT_SECONDS_MIN} "
             f"to {limits.SAGA_WAIT_SECONDS_MAX}"
         )
-    if configuration.cache is not None:
-        try:
-            read_cache_address(configuration.cache)
-        except ValueError as error:
-            return str(error)
+    if not configuration.clock_tolerance_seconds >= limits.CLOCK_TOLERANCE_SECONDS_MIN:
+        return f"clock_tolerance_seconds is at least {limits.CLOCK_TOLERANCE_SECONDS_MIN}"
+    if (wrong := _wrong_cache(configuration)) is not None:
+        return wrong
     if configuration.webhooks_ca_file is not None:
         try:
             ssl.create_default_context(cafile=configuration.webhooks_ca_file)
         except OSError as error:
             why = error.strerror or "no certificate in it"
             return f"webhooks_ca_file ({why}): expected a file of certificates as PEM"
-    return _wrong_nodes(configuration.node) or _wrong_shards(shards)
+    return (
+        _wrong_nodes(configuration.node)
+        or _wrong_shards(shards)
+        or _wrong_limits(configuration)
+        or _wrong_quotas(configuration)
+    )
+
+
+def _wrong_cache(configuration: Configuration) -> str | None:
+    if configuration.cache is not None:
+        try:
+            read_cache_address(configuration.cache)
+        except ValueError as error:
+            return str(error)
+    if configuration.cache_key is not None and len(configuration.cache_key) < limits.CACHE_KEY_CHARACTERS_MIN:
+        return f"cache_key is a secret of at least {limits.CACHE_KEY_CHARACTERS_MIN} characters"
+    return None
 
 
 def _wrong_nodes(nodes: list[NodeConfiguration]) -> str | None:
@@ -160,10 +265,9 @@ def _wrong_shards(shards: list[ShardConfiguration]) -> str | None:
             )
     if (number := _repeated(shard.number for shard in shards)) is not None:
         return f"shard {number} is listed twice"
+    if (wrong := _wrong_addresses(shards)) is not None:
+        return wrong
     places = {shard.number: database_place(shard.dsn) for shard in shards}
-    for number, place in places.items():
-        if place is None:
-            return f"the dsn of shard {number} is no libpq connection string"
     if (place := _repeated(places.values())) is not None:
         same = [str(number) for number in places if places[number] == place]
         return f"shards {' and '.join(same)} have the same database: each needs one of its own"
@@ -172,18 +276,76 @@ def _wrong_shards(shards: list[ShardConfiguration]) -> str | None:
     return None
 
 
+def _wrong_limits(configuration: Configuration) -> str | None:
+    named = [
+        ("limits", configuration.limits),
+        ("key_limits", configuration.key_limits),
+        *((f"limits of tenant {one.name!r}", one.limits) for one in configuration.tenant),
+        *((f"limits of key {one.id!r}", one.limits) for one in configuration.key),
+    ]
+    for name, rates in named:
+        if (wrong := rates.what_is_wrong()) is not None:
+            return f"{name}: {wrong}"
+    for tenant in configuration.tenant:
+        if not 1 <= tenant.weight <= limits.TENANT_WEIGHT_MAX:
+            return f"the weight of tenant {tenant.name!r} is outside 1 to {limits.TENANT_WEIGHT_MAX}"
+    for what, names in (
+        ("tenant", [one.name for one in configuration.tenant]),
+        ("key", [one.id for one in configuration.key]),
+    ):
+        if (repeated := _repeated(names)) is not None:
+            return f"{what} {repeated!r} is named twice"
+    return None
+
+
+def _wrong_quotas(configuration: Configuration) -> str | None:
+    if any(
+        rates.refusals for rates in (configuration.key_limits, *(one.limits for one in configuration.key))
+    ):
+        return "refusals are limited for each tenant, and not for each key"
+    if not 1 <= configuration.effective_at_max_days_back <= limits.EFFECTIVE_AT_DAYS_BACK_MAX:
+        return f"effective_at_max_days_back is outside 1 to {limits.EFFECTIVE_AT_DAYS_BACK_MAX}"
+    if configuration.accounts_per_tenant < 1:
+        return "accounts_per_tenant is at least 1"
+    if not 1 <= configuration.streams_per_tenant <= limits.STREAMS_MAX:
+        return f"streams_per_tenant is outside 1 to {limits.STREAMS_MAX}"
+    return None
+
+
+def _wrong_addresses(shards: list[ShardConfiguration]) -> str | None:
+    for shard in shards:
+        for name, dsn in (("dsn", shard.dsn), ("owner_dsn", shard.owner)):
+            if database_place(dsn) is None:
+                return f"the {name} of shard {shard.number} is no libpq connection string"
+            if not names_database(dsn):
+                return f"the {name} of shard {shard.number} names no database: add dbname"
+    return None
+
+
 def _repeated(values: Iterable[Any]) -> Any | None:
     return next((value for value, count in Counter(values).items() if count > 1), None)
 
 
 def write_configuration(path: Path, configuration: Configuration) -> None:
-    """Write a configuration file that only its owner can read, for it holds passwords: whole or not at all."""
+    """Write a configuration file, and beside it the owner's file if an owner is named; each whole or not at all.
+
+    Only who writes them can read them, for they hold passwords.
+    """
+    owned = [
+        _OwnedShard(one.number, one.owner_dsn) for one in configuration.shards if one.owner_dsn is not None
+    ]
+    if owned:
+        _write(path.with_name(OWNER_FILE), _OwnerFile(owned))
+    _write(path, configuration.with_shards(lambda shard: msgspec.structs.replace(shard, owner_dsn=None)))
+
+
+def _write(path: Path, content: Configuration | _OwnerFile) -> None:
     partial = path.with_name(f"{path.name}.partial")
     try:
         partial.unlink(missing_ok=True)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(tomli_w.dumps(msgspec.to_builtins(configuration)))
+            file.write(tomli_w.dumps(msgspec.to_builtins(content)))
         partial.replace(path)
     except OSError as error:
         raise ConfigurationError(f"cannot write {path} ({error.strerror}): choose another folder") from None

@@ -19,6 +19,8 @@ def read_cursor(text: str | None) -> int | None:
     """The place that a cursor stands for; None for the beginning."""
     if text is None:
         return None
+    if not isinstance(text, str):
+        raise ParameterError("cursor", f"expected text, not {type(text).__name__}")
     try:
         place = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):

@@ -2,29 +2,45 @@
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+import structlog
+
 from tallystick.domain import limits
+from tallystick.domain.decide import NOTHING_DECIDED, Atomic, Decision
 from tallystick.ledger.batcher import Answer
 from tallystick.ledger.directory import ReplicatedDirectory
+from tallystick.ledger.earlier_credits import EarlierCredits
+from tallystick.ledger.key_claims import KeyClaims, answers_of_group
 from tallystick.ledger.recovery import Crossings
 from tallystick.ledger.router import Router
 from tallystick.ledger.shard import Shard
 from tallystick.ledger.two_phase import PairAnswer, TwoPhase
 from tallystick.ledger.two_phase_resolver import Resolver
 from tallystick.ledger.writing import Units
+from tallystick.service.account_quota import AccountQuota
 from tallystick.service.assets import Assets
 from tallystick.service.authentication import ApiKeys
 from tallystick.service.configuration import Configuration, CrossShard, read_configuration
 from tallystick.service.following import ConfigurationFollower
+from tallystick.service.parties import Parties
+from tallystick.service.pieces import Pieces
+from tallystick.service.rate_limits import RateLimits, TenantConfiguration
+from tallystick.service.refusal_budgets import RefusalBudgets
 from tallystick.service.webhooks.addresses import AddressRules
 from tallystick.service.webhooks.events import EncodeEvent
+from tallystick.service.webhooks.key_file import KeyFile
+from tallystick.service.webhooks.secret_keys import SecretKeys
 from tallystick.service.webhooks.sending import Sender, trust_of
 from tallystick.service.webhooks.workers import WebhookWorkers
 from tallystick.store.cache import Cache
 from tallystick.store.directory import Directory
+from tallystick.store.rate_counters import RateCounters
 from tallystick.store.two_phase import check_prepared_transactions
+
+_log = structlog.get_logger(__name__)
 
 
 class Engine:
@@ -38,19 +54,30 @@ class Engine:
         cross_shard: CrossShard = "saga",
         recover: bool = True,
         cache: str | None = None,
+        cache_key: str | None = None,
+        clock_tolerance_seconds: float = limits.CLOCK_TOLERANCE_SECONDS_DEFAULT,
     ) -> None:
         """Name the shards; `open_shards` as for `Router`.
 
         `cross_shard`: how transfers cross from one to another.
         `recover`: look for sagas that nobody drives, and for batches left prepared, as every server does.
-        `cache`: the address of a cache for balances.
+        `cache`: the address of a cache for balances, `cache_key` what they are sealed with there.
+        `clock_tolerance_seconds`: by how much clocks may differ before nothing is written.
         """
         self._recover = recover
         self._resolver = Resolver(lambda: self.router.shards)
         self._two_phase = None
-        self._cache = None if cache is None else Cache(cache)
-        self.router = Router(dsns, open_shards=open_shards, cache=self._cache)
+        self._cache = None if cache is None else Cache(cache, cache_key)
+        self.router = Router(
+            dsns,
+            open_shards=open_shards,
+            cache=self._cache,
+            clock_tolerance_seconds=clock_tolerance_seconds,
+        )
+        self.pieces = Pieces(self.router.tenant_weights)
         self.crossings = Crossings(lambda: self.router.shards)
+        self.earlier_credits = EarlierCredits(self.crossings.find)
+        self._key_claims = KeyClaims(self.crossings.find, lambda: self.router.placement)
         if cross_shard == "two_phase":
             self._two_phase = TwoPhase(self.crossings.find)
         self.saga_wait_seconds = limits.SAGA_WAIT_SECONDS_DEFAULT
@@ -59,8 +86,19 @@ class Engine:
         )
         self._follower: ConfigurationFollower | None = None
         self.assets = Assets(self.directory)
+        self.parties = Parties(self.router)
         self.api_keys = ApiKeys(self.directory)
+        self.rate_limits = RateLimits(RateCounters(None))
+        self.refusal_budgets = RefusalBudgets(self.rate_limits)
+        self.account_quota = AccountQuota(lambda: self.router.shards)
+        for shard in self.router.shards:
+            shard.batcher.on_committed(self._committed)
+        self.effective_at_max_days_back = limits.EFFECTIVE_AT_DAYS_BACK_DEFAULT
+        self.streams_per_tenant = limits.STREAMS_PER_TENANT_DEFAULT
+        # What the configuration tells of tenants that were not found yet: they may be made later.
+        self._tenants_to_find: dict[str, TenantConfiguration] = {}
         self.webhook_sender = Sender(AddressRules())
+        self._key_path: Path | None = None
         self._webhooks: WebhookWorkers | None = None
 
     @classmethod
@@ -75,16 +113,37 @@ class Engine:
             recover=recover,
             # A command reads what is true, and what it writes is cached by the servers.
             cache=configuration.cache if recover else None,
+            cache_key=configuration.cache_key,
+            clock_tolerance_seconds=configuration.clock_tolerance_seconds,
         )
+        if recover and configuration.cache is not None and configuration.cache_key is None:
+            _log.warning("who can write to the cache can have any balance shown: set cache_key")
         engine.saga_wait_seconds = configuration.saga_wait_seconds
+        engine.rate_limits = RateLimits(
+            RateCounters(configuration.cache if recover else None),
+            configuration.limits,
+            configuration.key_limits,
+            {one.id: one.limits for one in configuration.key},
+        )
+        engine.refusal_budgets = RefusalBudgets(engine.rate_limits)
+        engine.effective_at_max_days_back = configuration.effective_at_max_days_back
+        engine.account_quota.accounts_max = configuration.accounts_per_tenant
+        engine.streams_per_tenant = configuration.streams_per_tenant
+        engine._tenants_to_find = {one.name: one for one in configuration.tenant}
         ca_file = configuration.webhooks_ca_file
         engine.webhook_sender = Sender(
             AddressRules(configuration.webhooks_allow_http, configuration.webhooks_allow_private),
             trust=None if ca_file is None else trust_of(Path(ca_file)),
         )
+        key_file = configuration.webhooks_key_file
+        engine._key_path = None if key_file is None else Path(key_file)
         if encode_event is not None:
             engine._webhooks = WebhookWorkers(
-                lambda: engine.router.shards, engine.webhook_sender, encode_event
+                lambda: engine.router.shards,
+                engine.webhook_sender,
+                engine.secret_keys,
+                encode_event,
+                engine.earlier_credits,
             )
         return engine
 
@@ -98,17 +157,66 @@ class Engine:
 
     def follow(self, path: Path, configuration: Configuration) -> None:
         """Follow a file, from what was read from it, while this runs."""
-        self._follower = ConfigurationFollower(
-            path, configuration, self.add_shard, self.router.refresh_placement
-        )
+        self._follower = ConfigurationFollower(path, configuration, self.add_shard, self._refresh)
+
+    @cached_property
+    def _key_file(self) -> KeyFile:
+        # Read by those who need it, and not by every command.
+        return KeyFile(self._key_path)
+
+    @property
+    def secret_keys(self) -> SecretKeys:
+        """What secrets of webhooks are encrypted with."""
+        return self._key_file.keys
+
+    async def _refresh(self) -> None:
+        """Learn of what may change while this runs: keys, a placement, tenants that the configuration names."""
+        self._key_file.look()
+        await self.router.refresh_placement()
+        for name, told in list(self._tenants_to_find.items()):
+            if (tenant := await self.directory.find_tenant(name)) is not None:
+                self.router.tenant_weights[tenant] = told.weight
+                self.rate_limits.set_tenant(tenant, told.limits)
+                del self._tenants_to_find[name]
 
     async def add_shard(self, number: int, dsn: str) -> None:
         """Serve one more shard, beside those that are served."""
         shard = await self.router.add(number, dsn)
+        shard.batcher.on_committed(self._committed)
         self.directory.add(number, Directory(shard.database))
 
+    def _committed(self, decision: Decision) -> None:
+        self.refusal_budgets.committed(decision)
+        self.account_quota.committed(decision)
+
+    def require_room(self, tenant: int, command_count: int) -> None:
+        """Refuse a large request before it is worked through, where all shards together have no room for it.
+
+        Raises:
+            OverloadedError: so it is.
+        """
+        batchers = [shard.batcher for shard in self.router.shards]
+        if sum(batcher.room_of(tenant) for batcher in batchers) < command_count:
+            batchers[0].refuse_overloaded()
+
     async def submit(self, shard: Shard, units: Units) -> Sequence[Answer | PairAnswer]:
-        """Have the commands of one request written: see `Batcher.submit`. An `Atomic` comes alone."""
+        """Have the commands of one request written, if their keys are free: see `Batcher.submit`.
+
+        An `Atomic` comes alone.
+        """
+        refused = await self._key_claims.claim(shard, units)
+        if not refused:
+            return await self._write(shard, units)
+        if isinstance(units[0], Atomic):
+            return answers_of_group(units, refused)
+        left = [unit for place, unit in enumerate(units) if place not in refused]
+        written = iter(await self._write(shard, left) if left else ())
+        return [
+            Answer(refused[place], NOTHING_DECIDED) if place in refused else next(written)
+            for place in range(len(units))
+        ]
+
+    async def _write(self, shard: Shard, units: Units) -> Sequence[Answer | PairAnswer]:
         if self._two_phase is None:
             return await shard.batcher.submit(units)
         return await self._two_phase.submit(shard, units)
@@ -134,6 +242,8 @@ class Engine:
     async def connected(self) -> None:
         """Wait until every shard can be written to; raises UnavailableError when one could not be reached in time."""
         await self.router.connected()
+        # Where keys and owners were placed before, too.
+        await self._refresh()
 
     def end_streams(self) -> None:
         """End all that follow the log, which would wait for ever, as the first thing when this process stops."""
@@ -147,6 +257,7 @@ class Engine:
         if self._webhooks is not None:
             await self._webhooks.stop()
         await self.webhook_sender.close()
+        await self.account_quota.stop()
         await self.crossings.stop()
         if self._two_phase is not None:
             await self._two_phase.stop()

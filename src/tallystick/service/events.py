@@ -1,5 +1,6 @@
 """The calls of the change feed: read the log by position, or follow it, and follow one account's balance."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from datetime import datetime
@@ -11,20 +12,27 @@ from tallystick.domain import limits
 from tallystick.domain.accounts import AccountState
 from tallystick.domain.commands import KINDS, Kind
 from tallystick.domain.identifiers import Prefix, format_identifier, make_identifier, shard_of
-from tallystick.domain.outcomes import RefusalCode, Refused, refuse
+from tallystick.domain.outcomes import Refused
+from tallystick.domain.parts import asks_for_stages, own_entries, part_of
 from tallystick.domain.record import Record
 from tallystick.domain.sagas import SagaState
-from tallystick.ledger.errors import BeyondHeadError, TooManyAccountsError
+from tallystick.ledger.errors import BeyondHeadError, TooManyAccountsError, UnavailableError
 from tallystick.ledger.feed import Slice, Wanted
+from tallystick.ledger.pauses import jittered
 from tallystick.ledger.shard import Shard
 from tallystick.service import parameters, views
 from tallystick.service.errors import ParameterError
+from tallystick.service.remembered import Remembered
 from tallystick.service.tenancy import Tenancy
 
+_views: Final[Remembered["Event"]] = Remembered(limits.FEED_EVENTS_REMEMBERED_MAX)
+_stage_views: Final[Remembered["Event"]] = Remembered(limits.FEED_EVENTS_REMEMBERED_MAX)
 _CROSSING_STATES: Final = {
     Kind.TRANSFER_RESERVED: views.PENDING,
     Kind.TRANSFER_FINALIZED: views.POSTED,
     Kind.TRANSFER_RELEASED: "refused",
+    Kind.TRANSFER_GIVEN_UP: views.PENDING,
+    Kind.TRANSFER_SETTLED: views.POSTED,
 }
 
 
@@ -47,6 +55,8 @@ class Crossing(msgspec.Struct, frozen=True):
 class Event(msgspec.Struct, frozen=True):
     """One transaction of the log, as its position wrote it: it never looks otherwise, whatever happens later.
 
+    Of a payment that crosses shards each shard tells its accounts' part: `transaction` and `kind` are the payment's,
+    `entries` those of this shard's accounts, unless stages were asked for.
     `account` and `hold` are what it opened or changed, as of this position.
     """
 
@@ -72,7 +82,7 @@ class Events(msgspec.Struct, frozen=True):
     position: int
 
 
-class Balances(msgspec.Struct, frozen=True):
+class BalanceChanges(msgspec.Struct, frozen=True):
     """One account's balances in the order of the log. There was no other change of it up to `position`."""
 
     items: list[views.Balance]
@@ -91,17 +101,21 @@ class EventCalls(Tenancy):
         accounts: Sequence[str] = (),
         owner: str | None = None,
         kinds: Sequence[str] = (),
+        stages: bool = False,
     ) -> Events:
         """A page of a shard's log after a position; the next page begins after its `position`.
 
         `accounts` and `kinds`: of any of these; none named is all. A page that is full has the same events for ever.
+        What crosses shards is told where it was posted, as what was asked for; `stages`, or a kind of stages, asks
+        for each stage as the log has it.
         """
         parameters.between(limit, "limit", 1, limits.PAGE_ROWS_MAX)
         parameters.between(after, "after", 0, limits.LOCAL_NUMBER_MAX)
-        home, wanted = self._wanted(shard, accounts, owner, kinds)
+        home, wanted = self._wanted(shard, accounts, owner, kinds, stages=stages)
         with _told_of_parameters():
-            found = await home.feed.read(wanted, after, limit)
-        return _events(home.number, found)
+            async with home.expensive_reads.turn(self._tenant):
+                found = await home.feed.read(wanted, after, limit)
+        return await self._events(home, wanted, found)
 
     async def follow_events(
         self,
@@ -111,12 +125,13 @@ class EventCalls(Tenancy):
         accounts: Sequence[str] = (),
         owner: str | None = None,
         kinds: Sequence[str] = (),
+        stages: bool = False,
     ) -> AsyncGenerator[Events, None]:
         """Follow a shard's log from a position (default: from now), for ever; empty `Events` while nothing happens.
 
         Whoever is cut off goes on from the last `position`: nothing is missed, and nothing comes twice.
         """
-        home, wanted = self._wanted(shard, accounts, owner, kinds)
+        home, wanted = self._wanted(shard, accounts, owner, kinds, stages=stages)
         if after is None:
             after = await home.feed.head_position()
         parameters.between(after, "after", 0, limits.LOCAL_NUMBER_MAX)
@@ -126,40 +141,76 @@ class EventCalls(Tenancy):
         async def follow() -> AsyncGenerator[Events, None]:
             yield Events([], after)
             async with aclosing(home.feed.follow(wanted, after)) as slices:
+                said = after
                 async for found in slices:
-                    yield _events(home.number, found)
+                    while (events := await self._events_or_none(home, wanted, found)) is None:
+                        yield Events([], said)
+                    said = found.position
+                    yield events
 
         return follow()
 
     async def follow_balance(
-        self, account: str, *, after: int | None = None
-    ) -> AsyncGenerator[Balances, None] | Refused:
-        """Follow an account's balance: as it is now, then each change; or each change after a position."""
+        self, account: str, *, after: int | None = None, min_position: int = 0
+    ) -> AsyncGenerator[BalanceChanges, None]:
+        """Follow an account's balance: as it is now, then each change; or each change after a position.
+
+        "Now" is not before `min_position`.
+
+        Raises:
+            PositionNotReachedError: the log of the account's shard does not go so far. Ask again.
+        """
         identifier = parameters.account(account, "id")
         home = self._shard(identifier)
-        if home is None:
-            return refuse(RefusalCode.ACCOUNT_NOT_FOUND, "id")
+        if min_position:
+            await home.balances.require_reached(min_position)
         # Before the state, which then has all that is written up to there: nothing older need be looked for.
         head = await home.feed.head_position()
         state = await self._state(account)
-        if isinstance(state, Refused):
-            return state
         begin = max(head, state.position) if after is None else after
         parameters.between(begin, "after", 0, limits.LOCAL_NUMBER_MAX)
-        wanted = Wanted(self._tenant, accounts=frozenset({identifier}))
+        # What is set aside for what is on its way changes a balance, too.
+        wanted = Wanted(self._tenant, accounts=frozenset({identifier}), stages=True)
         with _told_of_parameters():
             await home.feed.check(wanted, begin)
 
-        async def follow() -> AsyncGenerator[Balances, None]:
-            yield Balances([views.logged_balance_view(state)] if after is None else [], begin)
+        async def follow() -> AsyncGenerator[BalanceChanges, None]:
+            yield BalanceChanges([views.logged_balance_view(state)] if after is None else [], begin)
             async with aclosing(home.feed.follow(wanted, begin)) as slices:
                 async for found in slices:
-                    yield Balances(_balances(state, found.records), found.position)
+                    yield BalanceChanges(_balances(state, found.records), found.position)
 
         return follow()
 
+    async def _events(self, home: Shard, wanted: Wanted, found: Slice) -> Events:
+        """What is wanted of a slice, as callers see it.
+
+        Raises:
+            UnavailableError: what was asked for is known to a shard that does not answer.
+        """
+        records = found.records
+        if not wanted.stages:
+            records = await self._engine.earlier_credits.all_told(home.number, records)
+            records = [record for record in records if wanted.shows(home.number, record)]
+        return Events([_view_once(home.number, record, wanted.stages) for record in records], found.position)
+
+    async def _events_or_none(self, home: Shard, wanted: Wanted, found: Slice) -> Events | None:
+        """The same for a stream, which outlives the loss of a shard; None, after a pause, while it is lost."""
+        try:
+            return await self._events(home, wanted, found)
+        except UnavailableError:
+            home.feed.follower.require_open()
+            await asyncio.sleep(jittered(limits.FEED_RETRY_SECONDS))
+            return None
+
     def _wanted(
-        self, shard: int | None, accounts: Sequence[str], owner: str | None, kinds: Sequence[str]
+        self,
+        shard: int | None,
+        accounts: Sequence[str],
+        owner: str | None,
+        kinds: Sequence[str],
+        *,
+        stages: bool,
     ) -> tuple[Shard, Wanted]:
         """Which shard, and what of its log."""
         if accounts and owner is not None:
@@ -171,7 +222,8 @@ class EventCalls(Tenancy):
         identifiers = frozenset(parameters.account(one, "account") for one in accounts)
         chosen = frozenset(parameters.choice(kind, KINDS, "kind") for kind in kinds)
         home = self._home(shard, identifiers)
-        wanted = Wanted(self._tenant, chosen or None, identifiers or None, owner)
+        stages = stages or asks_for_stages(chosen)
+        wanted = Wanted(self._tenant, chosen or None, identifiers or None, owner, stages)
         return home, wanted
 
     def _home(self, number: int | None, accounts: frozenset[int]) -> Shard:
@@ -181,6 +233,8 @@ class EventCalls(Tenancy):
             raise ParameterError("account", "expected accounts of one shard: each shard has a log of its own")
         if not named and len(shards) == 1:
             return next(iter(shards.values()))
+        if number is None and accounts:
+            return self._shard(next(iter(accounts)))
         found = shards.get(named.pop()) if named else None
         if found is None:
             numbers = ", ".join(map(str, shards))
@@ -199,19 +253,23 @@ def _told_of_parameters() -> Iterator[None]:
         raise ParameterError("owner", str(error)) from None
 
 
-def event_view(shard: int, record: Record) -> Event:
-    """One transaction of the log as its position wrote it."""
+def event_view(shard: int, record: Record, *, stages: bool) -> Event:
+    """One transaction of the log as its position wrote it: as the part of a payment that it is, or as it stands."""
+    part = None if stages else part_of(shard, record)
+    if part is not None:
+        record = record._replace(entries=tuple(own_entries(record)))
     # Without what became of it on the other shard.
     plain = views.transaction_view(shard, record._replace(saga=None, other_half=None))
     crossing = None if record.saga is None else _crossing(shard, record, record.saga)
-    refers_to = plain.refers_to
-    if crossing is not None and record.transaction.kind is Kind.TRANSFER_RESERVED:
+    refers_to = plain.refers_to if part is None else views.reference(part.kind, part.refers_to)
+    if part is None and record.transaction.kind is Kind.TRANSFER_RESERVED:
         refers_to = views.transaction_view(shard, record).refers_to
+    payment = None if part is None else part.payment
     return Event(
         shard=shard,
         position=plain.position,
-        transaction=plain.id,
-        kind=plain.kind,
+        transaction=plain.id if payment is None else format_identifier(Prefix.TRANSACTION, payment),
+        kind=plain.kind if part is None else part.kind.text,
         recorded_at=plain.recorded_at,
         effective_at=plain.effective_at,
         refers_to=refers_to,
@@ -219,7 +277,7 @@ def event_view(shard: int, record: Record) -> Event:
         metadata=dict(plain.metadata),
         entries=plain.entries,
         account=None if record.account is None else views.account_view(record.account),
-        hold=None if record.hold is None else views.hold_view(shard, record.hold),
+        hold=None if record.hold is None else views.hold_view(shard, record.hold, payment),
         crossing=crossing,
     )
 
@@ -245,8 +303,10 @@ def _crossing(shard: int, record: Record, saga: SagaState) -> Crossing:
     )
 
 
-def _events(shard: int, found: Slice) -> Events:
-    return Events([event_view(shard, record) for record in found.records], found.position)
+def _view_once(shard: int, record: Record, stages: bool) -> Event:
+    """The view of a record, which all who follow the log have in common."""
+    views_of_records = _stage_views if stages else _views
+    return views_of_records.of(record, lambda: event_view(shard, record, stages=stages))
 
 
 def _balances(state: AccountState, records: Sequence[Record]) -> list[views.Balance]:

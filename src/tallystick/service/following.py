@@ -8,7 +8,7 @@ import structlog
 
 from tallystick.domain import limits
 from tallystick.service.configuration import Configuration, ConfigurationError, read_configuration
-from tallystick.service.migration import check_shards
+from tallystick.service.migration import check_own_sessions, check_shards
 from tallystick.store.errors import StoreError
 
 _log = structlog.get_logger(__name__)
@@ -65,6 +65,7 @@ class ConfigurationFollower:
                 self._say(refusal)
                 return False
             unreachable = await asyncio.to_thread(check_shards, wanted)
+            await check_own_sessions(wanted, unreachable)
         except (ConfigurationError, StoreError) as error:
             self._say(str(error))
             return False

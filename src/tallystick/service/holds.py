@@ -4,14 +4,18 @@ import asyncio
 import time
 
 from tallystick.domain import limits
-from tallystick.domain.commands import CaptureHold, Command, PlaceHold, VoidHold
+from tallystick.domain.commands import CaptureHold, Command, Kind, PlaceHold, VoidHold
 from tallystick.domain.fingerprint import Operation
+from tallystick.domain.holds import HoldStatus
 from tallystick.domain.identifiers import local_of
-from tallystick.domain.outcomes import RefusalCode, Refused, refuse
-from tallystick.domain.record import Record
+from tallystick.domain.outcomes import RefusalCode, Refused
+from tallystick.domain.record import Record, payment_of
+from tallystick.domain.rows import TransactionRow
 from tallystick.ledger.errors import FaultyCommandError
 from tallystick.ledger.shard import Shard
 from tallystick.service import parameters, views
+from tallystick.service.errors import HoldNotFoundError
+from tallystick.service.parties import Part
 from tallystick.service.tenancy import Amount, Metadata, Tenancy, Text, Time
 
 
@@ -33,7 +37,7 @@ class HoldCalls(Tenancy):
     ) -> views.Hold | Refused:
         """Set part of the source's balance aside for the destination."""
         payer = parameters.account(source, "source")
-        payee = parameters.account(destination, "destination")
+        said = parameters.party(destination, "destination")
         number = parameters.amount(amount, "amount")
         parameters.asset_code(asset, "asset")
         parameters.between(expires_in_seconds, "expires_in", 1, limits.HOLD_SECONDS_MAX)
@@ -43,23 +47,26 @@ class HoldCalls(Tenancy):
             Operation.HOLD,
             note,
             payer,
-            payee,
+            said,
             number,
             asset,
             expires_in_seconds,
         )
         shard = self._shard(payer)
-        if shard is None:
-            return refuse(RefusalCode.ACCOUNT_NOT_FOUND, "source")
+        if isinstance(said, str):
+            parts = (Part(payer, -number, asset), Part(said, number, asset))
+            await self._engine.parties.ask(self._tenant, [parts])
+        payer, payee, opens = self._two_accounts(payer, said, number, asset)
         command = PlaceHold(
             tenant=self._tenant,
             request=request,
+            opens=opens,
             source=payer,
             destination=payee,
             amount=number,
             asset=asset,
             expires_in_us=expires_in_seconds * 1_000_000,
-            foreign_assets=await self._foreign_assets(shard, [payee]),
+            foreign_assets=await self._foreign_assets(shard, [payee], opens),
             note=note,
         )
         return await self._hold_answer(shard, command)
@@ -88,8 +95,6 @@ class HoldCalls(Tenancy):
             final,
         )
         shard = self._shard(identifier)
-        if shard is None:
-            return refuse(RefusalCode.HOLD_NOT_FOUND, "id")
         command = CaptureHold(
             tenant=self._tenant, request=request, hold=identifier, amount=part, final=final, note=note
         )
@@ -114,23 +119,25 @@ class HoldCalls(Tenancy):
             identifier,
         )
         shard = self._shard(identifier)
-        if shard is None:
-            return refuse(RefusalCode.HOLD_NOT_FOUND, "id")
         command = VoidHold(tenant=self._tenant, request=request, hold=identifier, note=note)
         return await self._hold_answer(shard, command)
 
-    async def held(self, hold: str) -> views.Hold | Refused:
+    async def held(self, hold: str) -> views.Hold:
         """A hold as it is now."""
         identifier = parameters.hold(hold, "id")
         shard = self._shard(identifier)
-        if shard is not None:
-            state = (await shard.reader.holds([local_of(identifier)])).get(local_of(identifier))
-            payer = (
-                None if state is None else (await shard.reader.accounts([state.account])).get(state.account)
-            )
-            if state is not None and payer is not None and payer.terms.tenant == self._tenant:
-                return views.hold_view(shard.number, state)
-        return refuse(RefusalCode.HOLD_NOT_FOUND, "id")
+        state = (await shard.reader.holds([local_of(identifier)])).get(local_of(identifier))
+        payer = None if state is None else (await shard.reader.accounts([state.account])).get(state.account)
+        if state is None or payer is None or payer.terms.tenant != self._tenant:
+            raise HoldNotFoundError(hold)
+        changed = await self._row(shard, state.position)
+        if changed.kind is Kind.TRANSFER_RELEASED and state.status is HoldStatus.OPEN:
+            # A capture was refused on the other shard: the hold is as it was before.
+            changed = await self._row(shard, await shard.reader.hold_change(state.hold))
+        return views.hold_view(shard.number, state, payment_of(shard.number, changed))
+
+    async def _row(self, shard: Shard, position: int) -> TransactionRow:
+        return (await shard.reader.records([position]))[position].transaction
 
     async def _hold_answer(self, shard: Shard, command: Command) -> views.Hold | Refused:
         found = await self._submit_until_free(shard, command)
@@ -138,7 +145,7 @@ class HoldCalls(Tenancy):
             return found
         if found.hold is None:
             raise FaultyCommandError("the transaction changed no hold")
-        return views.hold_view(shard.number, found.hold)
+        return views.hold_view(shard.number, found.hold, payment_of(shard.number, found.transaction))
 
     async def _submit_until_free(self, shard: Shard, command: Command) -> Record | Refused:
         """Wait for a hold that another capture is using, for as long as a caller waits for what crosses shards."""

@@ -4,16 +4,25 @@ An outcome is a value: what was posted, or `Refused` with a stable code. Excepti
 not be read (ParameterError), and for a ledger that could not take it (OverloadedError, UnavailableError).
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from tallystick.ledger.errors import UnavailableError
 from tallystick.service import views
 from tallystick.service.accounts import AccountCalls
-from tallystick.service.configuration import CrossShard
+from tallystick.service.configuration import (
+    Configuration,
+    ConfigurationError,
+    CrossShard,
+    configuration_of,
+    read_configuration,
+)
 from tallystick.service.engine import Engine
 from tallystick.service.events import EventCalls
 from tallystick.service.holds import HoldCalls
+from tallystick.service.migration import check_own_sessions, check_shards
 from tallystick.service.tenancy import UNSET
 from tallystick.service.transactions import TransactionCalls, TransferRequest
 from tallystick.service.webhooks.endpoints import Webhooks
@@ -27,30 +36,45 @@ class Ledger(AccountCalls, TransactionCalls, HoldCalls, EventCalls):
     """One tenant's ledger.
 
     Every method that moves money takes an `idempotency_key`: the same key and the same request have the same
-    answer, for ever, and move money once. A key belongs to the tenant and to the shard of the payer.
+    answer, for ever, and move money once. A key belongs to the tenant.
     """
 
     @classmethod
     @asynccontextmanager
     async def connect(
-        cls, *dsns: str, tenant: int = 1, cross_shard: CrossShard = "saga"
+        cls,
+        *dsns: str,
+        configuration: str | Path | None = None,
+        tenant: int = 1,
+        cross_shard: CrossShard = "saga",
     ) -> AsyncIterator["Ledger"]:
-        """Serve a tenant's ledger from the databases of its shards, inside this process.
+        """Serve a tenant's ledger from the databases of all its shards, inside this process.
 
         Args:
-            dsns: a libpq connection string for each shard, migrated with `tallystick migrate`.
+            dsns: without a configuration file: a libpq connection string for each shard.
+            configuration: the configuration file, as servers have it; shards that are added to it are served, too.
             tenant: the tenant's number; a new installation has one, 1.
-            cross_shard: how transfers cross shards, alike in all processes of an installation.
+            cross_shard: without a configuration file: how transfers cross shards, alike in all processes of an
+                installation.
 
         Raises:
+            ConfigurationError: the file is missing or wrong, or a shard that the databases know of is not named.
             UnavailableError: a database cannot be reached.
-            SchemaError: a database is of another version, or empty: run `tallystick migrate`.
+            SchemaError: a database is of another version, or empty: run `tallystick migrate`; or it is not prepared
+                for servers, and the message has the statements that mend it.
         """
-        try:
-            numbered = {await shard_number(dsn): dsn for dsn in dsns}
-        except ShardUnavailableError as error:
-            raise UnavailableError(str(error)) from error
-        engine = Engine(numbered, cross_shard=cross_shard)
+        if configuration is None:
+            found = await _configuration_of(dsns, cross_shard)
+        elif dsns:
+            raise ConfigurationError("expected connection strings or a configuration file, not both")
+        else:
+            found = await asyncio.to_thread(read_configuration, Path(configuration))
+        for unreachable in (await asyncio.to_thread(check_shards, found)).values():
+            raise UnavailableError(str(unreachable)) from unreachable
+        await check_own_sessions(found, ())
+        engine = Engine.of(found)
+        if configuration is not None:
+            engine.follow(Path(configuration), found)
         await engine.start()
         try:
             await engine.connected()
@@ -70,3 +94,11 @@ class Ledger(AccountCalls, TransactionCalls, HoldCalls, EventCalls):
     def webhooks(self) -> Webhooks:
         """The tenant's webhook endpoints."""
         return Webhooks(self._engine, self._tenant)
+
+
+async def _configuration_of(dsns: Sequence[str], cross_shard: CrossShard) -> Configuration:
+    try:
+        numbers = [await shard_number(dsn) for dsn in dsns]
+    except ShardUnavailableError as error:
+        raise UnavailableError(str(error)) from error
+    return configuration_of(zip(numbers, dsns, strict=True), cross_shard)

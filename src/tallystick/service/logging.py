@@ -19,12 +19,12 @@ _LEVELS: Final = {
     "error": logging.ERROR,
 }
 # The password of an address, the password of a connection string, the secret half of an API key, the secret of a
-# webhook.
+# webhook, the key that such secrets are encrypted with.
 _SECRETS: Final = (
     (re.compile(r"(\bpostgres(?:ql)?://[^\s:@/]*:)[^\s@]*@"), r"\1***@"),
     (re.compile(r"(\bpassword\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s'\"]+)", re.IGNORECASE), r"\1***"),
     (re.compile(r"(\btally_[0-9a-f]+_)[\w-]+"), r"\1***"),
-    (re.compile(r"(\bwhsec_)[\w+/=-]+"), r"\1***"),
+    (re.compile(r"(\bwh(?:sec|key)_)[\w+/=-]+"), r"\1***"),
 )
 
 

@@ -1,13 +1,16 @@
 """Bringing all shards of an installation to this version and to the configuration file, and refusing all others."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 
 from tallystick.ledger.placement import NOTHING_PLACED, Placement, following, read_placement, write_placement
-from tallystick.service.configuration import Configuration, ConfigurationError
+from tallystick.service.configuration import OWNER_FILE, Configuration, ConfigurationError
 from tallystick.store.directory_copy import copy_directory
-from tallystick.store.errors import ShardUnavailableError
-from tallystick.store.migrate import check_schema, migrate
+from tallystick.store.errors import PreparationError, ShardUnavailableError
+from tallystick.store.migrate import check_schema, migrate, serving_risks
 from tallystick.store.placements import ShardLookup, change_placement, placement_of
+from tallystick.store.sessions import check_sessions
 from tallystick.store.two_phase import check_prepared_transactions
 
 
@@ -20,15 +23,20 @@ class ShardUnreachableError(ShardUnavailableError):
         )
 
 
-def migrate_shard(number: int, owner_dsn: str) -> list[str]:
+def migrate_shard(number: int, owner_dsn: str, server_dsn: str | None = None) -> list[str]:
     """Bring one shard to this version, and say which migrations that took.
+
+    Args:
+        number: the shard's number.
+        owner_dsn: what its owner connects with.
+        server_dsn: what servers connect with, whose rights are looked at too.
 
     Raises:
         ShardUnreachableError: it cannot be reached.
-        SchemaError: the database is another shard's, newer, or cannot be changed.
+        SchemaError: the database is not prepared, is another shard's, newer, or cannot be changed.
     """
     try:
-        return migrate(owner_dsn, number)
+        return migrate(owner_dsn, number, server_dsn)
     except ShardUnavailableError as error:
         raise ShardUnreachableError(number, error) from error
 
@@ -58,7 +66,7 @@ def check_shards(configuration: Configuration) -> dict[int, ShardUnreachableErro
     """Make sure that the shards are those that were migrated together; return those that cannot be reached.
 
     Raises:
-        SchemaError: a shard has the schema of another version, or is another shard's.
+        SchemaError: a shard has the schema of another version, is another shard's, or is not prepared for servers.
         ConfigurationError: a shard is missing from the file, or was added and not migrated.
         PreparedTransactionsError: a server is not set up for two-phase commit, which the file asks for.
     """
@@ -66,7 +74,7 @@ def check_shards(configuration: Configuration) -> dict[int, ShardUnreachableErro
     told: dict[int, Placement] = {}
     for shard in configuration.shards:
         try:
-            check_schema(shard.dsn, shard.number)
+            check_schema(shard.dsn, shard.number, to_serve=True)
             told[shard.number] = read_placement(placement_of(shard.dsn))
         except ShardUnavailableError as error:
             unreachable[shard.number] = ShardUnreachableError(shard.number, error)
@@ -83,6 +91,40 @@ def check_shards(configuration: Configuration) -> dict[int, ShardUnreachableErro
     return unreachable
 
 
+async def check_own_sessions(configuration: Configuration, unreachable: Collection[int]) -> None:
+    """Make sure that no pooler on the way to a shard takes away what servers rely on, but for `unreachable` ones.
+
+    Raises:
+        PreparationError: one does.
+    """
+
+    async def check(number: int, dsn: str) -> None:
+        try:
+            with suppress(ShardUnavailableError):  # lost meanwhile
+                await check_sessions(dsn)
+        except PreparationError as error:
+            raise PreparationError(f"shard {number}: {error}") from error
+
+    await asyncio.gather(
+        *(check(number, dsn) for number, dsn in configuration.dsns.items() if number not in unreachable)
+    )
+
+
+def risks_of_serving(configuration: Configuration, unreachable: Collection[int]) -> list[str]:
+    """What works, but leaves the log of a shard less protected than it could be; each with what to do."""
+    risks = [
+        f"the file that servers read has the owner_dsn of shard {shard.number}, and who takes a server over has it, "
+        f"too: move it to a file of its own, {OWNER_FILE} (see docs/existing-postgres.md)"
+        for shard in configuration.shards
+        if shard.owner_dsn is not None
+    ]
+    for number, dsn in configuration.dsns.items():
+        if number not in unreachable:
+            with suppress(ShardUnavailableError):
+                risks += serving_risks(dsn)
+    return risks
+
+
 def _newest(told: Mapping[int, Placement]) -> Placement:
     return max(told.values(), key=lambda placement: placement.version, default=NOTHING_PLACED)
 
@@ -91,5 +133,6 @@ def _expect_all(configuration: Configuration, recorded: Placement) -> None:
     for number in recorded.shards:
         if number not in configuration.dsns:
             raise ConfigurationError(
-                f"shard {number} is missing: accounts live on it, so list it, as full if it takes no new owners"
+                f"shard {number} is missing: accounts live on it, so name its database, too (as full in the "
+                f"configuration file, if it takes no new owners)"
             )

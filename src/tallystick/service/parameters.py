@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import UnionType
 from typing import Final, TypeVar
 
 import msgspec
@@ -12,6 +13,7 @@ from tallystick.domain import limits
 from tallystick.domain.amounts import AmountError, parse_amount, parse_integer
 from tallystick.domain.commands import NO_NOTE, Note
 from tallystick.domain.identifiers import IdentifierError, Prefix, parse_identifier
+from tallystick.domain.system_owners import SIGN, is_system_owner
 from tallystick.service.errors import IdempotencyKeyMissingError, ParameterError
 from tallystick.service.views import microseconds_of
 
@@ -26,6 +28,32 @@ _encode_canonical = msgspec.json.Encoder(order="sorted").encode
 def account(text: str, param: str) -> int:
     """An account's identifier."""
     return _identifier(Prefix.ACCOUNT, text, param)
+
+
+def party(text: str, param: str) -> int | str:
+    """An account's identifier, or the name of a system owner."""
+    return system_owner(text, param) if _words(text, param).startswith(SIGN) else account(text, param)
+
+
+def system_owner(name: str, param: str) -> str:
+    """The name of a system owner."""
+    if not is_system_owner(name):
+        raise ParameterError(
+            param,
+            f"expected {SIGN} and words of a-z and 0-9, joined by -, such as @fees or @bank-in: "
+            f"at most {limits.SYSTEM_OWNER_CHARACTERS_MAX} characters",
+        )
+    return name
+
+
+def ordinary_owner(name: str, param: str) -> str:
+    """The name of an owner whose accounts are opened by request."""
+    if _words(name, param).startswith(SIGN):
+        raise ParameterError(
+            param,
+            f"expected no {SIGN} at the beginning: a system owner's accounts are opened when they are first needed",
+        )
+    return text(name, param, limits.OWNER_CHARACTERS_MAX)
 
 
 def transaction(text: str, param: str) -> int:
@@ -66,7 +94,7 @@ def integer(value: str | int, param: str) -> int:
 
 def text(value: str, param: str, characters_max: int, characters_min: int = 1) -> str:
     """A text that PostgreSQL can keep: no NUL, no half of a surrogate pair, not too long."""
-    if not characters_min <= len(value) <= characters_max:
+    if not characters_min <= len(_words(value, param)) <= characters_max:
         raise ParameterError(param, f"expected {characters_min} to {characters_max} characters")
     if "\0" in value:
         raise ParameterError(param, "expected no NUL character")
@@ -79,6 +107,7 @@ def text(value: str, param: str, characters_max: int, characters_min: int = 1) -
 
 def metadata(value: Mapping[str, str] | None, param: str = "metadata") -> str | None:
     """Canonical JSON of a caller's metadata: keys sorted, nothing for an empty one."""
+    _expect(value, param, Mapping | None, "a mapping of texts")
     if not value:
         return None
     if len(value) > limits.METADATA_KEYS_MAX:
@@ -109,6 +138,7 @@ def note(
 
 def past_time(value: datetime, param: str) -> int:
     """A time that is not in the future, as microseconds since 1970."""
+    _expect(value, param, datetime, "a datetime")
     if value.tzinfo is None:
         raise ParameterError(param, "expected a time with its zone, such as 2026-01-31T12:00:00Z")
     at_us = microseconds_of(value)
@@ -128,7 +158,7 @@ def idempotency_key(value: str | None, param: str = "Idempotency-Key") -> str:
 
 def asset_code(value: str, param: str) -> str:
     """The form of an asset's code; whether there is such an asset, the accounts know."""
-    if not _ASSET_CODE.fullmatch(value):
+    if not _ASSET_CODE.fullmatch(_words(value, param)):
         raise ParameterError(
             param, "expected an asset's code: 3 to 12 of A-Z, 0-9 and _, beginning with a letter"
         )
@@ -137,7 +167,7 @@ def asset_code(value: str, param: str) -> str:
 
 def choice(value: str, choices: Mapping[str, Choice], param: str) -> Choice:
     """One of several words."""
-    if value not in choices:
+    if _words(value, param) not in choices:
         raise ParameterError(param, f"expected one of {', '.join(choices)}")
     return choices[value]
 
@@ -150,13 +180,27 @@ def count(items: Sequence[object], param: str, count_min: int, count_max: int) -
 
 def between(value: int, param: str, value_min: int, value_max: int) -> int:
     """A number within bounds."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ParameterError(param, f"expected an integer, not {type(value).__name__}")
     if not value_min <= value <= value_max:
         raise ParameterError(param, f"expected {value_min} to {value_max}")
     return value
 
 
+def _words(value: object, param: str) -> str:
+    """A text, as all but callers in Python send it."""
+    if isinstance(value, str):
+        return value
+    raise ParameterError(param, f"expected text, not {type(value).__name__}")
+
+
+def _expect(value: object, param: str, kind: type | UnionType, words: str) -> None:
+    if not isinstance(value, kind):
+        raise ParameterError(param, f"expected {words}, not {type(value).__name__}")
+
+
 def _identifier(prefix: Prefix, value: str, param: str) -> int:
     try:
-        return parse_identifier(prefix, value)
+        return parse_identifier(prefix, _words(value, param))
     except IdentifierError as error:
         raise ParameterError(param, str(error)) from None

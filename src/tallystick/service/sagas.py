@@ -8,7 +8,15 @@ import msgspec
 from tallystick.domain import limits
 from tallystick.domain.identifiers import Prefix, format_identifier, local_of, make_identifier
 from tallystick.domain.outcomes import Posted
-from tallystick.domain.sagas import SagaState, SagaStatus, Stage, credit_request, next_step
+from tallystick.domain.sagas import (
+    SPLIT_BEGINNINGS,
+    SagaState,
+    SagaStatus,
+    Stage,
+    credit_request,
+    next_split_step,
+    next_step,
+)
 from tallystick.ledger.shard import Shard
 from tallystick.service import parameters
 from tallystick.service.engine import Engine
@@ -16,16 +24,24 @@ from tallystick.service.errors import ParameterError
 from tallystick.service.views import time_of
 from tallystick.store.errors import StoreError
 
-_ENDED: Final = {SagaStatus.FINALIZED: Stage.FINALIZED, SagaStatus.RELEASED: Stage.RELEASED}
+_ENDED: Final = {
+    SagaStatus.FINALIZED: Stage.FINALIZED,
+    SagaStatus.RELEASED: Stage.RELEASED,
+    SagaStatus.SETTLED: Stage.SETTLED,
+}
 
 
 class Saga(msgspec.Struct, frozen=True):
-    """One transfer that crosses shards. `step` is what is done next, `why` what it waits for."""
+    """One transfer that crosses shards. `step` is what is done next, `why` what it waits for.
+
+    `other_shard` is None where payees are on several: `other_shards` are all of them.
+    """
 
     id: str
     operation: str
     shard: int
-    other_shard: int
+    other_shard: int | None
+    other_shards: list[int]
     stage: str
     step: str | None
     age_seconds: float
@@ -56,12 +72,8 @@ class Sagas:
         """Drive one saga on now. `give_up` asks for the money back, unless the other shard has credited it."""
         identifier = parameters.transaction(transaction, "id")
         shard = self._engine.router.shard(identifier)
-        state = (
-            None
-            if shard is None
-            else (await shard.reader.sagas([local_of(identifier)])).get(local_of(identifier))
-        )
-        if shard is None or state is None:
+        state = (await shard.reader.sagas([local_of(identifier)])).get(local_of(identifier))
+        if state is None:
             raise ParameterError("id", "expected a transaction that crosses shards: see `tallystick sagas`")
         driver = self._engine.crossings.driver(shard)
         states = await driver.drive([state], self._engine.saga_wait_seconds, give_up=give_up)
@@ -83,16 +95,19 @@ class Sagas:
     async def _view(self, shard: Shard, state: SagaState, age_seconds: float) -> Saga:
         terms = state.terms
         identifier = make_identifier(shard.number, state.saga)
-        if state.status in _ENDED:
+        if state.has_ended:
             stage, why = _ENDED[state.status], ""
+        elif terms.is_split:
+            stage, why = await self._split_stage(identifier, state)
         else:
             stage, why = await self._stage(identifier, terms.other_shard)
-        step = next_step(stage)
+        step = next_split_step(stage) if terms.is_split else next_step(stage)
         return Saga(
             id=format_identifier(Prefix.TRANSACTION, identifier),
             operation=terms.operation.text,
             shard=shard.number,
-            other_shard=terms.other_shard,
+            other_shard=None if terms.is_split else terms.other_shard,
+            other_shards=list(terms.payee_shards),
             stage=stage,
             step=None if step is None else step.value,
             age_seconds=round(age_seconds, 3),
@@ -101,6 +116,20 @@ class Sagas:
             credits={format_identifier(Prefix.ACCOUNT, leg.account): leg.amount for leg in terms.credits},
             why=why,
         )
+
+    async def _split_stage(self, saga: int, state: SagaState) -> tuple[Stage, str]:
+        """How far an open saga of several payees' shards is: as its own shard says, and by what it waits for."""
+        stage = SPLIT_BEGINNINGS[state.status]
+        found = {number: await self._stage(saga, number) for number in state.terms.payee_shards}
+        if stage is not Stage.RESERVED:
+            waits = "confirmed" if stage is Stage.FINALIZED else "revoked"
+            reasons = [why for asked, why in found.values() if asked is Stage.RESERVED]
+            return stage, "; ".join(reasons) or f"not all promises are {waits} yet"
+        if any(asked is Stage.REFUSED for asked, _ in found.values()):
+            return Stage.REFUSED, "; ".join(why for asked, why in found.values() if asked is Stage.REFUSED)
+        if all(asked is Stage.CREDITED for asked, _ in found.values()):
+            return Stage.PROMISED, "promised; the payer's shard has not finalized it yet"
+        return stage, "; ".join(why for asked, why in found.values() if asked is Stage.RESERVED)
 
     async def _stage(self, saga: int, other_shard: int) -> tuple[Stage, str]:
         """How far an open saga is, asked of the other shard."""

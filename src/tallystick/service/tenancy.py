@@ -2,32 +2,39 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from tallystick.domain import limits
-from tallystick.domain.accounts import AccountState
-from tallystick.domain.commands import SENT_KINDS, Command, Kind, Note, RequestKey
+from tallystick.domain.accounts import AccountKind, AccountState
+from tallystick.domain.commands import NO_NOTE, SENT_KINDS, Command, Kind, Note, RequestKey
 from tallystick.domain.fingerprint import Field, Operation, fingerprint, request_key
 from tallystick.domain.identifiers import local_of, shard_of
-from tallystick.domain.outcomes import Posted, RefusalCode, Refused, refuse
+from tallystick.domain.outcomes import Posted, RefusalCode, Refused
 from tallystick.domain.record import Record, record_at
 from tallystick.domain.sagas import SagaState, SagaStatus
+from tallystick.domain.system_owners import SystemAccount
 from tallystick.ledger.batcher import Answer
 from tallystick.ledger.errors import UnavailableError
 from tallystick.ledger.shard import Shard
 from tallystick.ledger.two_phase import PairAnswer
 from tallystick.service import parameters
 from tallystick.service.engine import Engine
+from tallystick.service.errors import AccountNotFoundError, ParameterError
+from tallystick.service.parties import Part, Party
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 Amount = str | int
 Text = str | None
 Metadata = Mapping[str, str] | None
 Time = datetime | None
 UNSET: Final = msgspec.UNSET
+_DAY_US: Final = 24 * 3600 * 1_000_000
 Unset = msgspec.UnsetType
 
 
@@ -38,11 +45,24 @@ class Tenancy:
         self._engine = engine
         self._tenant = tenant
 
+    @property
+    def tenant(self) -> int:
+        """The tenant's number."""
+        return self._tenant
+
+    async def _in_pieces(self, items: Sequence[Item], make: Callable[[Item], Made]) -> list[Made]:
+        """What is made of each item, in order; of many a piece at a time, in turns with other tenants."""
+        return await self._engine.pieces.each(self._tenant, items, make)
+
     # Keys.
 
     def _request(self, idempotency_key: str | None, operation: Operation, *fields: Field) -> RequestKey:
         key = parameters.idempotency_key(idempotency_key)
-        return RequestKey(request_key(self._tenant, key), fingerprint(operation, *fields))
+        return RequestKey(
+            request_key(self._tenant, key),
+            fingerprint(operation, *fields),
+            self._engine.refusal_budgets.allows(self._tenant),
+        )
 
     def _optional_request(
         self, idempotency_key: str | None, operation: Operation, *fields: Field
@@ -57,47 +77,112 @@ class Tenancy:
             idempotency_key, operation, *fields, note.description, note.metadata, note.effective_at_us
         )
 
+    async def _require_recent(self, shard: Shard, commands: Mapping[str, Command]) -> None:
+        """Refuse what would be effective too long ago, unless its key has an answer already.
+
+        Args:
+            shard: where the commands go.
+            commands: by what stands before the names of their fields.
+
+        Raises:
+            ParameterError: one is, and nothing is recorded under its key.
+        """
+        days_back = self._engine.effective_at_max_days_back
+        earliest_us = time.time_ns() // 1000 - days_back * _DAY_US
+        old = {
+            prefix: None if command.request is None else command.request.key
+            for prefix, command in commands.items()
+            if (effective_at_us := _note_of(command).effective_at_us) is not None
+            and effective_at_us < earliest_us
+        }
+        if not old:
+            return
+        recorded = await shard.reader.requests(key for key in old.values() if key is not None)
+        for prefix, key in old.items():
+            if key not in recorded:
+                raise ParameterError(
+                    f"{prefix}effective_at",
+                    f"expected at most {days_back} days ago (effective_at_max_days_back)",
+                )
+
     # Shards.
 
-    def _shard(self, identifier: int) -> Shard | None:
+    def _shard(self, identifier: int) -> Shard:
+        """Where an account, a transaction or a hold lives. Raises ShardNotConfiguredError."""
         return self._engine.router.shard(identifier)
 
-    async def _state(self, account: str) -> AccountState | Refused:
-        identifier = parameters.account(account, "id")
-        shard = self._shard(identifier)
-        state = None if shard is None else (await shard.reader.accounts([identifier])).get(identifier)
+    def _is_configured(self, identifier: int) -> bool:
+        return self._engine.router.has_shard_of(identifier)
+
+    async def _state(self, account: str, param: str = "id") -> AccountState:
+        """An account as it is now. Raises AccountNotFoundError."""
+        identifier = parameters.account(account, param)
+        state = (await self._shard(identifier).reader.accounts([identifier])).get(identifier)
         if state is None or state.terms.tenant != self._tenant:
-            return refuse(RefusalCode.ACCOUNT_NOT_FOUND, "id")
+            raise AccountNotFoundError(account)
         return state
 
     def _require_reachable(self, account: int) -> None:
         """Refuse to reserve what could not be credited now.
 
         Raises:
-            UnavailableError: the account's shard cannot be written to.
+            UnavailableError: the account's shard cannot be written to, or is not configured.
         """
         shard = self._shard(account)
-        if shard is not None and not shard.batcher.available:
+        if not shard.batcher.available:
             raise UnavailableError(f"shard {shard.number} cannot be written to now")
 
-    async def _foreign_assets(self, home: Shard, accounts: Sequence[int]) -> dict[int, str | None]:
+    def _two_accounts(
+        self, source: Party, destination: Party, amount: int, asset: str
+    ) -> tuple[int, int, tuple[SystemAccount, ...]]:
+        """The accounts of a payer and a payee, and which of them are of system owners."""
+        if isinstance(source, int) and isinstance(destination, int):
+            return source, destination, ()
+        parts = (Part(source, -amount, asset), Part(destination, amount, asset))
+        (payer, payee), opens = self._engine.parties.choose(self._tenant, parts)
+        return payer, payee, opens
+
+    async def _require_asset(self, opens: Sequence[SystemAccount], param: str) -> None:
+        """Open no account in what is no asset.
+
+        Raises:
+            ParameterError: an asset is none of the tenant's.
+        """
+        for code in {one.asset for one in opens}:
+            if await self._engine.assets.find(self._tenant, code) is None:
+                raise ParameterError(param, f"expected the code of an asset, not {code}: see GET /v1/assets")
+
+    async def _foreign_assets(
+        self, home: Shard, accounts: Sequence[int], opens: Sequence[SystemAccount] = ()
+    ) -> dict[int, str | None]:
         """What this tenant's accounts on other shards hold, which never changes; None: there is no such account."""
-        assets: dict[int, str | None] = {}
-        for number in {shard_of(account) for account in accounts} - {home.number}:
-            there = [account for account in accounts if shard_of(account) == number]
-            shard = self._shard(there[0])
-            states = {} if shard is None else await shard.reader.accounts(there)
+        assets: dict[int, str | None] = {
+            one.account: one.asset for one in opens if shard_of(one.account) != home.number
+        }
+        asked = [account for account in accounts if account not in assets]
+        for number in {shard_of(account) for account in asked} - {home.number}:
+            there = [account for account in asked if shard_of(account) == number]
+            states = await self._shard(there[0]).reader.accounts(there)
             for account in there:
                 state = states.get(account)
-                known = state is not None and state.terms.tenant == self._tenant
-                assets[account] = state.terms.asset if state is not None and known else None
+                assets[account] = None
+                if (
+                    state is not None
+                    and state.terms.tenant == self._tenant
+                    # No caller knows that there are such accounts.
+                    and state.terms.kind is not AccountKind.CLEARING
+                ):
+                    assets[account] = state.terms.asset
         return assets
 
     # Answers.
 
     async def _submit(self, shard: Shard, command: Command) -> Record | Refused:
+        await self._require_recent(shard, {"": command})
         answers = await self._engine.submit(shard, [command])
         (found,) = await self._records(shard, answers)
+        if isinstance(found, Refused) and found.code is RefusalCode.RATE_LIMITED:
+            raise self._engine.refusal_budgets.error(self._tenant, found)
         return found
 
     async def _records(self, shard: Shard, answers: Sequence[Answer | PairAnswer]) -> list[Record | Refused]:
@@ -108,11 +193,13 @@ class Tenancy:
             if isinstance(answer.outcome, Posted) and not answer.appended
         ]
         read = await shard.reader.records(earlier) if earlier else {}
-        found = await self._whole([_record(answer, read) for answer in answers])
+        found: list[Record | Refused] = await self._in_pieces(answers, lambda answer: _record(answer, read))
+        whole = iter(await self._whole([one for one in found if isinstance(one, Record)]))
+        found = [next(whole) if isinstance(one, Record) else one for one in found]
         sagas = [record.saga for record in found if isinstance(record, Record) and record.saga is not None]
         return await self._followed(shard, found, sagas) if sagas else found
 
-    async def _whole(self, found: Sequence[Record | Refused]) -> list[Record | Refused]:
+    async def _whole(self, found: Sequence[Record]) -> list[Record]:
         """Join records with their other halves, which are read where they are not known yet.
 
         Raises:
@@ -121,20 +208,15 @@ class Tenancy:
         missing = [
             one.transaction.refers_to or 0
             for one in found
-            if isinstance(one, Record)
-            and one.other_half is None
-            and one.transaction.kind in SENT_KINDS.values()
+            if one.other_half is None and one.transaction.kind in SENT_KINDS.values()
         ]
         if not missing:
             return list(found)
         halves: dict[int, Record] = {}
-        for shard in {self._shard(identifier) for identifier in missing}:
-            if shard is not None:
-                halves.update(await self._halves(shard, missing))
+        for other in {self._shard(identifier) for identifier in missing}:
+            halves.update(await self._halves(other, missing))
         return [
             one._replace(other_half=halves.get(one.transaction.refers_to or 0, one.other_half))
-            if isinstance(one, Record)
-            else one
             for one in found
         ]
 
@@ -168,9 +250,14 @@ class Tenancy:
         ]
 
 
+def _note_of(command: Command) -> Note:
+    note: Note = getattr(command, "note", NO_NOTE)
+    return note
+
+
 def _ended(record: Record, state: SagaState, ends: Mapping[int, Record]) -> Record | Refused:
     """The record of a reservation, with how its saga ended; a hold is as its capture left it."""
-    if state.refusal is not None:
+    if state.status is SagaStatus.RELEASED and state.refusal is not None:
         return state.refusal
     end = ends.get(state.position)
     return record._replace(saga=state, hold=record.hold if end is None else end.hold)

@@ -1,7 +1,8 @@
 """The calls that move money: transfers, transactions of several entries, reversals."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -21,12 +22,15 @@ from tallystick.domain.commands import (
 from tallystick.domain.decide import Atomic
 from tallystick.domain.fingerprint import Operation
 from tallystick.domain.identifiers import local_of, make_identifier, shard_of
-from tallystick.domain.outcomes import RefusalCode, Refused, refuse
-from tallystick.domain.record import Record
+from tallystick.domain.outcomes import RefusalCode, Refused, not_configured, refuse
+from tallystick.domain.record import Record, payment_of
 from tallystick.domain.sagas import SagaState, SagaStatus
+from tallystick.domain.system_owners import SIGN
 from tallystick.ledger.errors import UnavailableError
 from tallystick.ledger.shard import Shard
 from tallystick.service import parameters, views
+from tallystick.service.errors import ParameterError, TransactionNotFoundError
+from tallystick.service.parties import Part
 from tallystick.service.tenancy import Amount, Metadata, Tenancy, Text, Time
 
 _HALF_KINDS: Final = frozenset({*SENT_KINDS.values(), *RECEIVED_KINDS.values()})
@@ -68,10 +72,10 @@ class TransactionCalls(Tenancy):
         request = TransferRequest(
             source, destination, amount, asset, idempotency_key, description, metadata, effective_at
         )
+        await self._ask_for_system_owners([request])
         command = self._transfer_command(request, "")
+        await self._require_assets([command])
         shard = self._shard(command.source)
-        if shard is None:
-            return refuse(RefusalCode.ACCOUNT_NOT_FOUND, "source")
         return await self._transaction_answer(shard, self._routed(command))
 
     async def transfers(
@@ -79,33 +83,37 @@ class TransactionCalls(Tenancy):
     ) -> list[views.Transaction | Refused]:
         """Up to 5,000 transfers in one call: each on its own, or (`atomic`, inside one shard) all or none.
 
-        One whose other shard cannot be reached is refused as `shard_unavailable`, which is not kept under its key.
+        One whose other shard cannot be reached, or that names a shard that is not configured, is refused as
+        `shard_unavailable`, which is not kept under its key.
         """
         parameters.count(requests, "transfers", 1, limits.TRANSFERS_PER_BATCH_REQUEST_MAX)
-        commands = [
-            self._transfer_command(request, f"transfers[{index}].") for index, request in enumerate(requests)
-        ]
-        places: dict[Shard | None, list[int]] = {}
+        commands = await self._transfer_commands(requests)
+        await self._require_assets(commands)
+        places: dict[int, list[int]] = {}
         for place, command in enumerate(commands):
-            places.setdefault(self._shard(command.source), []).append(place)
+            places.setdefault(shard_of(command.source), []).append(place)
         if atomic and len(places) > 1:
             return [refuse(RefusalCode.CROSSES_TOO_MANY_SHARDS, "transfers") for _ in commands]
+        for mine in places.values():
+            if self._is_configured(commands[mine[0]].source):
+                there = {f"transfers[{place}].": commands[place] for place in mine}
+                await self._require_recent(self._shard(commands[mine[0]].source), there)
         answers: dict[int, views.Transaction | Refused] = {}
-        for shard, mine in places.items():
-            if shard is None:
-                answers.update((place, refuse(RefusalCode.ACCOUNT_NOT_FOUND, "source")) for place in mine)
+        for number, mine in places.items():
+            if not self._is_configured(commands[mine[0]].source):
+                answers.update((place, not_configured(number, "source")) for place in mine)
                 continue
+            shard = self._shard(commands[mine[0]].source)
             units = [self._routed(commands[place]) for place in mine]
             found = await self._engine.submit(shard, [Atomic(tuple(units))] if atomic else units)
             records = await self._records(shard, found)
-            answers.update(
-                (place, _transaction(shard, record)) for place, record in zip(mine, records, strict=True)
-            )
+            seen = await self._in_pieces(records, partial(_transaction, shard))
+            answers.update(zip(mine, seen, strict=True))
         return [answers[place] for place in range(len(commands))]
 
     async def post(
         self,
-        entries: Sequence[tuple[str, Amount]],
+        entries: Sequence[tuple[str, Amount] | tuple[str, Amount, str | None]],
         *,
         idempotency_key: str,
         description: Text = None,
@@ -114,32 +122,31 @@ class TransactionCalls(Tenancy):
     ) -> views.Transaction | Refused:
         """Post one transaction of several entries (account, signed amount), summing to zero in each asset.
 
-        It may cross two shards when all its debits are on one of them and all its credits on the other.
+        An entry of a system owner names the asset too: `("@fees", 25, "USD")`. A transaction may cross shards when
+        all its debits are on one of them and all its credits on others; system owners have accounts on each.
         """
         parameters.count(entries, "entries", 2, limits.ENTRIES_PER_TRANSACTION_MAX)
-        moves = tuple(
-            (
-                parameters.account(account, f"entries[{index}].account"),
-                parameters.signed_amount(amount, f"entries[{index}].amount"),
-            )
-            for index, (account, amount) in enumerate(entries)
-        )
+        parts = [_part(f"entries[{index}]", *entry) for index, entry in enumerate(entries)]
         note = parameters.note(description, metadata, effective_at)
-        request = self._noted_request(
-            idempotency_key, Operation.TRANSACTION, note, [list(move) for move in moves]
-        )
+        # What the caller said, whichever accounts it comes to.
+        said = [[part.party, part.amount, *([part.asset] if part.asset else [])] for part in parts]
+        request = self._noted_request(idempotency_key, Operation.TRANSACTION, note, said)
+        if (twice := _named_twice(parts)) is not None:
+            return refuse(RefusalCode.SAME_ACCOUNT, f"entries[{twice}].account")
+        await self._engine.parties.ask(self._tenant, [parts])
+        chosen = self._engine.parties.choose(self._tenant, parts)
+        await self._require_asset(chosen.opens, "entries")
+        moves = tuple((account, part.amount) for account, part in zip(chosen.accounts, parts, strict=True))
         payer = next((index for index, (_, amount) in enumerate(moves) if amount < 0), 0)
         shard = self._shard(moves[payer][0])
-        if shard is None:
-            return refuse(RefusalCode.ACCOUNT_NOT_FOUND, f"entries[{payer}].account")
-        accounts = [account for account, _ in moves]
-        for account in accounts:
+        for account in chosen.accounts:
             self._require_reachable(account)
         command = PostTransaction(
             tenant=self._tenant,
             request=request,
+            opens=chosen.opens,
             entries=moves,
-            foreign_assets=await self._foreign_assets(shard, accounts),
+            foreign_assets=await self._foreign_assets(shard, chosen.accounts, chosen.opens),
             note=note,
         )
         return await self._transaction_answer(shard, command)
@@ -156,17 +163,15 @@ class TransactionCalls(Tenancy):
     ) -> views.Transaction | Refused:
         """Post the opposite of a transaction, whole or (two entries only) in part, never more in total.
 
-        What crossed shards is given back from the shard where it was credited: the key belongs to that one.
+        What crossed shards is given back from the shard where it was credited.
         """
         identifier = parameters.transaction(transaction, "id")
         part = None if amount is None else parameters.amount(amount, "amount")
         note = parameters.note(description, metadata, effective_at)
         request = self._noted_request(idempotency_key, Operation.REVERSE, note, identifier, part)
         shard = self._shard(identifier)
-        if shard is None:
-            return refuse(RefusalCode.TRANSACTION_NOT_FOUND, "id")
         original, payers = await self._credit_of(shard, identifier)
-        shard = self._shard(original) or shard
+        shard = self._shard(original)
         command = Reverse(
             tenant=self._tenant,
             request=request,
@@ -179,48 +184,86 @@ class TransactionCalls(Tenancy):
             self._require_reachable(leg.account)
         return await self._transaction_answer(shard, command)
 
-    async def transaction(self, transaction: str) -> views.Transaction | Refused:
-        """A transaction by its identifier; one that crosses shards may be `pending`."""
+    async def transaction(self, transaction: str, *, stages: bool = False) -> views.Transaction:
+        """A transaction by its identifier; one that crosses shards may be `pending`.
+
+        A stage of what crosses shards is answered with the whole payment, unless `stages` asks for it as it is.
+        """
         identifier = parameters.transaction(transaction, "id")
+        record = await self._record(identifier)
+        if record is not None and not stages:
+            payment = payment_of(shard_of(identifier), record.transaction)
+            if payment != identifier:
+                identifier, record = payment, await self._record(payment)
+        if record is None:
+            raise TransactionNotFoundError(transaction)
         shard = self._shard(identifier)
-        position = local_of(identifier)
-        record = None if shard is None else (await shard.reader.records([position])).get(position)
-        if shard is None or record is None or record.transaction.tenant != self._tenant:
-            return refuse(RefusalCode.TRANSACTION_NOT_FOUND, "id")
         (found,) = await self._whole([record])
-        return _transaction(shard, found)
+        return views.transaction_view(shard.number, found)
 
     # What the calls are made of.
 
+    async def _transfer_commands(self, requests: Sequence[TransferRequest]) -> list[Transfer]:
+        """The commands of a batch; raises OverloadedError as soon as there is no room for them."""
+
+        def command(place: int) -> Transfer:
+            if not place % limits.PIECE_COMMANDS_MAX:
+                self._engine.require_room(self._tenant, len(requests))
+            return self._transfer_command(requests[place], f"transfers[{place}].")
+
+        await self._ask_for_system_owners(requests)
+        return await self._in_pieces(range(len(requests)), command)
+
+    async def _ask_for_system_owners(self, requests: Iterable[TransferRequest]) -> None:
+        """Find out which accounts the system owners have that these name."""
+        named = [parts for request in requests if (parts := _system_parts(request)) is not None]
+        if named:
+            await self._engine.parties.ask(self._tenant, named)
+
     def _transfer_command(self, request: TransferRequest, prefix: str) -> Transfer:
-        source = parameters.account(request.source, f"{prefix}source")
-        destination = parameters.account(request.destination, f"{prefix}destination")
+        source = parameters.party(request.source, f"{prefix}source")
+        destination = parameters.party(request.destination, f"{prefix}destination")
         amount = parameters.amount(request.amount, f"{prefix}amount")
         asset = parameters.asset_code(request.asset, f"{prefix}asset")
         note = parameters.note(request.description, request.metadata, request.effective_at, prefix)
         name = parameters.idempotency_key(
             request.idempotency_key, f"{prefix}idempotency_key" if prefix else "Idempotency-Key"
         )
+        # What the caller said, whichever accounts it comes to.
+        key = self._noted_request(name, Operation.TRANSFER, note, source, destination, amount, asset)
+        payer, payee, opens = self._two_accounts(source, destination, amount, asset)
         return Transfer(
             tenant=self._tenant,
-            request=self._noted_request(name, Operation.TRANSFER, note, source, destination, amount, asset),
-            source=source,
-            destination=destination,
+            request=key,
+            opens=opens,
+            source=payer,
+            destination=payee,
             amount=amount,
             asset=asset,
             note=note,
         )
 
+    async def _require_assets(self, commands: Sequence[Transfer]) -> None:
+        """Check the assets of transfers that name no account which holds it: they would open one."""
+        for command in commands:
+            if len(command.opens) > 1:
+                await self._require_asset(command.opens, "asset")
+
     def _routed(self, command: Transfer) -> Transfer:
         """Look whether the other shard of a transfer that crosses is there, and can be reached."""
         if shard_of(command.destination) == shard_of(command.source):
             return command
-        shard = self._shard(command.destination)
-        if shard is None:
+        if not self._is_configured(command.destination):
             return msgspec.structs.replace(command, reach=Reach.NOT_CONFIGURED)
-        if not shard.batcher.available:
+        if not self._shard(command.destination).batcher.available:
             return msgspec.structs.replace(command, reach=Reach.UNREACHABLE)
         return command
+
+    async def _record(self, identifier: int) -> Record | None:
+        """What one of this tenant's transactions appended."""
+        position = local_of(identifier)
+        record = (await self._shard(identifier).reader.records([position])).get(position)
+        return None if record is None or record.transaction.tenant != self._tenant else record
 
     async def _credit_of(self, shard: Shard, identifier: int) -> tuple[int, tuple[Leg, ...]]:
         """The transaction to reverse, and whom the money goes back to on the other shard if it came from there.
@@ -228,20 +271,16 @@ class TransactionCalls(Tenancy):
         Raises:
             UnavailableError: the transaction is still on its way.
         """
-        position = local_of(identifier)
-        record = (await shard.reader.records([position])).get(position)
-        if record is None or record.transaction.tenant != self._tenant:
+        record = await self._record(identifier)
+        if record is None:
             return identifier, ()
         if record.transaction.kind is Kind.TRANSFER_CREDITED:
             saga = record.transaction.refers_to or 0
-            payer_shard = self._shard(saga)
-            state = None
-            if payer_shard is not None:
-                state = (await payer_shard.reader.sagas([local_of(saga)])).get(local_of(saga))
+            state = (await self._shard(saga).reader.sagas([local_of(saga)])).get(local_of(saga))
             return identifier, _payers(state)
         if record.transaction.kind in _HALF_KINDS:
             return await self._received_of(identifier, record)
-        if record.transaction.kind is not Kind.TRANSFER_RESERVED or record.saga is None:
+        if record.saga is None:
             return identifier, ()
         states = await self._engine.crossings.driver(shard).drive(
             [record.saga], self._engine.saga_wait_seconds
@@ -258,16 +297,53 @@ class TransactionCalls(Tenancy):
         other_identifier = half.transaction.refers_to or 0
         if half.transaction.kind in SENT_KINDS.values():
             return other_identifier, _senders(half)
-        shard = self._shard(other_identifier)
-        if shard is None:
-            return identifier, ()
-        return identifier, _senders((await self._halves(shard, [other_identifier]))[other_identifier])
+        halves = await self._halves(self._shard(other_identifier), [other_identifier])
+        return identifier, _senders(halves[other_identifier])
 
     async def _transaction_answer(self, shard: Shard, command: Command) -> views.Transaction | Refused:
         found = await self._submit(shard, command)
         if isinstance(found, Refused) and found.code is RefusalCode.SHARD_UNAVAILABLE:
+            if isinstance(command, Transfer):
+                self._require_reachable(command.destination)
             raise UnavailableError(found.detail)
         return _transaction(shard, found)
+
+
+def _part(param: str, account: str, amount: Amount, asset: str | None = None) -> Part:
+    """One entry as the caller wrote it."""
+    party = parameters.party(account, f"{param}.account")
+    if isinstance(party, str):
+        parameters.asset_code(asset or "", f"{param}.asset")
+    elif asset is not None:
+        raise ParameterError(
+            f"{param}.asset", "expected none: an account holds one asset, only a system owner several"
+        )
+    return Part(party, parameters.signed_amount(amount, f"{param}.amount"), asset)
+
+
+def _system_parts(request: TransferRequest) -> tuple[Part, Part] | None:
+    """The parts of a transfer that names a system owner; None for others, and for what cannot be read."""
+    if not any(str(name).startswith(SIGN) for name in (request.source, request.destination)):
+        return None
+    try:
+        source = parameters.party(request.source, "source")
+        destination = parameters.party(request.destination, "destination")
+        asset = parameters.asset_code(request.asset, "asset")
+    except ParameterError:
+        # The caller is told when the command is made.
+        return None
+    return Part(source, -1, asset), Part(destination, 1, asset)
+
+
+def _named_twice(parts: Sequence[Part]) -> int | None:
+    """The place where a system owner is named again in one asset, be its accounts on one shard or on two."""
+    seen: set[Part] = set()
+    for place, part in enumerate(parts):
+        whose = part._replace(amount=0)
+        if isinstance(part.party, str) and whose in seen:
+            return place
+        seen.add(whose)
+    return None
 
 
 def _payers(state: SagaState | None) -> tuple[Leg, ...]:

@@ -12,9 +12,10 @@ from typing import Generic, Literal, TypeVar
 import msgspec
 
 from tallystick.domain.accounts import AccountState
-from tallystick.domain.commands import RECEIVED_KINDS, SAGA_KINDS, SENT_KINDS, Kind
+from tallystick.domain.commands import PROMISE_KINDS, RECEIVED_KINDS, SAGA_KINDS, SENT_KINDS, Kind
 from tallystick.domain.holds import HoldState
-from tallystick.domain.identifiers import Prefix, format_identifier, make_identifier
+from tallystick.domain.identifiers import Prefix, format_identifier, make_identifier, shard_of
+from tallystick.domain.parts import HALF_OPERATIONS, Part, asked_for
 from tallystick.domain.record import Record
 from tallystick.domain.rows import EntryRow, TransactionRow
 from tallystick.domain.sagas import SagaState, SagaStatus
@@ -31,12 +32,12 @@ _SAGA_STATES = {
     SagaStatus.RESERVED: PENDING,
     SagaStatus.FINALIZED: POSTED,
     SagaStatus.RELEASED: "refused",
+    SagaStatus.GIVEN_UP: PENDING,
+    SagaStatus.SETTLED: POSTED,
 }
 _REFERS_TO_TRANSACTION = frozenset({Kind.REVERSAL, *SAGA_KINDS})
-# What the caller asked for, by the kind of the payer's half.
-_OPERATIONS = {sent: operation for operation, sent in SENT_KINDS.items()}
 # They name the other half by its whole identifier.
-_HALVES = frozenset({Kind.TRANSFER_CREDITED, *SENT_KINDS.values(), *RECEIVED_KINDS.values()})
+_HALVES = frozenset({Kind.TRANSFER_CREDITED, *PROMISE_KINDS, *SENT_KINDS.values(), *RECEIVED_KINDS.values()})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _metadata_decoder = msgspec.json.Decoder(dict[str, str])
 
@@ -56,6 +57,7 @@ class Account(msgspec.Struct, frozen=True):
     held: int
     available: int
     position: int
+    shard: int
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -72,7 +74,7 @@ class Entry(msgspec.Struct, frozen=True):
     held_after: int | None
 
 
-class Transaction(msgspec.Struct, frozen=True):
+class Transaction(msgspec.Struct, frozen=True, gc=False):
     """One event in the log. `refers_to` is the hold it is about, or the transaction it reverses.
 
     The state of what crosses shards is `pending` until it has ended on both; then it is `posted`, or `refused` (and
@@ -125,8 +127,38 @@ class Balances(msgspec.Struct, frozen=True):
     not_found: Sequence[str]
 
 
+class AssetTotal(msgspec.Struct, frozen=True):
+    """What several accounts of one asset come to, and how many they are."""
+
+    asset: str
+    balance: int = 0
+    held: int = 0
+    available: int = 0
+    accounts: int = 0
+
+    def plus(self, state: AccountState) -> "AssetTotal":
+        """The total with one more account."""
+        return AssetTotal(
+            self.asset,
+            self.balance + state.balance,
+            self.held + state.held,
+            self.available + state.available,
+            self.accounts + 1,
+        )
+
+
+class SystemOwnerBalances(msgspec.Struct, frozen=True):
+    """What a system owner's accounts on all shards come to, by asset."""
+
+    owner: str
+    balances: Sequence[AssetTotal]
+
+
 class HistoryEntry(msgspec.Struct, frozen=True):
-    """One line of an account's history, with the running balance after it."""
+    """One line of an account's history, with the running balance after it.
+
+    A line is a payment, `transaction` its identifier, unless the stages of what crosses shards were asked for.
+    """
 
     transaction: str
     kind: str
@@ -185,6 +217,7 @@ def account_view(state: AccountState) -> Account:
         held=state.held,
         available=state.available,
         position=state.position,
+        shard=shard_of(terms.account),
     )
 
 
@@ -213,7 +246,7 @@ def transaction_view(shard: int, record: Record) -> Transaction:
     """A transaction as callers see it."""
     row = record.transaction
     if row.kind is Kind.TRANSFER_RESERVED and record.saga is not None:
-        return _crossing_view(shard, row, record.saga)
+        return _crossing_view(shard, record, record.saga)
     if record.other_half is not None:
         return _two_halves_view(shard, record, record.other_half)
     recorded_at = time_of(row.recorded_at_us)
@@ -231,13 +264,10 @@ def transaction_view(shard: int, record: Record) -> Transaction:
     )
 
 
-def _crossing_view(shard: int, row: TransactionRow, saga: SagaState) -> Transaction:
+def _crossing_view(shard: int, record: Record, saga: SagaState) -> Transaction:
     """A transaction that crosses shards, as the shard of the payer knows it."""
-    terms = saga.terms
-    reference = None
-    if terms.refers_to is not None:
-        prefix = Prefix.TRANSACTION if terms.operation is Kind.REVERSAL else Prefix.HOLD
-        reference = format_identifier(prefix, make_identifier(shard, terms.refers_to))
+    row, terms = record.transaction, saga.terms
+    asked = asked_for(shard, record)
     signed = [*((leg, -leg.amount) for leg in terms.debits), *((leg, leg.amount) for leg in terms.credits)]
     return Transaction(
         id=format_identifier(Prefix.TRANSACTION, make_identifier(shard, row.position)),
@@ -246,7 +276,7 @@ def _crossing_view(shard: int, row: TransactionRow, saga: SagaState) -> Transact
         position=row.position,
         recorded_at=time_of(row.recorded_at_us),
         effective_at=_effective(row),
-        refers_to=reference,
+        refers_to=None if asked is None else reference(asked.kind, asked.refers_to),
         description=row.description,
         metadata=_metadata(row.metadata),
         entries=[
@@ -263,7 +293,7 @@ def _two_halves_view(shard: int, sent: Record, received: Record) -> Transaction:
     payees = [entry for entry in received.entries if entry.amount > 0]
     return Transaction(
         id=format_identifier(Prefix.TRANSACTION, make_identifier(shard, row.position)),
-        kind=_OPERATIONS[row.kind].text,
+        kind=HALF_OPERATIONS[row.kind].text,
         state=POSTED,
         position=row.position,
         recorded_at=time_of(row.recorded_at_us),
@@ -279,8 +309,8 @@ def _two_halves_view(shard: int, sent: Record, received: Record) -> Transaction:
     )
 
 
-def hold_view(shard: int, hold: HoldState) -> Hold:
-    """A hold as callers see it."""
+def hold_view(shard: int, hold: HoldState, payment: int | None = None) -> Hold:
+    """A hold as callers see it; `payment` is what its newest change is a stage of."""
     return Hold(
         id=format_identifier(Prefix.HOLD, make_identifier(shard, hold.hold)),
         status=hold.status.name.lower(),
@@ -290,13 +320,13 @@ def hold_view(shard: int, hold: HoldState) -> Hold:
         captured=hold.captured,
         remaining=hold.remaining,
         expires_at=time_of(hold.expires_at_us),
-        transaction=format_identifier(Prefix.TRANSACTION, make_identifier(shard, hold.position)),
+        transaction=format_identifier(Prefix.TRANSACTION, payment or make_identifier(shard, hold.position)),
         position=hold.position,
     )
 
 
 def history_view(shard: int, entry: EntryRow, row: TransactionRow) -> HistoryEntry:
-    """One line of an account's history as callers see it."""
+    """One line of an account's history, as the log has it."""
     return HistoryEntry(
         transaction=format_identifier(Prefix.TRANSACTION, make_identifier(shard, row.position)),
         kind=row.kind.text,
@@ -311,6 +341,25 @@ def history_view(shard: int, entry: EntryRow, row: TransactionRow) -> HistoryEnt
         held=entry.held,
         held_after=entry.held_after,
     )
+
+
+def payment_line(line: HistoryEntry, part: Part, amount: int, held: int) -> HistoryEntry:
+    """A line as the part of a payment that it is."""
+    return msgspec.structs.replace(
+        line,
+        transaction=format_identifier(Prefix.TRANSACTION, part.payment),
+        kind=part.kind.text,
+        refers_to=reference(part.kind, part.refers_to),
+        amount=amount,
+        held=held,
+    )
+
+
+def reference(kind: Kind, refers_to: int | None) -> str | None:
+    """What something of this kind refers to, by its identifier."""
+    if refers_to is None:
+        return None
+    return format_identifier(Prefix.TRANSACTION if kind is Kind.REVERSAL else Prefix.HOLD, refers_to)
 
 
 def _entry_view(entry: EntryRow) -> Entry:

@@ -19,6 +19,7 @@ from tallystick.domain import limits
 from tallystick.domain.cached import (
     CachedBalance,
     Mark,
+    Seals,
     read_balance,
     read_mark,
 )
@@ -90,8 +91,12 @@ class Cache:
     Every method raises CacheError. All keys of a shard carry its number in braces, so that they are on one node.
     """
 
-    def __init__(self, address: str) -> None:
-        """Take an address as `read_cache_address` knows it; it is connected to when it is used."""
+    def __init__(self, address: str, key: str | None = None) -> None:
+        """Take an address as `read_cache_address` knows it; it is connected to when it is used.
+
+        With a `key` what is not sealed with it is nonsense.
+        """
+        self._seals = Seals(key)
         self._client = cache_client(read_cache_address(address))
         self._circuits: defaultdict[int, _Circuit] = defaultdict(_Circuit)
         # The client refuses more than its connections, where these may wait for one another.
@@ -126,7 +131,8 @@ class Cache:
                 if text is None:
                     continue
                 try:
-                    balance = read_balance(account, mark.generation, text)
+                    opened = self._seals.opened(shard, account, text)
+                    balance = read_balance(account, mark.generation, opened)
                 except ValueError:
                     nonsense.append(account)
                 else:
@@ -142,13 +148,17 @@ class Cache:
         """
         packed: list[str] = []
         for account, balance in balances:
-            packed += (str(account), balance)
+            packed += (str(account), self._seals.sealed(shard, account, balance))
         written = await self._run(
             shard, "write", [_mark_key(shard)], as_of, _prefix(shard), msgspec.msgpack.encode(packed)
         )
         if not isinstance(written, int):
             raise self._nonsense(shard)
         return written
+
+    async def remove(self, shard: int, accounts: Iterable[int]) -> None:
+        """Forget what is cached of accounts."""
+        await self._ask(shard, "UNLINK", *[f"{_prefix(shard)}{account}" for account in accounts])
 
     async def follow(self, shard: int, follower: str) -> bytes | None:
         """Take or keep the lease of a shard's tailer: the text of its mark; None: somebody else has the lease."""
@@ -185,7 +195,7 @@ class Cache:
         """
         packed: list[str] = []
         for account, balance, before in passed:
-            packed += (str(account), balance, before)
+            packed += (str(account), self._seals.sealed(shard, account, balance), before)
         wrong = await self._run(
             shard,
             "advance",

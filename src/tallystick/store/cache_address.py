@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
+
+from tallystick.domain.hosts import split_host
 
 Kind = Literal["server", "sentinel", "cluster"]
 
@@ -66,38 +68,41 @@ def read_cache_address(text: str) -> CacheAddress:
     Raises:
         ValueError: no address of a cache; the message says what is expected, and repeats no password.
     """
-    scheme, separator, _ = text.partition("://")
+    scheme, separator, rest = text.partition("://")
     name, _, way = scheme.partition("+")
     is_socket = scheme == "unix"
     if not separator or (not is_socket and (name not in _PLAIN_SCHEMES + _TLS_SCHEMES or way not in _KINDS)):
         raise ValueError(_EXPECTED)
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        raise ValueError(_EXPECTED) from None
-    if parts.fragment:
-        raise ValueError("cache has a # in it: in a user or a password write % codes for it and for / ? @ %")
-    options = _options(parts.query, is_socket=is_socket, way=way, with_tls=name in _TLS_SCHEMES)
-    login, _, places = parts.netloc.rpartition("@")
+    if "#" in rest:
+        raise ValueError(
+            "cache has a # in it: in a user or a password write % codes for it and for / ? @ % [ ]"
+        )
+    # Not by the standard library: in its newer versions a url has one host in brackets, and no other beside it.
+    rest, _, query = rest.partition("?")
+    authority, slash, path = rest.partition("/")
+    options = _options(query, is_socket=is_socket, way=way, with_tls=name in _TLS_SCHEMES)
+    login, _, places = authority.rpartition("@")
+    if "[" in login or "]" in login:
+        raise ValueError("cache has a bracket in a user or a password: write % codes for [ and ]")
     user, _, password = login.partition(":")
     user, password = (
         unquote(user) or options.get("username", ""),
         unquote(password) or options.get("password", ""),
     )
     if is_socket:
-        if not parts.path.strip("/") or places:
+        if not path.strip("/") or places:
             raise ValueError("cache has no path of a socket: write unix:///path")
         database = _database(options.get("db", "0"))
         return CacheAddress(
             kind="server",
-            socket_path=unquote(parts.path),
+            socket_path=unquote(slash + path),
             database=database,
             user=user or None,
             password=password or None,
         )
     kind = _KINDS[way]
     hosts = _hosts(places, kind)
-    master, database = _path(parts, kind, options)
+    master, database = _path(path, kind, options)
     return CacheAddress(
         kind=kind,
         hosts=hosts,
@@ -132,23 +137,21 @@ def _hosts(places: str, kind: Kind) -> tuple[tuple[str, int], ...]:
     found = []
     for place in places.split(","):
         try:
-            parts = urlsplit(f"//{place}")
-            host, given = parts.hostname, parts.port
+            host, given = split_host(place)
         except ValueError:
-            host = given = None
-        if not host or given == 0:
             raise ValueError(
-                "cache has no host, or no port that can be read: in a user or a password write % codes for / ? # @ %"
-            )
+                "cache has no host, or no port that can be read: "
+                "in a user or a password write % codes for / ? # @ % [ ]"
+            ) from None
         found.append((host, given or port))
     if kind == "server" and len(found) > 1:
         raise ValueError("cache has several hosts: write valkey+sentinel:// or valkey+cluster://")
     return tuple(found)
 
 
-def _path(parts: SplitResult, kind: Kind, options: Mapping[str, str]) -> tuple[str, int]:
+def _path(path: str, kind: Kind, options: Mapping[str, str]) -> tuple[str, int]:
     """The name of the master and the number of the database."""
-    pieces = [unquote(piece) for piece in parts.path.split("/") if piece]
+    pieces = [unquote(piece) for piece in path.split("/") if piece]
     master = pieces.pop(0) if kind == "sentinel" and pieces else ""
     if kind == "sentinel" and not master:
         raise ValueError("cache names no master: write valkey+sentinel://host:26379/NAME_OF_MASTER")

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
@@ -38,18 +38,31 @@ def cache_client(address: CacheAddress) -> CacheClient:
     if address.kind == "cluster":
         cluster = _Cluster(address)
         return CacheClient(cluster.send, cluster.end)
-    settings = _settings(address, limits.CACHE_TIMEOUT_SECONDS)
-    if address.socket_path is not None:
-        server = Redis(unix_socket_path=address.socket_path, db=address.database, **settings)
-    else:
-        ((host, port),) = address.hosts
-        server = Redis(host=host, port=port, db=address.database, **settings)
+    server = _server(address)
     return CacheClient(server.execute_command, server.aclose)
 
 
-def _sentinel_client(address: CacheAddress) -> CacheClient:
-    """Asks the master. Each new connection asks the Sentinels, one after the other, who that is."""
-    sentinels = Sentinel(  # type: ignore[no-untyped-call]  # of the driver
+def connection_pool(address: CacheAddress) -> ConnectionPool:
+    """Connections to one server, or to the master that Sentinels name, for a library that brings its own commands."""
+    server = _master(address, _sentinels(address)) if address.kind == "sentinel" else _server(address)
+    return server.connection_pool
+
+
+def cluster_settings(address: CacheAddress) -> dict[str, Any]:
+    """How the nodes of a cluster are connected to, for the same library."""
+    return {"require_full_coverage": False, **_settings(address, limits.CACHE_NODE_TIMEOUT_SECONDS)}
+
+
+def _server(address: CacheAddress) -> Redis:
+    settings = _settings(address, limits.CACHE_TIMEOUT_SECONDS)
+    if address.socket_path is not None:
+        return Redis(unix_socket_path=address.socket_path, db=address.database, **settings)
+    ((host, port),) = address.hosts
+    return Redis(host=host, port=port, db=address.database, **settings)
+
+
+def _sentinels(address: CacheAddress) -> Sentinel:
+    return Sentinel(  # type: ignore[no-untyped-call]  # of the driver
         address.hosts,
         sentinel_kwargs={
             "username": address.sentinel_user,
@@ -58,8 +71,18 @@ def _sentinel_client(address: CacheAddress) -> CacheClient:
             **({} if address.tls is None else _tls(address.tls)),
         },
     )
+
+
+def _master(address: CacheAddress, sentinels: Sentinel) -> Redis:
     settings = _settings(address, limits.CACHE_NODE_TIMEOUT_SECONDS)
     master: Redis = sentinels.master_for(address.master, db=address.database, **settings)
+    return master
+
+
+def _sentinel_client(address: CacheAddress) -> CacheClient:
+    """Asks the master. Each new connection asks the Sentinels, one after the other, who that is."""
+    sentinels = _sentinels(address)
+    master = _master(address, sentinels)
 
     async def send(*command: Any) -> Any:
         try:

@@ -16,7 +16,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Rows: TypeAlias = list[asyncpg.Record]
 
-_SETTINGS: Final = {
+SETTINGS: Final = {
     "timezone": "UTC",
     "statement_timeout": str(limits.STATEMENT_TIMEOUT_MS),
     # An answer goes out only when the commit is on disk, whatever the database's default is.
@@ -28,6 +28,8 @@ _SETTINGS: Final = {
     "enable_seqscan": "off",
     "jit": "off",
 }
+"""What every session of a server asks for when it connects."""
+
 # Beyond the server's own limit: for a server that does not even say so any more.
 _COMMAND_TIMEOUT_SECONDS: Final = limits.STATEMENT_TIMEOUT_MS / 1000 + limits.CONNECT_TIMEOUT_SECONDS
 
@@ -38,7 +40,7 @@ async def connect_writer(dsn: str, name: str = "tallystick writer") -> Connectio
     Raises:
         ShardUnavailableError: PostgreSQL cannot be reached.
     """
-    settings = {**_SETTINGS, "application_name": name}
+    settings = {**SETTINGS, "application_name": name}
     with translated():
         return await asyncpg.connect(
             database_uri(dsn),
@@ -46,6 +48,12 @@ async def connect_writer(dsn: str, name: str = "tallystick writer") -> Connectio
             command_timeout=_COMMAND_TIMEOUT_SECONDS,
             server_settings=settings,
         )
+
+
+async def ping(connection: Connection) -> None:
+    """Make one round trip; raises ShardUnavailableError."""
+    with translated():
+        await connection.execute(query("ping"))
 
 
 async def close_connection(connection: Connection) -> None:
@@ -80,8 +88,16 @@ class Database:
             max_size=size,
             timeout=limits.CONNECT_TIMEOUT_SECONDS,
             command_timeout=_COMMAND_TIMEOUT_SECONDS,
-            server_settings={**_SETTINGS, "application_name": name},
+            server_settings={**SETTINGS, "application_name": name},
         )
+
+    async def abandon(self) -> None:
+        """End all connections, and begin with new ones: those who wait for an answer hear that there is none."""
+        abandoned = (self._readers, self._holders)
+        await self.open()
+        for pool in abandoned:
+            if pool is not None:
+                pool.terminate()
 
     async def close(self) -> None:
         """Close all connections."""

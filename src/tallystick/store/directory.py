@@ -82,6 +82,11 @@ class Directory:
         rows = await self._rows("webhook_endpoint", tenant, identifier)
         return endpoint_of(tuple(rows[0])) if rows else None
 
+    async def stored_webhook_endpoints(self) -> list[WebhookEndpoint]:
+        """The endpoints of all tenants, also those that were removed, but for those of a newer version."""
+        rows = await self._rows("directory_webhook_endpoints")
+        return [endpoint_of(tuple(row)) for row in rows if is_known(tuple(row))]
+
     def making_webhook_endpoints(self) -> AbstractAsyncContextManager[None]:
         """A block that nobody else is in at the same time, in whatever process."""
         return self._holding("webhook_endpoints_lock")

@@ -11,6 +11,9 @@ import psycopg
 class StoreError(Exception):
     """PostgreSQL did not do what was asked."""
 
+    sqlstate: str | None = None
+    """PostgreSQL's code of what was wrong, if it gave one."""
+
 
 class ShardUnavailableError(StoreError):
     """The shard's PostgreSQL cannot be reached, or did not answer in time. Nothing was written."""
@@ -24,8 +27,16 @@ class BatchRejectedError(StoreError):
     """PostgreSQL refused the rows of a batch: a bug in what decided them. Nothing was written."""
 
 
+class NotPermittedError(BatchRejectedError):
+    """The role that is connected may not do this."""
+
+
 class SchemaError(StoreError):
     """The database's schema is not the one that this version needs."""
+
+
+class PreparationError(SchemaError):
+    """A database, or a role on it, is not prepared for the ledger; the message has the statements that mend it."""
 
 
 class DirectoryConflictError(StoreError):
@@ -36,6 +47,7 @@ class DirectoryConflictError(StoreError):
 # (https://www.postgresql.org/docs/current/errcodes-appendix.html). Everything else means that the server
 # cannot serve now: shutting down, out of resources, a standby, a statement that took too long.
 _STATEMENT_CLASSES: Final = ("22", "23", "42")
+_NOT_PERMITTED: Final = "42501"
 
 # How a driver says that a connection is lost. InternalClientError is among them: a session that was ended while
 # nobody used it is met in that state when the server's last words were read and its hang-up was not
@@ -49,9 +61,13 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (asyncpg.PostgresError, psycopg.Error) as error:
-        if (getattr(error, "sqlstate", None) or "").startswith(_STATEMENT_CLASSES):
-            raise BatchRejectedError(_first_line(error)) from error
-        raise ShardUnavailableError(_first_line(error)) from error
+        sqlstate: str | None = getattr(error, "sqlstate", None)
+        if (sqlstate or "").startswith(_STATEMENT_CLASSES):
+            kind = NotPermittedError if sqlstate == _NOT_PERMITTED else BatchRejectedError
+            raise kind(_first_line(error)) from error
+        unavailable = ShardUnavailableError(_first_line(error))
+        unavailable.sqlstate = sqlstate
+        raise unavailable from error
     except asyncpg.DataError as error:
         raise BatchRejectedError(_first_line(error)) from error
     except CONNECTION_LOST as error:

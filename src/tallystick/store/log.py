@@ -10,14 +10,15 @@ from tallystick.domain import limits
 from tallystick.domain.accounts import AccountKind, AccountState, AccountStatus, AccountTerms
 from tallystick.domain.canonical import COPY_HEADER, COPY_TRAILER, EncodedBatch, genesis_hash
 from tallystick.domain.commands import Kind, Note
+from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.holds import HoldState, HoldStatus
 from tallystick.domain.needs import Needs
 from tallystick.domain.outcomes import Posted, RefusalCode, Refused
-from tallystick.domain.rows import BatchRow
+from tallystick.domain.rows import BatchRow, read_asked
 from tallystick.domain.sagas import SagaState, SagaStatus, read_terms
 from tallystick.domain.snapshot import Head, Original, RecordedRequest
 from tallystick.store.connection import Connection, close_connection, connect_writer
-from tallystick.store.errors import ShardUnavailableError, translated, translated_commit
+from tallystick.store.errors import SchemaError, ShardUnavailableError, translated, translated_commit
 from tallystick.store.queries import query
 
 # A row as the driver gives it: values in the order of the columns.
@@ -84,7 +85,9 @@ class LogWriter:
 
     def __init__(self, dsn: str, shard: int) -> None:
         self._dsn = dsn
+        self._shard = shard
         self._genesis = genesis_hash(shard)
+        self._derivation: Derivation | None = None
         self._connection: Connection | None = None
         self._beside: Connection | None = None
         self.on_lost: Callable[[], None] | None = None
@@ -95,6 +98,21 @@ class LogWriter:
         await self.close()
         self._connection = await connect_writer(self._dsn)
         self._connection.add_termination_listener(self._terminated)
+        if self._derivation is None:
+            with translated():
+                row = await self._connection.fetchrow(query("account_key"))
+            self._derivation = derivation(self._shard, row)
+
+    @property
+    def derivation(self) -> Derivation:
+        """What the accounts follow from that the ledger opens by itself.
+
+        Raises:
+            ShardUnavailableError: the shard was never connected to.
+        """
+        if self._derivation is None:
+            raise ShardUnavailableError("not connected")
+        return self._derivation
 
     def _terminated(self, connection: object) -> None:
         if connection is self._connection and self.on_lost is not None:
@@ -112,9 +130,13 @@ class LogWriter:
         connection = self._open_connection()
         with translated():
             await connection.execute(query("begin_batch"))
-            head, clock_us, loaded = await self._read(connection, needs)
-        # recorded_at never goes backwards within a shard, whatever the server's clock does.
-        return head, max(clock_us, head.recorded_at_us), loaded
+            return await self._read(connection, needs)
+
+    async def look(self) -> tuple[Head, int]:
+        """Read the head and the server's clock (microseconds), outside of any batch."""
+        with translated():
+            head, clock_us, _ = await self._read(self._open_connection(), Needs())
+        return head, clock_us
 
     async def begin_after(self) -> None:
         """Take the shard's lock for a batch that was decided already.
@@ -229,6 +251,13 @@ async def _load(connection: Connection, needs: Needs) -> Loaded:
     return loaded
 
 
+def derivation(shard: int, row: Row | None) -> Derivation:
+    """The row of `account_key`. Raises SchemaError when it is missing."""
+    if row is None:
+        raise SchemaError(f"shard {shard} has lost its row of account_key: restore it from a backup")
+    return Derivation(shard, row[0], row[1])
+
+
 async def _copy_stream(rows: bytes) -> AsyncIterator[bytes]:
     yield COPY_HEADER + rows + COPY_TRAILER
 
@@ -238,7 +267,7 @@ def recorded_request(
 ) -> RecordedRequest:
     """A row of `requests`, as the rules see it."""
     if position is not None:
-        return RecordedRequest(fingerprint, Posted(position))
+        return RecordedRequest(fingerprint, Posted(position, asked=read_asked(param, detail)))
     return RecordedRequest(fingerprint, Refused(RefusalCode(code or 0), param, detail or ""))
 
 
@@ -313,8 +342,8 @@ def saga_state(row: Row) -> SagaState:
 def originals_of(rows: Iterable[Row]) -> list[Original]:
     """Transactions that may be reversed, from one row for each entry (or one without an account for none)."""
     found: dict[int, Original] = {}
-    for position, tenant, kind, account, amount, reversed_amount in rows:
+    for position, tenant, kind, refers_to, account, amount, reversed_amount in rows:
         before = found[position].entries if position in found else ()
         entries = before if account is None else (*before, (account, amount))
-        found[position] = Original(position, tenant, Kind(kind), entries, int(reversed_amount))
+        found[position] = Original(position, tenant, Kind(kind), entries, int(reversed_amount), refers_to)
     return list(found.values())

@@ -1,87 +1,198 @@
 """Bring a shard's database to the current schema, and refuse to serve any other."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from importlib import resources
+from typing import Any
 
 import psycopg
-from yoyo import get_backend, read_migrations
+from yoyo import internalmigrations, read_migrations
+from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
+from yoyo.connections import parse_uri
+from yoyo.migrations import default_migration_table
 
 from tallystick.domain import limits
-from tallystick.store.address import database_uri
-from tallystick.store.errors import SchemaError, translated
+from tallystick.store.address import database_place, user_name
+from tallystick.store.errors import SchemaError, ShardUnavailableError, translated
+from tallystick.store.made import Difference, differences, expect_as_made, look_at_schema, mend
+from tallystick.store.preparation import (
+    database_is_missing,
+    expect_ready_to_migrate,
+    expect_ready_to_use,
+    inspect,
+    risks_of_serving,
+    role_may_not_connect,
+)
 from tallystick.store.queries import query
 
 _FOLDER = str(resources.files("tallystick.store") / "migrations")
 
 
-def migrate(dsn: str, shard: int) -> list[str]:
-    """Apply what is missing, as the owner, and mark a new database as this shard's.
+def migrate(dsn: str, shard: int, server_dsn: str | None = None) -> list[str]:
+    """Apply what is missing, as the owner, and mark a new database as this shard's: everything or nothing.
+
+    Args:
+        dsn: what the owner connects with.
+        shard: the shard's number.
+        server_dsn: what servers connect with. Its role is looked at too when both lead to the same place.
 
     Returns:
-        The names of the migrations that were applied now.
+        The names of the migrations that were applied now, and what was not as they had made it, and was mended.
 
     Raises:
         ShardUnavailableError: PostgreSQL cannot be reached.
-        SchemaError: the database belongs to another shard, or cannot be changed.
+        PreparationError: the database, or a role, is not prepared; the message has the statements that mend it.
+        SchemaError: the database belongs to another shard, or is newer, or cannot be changed now.
     """
-    # Asked first, because the migration library reports a refused connection in its own words.
-    _connect(dsn).close()
+    login = None
+    if server_dsn is not None and database_place(server_dsn) == database_place(dsn):
+        login = user_name(server_dsn)
+    with _connect(dsn) as connection:
+        connection.autocommit = True
+        library = _Library(connection)
+        with _told(shard), library.transaction():
+            connection.execute(query("migration_isolation"))
+            _wait_for_others(connection, shard)
+            found = inspect(connection, login)
+            expect_ready_to_migrate(found, login_is_known=login is not None)
+            missing = library.to_apply(read_migrations(_FOLDER))
+            applied = [migration.id for migration in missing]
+            library.apply_migrations(missing)
+            connection.execute(query("claim_shard"), (shard,))
+            connection.execute(query("grant_usage"))
+            _expect_shard(connection, shard)
+            mended = [f"mended: {difference}" for difference in mend(connection)]
+    return applied + mended
+
+
+class _Library(PostgresqlPsycopgBackend):  # type: ignore[misc]
+    """The migration library, over a connection of ours and within a transaction of ours.
+
+    By itself it commits a migration, and then that it was applied; whoever is killed in between, or holds its lock,
+    leaves a database that it never takes up again. (So no migration may ask to be run without a transaction.)
+    """
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._own = connection
+        super().__init__(parse_uri("postgresql:///"), default_migration_table)
+
+    def connect(self, _: object) -> psycopg.Connection:
+        """Take what was given; the address is none."""
+        return self._own
+
+    def copy(self) -> nullcontext["_Library"]:
+        """Do all over one connection."""
+        return nullcontext(self)
+
+    def ensure_internal_schema_updated(self) -> None:
+        """Make the library's own tables, without its lock."""
+        if internalmigrations.needs_upgrading(self):
+            internalmigrations.upgrade(self)
+
+    def log_migration(self, *_: Any) -> None:
+        """Keep no log: it asks the system for our name, and in a container there may be none."""
+
+
+def _wait_for_others(connection: psycopg.Connection, shard: int) -> None:
+    timeouts = query("migration_timeouts")
+    connection.execute(timeouts, (str(limits.MIGRATION_WAIT_MS),))
     try:
-        applied = _apply(dsn)
+        connection.execute(query("migration_lock"))
+    except psycopg.errors.LockNotAvailable as error:
+        raise SchemaError(
+            f"shard {shard} is being migrated by another `tallystick migrate`: wait for it, or end it"
+        ) from error
+    connection.execute(timeouts, (str(limits.MIGRATION_LOCK_TIMEOUT_MS),))
+
+
+@contextmanager
+def _told(shard: int) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.errors.LockNotAvailable as error:
+        raise SchemaError(
+            f"shard {shard} cannot be migrated while others use its tables ({_line(error)}): nothing was changed; "
+            f"run `tallystick migrate` again, and stop the servers before if it needs to be"
+        ) from error
+    except psycopg.OperationalError as error:
+        raise ShardUnavailableError(_line(error)) from error
     except psycopg.Error as error:
         raise SchemaError(
-            f"shard {shard} cannot be migrated ({error}): the user of owner_dsn, or of dsn, must own the database"
+            f"shard {shard} cannot be migrated, and nothing was changed: {_line(error)}"
         ) from error
-    with translated(), psycopg.connect(dsn) as connection:
-        connection.execute(query("claim_shard"), (shard,))
-    check_schema(dsn, shard)
-    return applied
 
 
-def _apply(dsn: str) -> list[str]:
-    backend = get_backend(database_uri(dsn, "postgresql+psycopg"))
-    try:
-        migrations = read_migrations(_FOLDER)
-        with backend.lock():
-            missing = backend.to_apply(migrations)
-            applied = [migration.id for migration in missing]
-            backend.apply_migrations(missing)
-    finally:
-        backend.connection.close()
-    return applied
+def _line(error: psycopg.Error) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
-def check_schema(dsn: str, shard: int) -> None:
+def check_schema(dsn: str, shard: int, *, to_serve: bool = False) -> None:
     """Make sure that a database is this shard's and has the schema of this version.
+
+    `to_serve`: that its role may do what servers do, too, and not only read.
 
     Raises:
         ShardUnavailableError: PostgreSQL cannot be reached.
-        SchemaError: it is another shard's, or older or newer than this version.
+        PreparationError: rights are missing, or the schema is not found; the message has what mends it.
+        SchemaError: it is another shard's, or older or newer than this version, or not as the migrations made it.
     """
-    number = _number_of_current_schema(dsn)
+    with translated(), _connect(dsn) as connection:
+        expect_ready_to_use(inspect(connection), to_serve=to_serve)
+        _expect_shard(connection, shard)
+        if to_serve:
+            expect_as_made(connection)
+
+
+def schema_differences(dsn: str) -> list[Difference]:
+    """What of a database is not as the migrations of this version made it.
+
+    Raises:
+        ShardUnavailableError: PostgreSQL cannot be reached.
+    """
+    with translated(), _connect(dsn) as connection:
+        return differences(look_at_schema(connection))
+
+
+async def shard_number(dsn: str) -> int:
+    """Which shard a database is, if it can be served with the schema of this version. Raises like `check_schema`."""
+    return await asyncio.to_thread(_shard_number, dsn)
+
+
+def serving_risks(dsn: str) -> list[str]:
+    """What works with this connection string of servers, but leaves the ledger less protected than it could be.
+
+    Raises:
+        ShardUnavailableError: PostgreSQL cannot be reached.
+    """
+    with translated(), _connect(dsn) as connection:
+        return risks_of_serving(inspect(connection))
+
+
+def _shard_number(dsn: str) -> int:
+    with translated(), _connect(dsn) as connection:
+        expect_ready_to_use(inspect(connection), to_serve=True)
+        number = _number_of_current_schema(connection)
+        expect_as_made(connection)
+        return number
+
+
+def _expect_shard(connection: psycopg.Connection, shard: int) -> None:
+    number = _number_of_current_schema(connection)
     if number != shard:
         raise SchemaError(
             f"the database configured for shard {shard} is that of shard {number}: correct the configuration"
         )
 
 
-async def shard_number(dsn: str) -> int:
-    """Which shard a database is, if its schema is that of this version. Raises like `check_schema`."""
-    return await asyncio.to_thread(_number_of_current_schema, dsn)
-
-
-def _number_of_current_schema(dsn: str) -> int:
+def _number_of_current_schema(connection: psycopg.Connection) -> int:
     expected = {migration.id for migration in read_migrations(_FOLDER)}
-    with translated(), _connect(dsn) as connection:
-        present = connection.execute(query("schema_present")).fetchone()
-        if present is None or not present[0]:
-            raise SchemaError("the database is empty: run `tallystick migrate`")
-        found = {row[0] for row in connection.execute(query("applied_migrations"))}
-        if missing := sorted(expected - found):
-            raise SchemaError(f"the database lacks {', '.join(missing)}: run `tallystick migrate`")
-        if unknown := sorted(found - expected):
-            raise SchemaError(f"the database has {', '.join(unknown)} of a newer version: upgrade tallystick")
-        row = connection.execute(query("shard_number")).fetchone()
+    found = {row[0] for row in connection.execute(query("applied_migrations"))}
+    if missing := sorted(expected - found):
+        raise SchemaError(f"the database lacks {', '.join(missing)}: run `tallystick migrate`")
+    if unknown := sorted(found - expected):
+        raise SchemaError(f"the database has {', '.join(unknown)} of a newer version: upgrade tallystick")
+    row = connection.execute(query("shard_number")).fetchone()
     if row is None:
         raise SchemaError("the database belongs to no shard yet: run `tallystick migrate`")
     return int(row[0])
@@ -90,12 +201,15 @@ def _number_of_current_schema(dsn: str) -> int:
 def _connect(dsn: str) -> psycopg.Connection:
     with translated():
         try:
-            return psycopg.connect(dsn, connect_timeout=limits.CONNECT_TIMEOUT_SECONDS)
+            return psycopg.connect(
+                dsn, connect_timeout=limits.CONNECT_TIMEOUT_SECONDS, client_encoding="utf8"
+            )
         except psycopg.OperationalError as error:
             # The library keeps no code of what went wrong while it connected, only words.
             said = str(error).strip()
+            database, role = (error.pgconn.db, error.pgconn.user) if error.pgconn else (b"", b"")
             if 'FATAL:  database "' in said and said.endswith("does not exist"):
-                raise SchemaError(
-                    "the database is missing: create it, or correct the configuration"
-                ) from error
+                raise database_is_missing(database.decode(), role.decode()) from error
+            if "FATAL:  permission denied for database" in said:
+                raise role_may_not_connect(database.decode(), role.decode()) from error
             raise

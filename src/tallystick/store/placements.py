@@ -17,9 +17,13 @@ from tallystick.store.queries import query
 
 
 class OwnerLookup(NamedTuple):
-    """Whether a shard has an account of an owner, and the placement that it was told of, as of one moment."""
+    """What a shard knows of an owner, as of one moment: whether it has accounts, and the placement it was told of.
+
+    `placed_on` is where an owner lives that was placed beside another.
+    """
 
     has_accounts: bool
+    placed_on: int | None
     placement: str | None
 
 
@@ -34,6 +38,11 @@ async def look_up_owners(database: Database, owners: Sequence[tuple[int, str]]) 
     """Ask a shard about owners, each a tenant and a name. Raises what `database.rows` raises."""
     tenants, names = [tenant for tenant, _ in owners], [name for _, name in owners]
     return [OwnerLookup(*row) for row in await database.rows("look_up_owners", tenants, names)]
+
+
+async def record_owner_home(database: Database, tenant: int, owner: str, shard: int) -> None:
+    """Say where an owner lives that is placed beside another. Raises what `database.rows` raises."""
+    await database.rows("record_owner_home", tenant, owner, shard)
 
 
 async def recorded_placement(database: Database) -> str | None:

@@ -1,15 +1,16 @@
 """Reading one shard: accounts, balances, histories and records, each a handful of index descents."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from tallystick.domain.accounts import AccountState
 from tallystick.domain.commands import ACCOUNT_KINDS, HOLD_KINDS, SAGA_KINDS, Kind
 from tallystick.domain.holds import HoldState
 from tallystick.domain.limits import INT64_MAX
+from tallystick.domain.outcomes import Asked, Posted
 from tallystick.domain.record import Record
 from tallystick.domain.rows import EntryRow, TransactionRow
-from tallystick.domain.sagas import SagaState
+from tallystick.domain.sagas import SagaState, credit_request
 from tallystick.domain.snapshot import RecordedRequest
 from tallystick.store.connection import Database
 from tallystick.store.log import Row, account_state, hold_state, recorded_request, saga_state
@@ -74,6 +75,11 @@ class Reader:
         rows = await self._rows("account_states", list(accounts), [], [])
         return {row[0]: account_state(row) for row in rows}
 
+    async def account_count(self, tenant: int) -> int:
+        """How many accounts a tenant has on this shard. The cost grows with them."""
+        (row,) = await self._rows("account_count", tenant)
+        return int(row[0])
+
     async def accounts_of_owner(
         self, tenant: int, owner: str, after: int, row_count: int
     ) -> list[AccountState]:
@@ -121,12 +127,48 @@ class Reader:
             holds = {row[1]: hold_state(row) for row in await self._rows("record_holds", wanted)}
         if kinds & SAGA_KINDS:
             sagas = await self._sagas_at(transaction for transaction, _ in found.values())
+        asked = await self._asked(transaction for transaction, _ in found.values())
+        asked |= await self._asked_before(sagas)
         return {
             position: Record(
-                transaction, tuple(entries), accounts.get(position), holds.get(position), sagas.get(position)
+                transaction,
+                tuple(entries),
+                accounts.get(position),
+                holds.get(position),
+                sagas.get(position),
+                asked=asked.get(position),
             )
             for position, (transaction, entries) in found.items()
         }
+
+    async def _asked(self, transactions: Iterable[TransactionRow]) -> dict[int, Asked]:
+        """What credits say was asked for, by the credit's position."""
+        keys = {
+            credit_request(row.refers_to or 0).key: row.position
+            for row in transactions
+            if row.kind is Kind.TRANSFER_CREDITED
+        }
+        claims = await self.requests(keys) if keys else {}
+        return {
+            keys[key]: claim.outcome.asked
+            for key, claim in claims.items()
+            if isinstance(claim.outcome, Posted) and claim.outcome.asked is not None
+        }
+
+    async def _asked_before(self, sagas: Mapping[int, SagaState]) -> dict[int, Asked]:
+        """Which payments are reversed by sagas whose terms do not say it, by the transaction's position."""
+        credits_of = {
+            position: saga.terms.refers_to or 0
+            for position, saga in sagas.items()
+            if saga.terms.operation is Kind.REVERSAL and saga.terms.reverses is None
+        }
+        if not credits_of:
+            return {}
+        rows = await self._rows("records", list(set(credits_of.values())))
+        payments = {
+            credit.position: credit.refers_to for credit in (_transaction_row(row[:8]) for row in rows)
+        }
+        return {position: Asked(Kind.REVERSAL, payments[credit]) for position, credit in credits_of.items()}
 
     async def _sagas_at(self, transactions: Iterable[TransactionRow]) -> dict[int, SagaState]:
         """The newest state of the sagas of these transactions, by the transaction's position."""
@@ -146,7 +188,7 @@ class Reader:
         """Those of these sagas that have not ended."""
         return [OpenSaga(*row) for row in await self._rows("still_open_sagas", list(sagas))]
 
-    async def requests(self, keys: Collection[bytes]) -> dict[bytes, RecordedRequest]:
+    async def requests(self, keys: Iterable[bytes]) -> dict[bytes, RecordedRequest]:
         """What became of requests, by their keys; unknown ones are left out."""
         rows = await self._rows("requests", [key.hex() for key in keys])
         return {row[0].bytes: recorded_request(*row[1:]) for row in rows}
@@ -168,6 +210,11 @@ class Reader:
     async def holds(self, holds: Collection[int]) -> dict[int, HoldState]:
         """The newest state of holds, by the position that placed them."""
         return {row[0]: hold_state(row) for row in await self._rows("hold_states", list(holds))}
+
+    async def hold_change(self, hold: int) -> int:
+        """The position of a hold's newest change, but for captures that came to nothing on another shard."""
+        (row,) = await self._rows("hold_change", hold)
+        return int(row[0])
 
     async def holds_to_expire(self, after_us: int, after_hold: int, row_count: int) -> list[HoldToExpire]:
         """Holds whose time is over, from a point in the order of their expiry."""

@@ -68,10 +68,9 @@ class PairLogWriter(LogWriter):
     """
 
     async def read(self, needs: Needs) -> tuple[Head, int, Loaded]:
-        """Read the head, the server's clock (microseconds, not before the head's) and what is needed."""
+        """Read the head, the server's clock (microseconds) and what is needed."""
         with translated():
-            head, clock_us, loaded = await self._read(self._open_connection(), needs)
-        return head, max(clock_us, head.recorded_at_us), loaded
+            return await self._read(self._open_connection(), needs)
 
     async def prepare(self, name: str) -> None:
         """Let the half outlive this connection, lock and all, until it is ended under its name.

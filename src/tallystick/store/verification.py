@@ -14,6 +14,7 @@ from psycopg.rows import TupleRow
 
 from tallystick.domain import limits
 from tallystick.domain.canonical import COPY_HEADER, COPY_TRAILER, EncodedBatch
+from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.rows import BatchRow
 from tallystick.domain.verification.rows import (
     ACCOUNT_PLACE,
@@ -28,7 +29,9 @@ from tallystick.domain.verification.rows import (
     read_place,
     read_reversal_part,
 )
+from tallystick.store.address import options_of
 from tallystick.store.errors import ShardUnavailableError, translated
+from tallystick.store.log import derivation
 from tallystick.store.queries import query
 
 _Connection = psycopg.Connection[TupleRow]
@@ -45,6 +48,9 @@ _SETTINGS: Final = {
     # Requests have no index on their position: they are sorted, and what does not fit goes to disk.
     "work_mem": "64MB",
 }
+
+# How PostgreSQL says that a snapshot is not there any more: the first before version 17, the second since.
+_SNAPSHOT_IS_GONE: Final = (psycopg.errors.InvalidParameterValue, psycopg.errors.UndefinedObject)
 
 
 class RawSlice(NamedTuple):
@@ -150,6 +156,11 @@ class Moment:
             raise ShardUnavailableError("the shard's head could not be read")
         self._snapshot, self.head_position = str(row[0]), int(row[1])
 
+    def derivation(self, shard: int) -> Derivation:
+        """What the accounts follow from that the ledger opens by itself. Raises SchemaError when it is gone."""
+        with translated():
+            return derivation(shard, self._holder.execute(query("account_key")).fetchone())
+
     def stream(self, name: str, place_offset: int = 0, parameters: tuple[int, ...] = ()) -> RowStream:
         """The rows of a named COPY as of this moment."""
         with translated():
@@ -157,7 +168,7 @@ class Moment:
             cursor = psycopg.ClientCursor(self._connect())
             try:
                 cursor.execute(query("verify_adopt_snapshot"), (self._snapshot,))
-            except psycopg.errors.UndefinedObject as error:
+            except _SNAPSHOT_IS_GONE as error:
                 raise ShardUnavailableError("the connection that held the snapshot was lost") from error
             copy = self._closing.enter_context(cursor.copy(query(name), parameters or None))
             return RowStream(copy, place_offset)
@@ -170,7 +181,7 @@ class Moment:
     def _connect(self) -> _Connection:
         connection = psycopg.connect(
             self._dsn,
-            options=" ".join(f"-c {name}={value}" for name, value in _SETTINGS.items()),
+            options=options_of(self._dsn, _SETTINGS),
             application_name="tallystick verify",
             connect_timeout=limits.CONNECT_TIMEOUT_SECONDS,
         )
@@ -208,6 +219,10 @@ class LogStreams:
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
+
+    def derivation(self, shard: int) -> Derivation:
+        """What the accounts follow from that the ledger opens by itself. Raises SchemaError when it is gone."""
+        return self._moment.derivation(shard)
 
     @property
     def head_position(self) -> int:

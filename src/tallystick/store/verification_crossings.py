@@ -11,6 +11,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Final, Self, TypeVar
 
+from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.limits import LOCAL_NUMBER_MAX
 from tallystick.domain.verification.comparison import Heads
 from tallystick.domain.verification.crossing_rows import (
@@ -69,6 +70,15 @@ class CrossingStreams:
     def heads(self) -> Heads:
         """The position of each shard's head at each of its moments."""
         return Heads(_heads(self._payers), _heads(self._payees), _heads(self._latest))
+
+    @property
+    def derivations(self) -> dict[int, Derivation]:
+        """What the accounts of each shard follow from that the ledger opens by itself."""
+        found = {}
+        for shard, moment in self._payers.items():
+            with _lost(shard):
+                found[shard] = moment.derivation(shard)
+        return found
 
     def read_payers(self) -> None:
         """Choose the first moment of each shard."""

@@ -9,7 +9,7 @@ import structlog
 
 from tallystick.domain import limits
 from tallystick.domain.commands import Kind
-from tallystick.domain.webhooks import Secret, WebhookEndpoint
+from tallystick.domain.webhooks import StoredSecret, WebhookEndpoint
 from tallystick.store.connection import Database, Rows
 
 _log = structlog.get_logger(__name__)
@@ -65,8 +65,8 @@ class WebhookStore:
         await self._rows("webhook_begin", list(endpoints))
 
     async def events(self, endpoint: WebhookEndpoint, after: int, up_to: int, row_count: int) -> list[int]:
-        """The first positions of what an endpoint asked for, after a position and up to another."""
-        kinds = [int(kind) for kind in endpoint.kinds]
+        """The first positions of what may be what an endpoint asked for, after a position and up to another."""
+        kinds = [int(kind) for kind in endpoint.stored_kinds]
         rows = await self._rows(
             "webhook_events", after, up_to, endpoint.tenant, kinds, endpoint.owner, row_count
         )
@@ -140,7 +140,7 @@ def _seen(row: Sequence[Any]) -> Seen:
 
 def endpoint_of(row: Sequence[Any]) -> WebhookEndpoint:
     """An endpoint from its columns."""
-    endpoint, tenant, url, kinds, owner, state, secret, previous, until, created_at, version, changed_at = row
+    endpoint, tenant, url, kinds, owner, state, secret, key_name, previous, previous_key_name, *rest = row
     return WebhookEndpoint(
         endpoint,
         tenant,
@@ -148,23 +148,20 @@ def endpoint_of(row: Sequence[Any]) -> WebhookEndpoint:
         tuple(Kind(kind) for kind in kinds),
         owner,
         state,
-        Secret(secret),
-        None if previous is None else Secret(previous),
-        until,
-        created_at,
-        version,
-        changed_at,
+        StoredSecret(secret, key_name),
+        None if previous is None else StoredSecret(previous, previous_key_name),
+        *rest,
     )
 
 
 def endpoint_parameters(endpoint: WebhookEndpoint) -> list[Any]:
     """The columns of an endpoint."""
-    previous = endpoint.previous_secret
+    previous = endpoint.previous_secret or (None, None)
     return [
         *endpoint[:3],
         [int(kind) for kind in endpoint.kinds],
         *endpoint[4:6],
-        endpoint.secret.reveal(),
-        None if previous is None else previous.reveal(),
+        *endpoint.secret,
+        *previous,
         *endpoint[8:],
     ]

@@ -7,6 +7,7 @@ from tallystick.domain.books import Books
 from tallystick.domain.commands import (
     CaptureHold,
     ChangeAccount,
+    ClaimKey,
     Command,
     ExpireHold,
     OpenAccount,
@@ -17,10 +18,21 @@ from tallystick.domain.commands import (
     VoidHold,
 )
 from tallystick.domain.outcomes import Outcome
-from tallystick.domain.rules import accounts, holds, sagas, transfers
-from tallystick.domain.saga_commands import Credit, Finalize, RefuseCredit, Release
+from tallystick.domain.rules import accounts, holds, keys, sagas, split_sagas, transfers
+from tallystick.domain.saga_commands import (
+    Confirm,
+    Credit,
+    Finalize,
+    GiveUp,
+    Promise,
+    RefuseCredit,
+    Release,
+    Revoke,
+    Settle,
+)
 
 RULES: Final[dict[type[Command], Callable[[Books, Any], Outcome]]] = {
+    ClaimKey: keys.claim_key,
     OpenAccount: accounts.open_account,
     ChangeAccount: accounts.change_account,
     Transfer: transfers.transfer,
@@ -34,4 +46,9 @@ RULES: Final[dict[type[Command], Callable[[Books, Any], Outcome]]] = {
     RefuseCredit: sagas.refuse_credit,
     Finalize: sagas.finalize,
     Release: sagas.release,
+    Promise: split_sagas.promise,
+    Confirm: split_sagas.confirm,
+    Revoke: split_sagas.revoke,
+    GiveUp: split_sagas.give_up,
+    Settle: split_sagas.settle,
 }

@@ -16,7 +16,7 @@ from tallystick.domain.holds import HOLD_TRANSITIONS, HoldEvent, HoldState, Hold
 from tallystick.domain.identifiers import shard_of
 from tallystick.domain.limits import AMOUNT_MAX
 from tallystick.domain.outcomes import Outcome, Posted, RefusalCode, Refused, refuse
-from tallystick.domain.rules.sagas import foreign_refusal, reserve
+from tallystick.domain.rules.sagas import foreign_refusal, reserve, taken_clearing
 from tallystick.domain.sagas import SagaTerms
 
 
@@ -36,6 +36,11 @@ def place_hold(books: Books, command: PlaceHold) -> Outcome:
         return foreign
     if refusal is not None:
         return refusal
+    if not books.is_local(command.destination):
+        payee = Leg(command.destination, command.amount, command.asset, "destination")
+        taken = taken_clearing(books, shard_of(command.destination), command.tenant, [payee])
+        if taken is not None:
+            return taken
     posted = books.append(command.tenant, Kind.HOLD_PLACED, command.note)
     books.append_entry(source)
     hold = HoldState(

@@ -1,35 +1,32 @@
 """The steps of a saga: reserve and finalize or release on the payer's shard, credit on the payees'.
 
+What only a saga with payees on several shards does is in `split_sagas`.
+
 A step that was taken before changes nothing and is answered as it was: by the key of the credit, and by the state of
 the saga for all others.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 import msgspec
 
-from tallystick.domain.accounts import (
-    DEFAULT_MIN_BALANCE,
-    AccountKind,
-    AccountState,
-    AccountStatus,
-    AccountTerms,
-)
+from tallystick.domain.accounts import AccountState
 from tallystick.domain.books import Books, Movement, judge
 from tallystick.domain.commands import NO_NOTE, Kind, Leg, Note
 from tallystick.domain.holds import HOLD_TRANSITIONS, HoldEvent
 from tallystick.domain.identifiers import local_of, shard_of
 from tallystick.domain.limits import AMOUNT_MAX
 from tallystick.domain.outcomes import Outcome, Posted, RefusalCode, Refused, refuse
-from tallystick.domain.saga_commands import Credit, Finalize, RefuseCredit, Release
+from tallystick.domain.saga_commands import Credit, Finalize, Promise, RefuseCredit, Release
 from tallystick.domain.sagas import (
     SAGA_TRANSITIONS,
+    SPLIT_TRANSITIONS,
     SagaEvent,
     SagaState,
     SagaStatus,
     SagaTerms,
-    clearing_account,
-    clearing_owner,
+    asked_of,
 )
 
 
@@ -47,6 +44,10 @@ def reserve(books: Books, tenant: int, terms: SagaTerms, note: Note) -> Outcome:
     refusal = books.first_refusal(tenant, set_aside, assets.pop() if len(assets) == 1 else None)
     if refusal is not None:
         return refusal
+    for there in terms.payee_shards:
+        legs = terms.credits_on(there) if terms.is_split else terms.debits
+        if (taken := taken_clearing(books, there, tenant, legs)) is not None:
+            return taken
     posted = books.append(tenant, Kind.TRANSFER_RESERVED, note, terms.refers_to)
     for movement in set_aside:
         books.append_entry(movement)
@@ -66,22 +67,31 @@ def reserve(books: Books, tenant: int, terms: SagaTerms, note: Note) -> Outcome:
 def credit(books: Books, command: Credit) -> Outcome:
     """Pay the payees from the clearing account of the payer's shard."""
     payees = [Movement(leg.account, leg.amount, 0, leg.param) for leg in command.terms.credits]
-    assets = {leg.asset for leg in command.terms.credits}
+    return receive(books, command, Kind.TRANSFER_CREDITED, command.terms.credits, payees)
+
+
+def receive(
+    books: Books, command: Credit | Promise, kind: Kind, legs: tuple[Leg, ...], payees: list[Movement]
+) -> Outcome:
+    """Let legs come to the payees of this shard, if their accounts and the clearing account allow it."""
+    assets = {leg.asset for leg in legs}
     refusal = books.first_refusal(command.tenant, payees, assets.pop() if len(assets) == 1 else None)
     if refusal is not None:
         return refusal
     other_shard = shard_of(command.saga)
-    totals = totals_of(command.terms.credits)
+    if (taken := taken_clearing(books, other_shard, command.tenant, legs)) is not None:
+        return taken
+    totals = totals_of(legs)
     for asset, total in totals.items():
         clearing = clearing_state(books, other_shard, command.tenant, asset)
         # (What was reserved never comes to more than one entry can hold.)
         if total > AMOUNT_MAX or judge(clearing, -total, 0) is not None:
-            return refuse(RefusalCode.BALANCE_LIMIT_EXCEEDED, command.terms.credits[0].param)
+            return refuse(RefusalCode.BALANCE_LIMIT_EXCEEDED, legs[0].param)
     clearings = clearing_movements(books, other_shard, command.tenant, totals, -1)
-    posted = books.append(command.tenant, Kind.TRANSFER_CREDITED, command.note, refers_to=command.saga)
+    posted = books.append(command.tenant, kind, command.note, refers_to=command.saga)
     for movement in (*clearings, *payees):
         books.append_entry(movement)
-    return posted
+    return msgspec.structs.replace(posted, asked=asked_of(other_shard, command.terms))
 
 
 def refuse_credit(_: Books, __: RefuseCredit) -> Outcome:
@@ -90,12 +100,21 @@ def refuse_credit(_: Books, __: RefuseCredit) -> Outcome:
 
 
 def finalize(books: Books, command: Finalize) -> Outcome:
-    """Let what was reserved leave for the other shard, which has credited it."""
-    state, status = _next(books, command.saga, SagaEvent.FINALIZE)
-    if state.status is status:
-        return Posted(state.position, replayed=True)
+    """Let what was reserved leave for the other shard, which has credited it, or for several, which promised it."""
+    state = saga_of(books, command.saga)
+    if (answered := answer_of(state, SagaEvent.FINALIZE)) is not None:
+        return answered
     terms = state.terms
-    clearings = clearing_movements(books, terms.other_shard, state.tenant, totals_of(terms.debits), 1)
+    if terms.is_split:
+        clearings = [
+            movement
+            for there in terms.payee_shards
+            for movement in clearing_movements(
+                books, there, state.tenant, totals_of(terms.credits_on(there)), 1
+            )
+        ]
+    else:
+        clearings = clearing_movements(books, terms.other_shard, state.tenant, totals_of(terms.debits), 1)
     posted = books.append(state.tenant, Kind.TRANSFER_FINALIZED, state.note, refers_to=state.saga)
     if terms.operation is Kind.HOLD_CAPTURED:
         held = -_end_capture(books, state, captured=True)
@@ -106,17 +125,20 @@ def finalize(books: Books, command: Finalize) -> Outcome:
         books.append_entry(movement)
     books.append_saga(
         msgspec.structs.replace(
-            state, position=posted.position, status=status, counterpart=command.counterpart
+            state,
+            position=posted.position,
+            status=SagaStatus.FINALIZED,
+            counterpart=command.counterpart,
         )
     )
     return posted
 
 
 def release(books: Books, command: Release) -> Outcome:
-    """Give back what was reserved, because the credit is recorded as refused."""
-    state, status = _next(books, command.saga, SagaEvent.RELEASE)
-    if state.status is status:
-        return Posted(state.position, replayed=True)
+    """Give back what was reserved, because the credit is recorded as refused, or because it was given up."""
+    state = saga_of(books, command.saga)
+    if (answered := answer_of(state, SagaEvent.RELEASE)) is not None:
+        return answered
     terms = state.terms
     posted = books.append(state.tenant, Kind.TRANSFER_RELEASED, state.note, refers_to=state.saga)
     if terms.operation is Kind.HOLD_CAPTURED:
@@ -128,20 +150,45 @@ def release(books: Books, command: Release) -> Outcome:
     if terms.operation is Kind.REVERSAL and terms.refers_to is not None:
         books.return_reversed(terms.refers_to, sum(leg.amount for leg in terms.debits))
     books.append_saga(
-        msgspec.structs.replace(state, position=posted.position, status=status, refusal=command.refusal)
+        msgspec.structs.replace(
+            state,
+            position=posted.position,
+            status=SagaStatus.RELEASED,
+            refusal=state.refusal or command.refusal,
+        )
     )
     return posted
 
 
-def _next(books: Books, saga: int, event: SagaEvent) -> tuple[SagaState, SagaStatus]:
-    """The saga, and the status that the event leads to; they are alike when it was led there before."""
+def saga_of(books: Books, saga: int) -> SagaState:
+    """A saga as it is now, by its identifier."""
     state = books.sagas.get(local_of(saga))
     if state is None:
         raise SagaConflictError(f"saga {saga} does not exist")
-    wanted = SAGA_TRANSITIONS[SagaStatus.RESERVED, event]
-    if state.status is not wanted and SAGA_TRANSITIONS.get((state.status, event)) is None:
-        raise SagaConflictError(f"saga {saga} is {state.status.name}, and cannot {event.name}")
-    return state, wanted
+    return state
+
+
+def answer_of(state: SagaState, event: SagaEvent) -> Outcome | None:
+    """The answer to what has happened to a saga before, or cannot happen any more; None: let it happen now."""
+    transitions = SPLIT_TRANSITIONS if state.terms.is_split else SAGA_TRANSITIONS
+    if (state.status, event) in transitions:
+        return None
+    if state.status in _PASSED[event]:
+        return Posted(state.position, replayed=True)
+    if state.terms.is_split and event is SagaEvent.FINALIZE and state.refusal is not None:
+        return state.refusal
+    if state.terms.is_split and event is SagaEvent.GIVE_UP:
+        return Refused(RefusalCode.TRANSACTION_NOT_REVERSIBLE, None, "The transfer is finalized already.")
+    raise SagaConflictError(f"saga {state.saga} is {state.status.name}, and cannot {event.name}")
+
+
+# Where a saga is once an event has happened.
+_PASSED: Final = {
+    SagaEvent.FINALIZE: frozenset({SagaStatus.FINALIZED, SagaStatus.SETTLED}),
+    SagaEvent.SETTLE: frozenset({SagaStatus.SETTLED}),
+    SagaEvent.GIVE_UP: frozenset({SagaStatus.GIVEN_UP, SagaStatus.RELEASED}),
+    SagaEvent.RELEASE: frozenset({SagaStatus.RELEASED}),
+}
 
 
 def _end_capture(books: Books, state: SagaState, *, captured: bool) -> int:
@@ -204,20 +251,22 @@ def clearing_movements(
 
 def clearing_state(books: Books, other_shard: int, tenant: int, asset: str) -> AccountState:
     """The clearing account with another shard as it is, or as it will be opened."""
-    account = clearing_account(books.shard, other_shard, tenant, asset)
-    known = books.account(account)
-    if known is None:
-        terms = AccountTerms(
-            account,
-            tenant,
-            clearing_owner(other_shard),
-            asset,
-            AccountKind.CLEARING,
-            AccountStatus.OPEN,
-            DEFAULT_MIN_BALANCE[AccountKind.CLEARING],
-            None,
-        )
-        return AccountState(terms)
-    if known.terms.kind is not AccountKind.CLEARING:
-        raise SagaConflictError(f"account {account} should be a clearing account, and is not")
-    return known
+    clearing = books.derivation.clearing(other_shard, tenant, asset)
+    known = clearing.among(books.account)
+    if known is not None:
+        return known
+    if books.account(clearing.account) is not None:
+        raise SagaConflictError(f"account {clearing.account} should be a clearing account, and is not")
+    return AccountState(clearing.terms())
+
+
+def taken_clearing(books: Books, other_shard: int, tenant: int, legs: Iterable[Leg]) -> Refused | None:
+    """The refusal of what crosses against a clearing account whose identifier is another account's; None: it is not.
+
+    That is one chance in 2^51 for each account. What was reserved all the same could never be finalized.
+    """
+    for leg in legs:
+        clearing = books.derivation.clearing(other_shard, tenant, leg.asset or "")
+        if clearing.among(books.account) is None and books.account(clearing.account) is not None:
+            return refuse(RefusalCode.IDENTIFIER_TAKEN, leg.param)
+    return None

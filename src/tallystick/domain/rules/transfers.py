@@ -22,9 +22,9 @@ from tallystick.domain.commands import (
 )
 from tallystick.domain.identifiers import local_of, shard_of
 from tallystick.domain.limits import AMOUNT_MAX, ENTRIES_PER_TRANSACTION_MAX, INT64_MAX, INT64_MIN
-from tallystick.domain.outcomes import Outcome, Posted, RefusalCode, refuse
+from tallystick.domain.outcomes import Outcome, Posted, RefusalCode, not_configured, refuse
 from tallystick.domain.rules.sagas import reserve, totals_of
-from tallystick.domain.sagas import SagaTerms
+from tallystick.domain.sagas import SEVERAL_SHARDS, SagaTerms
 from tallystick.domain.snapshot import Original
 
 REVERSIBLE_KINDS: Final = frozenset({Kind.TRANSFER, Kind.TRANSACTION, Kind.HOLD_CAPTURED})
@@ -168,6 +168,7 @@ def _reserve_reversal(books: Books, command: Reverse, original: Original, amount
         debits=tuple(debits),
         credits=tuple(payees),
         refers_to=original.position,
+        reverses=original.refers_to,
     )
     return reserve(books, command.tenant, terms, command.note)
 
@@ -183,29 +184,30 @@ def _cross_transfer(books: Books, command: Transfer, cross: Cross) -> Outcome:
     if command.reach is Reach.UNREACHABLE:
         return refuse(RefusalCode.SHARD_UNAVAILABLE, "destination")
     if command.reach is Reach.NOT_CONFIGURED:
-        payer = Movement(command.source, 0, command.amount, "source")
-        refusal = books.first_refusal(command.tenant, (payer,), asset)
-        missing = refuse(RefusalCode.ACCOUNT_NOT_FOUND, "destination")
-        return missing if refusal is None or refusal.code > missing.code else refusal
+        return not_configured(terms.other_shard, "destination")
     return cross(books, command.tenant, terms, command.note)
 
 
 def _cross_transaction(books: Books, command: PostTransaction, cross: Cross) -> Outcome:
-    """Cross with a transaction whose debits are all on this shard and whose credits are all on one other."""
+    """Cross with a transaction whose debits are all on this shard and whose credits are all on others."""
     debits: list[Leg] = []
     payees: list[Leg] = []
     for index, (account, amount) in enumerate(command.entries):
         leg = Leg(account, abs(amount), _asset(books, command, account), f"entries[{index}].account")
         (debits if amount < 0 else payees).append(leg)
     others = {shard_of(leg.account) for leg in payees}
-    if len(others) > 1 or books.shard in others or not all(books.is_local(leg.account) for leg in debits):
+    if books.shard in others or not all(books.is_local(leg.account) for leg in debits):
         return refuse(RefusalCode.CROSSES_TOO_MANY_SHARDS, "entries")
     if any(total > AMOUNT_MAX for total in totals_of(debits).values()):
         payers = [Movement(leg.account, 0, leg.amount, leg.param) for leg in debits]
         refusal = books.first_refusal(command.tenant, payers, None)
         return refusal or refuse(RefusalCode.BALANCE_LIMIT_EXCEEDED, "entries")
     terms = SagaTerms(
-        operation=Kind.TRANSACTION, other_shard=others.pop(), debits=tuple(debits), credits=tuple(payees)
+        operation=Kind.TRANSACTION,
+        other_shard=others.pop() if len(others) == 1 else SEVERAL_SHARDS,
+        debits=tuple(debits),
+        credits=tuple(payees),
+        opens=tuple(one for one in command.opens if not books.is_local(one.account)),
     )
     return cross(books, command.tenant, terms, command.note)
 

@@ -8,7 +8,7 @@ from tallystick.domain.books import Books, Movement, judge
 from tallystick.domain.commands import RECEIVED_KINDS, SENT_KINDS, Leg, Note
 from tallystick.domain.identifiers import make_identifier
 from tallystick.domain.outcomes import Outcome, RefusalCode, Refused, refuse
-from tallystick.domain.rules.sagas import clearing_movements, clearing_state, totals_of
+from tallystick.domain.rules.sagas import clearing_movements, clearing_state, taken_clearing, totals_of
 from tallystick.domain.sagas import SagaTerms
 
 
@@ -19,10 +19,13 @@ def exchange(payer: Books, payees: Books, tenant: int, terms: SagaTerms, note: N
     """
     debits = [Movement(leg.account, -leg.amount, 0, leg.param) for leg in terms.debits]
     payments = [Movement(leg.account, leg.amount, 0, leg.param) for leg in terms.credits]
+    taken = taken_clearing(payer, payees.shard, tenant, terms.debits) or taken_clearing(
+        payees, payer.shard, tenant, terms.credits
+    )
     refusals = (
         payer.first_refusal(tenant, debits, _one_asset(terms.debits)),
         payees.first_refusal(tenant, payments, _one_asset(terms.credits)),
-        _clearing_refusal(payer, payees, tenant, terms),
+        taken or _clearing_refusal(payer, payees, tenant, terms),
     )
     if found := [refusal for refusal in refusals if refusal is not None]:
         return min(found, key=lambda refusal: refusal.code)

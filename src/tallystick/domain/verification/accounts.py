@@ -5,9 +5,11 @@ from typing import Final, NamedTuple
 
 from tallystick.domain.accounts import AccountKind, AccountStatus
 from tallystick.domain.commands import Kind
+from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.identifiers import Prefix, format_identifier, shard_of
 from tallystick.domain.rows import EntryRow
-from tallystick.domain.verification.clearing import wrong_clearing_terms
+from tallystick.domain.system_owners import SIGN
+from tallystick.domain.verification.clearing import other_shard_of, wrong_clearing_terms, wrong_system_account
 from tallystick.domain.verification.problems import Findings, ProblemKind
 from tallystick.domain.verification.rows import AccountChange, TransactionHead
 
@@ -44,10 +46,13 @@ class _Account:
 class Accounts:
     """Every account as of the last position that was judged."""
 
-    def __init__(self, shard: int, findings: Findings) -> None:
-        self._shard = shard
+    def __init__(self, derivation: Derivation, findings: Findings) -> None:
+        self._derivation = derivation
+        self._shard = derivation.shard
         self._findings = findings
         self._accounts: dict[int, _Account] = {}
+        # By the other shard, tenant and asset.
+        self._clearings: dict[tuple[int, int, str], int] = {}
         # Most accounts have the terms of many others: one copy is enough.
         self._terms: dict[Terms, Terms] = {}
 
@@ -58,6 +63,18 @@ class Accounts:
         """The terms in force; None when there is no such account."""
         found = self._accounts.get(account)
         return None if found is None else found.terms
+
+    def clearing(self, other_shard: int, tenant: int, asset: str) -> int:
+        """The clearing account with another shard: as it was opened, or as it will be."""
+        found = self._clearings.get((other_shard, tenant, asset))
+        return self._derivation.clearing(other_shard, tenant, asset).account if found is None else found
+
+    def cannot_clear(self, other_shard: int, tenant: int, asset: str) -> int | None:
+        """The account that keeps this clearing account from being opened; None: there is none."""
+        if (other_shard, tenant, asset) in self._clearings:
+            return None
+        account = self.clearing(other_shard, tenant, asset)
+        return account if account in self._accounts else None
 
     def held(self) -> Iterator[tuple[int, int]]:
         """Each account with what is held of its balance."""
@@ -88,6 +105,8 @@ class Accounts:
             )
         if account is None:
             self._accounts[change.account] = _Account(identity, terms)
+            if change.kind == _CLEARING and (other_shard := other_shard_of(change.owner)) is not None:
+                self._clearings.setdefault((other_shard, change.tenant, change.asset), change.account)
         else:
             account.identity, account.terms = identity, terms
 
@@ -106,7 +125,13 @@ class Accounts:
         if change.kind not in _KINDS:
             yield f"is of the unknown kind {change.kind}"
         if change.kind == _CLEARING:
-            yield from wrong_clearing_terms(self._shard, change, opened=account is None)
+            yield from wrong_clearing_terms(self._derivation, change, opened=account is None)
+        elif (
+            change.owner.startswith(SIGN)
+            and account is None
+            and change.position > self._derivation.since_position
+        ):
+            yield from wrong_system_account(self._derivation, change)
         yield from _wrong_step(transaction, change, account, identity)
 
     # Entries.

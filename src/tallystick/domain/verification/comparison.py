@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.identifiers import Prefix, format_identifier
 from tallystick.domain.verification.pairs import Pairs, pair_key
 from tallystick.domain.verification.problems import Findings, ProblemKind
@@ -20,8 +21,9 @@ class Heads(NamedTuple):
 class Comparison:
     """Takes what is found, and accounts for what only one of two shards had posted at its first moment."""
 
-    def __init__(self, heads: Heads) -> None:
+    def __init__(self, heads: Heads, derivations: Mapping[int, Derivation]) -> None:
         self.heads = heads
+        self.derivations = derivations
         self.findings = {shard: Findings() for shard in heads.payers}
         self.pairs = Pairs()
         self.not_compared: Counter[tuple[int, int]] = Counter()

@@ -10,7 +10,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Final, NamedTuple
 
-from tallystick.domain.commands import Kind
+from tallystick.domain.commands import PROMISE_KINDS, Kind
 from tallystick.domain.identifiers import make_identifier
 from tallystick.domain.sagas import SagaStatus, SagaTerms, credit_request
 from tallystick.domain.verification.columns import columns_of, number, optional, optional_text, text
@@ -24,7 +24,7 @@ Moved = tuple[tuple[int, int, str], ...]
 
 
 class SagaRecord(NamedTuple):
-    """What the payer's shard says of a saga. `position` is that of its end; None while it is open.
+    """What the payer's shard says of a saga. `position` is that of its newest change; None while it is reserved.
 
     `terms` is None where they cannot be read. `latest`: read after the payees' shards, not before them.
     """
@@ -53,7 +53,10 @@ class SentHalf(NamedTuple):
 
 
 class Credit(NamedTuple):
-    """What came from another shard, on the payees' shard: the credit of a saga, or the half that was received."""
+    """What came from another shard, on the payees' shard: the credit of a saga, or the half that was received.
+
+    Or the promise of a split saga, or the end of that.
+    """
 
     crossing: int
     shard: int
@@ -105,6 +108,7 @@ class Told(NamedTuple):
     record: SagaRecord | None
     sent: SentHalf | None
     credits: list[Credit]
+    promises: list[Credit]
     received: list[Credit]
     refusals: list[RefusedCredit]
     reversals: list[ReversedCredit]
@@ -112,7 +116,7 @@ class Told(NamedTuple):
 
 def gather(crossing: int, tellings: Iterable[Telling]) -> Told:
     """Put together all that is said about one crossing."""
-    told = Told(crossing, None, None, [], [], [], [])
+    told = Told(crossing, None, None, [], [], [], [], [])
     for one in tellings:
         match one:
             case SagaRecord():
@@ -121,7 +125,10 @@ def gather(crossing: int, tellings: Iterable[Telling]) -> Told:
             case SentHalf():
                 told = told._replace(sent=one)
             case Credit():
-                (told.credits if one.kind == Kind.TRANSFER_CREDITED else told.received).append(one)
+                if one.kind in PROMISE_KINDS:
+                    told.promises.append(one)
+                else:
+                    (told.credits if one.kind == Kind.TRANSFER_CREDITED else told.received).append(one)
             case RefusedCredit():
                 told.refusals.append(one)
             case ReversedCredit():

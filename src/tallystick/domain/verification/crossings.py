@@ -5,9 +5,10 @@ So whatever the first reading says of a credit must be found in the second: a sa
 and released after the refusal was recorded. And whatever the second reading shows had begun by the third.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
+from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.identifiers import shard_of
 from tallystick.domain.verification.comparison import Comparison, Heads
 from tallystick.domain.verification.crossing_rows import (
@@ -31,9 +32,9 @@ _NOBODY: Final[Payers] = {}
 class Crossings:
     """Judges crossing after crossing, in the order of their identifiers; keeps sums, whatever their number is."""
 
-    def __init__(self, heads: Heads) -> None:
-        """Say how far each shard was read; only these shards are compared."""
-        self.comparison = Comparison(heads)
+    def __init__(self, heads: Heads, derivations: Mapping[int, Derivation]) -> None:
+        """Say how far each shard was read, and what its clearing accounts follow from; only these are compared."""
+        self.comparison = Comparison(heads, derivations)
         self.sagas = SagaCrossings(self.comparison)
         self.halves = HalfCrossings(self.comparison)
 
@@ -42,10 +43,11 @@ class Crossings:
         told = gather(crossing, tellings)
         home, not_compared = shard_of(crossing), self.comparison.not_compared
         if home not in self.comparison.shards:
-            not_compared.update((home, credit.shard) for credit in (*told.credits, *told.received))
+            came = (*told.credits, *told.promises, *told.received)
+            not_compared.update((home, credit.shard) for credit in came)
             not_compared.update((home, refusal.shard) for refusal in told.refusals)
             return
-        if told.record is not None or told.credits or told.refusals:
+        if told.record is not None or told.credits or told.promises or told.refusals:
             self.sagas.judge(told)
         if told.sent is not None or told.received:
             self.halves.judge(told)
@@ -84,6 +86,13 @@ class Crossings:
             and leg.amount <= payer[0]
             for leg in terms.credits
         )
+        if terms.reverses not in {None, reversal.crossing}:
+            self.comparison.note(
+                ProblemKind.SAGA_WRONG,
+                reversal.shard,
+                reversal.position,
+                f"gives back what came of one payment and names another, {terms.reverses}",
+            )
         if terms.other_shard != home or not paid_back:
             self.comparison.note(
                 ProblemKind.REVERSAL_ELSEWHERE,

@@ -1,6 +1,6 @@
 """Holds: each is placed once, captured in part any number of times, and ended once; its entries say the same."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from tallystick.domain.commands import Kind
@@ -47,6 +47,18 @@ class Holds:
         """What is left of each hold, with the account that it is of."""
         for hold in self._holding.values():
             yield hold.account, _left(hold)
+
+    def is_capturing(self, hold: int) -> bool:
+        """Whether a capture of a hold is on its way to another shard."""
+        found = self._holding.get(hold)
+        return found is not None and found.status == HoldStatus.CAPTURING
+
+    def stuck(self, captured: Collection[int]) -> Iterator[tuple[ProblemKind, str]]:
+        """The holds that cannot end: a capture is on its way, and none of the sagas that are open captures them."""
+        for hold in self._holding.values():
+            if hold.status == HoldStatus.CAPTURING and hold.hold not in captured:
+                detail = f"the hold of position {hold.hold} is being captured by no saga: it cannot end"
+                yield ProblemKind.HOLD_STUCK, detail
 
     def change(self, transaction: TransactionHead, change: HoldChange, entries: Sequence[EntryRow]) -> None:
         """Judge one event of a hold: its row against the row before it, its entries against both."""

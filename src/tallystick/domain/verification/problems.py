@@ -39,11 +39,14 @@ class ProblemKind(StrEnum):
     BOUND_BROKEN = "bound_broken"
 
     HOLD_WRONG = "hold_wrong"
+    HOLD_STUCK = "hold_stuck"
     SAGA_WRONG = "saga_wrong"
+    SAGA_STUCK = "saga_stuck"
     HALF_WRONG = "half_wrong"
     CLEARING_WRONG = "clearing_wrong"
     REVERSAL_WRONG = "reversal_wrong"
     REQUEST_WRONG = "request_wrong"
+    REQUEST_CONTRADICTED = "request_contradicted"
     SHARD_UNBALANCED = "shard_unbalanced"
 
     # What only two shards together can tell.

@@ -1,19 +1,33 @@
 """Requests: each claims one position that exists, or a refusal with a known code in a batch that exists."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from tallystick.domain.commands import Kind
 from tallystick.domain.outcomes import RefusalCode
 from tallystick.domain.rows import BatchRow
-from tallystick.domain.sagas import credit_request
+from tallystick.domain.sagas import Step, credit_request, promise_end_request
+from tallystick.domain.verification.fingerprints import Posting, contradiction
 from tallystick.domain.verification.problems import Findings, ProblemKind
 from tallystick.domain.verification.rows import Claim, TransactionHead
 
-# A key that was reused is refused to the later request, and a hold that is busy for a moment: neither is recorded.
+# A key that was reused is refused to the later request; a hold that is busy, and a limit, pass: none is recorded.
 RECORDED_CODES: Final = frozenset(map(int, RefusalCode)) - {
     int(RefusalCode.IDEMPOTENCY_KEY_REUSED),
     int(RefusalCode.HOLD_BUSY),
+    int(RefusalCode.RATE_LIMITED),
+}
+
+# The steps of a saga on the payees' shards, which stand under keys that are derived from it.
+_STEP_KINDS: Final[dict[int, str]] = {
+    Kind.TRANSFER_CREDITED: "the credit",
+    Kind.TRANSFER_PROMISED: "the promise",
+    Kind.TRANSFER_CONFIRMED: "the confirmation",
+    Kind.TRANSFER_REVOKED: "the revocation",
+}
+_PROMISE_ENDS: Final[dict[int, Step]] = {
+    Kind.TRANSFER_CONFIRMED: Step.CONFIRM,
+    Kind.TRANSFER_REVOKED: Step.REVOKE,
 }
 
 
@@ -24,33 +38,35 @@ class Requests:
         self._findings = findings
         self._last_position = 0
 
-    def judge_posted(self, claims: Iterable[Claim], transactions: Iterable[TransactionHead]) -> None:
+    def judge_posted(self, claims: Iterable[Claim], postings: Mapping[int, Posting]) -> None:
         """Judge the claims of a slice's positions."""
-        keys = {
-            transaction.position: _key_of_credit(transaction.refers_to)
-            if transaction.kind == Kind.TRANSFER_CREDITED
-            else None
-            for transaction in transactions
+        step_keys = {
+            position: key
+            for position, posting in postings.items()
+            if posting.transaction.kind in _STEP_KINDS
+            and (key := _key_of_step(posting.transaction)) is not None
         }
-        for key, position, batch, code in claims:
+        for key, position, batch, code, fingerprint in claims:
             if position is None:
                 continue
-            if position not in keys:
-                self._note_position(position, "a request claims this position, and no transaction is there")
-            elif (expected := keys[position]) is not None:
-                keys[position] = None
-                if key != expected:
-                    self._note_position(
-                        position, "the credit of a saga is claimed by another key than the saga's"
-                    )
-            if position == self._last_position:
+            if repeated := position == self._last_position:
                 self._note_position(position, "two requests claim this position")
+            posting = postings.get(position)
+            if posting is None:
+                self._note_position(position, "a request claims this position, and no transaction is there")
+            elif posting.transaction.kind in _STEP_KINDS:
+                if key != step_keys.pop(position, key):
+                    self._note_position(
+                        position, f"{_step(posting)} of a saga is claimed by another key than the saga's"
+                    )
+            elif not repeated and (wrong := contradiction(fingerprint, posting)) is not None:
+                self._findings.at_position(ProblemKind.REQUEST_CONTRADICTED, position, wrong)
             if batch is not None or code is not None:
                 self._note_position(position, "the request that claims this position was refused as well")
             self._last_position = position
-        for position, expected in keys.items():
-            if expected is not None:
-                self._note_position(position, "the credit of a saga is not claimed by the saga's key")
+        for position in step_keys:
+            step = _step(postings[position])
+            self._note_position(position, f"{step} of a saga is not claimed by the saga's key")
 
     def judge_refused(self, claims: Iterable[Claim], batch: BatchRow) -> None:
         """Judge the refusals that a batch recorded."""
@@ -75,6 +91,13 @@ class Requests:
         self._findings.at_position(ProblemKind.REQUEST_WRONG, position, detail)
 
 
-def _key_of_credit(saga: int | None) -> bytes | None:
-    """The key under which the credit of a saga must stand; None: the reference names none, which its shape tells."""
-    return None if saga is None or saga < 0 else credit_request(saga).key
+def _key_of_step(transaction: TransactionHead) -> bytes | None:
+    """The key under which a step of a saga must stand; None: the reference names no saga, which its shape tells."""
+    saga, step = transaction.refers_to, _PROMISE_ENDS.get(transaction.kind)
+    if saga is None or saga < 0:
+        return None
+    return credit_request(saga).key if step is None else promise_end_request(saga, step).key
+
+
+def _step(posting: Posting) -> str:
+    return _STEP_KINDS[posting.transaction.kind]

@@ -16,12 +16,14 @@ _int64 = struct.Struct(">q").unpack_from
 # The fixed beginnings of the usual rows, without the lengths of the columns that are never NULL.
 _transaction_start = struct.Struct(">6xq4xq4xi4xhii")
 _entry_start = struct.Struct(">6xq4xq4xq4xqiii")
-_request_start = struct.Struct(">6x16siqii")
+_request_start = struct.Struct(">6x16siqiiii")
 
 # Where a usual entry's asset begins, or in its place the bound, and then the asset.
 _ENTRY_ASSET: Final = 66
 _ENTRY_BOUND: Final = 62
 _ENTRY_BOUNDED_ASSET: Final = 74
+# Where the fingerprint of a usual request that was posted begins.
+_REQUEST_FINGERPRINT: Final = 54
 
 # Where a row's place in the log stands: after the number of columns, the columns before it, and its own length.
 TRANSACTION_PLACE: Final = 2 + 4
@@ -44,12 +46,13 @@ class TransactionHead(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """What became of one idempotency key: a position, or a refusal's code and its batch."""
+    """What became of one idempotency key: a position, or a refusal's code and its batch; and what it asked for."""
 
     key: bytes
     position: int | None
     batch: int | None
     code: int | None
+    fingerprint: bytes
 
 
 # Nearly all rows are made here, and a named tuple's own constructor takes twice as long.
@@ -221,11 +224,11 @@ def read_saga(row: bytes) -> SagaChange:
 
 def read_request(row: bytes) -> Claim:
     """The claim of an idempotency key from its canonical bytes."""
-    key, position_bytes, position, batch, code = _request_start.unpack_from(row)
-    if position_bytes != NULL and batch == code == NULL:
-        return _new_claim((key, position, None, None))
+    key, position_bytes, position, batch, code, param, detail = _request_start.unpack_from(row)
+    if position_bytes != NULL and batch == code == param == detail == NULL:
+        return _new_claim((key, position, None, None, row[_REQUEST_FINGERPRINT:]))
     columns = columns_of(row)
-    return Claim(key, optional(columns[1]), optional(columns[2]), optional(columns[3]))
+    return Claim(key, optional(columns[1]), optional(columns[2]), optional(columns[3]), columns[6] or b"")
 
 
 def read_batch(row: bytes) -> BatchRow:

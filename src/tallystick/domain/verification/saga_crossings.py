@@ -1,14 +1,14 @@
 """The steps of each saga on both of its shards."""
 
-from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from tallystick.domain.commands import Leg
-from tallystick.domain.identifiers import Prefix, format_identifier, shard_of
-from tallystick.domain.sagas import SagaStatus, SagaTerms, Stage, clearing_account
+from tallystick.domain.identifiers import shard_of
+from tallystick.domain.sagas import SagaStatus, SagaTerms, Stage
 from tallystick.domain.verification.comparison import Comparison, name
+from tallystick.domain.verification.credits import wrong_credit
 from tallystick.domain.verification.crossing_rows import Credit, RefusedCredit, SagaRecord, Told
 from tallystick.domain.verification.problems import ProblemKind
+from tallystick.domain.verification.split_crossings import SplitCrossings
 from tallystick.domain.verification.terms import totals
 
 OPEN_SAGAS_LISTED_MAX: Final = 100
@@ -18,7 +18,7 @@ class OpenSaga(NamedTuple):
     """A saga that has not ended: how far it was found to be, and what it moves, minor units by asset."""
 
     saga: int
-    other_shard: int
+    payee_shards: tuple[int, ...]
     tenant: int
     stage: Stage
     amounts: dict[str, int]
@@ -29,6 +29,7 @@ class SagaCrossings:
 
     def __init__(self, comparison: Comparison) -> None:
         self._comparison = comparison
+        self._split = SplitCrossings(comparison)
         self.count = 0
         self.open_count = 0
         self.open: list[OpenSaga] = []
@@ -43,8 +44,16 @@ class SagaCrossings:
         if record.terms is None:
             # What cannot be read is told by the shard's own verification.
             return
+        if record.terms.is_split:
+            stage = self._split.judge(told, record, record.terms)
+            if stage is not None and not record.latest:
+                self._note_open(record, record.terms, stage)
+            return
         there = record.terms.other_shard
         problem_count = self._comparison.problem_count
+        for promise in told.promises:
+            detail = f"promises something for saga {name(told.crossing)}, which only credits"
+            self._comparison.note(ProblemKind.CREDIT_MISPLACED, promise.shard, promise.position, detail)
         credit = self._credit(told, record, record.terms)
         if there not in self._comparison.shards:
             self._comparison.not_compared[shard_of(told.crossing), there] += 1
@@ -52,14 +61,15 @@ class SagaCrossings:
         self._judge_refusals(told, there, credit)
         self._judge_end(told, record, there, credit)
         if record.status == SagaStatus.RESERVED and not record.latest:
-            self._note_open(told, record, record.terms, credit)
+            stage = Stage.CREDITED if credit else Stage.REFUSED if told.refusals else Stage.RESERVED
+            self._note_open(record, record.terms, stage)
         if self._comparison.problem_count == problem_count:
             self._explain(record, record.terms, credit)
 
     def _note_unknown(self, told: Told) -> None:
         detail = f"saga {name(told.crossing)}, which shard {shard_of(told.crossing)} never reserved"
         kind = ProblemKind.CREDIT_OF_NO_SAGA
-        for credit in told.credits:
+        for credit in (*told.credits, *told.promises):
             self._comparison.note(kind, credit.shard, credit.position, f"credits {detail}")
         for refusal in told.refusals:
             self._note_refusal(kind, refusal, f"refuses to credit {detail}")
@@ -84,7 +94,8 @@ class SagaCrossings:
                 self._comparison.note(kind, credit.shard, credit.position, detail)
                 continue
             found = credit
-            for wrong in _wrong_credit(credit, record, terms):
+            derivation = self._comparison.derivations[credit.shard]
+            for wrong in wrong_credit(credit, record, terms.credits, derivation):
                 self._comparison.note(
                     ProblemKind.CREDIT_WRONG, credit.shard, credit.position, f"{detail}, {wrong}"
                 )
@@ -133,12 +144,11 @@ class SagaCrossings:
         home = shard_of(record.crossing)
         self._comparison.note(kind, home, record.position or 0, f"saga {name(record.crossing)} {detail}")
 
-    def _note_open(self, told: Told, record: SagaRecord, terms: SagaTerms, credit: Credit | None) -> None:
+    def _note_open(self, record: SagaRecord, terms: SagaTerms, stage: Stage) -> None:
         self.open_count += 1
         if len(self.open) < OPEN_SAGAS_LISTED_MAX:
-            stage = Stage.CREDITED if credit else Stage.REFUSED if told.refusals else Stage.RESERVED
             amounts = totals(terms.debits)
-            self.open.append(OpenSaga(told.crossing, terms.other_shard, record.tenant, stage, amounts))
+            self.open.append(OpenSaga(record.crossing, terms.payee_shards, record.tenant, stage, amounts))
 
     def _explain(self, record: SagaRecord, terms: SagaTerms, credit: Credit | None) -> None:
         heads = self._comparison.heads.payers
@@ -150,29 +160,3 @@ class SagaCrossings:
             left=record.status == SagaStatus.FINALIZED and not record.latest,
             came=credit is not None and credit.position <= heads[credit.shard],
         )
-
-
-def _wrong_credit(credit: Credit, record: SagaRecord, terms: SagaTerms) -> Iterator[str]:
-    """What is wrong with a credit beside the terms of its saga."""
-    if credit.tenant != record.tenant:
-        yield f"which is of tenant {record.tenant}, for tenant {credit.tenant}"
-    moved = {account: (amount, asset) for account, amount, asset in credit.entries}
-    expected = {leg.account: (leg.amount, leg.asset or "") for leg in terms.credits}
-    expected.update(_clearings(credit.shard, record, terms.credits))
-    if moved != expected or len(moved) != len(credit.entries):
-        yield f"whose terms say {_in_words(expected)}; its entries say {_in_words(moved)}"
-
-
-def _clearings(shard: int, record: SagaRecord, legs: Sequence[Leg]) -> dict[int, tuple[int, str]]:
-    home = shard_of(record.crossing)
-    return {
-        clearing_account(shard, home, record.tenant, asset): (-total, asset)
-        for asset, total in totals(legs).items()
-    }
-
-
-def _in_words(moves: Mapping[int, tuple[int, str]]) -> str:
-    return ", ".join(
-        f"{amount} {asset} for account {format_identifier(Prefix.ACCOUNT, account)}"
-        for account, (amount, asset) in sorted(moves.items())
-    )

@@ -3,7 +3,7 @@
 Whether the other shard says the same is judged where shards are compared.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from tallystick.domain.accounts import AccountKind
@@ -17,21 +17,37 @@ from tallystick.domain.verification.problems import Findings, ProblemKind
 from tallystick.domain.verification.requests import RECORDED_CODES
 from tallystick.domain.verification.rows import HoldChange, SagaChange, TransactionHead
 from tallystick.domain.verification.sides import Moves, Sides
-from tallystick.domain.verification.terms import readable_terms, wrong_terms
+from tallystick.domain.verification.terms import readable_terms, totals, wrong_terms
 
 # The status that each kind of transaction leaves a saga in.
 _STATUS_AFTER: Final[dict[int, int]] = {
     Kind.TRANSFER_RESERVED: SagaStatus.RESERVED,
     Kind.TRANSFER_FINALIZED: SagaStatus.FINALIZED,
     Kind.TRANSFER_RELEASED: SagaStatus.RELEASED,
+    Kind.TRANSFER_GIVEN_UP: SagaStatus.GIVEN_UP,
+    Kind.TRANSFER_SETTLED: SagaStatus.SETTLED,
 }
+# What may happen to an open saga after a kind of transaction, and to one that is split.
+_AFTER: Final[dict[int, frozenset[int]]] = {
+    Kind.TRANSFER_RESERVED: frozenset({Kind.TRANSFER_FINALIZED, Kind.TRANSFER_RELEASED}),
+}
+_AFTER_IN_SPLIT: Final[dict[int, frozenset[int]]] = {
+    Kind.TRANSFER_RESERVED: frozenset({Kind.TRANSFER_FINALIZED, Kind.TRANSFER_GIVEN_UP}),
+    Kind.TRANSFER_FINALIZED: frozenset({Kind.TRANSFER_SETTLED}),
+    Kind.TRANSFER_GIVEN_UP: frozenset({Kind.TRANSFER_RELEASED}),
+}
+# After these a saga that is split is still open.
+_GO_ON: Final = frozenset({Kind.TRANSFER_FINALIZED, Kind.TRANSFER_GIVEN_UP})
+_MOVE_NOTHING: Final = frozenset({Kind.TRANSFER_GIVEN_UP, Kind.TRANSFER_SETTLED})
 
 
 class OpenSaga(NamedTuple):
-    """A saga that was reserved and has not ended."""
+    """A saga that was reserved and has not ended; the kind of what changed it last, and why it was given up."""
 
     tenant: int
     terms: SagaTerms
+    kind: int = Kind.TRANSFER_RESERVED
+    reason: int | None = None
 
 
 class Sagas:
@@ -50,9 +66,33 @@ class Sagas:
     def set_aside(self) -> Iterator[tuple[int, int]]:
         """What each open saga has set aside, account by account; what a hold had set aside stays with the hold."""
         for saga in self._open.values():
-            if saga.terms.operation != Kind.HOLD_CAPTURED:
+            if saga.terms.operation != Kind.HOLD_CAPTURED and saga.kind != Kind.TRANSFER_FINALIZED:
                 for leg in saga.terms.debits:
                     yield leg.account, leg.amount
+
+    def captured(self) -> set[int]:
+        """The holds that open sagas capture."""
+        return {
+            saga.terms.refers_to or 0
+            for saga in self._open.values()
+            if saga.terms.operation == Kind.HOLD_CAPTURED
+        }
+
+    def stuck(self) -> Iterator[tuple[ProblemKind, str]]:
+        """The sagas that are open and that nothing can finalize."""
+        for position, saga in self._open.items():
+            terms, details = saga.terms, []
+            clears = [(there, asset) for there in terms.payee_shards for asset in _assets(terms, there)]
+            for there, asset in [] if saga.kind == Kind.TRANSFER_FINALIZED else clears:
+                account = self._accounts.cannot_clear(there, saga.tenant, asset)
+                if account is not None:
+                    details.append(
+                        f"account {name(account)} has the identifier of its clearing account in {asset}"
+                    )
+            if terms.operation == Kind.HOLD_CAPTURED and not self._holds.is_capturing(terms.refers_to or 0):
+                details.append(f"the hold of position {terms.refers_to} is not being captured")
+            for detail in details:
+                yield ProblemKind.SAGA_STUCK, f"the saga of position {position} cannot be finalized: {detail}"
 
     def change(
         self,
@@ -68,15 +108,20 @@ class Sagas:
                 self._note(change, "has no terms that can be read")
                 return
             saga = OpenSaga(transaction.tenant, terms)
-            details = [*self._wrong_reservation(transaction, change, terms), *_wrong_row(transaction, change)]
+            details = [
+                *self._wrong_reservation(transaction, change, terms),
+                *_wrong_row(transaction, change, terms),
+            ]
             self._open[change.saga] = saga
         else:
-            ended = self._open.pop(change.saga, None)
-            if ended is None:
+            before = self._open.pop(change.saga, None)
+            if before is None:
                 self._note(change, "is not open: it was never reserved, or it ended before")
                 return
-            saga = ended
-            details = [*_wrong_end(transaction, change, saga), *_wrong_row(transaction, change)]
+            saga = before
+            details = [*_wrong_end(transaction, change, saga), *_wrong_row(transaction, change, saga.terms)]
+            if before.terms.is_split and transaction.kind in _GO_ON:
+                self._open[change.saga] = before._replace(kind=transaction.kind, reason=change.code)
         released = 0
         if saga.terms.operation == Kind.HOLD_CAPTURED:
             if len(holds) == 1:
@@ -87,11 +132,21 @@ class Sagas:
             details.append("changes a hold, and captures none")
         clearings: Moves = {}
         if transaction.kind == Kind.TRANSFER_FINALIZED:
-            clearings = self._sides.clearings(saga.terms.other_shard, saga.tenant, saga.terms.debits, 1)
+            clearings = self._clearings(saga)
         sides = _expected_sides(transaction.kind, saga.terms, released)
         details.extend(self._sides.wrong_entries(entries, sides, clearings))
         for detail in details:
             self._note(change, detail)
+
+    def _clearings(self, saga: OpenSaga) -> Moves:
+        """What the clearing accounts must do when the money of a saga leaves."""
+        terms = saga.terms
+        if not terms.is_split:
+            return self._sides.clearings(terms.other_shard, saga.tenant, terms.debits, 1)
+        clearings: Moves = {}
+        for other_shard in terms.payee_shards:
+            clearings |= self._sides.clearings(other_shard, saga.tenant, terms.credits_on(other_shard), 1)
+        return clearings
 
     def _wrong_reservation(
         self, transaction: TransactionHead, change: SagaChange, terms: SagaTerms
@@ -118,9 +173,16 @@ class Sagas:
         )
 
 
+def _assets(terms: SagaTerms, other_shard: int) -> Iterable[str]:
+    """In which assets the money of a saga leaves for a shard."""
+    return totals(terms.credits_on(other_shard) if terms.is_split else terms.debits)
+
+
 def _expected_sides(kind: int, terms: SagaTerms, released: int) -> Moves:
     """What a step must do to the payers; `released` is what goes away of what a captured hold had set aside."""
     captures = terms.operation == Kind.HOLD_CAPTURED
+    if kind in _MOVE_NOTHING:
+        return {}
     if kind == Kind.TRANSFER_FINALIZED:
         return {leg.account: (-leg.amount, -released if captures else -leg.amount) for leg in terms.debits}
     if captures:
@@ -129,18 +191,18 @@ def _expected_sides(kind: int, terms: SagaTerms, released: int) -> Moves:
     return {leg.account: (0, sign * leg.amount) for leg in terms.debits}
 
 
-def _wrong_row(transaction: TransactionHead, change: SagaChange) -> Iterator[str]:
-    """What is wrong with the columns of a saga's row, whatever its terms are."""
+def _wrong_row(transaction: TransactionHead, change: SagaChange, terms: SagaTerms) -> Iterator[str]:
+    """What is wrong with the columns of a saga's row."""
     kind = transaction.kind
     if change.status != _STATUS_AFTER[kind]:
         yield f"has status {change.status} after an event of kind {kind}"
     if (change.terms is not None) != (kind == Kind.TRANSFER_RESERVED):
         yield "has terms in another row than its first"
-    if (change.counterpart is not None) != (kind == Kind.TRANSFER_FINALIZED):
+    if (change.counterpart is not None) != (kind == Kind.TRANSFER_FINALIZED and not terms.is_split):
         yield f"has the counterpart {change.counterpart} after an event of kind {kind}"
     elif change.counterpart is not None and not 0 < change.counterpart <= LOCAL_NUMBER_MAX:
         yield f"has the counterpart {change.counterpart}, which is no position"
-    if (change.code is not None) != (kind == Kind.TRANSFER_RELEASED):
+    if (change.code is not None) != (kind in {Kind.TRANSFER_RELEASED, Kind.TRANSFER_GIVEN_UP}):
         yield f"has the refusal {change.code} after an event of kind {kind}"
     elif change.code is not None and change.code not in RECORDED_CODES:
         yield f"was refused with the code {change.code}, which is none"
@@ -151,3 +213,7 @@ def _wrong_end(transaction: TransactionHead, change: SagaChange, saga: OpenSaga)
         yield f"ends in a transaction that refers to {transaction.refers_to}"
     if transaction.tenant != saga.tenant:
         yield f"is of tenant {saga.tenant}, its end of tenant {transaction.tenant}"
+    if transaction.kind not in (_AFTER_IN_SPLIT if saga.terms.is_split else _AFTER)[saga.kind]:
+        yield f"comes to an event of kind {transaction.kind} after one of kind {saga.kind}"
+    elif saga.kind == Kind.TRANSFER_GIVEN_UP and change.code != saga.reason:
+        yield f"is released for the reason {change.code}, and was given up for {saga.reason}"

@@ -8,7 +8,6 @@ from tallystick.domain.commands import RECEIVED_KINDS, SENT_KINDS, Kind, Leg
 from tallystick.domain.identifiers import shard_of
 from tallystick.domain.limits import SHARD_NUMBER_MAX, SHARD_NUMBER_MIN
 from tallystick.domain.rows import EntryRow
-from tallystick.domain.sagas import clearing_account
 from tallystick.domain.verification.accounts import Accounts, name
 from tallystick.domain.verification.holds import in_words
 from tallystick.domain.verification.problems import Findings, ProblemKind
@@ -20,7 +19,11 @@ CREDIT_KINDS: Final = frozenset({int(Kind.TRANSFER_CREDITED), *map(int, RECEIVED
 # What was posted on both shards together: each half refers to the other.
 SENT: Final = frozenset(map(int, SENT_KINDS.values()))
 # What moves clearing accounts.
-CLEARING_KINDS: Final = CREDIT_KINDS | SENT | {int(Kind.TRANSFER_FINALIZED)}
+CLEARING_KINDS: Final = (
+    CREDIT_KINDS
+    | SENT
+    | {int(Kind.TRANSFER_FINALIZED), int(Kind.TRANSFER_PROMISED), int(Kind.TRANSFER_REVOKED)}
+)
 
 Moves = dict[int, tuple[int, int]]
 """What happens to each account: amount and held."""
@@ -57,7 +60,7 @@ class Sides:
         if not SHARD_NUMBER_MIN <= other_shard <= SHARD_NUMBER_MAX:
             return {}
         return {
-            clearing_account(self._shard, other_shard, tenant, asset): (sign * total, 0)
+            self._accounts.clearing(other_shard, tenant, asset): (sign * total, 0)
             for asset, total in totals(legs).items()
         }
 

@@ -14,6 +14,7 @@ from tallystick.domain.limits import (
     SHARD_NUMBER_MIN,
 )
 from tallystick.domain.sagas import SagaTerms, read_terms
+from tallystick.domain.system_owners import is_system_owner
 
 # What may cross, and whether it refers to a position of the payer's shard: the hold, or what is reversed.
 _OPERATIONS: Final[dict[int, bool]] = {
@@ -22,6 +23,7 @@ _OPERATIONS: Final[dict[int, bool]] = {
     int(Kind.HOLD_CAPTURED): True,
     int(Kind.REVERSAL): True,
 }
+_SHARDS_MIN: Final = 2
 _BETWEEN_TWO: Final = frozenset({Kind.TRANSFER, Kind.HOLD_CAPTURED})
 
 
@@ -52,15 +54,34 @@ def wrong_terms(terms: SagaTerms, shard: int) -> Iterator[str]:
         yield f"does what cannot cross shards: kind {terms.operation}"
     elif (terms.refers_to is not None) != refers:
         yield f"has terms that refer to {terms.refers_to}"
+    if terms.reverses is not None and terms.operation != Kind.REVERSAL:
+        yield "names a payment to reverse, and reverses none"
     if terms.final and terms.operation != Kind.HOLD_CAPTURED:
         yield "is the last capture of a hold, and captures none"
-    if other == shard or not SHARD_NUMBER_MIN <= other <= SHARD_NUMBER_MAX:
+    if terms.is_split:
+        yield from _wrong_split(terms, shard)
+    elif other == shard or not SHARD_NUMBER_MIN <= other <= SHARD_NUMBER_MAX:
         yield f"crosses to shard {other}"
     if any(shard_of(leg.account) != shard for leg in debits):
         yield "takes from an account of another shard"
-    if any(shard_of(leg.account) != other for leg in payees):
+    if not terms.is_split and any(shard_of(leg.account) != other for leg in payees):
         yield f"pays an account that is not of shard {other}"
     yield from _wrong_legs(terms, [*debits, *payees])
+    paid = {(leg.account, leg.asset) for leg in payees}
+    for one in terms.opens:
+        if not is_system_owner(one.owner) or (one.account, one.asset) not in paid:
+            yield f"opens an account of {one.owner} in {one.asset}, and does not pay it"
+
+
+def _wrong_split(terms: SagaTerms, shard: int) -> Iterator[str]:
+    """What is wrong with terms that are to be carried out on several other shards."""
+    if terms.operation != Kind.TRANSACTION:
+        yield f"is of kind {terms.operation}, and crosses to several shards"
+    if len(terms.payee_shards) < _SHARDS_MIN:
+        yield f"says that it crosses to several shards, and crosses to {terms.payee_shards}"
+    for other in terms.payee_shards:
+        if other == shard or not SHARD_NUMBER_MIN <= other <= SHARD_NUMBER_MAX:
+            yield f"crosses to shard {other}"
 
 
 def _wrong_legs(terms: SagaTerms, legs: Sequence[Leg]) -> Iterator[str]:

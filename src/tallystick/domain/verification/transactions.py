@@ -6,11 +6,14 @@ from itertools import chain, groupby
 from operator import attrgetter
 from typing import Final, NamedTuple, Protocol, TypeVar
 
-from tallystick.domain.commands import SAGA_KINDS, Kind
+from tallystick.domain.commands import PROMISE_KINDS, SAGA_KINDS, Kind
+from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.rows import BatchRow, EntryRow
 from tallystick.domain.verification.accounts import Accounts, name
+from tallystick.domain.verification.fingerprints import Posting
 from tallystick.domain.verification.holds import Holds
 from tallystick.domain.verification.problems import Findings, ProblemKind
+from tallystick.domain.verification.promises import Promises
 from tallystick.domain.verification.rows import AccountChange, HoldChange, SagaChange, TransactionHead
 from tallystick.domain.verification.sagas import Sagas
 from tallystick.domain.verification.shapes import SHAPES, Shape
@@ -38,15 +41,6 @@ class Rows(NamedTuple):
     sagas: list[SagaChange]
 
 
-class _Placed(NamedTuple):
-    """The rows of one position beside its transaction."""
-
-    entries: Sequence[EntryRow]
-    accounts: Sequence[AccountChange]
-    holds: Sequence[HoldChange]
-    sagas: Sequence[SagaChange]
-
-
 # One side of what crosses, with no row of a saga.
 _SIDES: Final = CREDIT_KINDS | SENT
 _TWO_ENTRIES: Final = 2
@@ -55,16 +49,22 @@ _TWO_ENTRIES: Final = 2
 class Transactions:
     """Follows the log position by position."""
 
-    def __init__(self, shard: int, findings: Findings) -> None:
+    def __init__(self, derivation: Derivation, findings: Findings) -> None:
+        shard = derivation.shard
         self._findings = findings
         self._last_position = 0
-        self.accounts = Accounts(shard, findings)
+        self.accounts = Accounts(derivation, findings)
         self.holds = Holds(shard, self.accounts, findings)
         self.sides = Sides(shard, self.accounts, findings)
         self.sagas = Sagas(shard, self.accounts, self.holds, self.sides, findings)
+        self.promises = Promises(shard, self.sides, findings)
 
-    def judge(self, batch: BatchRow, through: int, rows: Rows) -> None:
-        """Judge all rows after the last slice and up to the position `through`, which belong to a batch."""
+    def judge(self, batch: BatchRow, through: int, rows: Rows) -> dict[int, Posting]:
+        """Judge all rows after the last slice and up to the position `through`, which belong to a batch.
+
+        Returns the transactions with their rows, by position.
+        """
+        postings = {}
         entries = _by_position(rows.entries)
         accounts = _by_position(rows.accounts)
         holds = _by_position(rows.holds)
@@ -80,15 +80,14 @@ class Transactions:
                     position,
                     f"recorded_at is not that of batch {batch.number}, which wrote it",
                 )
-            self._judge(
+            posting = postings[position] = Posting(
                 transaction,
-                _Placed(
-                    entries.pop(position, ()),
-                    accounts.pop(position, ()),
-                    holds.pop(position, ()),
-                    sagas.pop(position, ()),
-                ),
+                entries.pop(position, ()),
+                accounts.pop(position, ()),
+                holds.pop(position, ()),
+                sagas.pop(position, ()),
             )
+            self._judge(posting)
         if self._last_position < through:
             self._misplaced(through + 1)
             self._last_position = through
@@ -100,11 +99,14 @@ class Transactions:
                     position,
                     f"{table} has a row at this position, transactions has none",
                 )
+        return postings
 
     def finish(self, last_position: int) -> None:
         """Judge the end of the log: what is held of each account, and what all balances sum to."""
         left: Counter[int] = Counter()
-        for account, amount in chain(self.holds.set_aside(), self.sagas.set_aside()):
+        for account, amount in chain(
+            self.holds.set_aside(), self.sagas.set_aside(), self.promises.set_aside()
+        ):
             left[account] += amount
         for account, held in self.accounts.held():
             if held != left[account]:
@@ -112,8 +114,10 @@ class Transactions:
                     ProblemKind.HELD_WRONG,
                     last_position,
                     f"account {name(account)} has {held} held at the end of the log, "
-                    f"but {left[account]} is left of its open holds and sagas",
+                    f"but {left[account]} is left of its open holds, sagas and promises",
                 )
+        for kind, detail in chain(self.sagas.stuck(), self.holds.stuck(self.sagas.captured())):
+            self._findings.at_position(kind, last_position, detail)
         for (tenant, asset), total in self.accounts.sums().items():
             if total:
                 self._findings.at_position(
@@ -137,9 +141,9 @@ class Transactions:
             )
             self._findings.at_position(ProblemKind.POSITION_MISSING, expected, f"{missing} missing")
 
-    def _judge(self, transaction: TransactionHead, rows: _Placed) -> None:
+    def _judge(self, posting: Posting) -> None:
+        transaction, entries, accounts, holds, sagas = posting
         position, _, tenant, kind, refers_to = transaction
-        entries, accounts, holds, sagas = rows
         counts = len(entries), len(accounts), len(holds), len(sagas)
         shape = SHAPES.get(kind)
         if shape is None:
@@ -148,7 +152,7 @@ class Transactions:
         elif not shape.fits(refers_to, *counts):
             self._misshapen(transaction, shape, counts)
         self._judge_sums(position, entries)
-        sets_aside, clears = bool(holds or sagas), kind in CLEARING_KINDS
+        sets_aside, clears = bool(holds or sagas) or kind in PROMISE_KINDS, kind in CLEARING_KINDS
         for entry in entries:
             self.accounts.enter(tenant, entry, clears=clears)
             if not sets_aside and (entry.held or not entry.amount):
@@ -166,6 +170,8 @@ class Transactions:
                 self.holds.change(transaction, hold, entries)
         if kind in _SIDES:
             self.sides.judge(transaction, entries)
+        elif kind in PROMISE_KINDS:
+            self.promises.judge(transaction, entries)
 
     def _judge_sums(self, position: int, entries: Sequence[EntryRow]) -> None:
         if len(entries) == _TWO_ENTRIES:

@@ -3,23 +3,14 @@
 import ipaddress
 import re
 import socket
-from collections.abc import Iterator
-from typing import Final, NamedTuple, TypeAlias
-from urllib.parse import SplitResult, urlsplit
+from typing import NamedTuple, TypeAlias
+from urllib.parse import urlsplit
 
 from tallystick.domain import limits
+from tallystick.domain.hosts import split_host
 from tallystick.service.errors import ParameterError
 from tallystick.service.webhooks.names import NameResolver
-
-Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-# IPv6 addresses that a gateway turns into IPv4 ones: whatever stands in their last 32 bits is where they lead.
-_TRANSLATED: Final = ipaddress.IPv6Network("64:ff9b::/96")
-# All unicast addresses that were ever given out, https://www.iana.org/assignments/ipv6-address-space.
-_PUBLIC_IPV6: Final = (ipaddress.IPv6Network("2000::/3"), _TRANSLATED)
-# https://www.iana.org/assignments/iana-ipv4-special-registry
-_PROTOCOL_ASSIGNMENTS: Final = ipaddress.IPv4Network("192.0.0.0/24")
-_PORT_MAX: Final = 65_535
+from tallystick.service.webhooks.public_addresses import is_public
 
 
 class AddressRefusedError(OSError):
@@ -38,10 +29,7 @@ class AddressRules(NamedTuple):
         Raises:
             AddressRefusedError: it is one of these.
         """
-        if self.allow_private:
-            return
-        address = ipaddress.ip_address(host.partition("%")[0])
-        if not all(_is_public(one) for one in _meant(address)):
+        if not self.allow_private and not is_public(host):
             # Which one is not said: tenants need not learn how names inside are resolved.
             raise AddressRefusedError("not a public address")
 
@@ -60,31 +48,13 @@ AddressInfo: TypeAlias = tuple[
 ]
 
 
-def _is_public(address: Address) -> bool:
-    """Whether an address is one of the public Internet. Newer versions of Python know more that are not."""
-    if isinstance(address, ipaddress.IPv6Address) and not any(address in one for one in _PUBLIC_IPV6):
-        return False
-    return address.is_global and not address.is_multicast and address not in _PROTOCOL_ASSIGNMENTS
-
-
-def _meant(address: Address) -> Iterator[Address]:
-    """An address, and those that it is another way to write."""
-    yield address
-    if isinstance(address, ipaddress.IPv6Address):
-        inside = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-        if address in _TRANSLATED:
-            inside.append(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
-        yield from (one for one in inside if one is not None)
-
-
 async def check_url(url: str, rules: AddressRules, names: NameResolver, param: str = "url") -> str:
     """Make sure that messages may be sent to a url, as far as can be known now; they are checked again when sent.
 
     Raises:
         ParameterError: it is not allowed, or its name does not resolve; the message says what would be right.
     """
-    parts = _parts(url, rules, param)
-    host = parts.hostname or ""
+    host = _host(url, rules, param)
     try:
         places = [host] if _is_address(host) else [one["host"] for one in await names.resolve(host)]
     except OSError:
@@ -116,16 +86,17 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _parts(url: str, rules: AddressRules, param: str) -> SplitResult:
+def _host(url: str, rules: AddressRules, param: str) -> str:
     if not 0 < len(url) <= limits.WEBHOOK_URL_CHARACTERS_MAX:
         raise ParameterError(param, f"expected 1 to {limits.WEBHOOK_URL_CHARACTERS_MAX} characters")
     if not (url.isascii() and url.isprintable()) or " " in url or "\\" in url:
         raise ParameterError(param, "expected a url in ASCII, without spaces: escape what is not")
     try:
         parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise ParameterError(param, f"expected a url: {error}") from None
+    except ValueError:
+        raise ParameterError(
+            param, "expected a url with an IPv6 address in its brackets, if it has any"
+        ) from None
     allowed = ("https", "http") if rules.allow_http else ("https",)
     if parts.scheme not in allowed:
         raise ParameterError(
@@ -135,12 +106,12 @@ def _parts(url: str, rules: AddressRules, param: str) -> SplitResult:
         raise ParameterError(
             param, "expected no user and no password in the url: messages are signed, so check the signature"
         )
-    if not parts.hostname:
-        raise ParameterError(param, "expected a url with a host")
-    if _is_number(parts.hostname.rstrip(".").rpartition(".")[2]) and not _is_address(parts.hostname):
-        raise ParameterError(param, "expected an address in full, like 192.0.2.1 or [2001:db8::1], or a name")
     if parts.fragment:
         raise ParameterError(param, "expected no fragment (#…): it is never sent")
-    if port is not None and not 0 < port <= _PORT_MAX:
-        raise ParameterError(param, f"expected a port from 1 to {_PORT_MAX}")
-    return parts
+    try:
+        host, _ = split_host(parts.netloc)
+    except ValueError as error:
+        raise ParameterError(param, f"of the url: {error}") from None
+    if _is_number(host.rstrip(".").rpartition(".")[2]) and not _is_address(host):
+        raise ParameterError(param, "expected an address in full, like 192.0.2.1 or [2001:db8::1], or a name")
+    return host

@@ -2,17 +2,21 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import structlog
 
 from tallystick.domain import limits
 from tallystick.domain.record import Record
 from tallystick.domain.webhooks import WebhookEndpoint, retry_delay_seconds
+from tallystick.ledger.earlier_credits import EarlierCredits
 from tallystick.ledger.errors import NotTakenError
 from tallystick.ledger.pauses import jittered
 from tallystick.ledger.shard import Shard
 from tallystick.service.webhooks import metrics
 from tallystick.service.webhooks.events import EncodeEvent, event_message
+from tallystick.service.webhooks.secret_keys import SecretKeys, SecretUnreadableError
 from tallystick.service.webhooks.sending import Attempt, Sender
 from tallystick.store.errors import StoreError
 from tallystick.store.webhooks import DeliveryState, Seen, WebhookStore
@@ -27,14 +31,19 @@ class Delivery:
         self,
         shard: Shard,
         sender: Sender,
+        keys: SecretKeys,
         encode_event: EncodeEvent,
+        earlier_credits: EarlierCredits,
+        *,
         turns: asyncio.Semaphore,
         first: Seen,
     ) -> None:
         """Begin. `turns` bounds what all deliveries together ask of the database, which others read, too."""
         self._shard = shard
         self._sender = sender
+        self._keys = keys
         self._encode_event = encode_event
+        self._earlier_credits = earlier_credits
         self._turns = turns
         self._store = WebhookStore(shard.database)
         self._endpoint: WebhookEndpoint = first.endpoint
@@ -42,6 +51,7 @@ class Delivery:
         self._head = 0
         self._next_at = 0.0
         self._troubles = 0
+        self._unreadable: str | None = None
         self._undisturbed_at = 0.0
         self._looked = asyncio.Event()
         self.see(first)
@@ -62,6 +72,7 @@ class Delivery:
         labels = (str(self._shard.number), seen.endpoint.id)
         behind = max(seen.head - self._state.position, 0)
         metrics.PARKED.labels(*labels).set(self._state.parked)
+        metrics.UNREADABLE.labels(*labels).set(self._unreadable is not None)
         metrics.LAG_POSITIONS.labels(*labels).set(behind)
         metrics.LAG_SECONDS.labels(*labels).set(seen.age_seconds if behind else 0.0)
         self._looked.set()
@@ -89,6 +100,17 @@ class Delivery:
                     shard=self._shard.number,
                     error=str(error),
                 )
+            except SecretUnreadableError as error:
+                # Nothing was sent, and it is no fault of the receiver's: it waits until the key is there.
+                self._pause()
+                if str(error) != self._unreadable:
+                    self._unreadable = str(error)
+                    _log.error(
+                        "ALARM: a webhook waits for its key",
+                        endpoint=self._endpoint.id,
+                        shard=self._shard.number,
+                        reason=str(error),
+                    )
             except Exception as error:  # noqa: BLE001 - a bug with one endpoint must not end the delivery
                 _log.error(
                     "ALARM: a bug", endpoint=self._endpoint.id, shard=self._shard.number, exc_info=error
@@ -112,16 +134,31 @@ class Delivery:
         asked = state.generation, self._endpoint.version
         async with self._turns:
             positions = await self._store.events(self._endpoint, state.position, up_to, row_count)
-            records = await self._shard.reader.records(positions) if positions else {}
-        for position in positions:
+            records = await self._records(positions)
+        for record in records:
             if not self._is_as(asked):
                 # It was replayed or changed: this page is not what it asks for now.
                 return True
-            if not await self._deliver(records[position]):
+            if not await self._deliver(record):
                 return False
-        if len(positions) == row_count or not self._is_as(asked):
+        if not self._is_as(asked):
             return True
-        return await self._advance(up_to)
+        # What was read and is not told of is passed over.
+        return await self._advance(positions[-1] if len(positions) == row_count else up_to)
+
+    async def _records(self, positions: Sequence[int]) -> list[Record]:
+        """What the endpoint is to be told of, of what it may have asked for.
+
+        Raises:
+            UnavailableError: what was asked for is known to a shard that does not answer.
+        """
+        endpoint, number = self._endpoint, self._shard.number
+        read = await self._shard.reader.records(positions) if positions else {}
+        records = [read[position] for position in positions]
+        if endpoint.stages:
+            return records
+        records = await self._earlier_credits.all_told(number, records)
+        return [record for record in records if endpoint.shows(number, record)]
 
     def _is_as(self, asked: tuple[int, int]) -> bool:
         """Whether it is the generation and the version that a page was read for."""
@@ -133,7 +170,9 @@ class Delivery:
         if state is None:
             return False
         message = event_message(endpoint, self._shard.number, record, self._encode_event)
-        attempt = await self._sender.send(endpoint, message)
+        secrets = self._keys.secrets(endpoint, datetime.now(UTC))
+        self._unreadable = None
+        attempt = await self._sender.send(endpoint.url, message, secrets)
         labels = (str(self._shard.number), endpoint.id)
         if attempt.error is None:
             metrics.DELIVERIES.labels(*labels).inc()

@@ -17,6 +17,7 @@ from tallystick.service import parameters
 from tallystick.service.engine import Engine
 from tallystick.service.errors import ParameterError, TooManyWebhooksError, WebhookNotFoundError
 from tallystick.service.webhooks.events import test_message
+from tallystick.service.webhooks.secret_keys import SecretUnreadableError
 from tallystick.service.webhooks.sending import Attempt
 from tallystick.store.webhooks import Progress, WebhookStore
 
@@ -92,17 +93,21 @@ class Webhooks:
         Raises:
             ParameterError: messages may not be sent there.
             TooManyWebhooksError: the tenant has as many endpoints as it may have.
+            WebhookKeyMissingError: there is no key to encrypt its secret with.
             DirectoryIncompleteError: a shard cannot be reached; the message says what to do about it.
         """
+        self._engine.secret_keys.expect_one()
         now = datetime.now(UTC)
+        identifier = f"{ID_PREFIX}_{''.join(secrets.choice(DIGITS) for _ in range(TEXT_DIGITS))}"
+        secret = _new_secret()
         endpoint = WebhookEndpoint(
-            id=f"{ID_PREFIX}_{''.join(secrets.choice(DIGITS) for _ in range(TEXT_DIGITS))}",
+            id=identifier,
             tenant=self._tenant,
             url=await self._engine.webhook_sender.check_url(url),
             kinds=_kinds(kinds),
             owner=_owner(owner),
             state="active",
-            secret=_new_secret(),
+            secret=self._engine.secret_keys.encrypt(secret, self._tenant, identifier),
             previous_secret=None,
             previous_secret_until=None,
             created_at=now,
@@ -115,7 +120,7 @@ class Webhooks:
                     f"there may be {limits.WEBHOOK_ENDPOINTS_PER_TENANT_MAX} endpoints at most: remove one first"
                 )
             await self._engine.directory.put_webhook_endpoint(endpoint)
-        return NewSecret(_view(endpoint), endpoint.secret.text())
+        return NewSecret(_view(endpoint), secret.text())
 
     async def change(
         self,
@@ -150,22 +155,36 @@ class Webhooks:
     async def rotate(
         self, identifier: str, overlap_seconds: int = limits.WEBHOOK_SECRET_OVERLAP_SECONDS_DEFAULT
     ) -> NewSecret:
-        """Give an endpoint a new secret; for some time messages are signed with the one before as well."""
+        """Give an endpoint a new secret; for some time messages are signed with the one before as well.
+
+        Raises as `create` does. One before that cannot be decrypted any more signs nothing.
+        """
         parameters.between(overlap_seconds, "overlap_seconds", 0, limits.WEBHOOK_SECRET_OVERLAP_SECONDS_MAX)
         until = datetime.now(UTC) + timedelta(seconds=overlap_seconds)
-        changed = await self._change(
-            identifier,
-            lambda endpoint: endpoint._replace(
-                secret=_new_secret(), previous_secret=endpoint.secret, previous_secret_until=until
-            ),
-        )
-        return NewSecret(_view(changed), changed.secret.text())
+        keys = self._engine.secret_keys
+        keys.expect_one()
+        secret = _new_secret()
+
+        def rotated(endpoint: WebhookEndpoint) -> WebhookEndpoint:
+            is_readable = keys.why_unreadable(endpoint.secret, self._tenant, identifier) is None
+            return endpoint._replace(
+                secret=keys.encrypt(secret, self._tenant, identifier),
+                previous_secret=endpoint.secret if is_readable else None,
+                previous_secret_until=until if is_readable else None,
+            )
+
+        return NewSecret(_view(await self._change(identifier, rotated)), secret.text())
 
     async def test(self, identifier: str) -> Attempt:
         """Send a message that tells of nothing, once, now."""
         endpoint = await self._find(identifier)
-        message = test_message(endpoint, f"test_{secrets.token_hex(_TEST_BYTES)}", datetime.now(UTC))
-        return await self._engine.webhook_sender.send(endpoint, message)
+        now = datetime.now(UTC)
+        message = test_message(endpoint, f"test_{secrets.token_hex(_TEST_BYTES)}", now)
+        try:
+            valid = self._engine.secret_keys.secrets(endpoint, now)
+        except SecretUnreadableError as error:
+            return Attempt(None, f"not sent: {error}", 0.0)
+        return await self._engine.webhook_sender.send(endpoint.url, message, valid)
 
     async def progress(self, identifier: str) -> Told:
         """How far an endpoint has been told, of each shard that can be reached."""
@@ -178,7 +197,7 @@ class Webhooks:
             except UnavailableError:
                 unreachable_shards.append(shard.number)
             else:
-                deliveries += [_progress(endpoint, shard.number, one) for one in found]
+                deliveries += [self._progress(endpoint, shard.number, one) for one in found]
         return Told(deliveries, unreachable_shards)
 
     async def replay(self, identifier: str, shard_number: int, position: int) -> ShardProgress:
@@ -197,7 +216,21 @@ class Webhooks:
         if not await store.replay(identifier, position - 1):
             raise WebhookNotFoundError(identifier)
         (progress,) = await store.progress([identifier])
-        return _progress(endpoint, shard_number, progress)
+        return self._progress(endpoint, shard_number, progress)
+
+    def _progress(self, endpoint: WebhookEndpoint, shard: int, one: Progress) -> ShardProgress:
+        trouble = self._engine.secret_keys.why_unreadable(endpoint.secret, endpoint.tenant, endpoint.id)
+        return ShardProgress(
+            shard,
+            one.position,
+            one.head,
+            _delivery_state(endpoint, one, waits=bool(one.attempts or trouble)),
+            one.attempts,
+            one.failing_since,
+            one.next_attempt_at,
+            one.parked_at,
+            trouble or one.last_error,
+        )
 
     def _shard(self, number: int) -> Shard:
         for shard in self._engine.router.shards:
@@ -258,23 +291,9 @@ def _view(endpoint: WebhookEndpoint) -> Webhook:
     )
 
 
-def _delivery_state(endpoint: WebhookEndpoint, one: Progress) -> str:
+def _delivery_state(endpoint: WebhookEndpoint, one: Progress, *, waits: bool) -> str:
     if one.parked_at:
         return "parked"
     if endpoint.state == "paused":
         return "paused"
-    return "retrying" if one.attempts else "delivering"
-
-
-def _progress(endpoint: WebhookEndpoint, shard: int, one: Progress) -> ShardProgress:
-    return ShardProgress(
-        shard,
-        one.position,
-        one.head,
-        _delivery_state(endpoint, one),
-        one.attempts,
-        one.failing_since,
-        one.next_attempt_at,
-        one.parked_at,
-        one.last_error,
-    )
+    return "retrying" if waits else "delivering"

@@ -7,13 +7,14 @@ from typing import Final, TypeAlias
 import msgspec
 
 from tallystick.domain.identifiers import Prefix, format_identifier, make_identifier
+from tallystick.domain.parts import part_of
 from tallystick.domain.record import Record
 from tallystick.domain.webhooks import WebhookEndpoint
 from tallystick.service import views
 from tallystick.service.webhooks.sending import Message
 
-EncodeEvent: TypeAlias = Callable[[int, Record], bytes]
-"""The JSON of a shard's transaction, as the change feed says it."""
+EncodeEvent: TypeAlias = Callable[[int, Record, bool], bytes]
+"""The JSON of a shard's transaction, as the change feed says it; with stages (True) or as a part of a payment."""
 
 TEST_TYPE: Final = "webhook.test"
 _encode: Final = msgspec.json.Encoder().encode
@@ -32,9 +33,12 @@ def event_message(
 ) -> Message:
     """The message that tells an endpoint of a transaction."""
     row = record.transaction
+    # Each shard tells of its part of a payment: each is a message of its own.
     identifier = format_identifier(Prefix.TRANSACTION, make_identifier(shard, row.position))
-    data = msgspec.Raw(encode_event(shard, record))
-    body = _encode(WebhookMessage(row.kind.text, views.time_of(row.recorded_at_us), data))
+    part = None if endpoint.stages else part_of(shard, record)
+    kind = row.kind if part is None else part.kind
+    data = msgspec.Raw(encode_event(shard, record, endpoint.stages))
+    body = _encode(WebhookMessage(kind.text, views.time_of(row.recorded_at_us), data))
     return Message(f"{endpoint.id}-{identifier}", body)
 
 

@@ -13,6 +13,11 @@ PARKED: Final = Gauge(
     "ALARM: 1 while an endpoint gets nothing more, because it failed for too long.",
     _LABELS,
 )
+UNREADABLE: Final = Gauge(
+    "tallystick_webhook_secret_unreadable",
+    "ALARM: 1 while an endpoint waits, because the key is missing that its secret is encrypted with.",
+    _LABELS,
+)
 LAG_POSITIONS: Final = Gauge(
     "tallystick_webhook_lag_positions", "How far an endpoint is behind the head of the log.", _LABELS
 )
@@ -28,7 +33,7 @@ DELIVERING: Final = Gauge(
 
 def forget(shard: int, endpoint: str) -> None:
     """Say nothing more of the state of an endpoint: it is gone, or another process delivers to it now."""
-    for gauge in (PARKED, LAG_POSITIONS, LAG_SECONDS):
+    for gauge in (PARKED, UNREADABLE, LAG_POSITIONS, LAG_SECONDS):
         gauge.remove(str(shard), endpoint)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +13,9 @@ import aiohttp
 import msgspec
 
 from tallystick.domain import limits
-from tallystick.domain.webhooks import WebhookEndpoint, retry_after_seconds, signatures
+from tallystick.domain.webhooks import Secret, retry_after_seconds, signatures
 from tallystick.service.webhooks.addresses import AddressRefusedError, AddressRules, check_url
+from tallystick.service.webhooks.interim import BoundedConnector, TooManyInterimAnswersError
 from tallystick.service.webhooks.names import NameResolver
 
 _SUCCESSES: Final = range(200, 300)
@@ -87,13 +89,16 @@ class Sender:
         """A url that messages may be sent to, as far as can be known now; raises ParameterError."""
         return await check_url(url, self._rules, self._names)
 
-    async def send(self, endpoint: WebhookEndpoint, message: Message) -> Attempt:
-        """Send a message once. Whatever goes wrong is told in words that hold no secret and no query of the url."""
+    async def send(self, url: str, message: Message, secrets: Sequence[Secret]) -> Attempt:
+        """Send a message once, signed with each of the secrets.
+
+        Whatever goes wrong is told in words that hold no secret and no query of the url.
+        """
         started = time.monotonic()
         answer = None
         error = None
         try:
-            answer = await self._post(endpoint, message)
+            answer = await self._post(url, message, secrets)
             error = _refusal(answer.status)
         except TimeoutError:
             error = f"did not answer within {limits.WEBHOOK_SEND_SECONDS_MAX:.0f} seconds"
@@ -107,20 +112,18 @@ class Sender:
             later = retry_after_seconds(answer.retry_after, datetime.now(UTC))
         return Attempt(answer.status, error, seconds, answer.status == _GONE, later)
 
-    async def _post(self, endpoint: WebhookEndpoint, message: Message) -> _Answer:
-        if not endpoint.url.lower().startswith("https://") and not self._rules.allow_http:
+    async def _post(self, url: str, message: Message, secrets: Sequence[Secret]) -> _Answer:
+        if not url.lower().startswith("https://") and not self._rules.allow_http:
             raise AddressRefusedError("http is not allowed: expected https")
         timestamp = int(time.time())
         headers = {
             "content-type": "application/json",
             "webhook-id": message.id,
             "webhook-timestamp": str(timestamp),
-            "webhook-signature": signatures(
-                endpoint.secrets(datetime.now(UTC)), message.id, timestamp, message.body
-            ),
+            "webhook-signature": signatures(secrets, message.id, timestamp, message.body),
         }
         async with self._open().post(
-            endpoint.url, data=message.body, headers=headers, allow_redirects=False
+            url, data=message.body, headers=headers, allow_redirects=False
         ) as answer:
             await _read(answer)
             return _Answer(answer.status, answer.headers.get("retry-after"))
@@ -129,7 +132,7 @@ class Sender:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 # Of each shard an endpoint is sent one message at a time, and tests beside: that is what bounds them.
-                connector=aiohttp.TCPConnector(
+                connector=BoundedConnector(
                     limit=0,
                     socket_factory=self._rules.open_socket,
                     resolver=self._names,
@@ -187,8 +190,8 @@ def _refusal(status: int) -> str | None:
 def _words(failure: Exception) -> str:
     refused: BaseException | None = failure
     while refused is not None:
-        if isinstance(refused, AddressRefusedError):
-            return f"not sent: {refused}"
+        if isinstance(refused, AddressRefusedError | TooManyInterimAnswersError):
+            return f"not sent: {refused}" if isinstance(refused, AddressRefusedError) else refused.message
         refused = refused.__cause__ or refused.__context__
     if isinstance(failure, aiohttp.ClientConnectorDNSError):
         return "the name does not resolve"

@@ -7,11 +7,13 @@ from typing import Final
 import structlog
 
 from tallystick.domain import limits
+from tallystick.ledger.earlier_credits import EarlierCredits
 from tallystick.ledger.errors import NotTakenError
 from tallystick.ledger.shard import Shard
 from tallystick.service.webhooks import metrics
 from tallystick.service.webhooks.delivery import Delivery
 from tallystick.service.webhooks.events import EncodeEvent
+from tallystick.service.webhooks.secret_keys import SecretKeys
 from tallystick.service.webhooks.sending import Sender
 from tallystick.store.errors import StoreError
 from tallystick.store.lease import Ask, leased
@@ -25,9 +27,18 @@ _LEASE: Final = "webhook_lease"
 class ShardWorker:
     """Delivers one shard's log to all endpoints, while it holds the lease; each endpoint by a task of its own."""
 
-    def __init__(self, shard: Shard, sender: Sender, encode_event: EncodeEvent) -> None:
+    def __init__(
+        self,
+        shard: Shard,
+        sender: Sender,
+        keys: SecretKeys,
+        encode_event: EncodeEvent,
+        earlier_credits: EarlierCredits,
+    ) -> None:
         self._shard = shard
+        self._earlier_credits = earlier_credits
         self._sender = sender
+        self._keys = keys
         self._encode_event = encode_event
         self._store = WebhookStore(shard.database)
         self._deliveries: dict[str, Delivery] = {}
@@ -76,7 +87,13 @@ class ShardWorker:
                 self._deliveries[endpoint].see(seen)
             elif seen.state is not None:
                 self._deliveries[endpoint] = Delivery(
-                    self._shard, self._sender, self._encode_event, self._turns, seen
+                    self._shard,
+                    self._sender,
+                    self._keys,
+                    self._encode_event,
+                    self._earlier_credits,
+                    turns=self._turns,
+                    first=seen,
                 )
 
 
@@ -84,11 +101,18 @@ class WebhookWorkers:
     """A worker for each shard, also for those that are added later."""
 
     def __init__(
-        self, shards: Callable[[], Sequence[Shard]], sender: Sender, encode_event: EncodeEvent
+        self,
+        shards: Callable[[], Sequence[Shard]],
+        sender: Sender,
+        keys: SecretKeys,
+        encode_event: EncodeEvent,
+        earlier_credits: EarlierCredits,
     ) -> None:
         self._shards = shards
         self._sender = sender
+        self._keys = keys
         self._encode_event = encode_event
+        self._earlier_credits = earlier_credits
         self._workers: dict[int, ShardWorker] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -108,5 +132,7 @@ class WebhookWorkers:
         while True:
             for shard in self._shards():
                 if shard.number not in self._workers:
-                    self._workers[shard.number] = ShardWorker(shard, self._sender, self._encode_event)
+                    self._workers[shard.number] = ShardWorker(
+                        shard, self._sender, self._keys, self._encode_event, self._earlier_credits
+                    )
             await asyncio.sleep(limits.WEBHOOK_LEASE_SECONDS)

@@ -5,5 +5,8 @@ SELECT
 FROM sagas AS reserved
 JOIN transactions AS t ON t.position = reserved.saga
 WHERE reserved.status = 1 AND reserved.saga > $1
-    AND NOT EXISTS (SELECT FROM sagas AS ended WHERE ended.saga = reserved.saga AND ended.status <> 1)
+    AND NOT EXISTS (
+        SELECT FROM sagas AS ended WHERE ended.saga = reserved.saga
+            AND (ended.status IN (3, 5) OR (ended.status = 2 AND ended.counterpart IS NOT NULL))
+    )
 ORDER BY reserved.saga LIMIT $2

@@ -3,7 +3,7 @@
 -- One row for each entry; one without an entry for a transaction that moved nothing. The sum is numeric:
 -- over several assets it may be more than a bigint.
 SELECT
-    original.position, original.tenant, original.kind, entries.account, entries.amount,
+    original.position, original.tenant, original.kind, original.refers_to, entries.account, entries.amount,
     coalesce((
         SELECT sum(CASE undoing.kind WHEN 12 THEN undone.amount ELSE undone.held END)
         FROM transactions AS undoing

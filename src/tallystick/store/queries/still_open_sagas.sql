@@ -1,8 +1,14 @@
--- Which of these sagas have not ended, and how long ago each was reserved by this server's own clock.
+-- Which of these sagas have not ended, and how long ago each was reserved by this server's own clock. The limits keep it
+-- to an index descent for each, whatever the planner believes of the tables.
 SELECT
     wanted.saga,
     (extract(epoch FROM clock_timestamp() - t.recorded_at) * 1000000)::bigint
 FROM unnest($1::bigint[]) AS wanted (saga)
-JOIN transactions AS t ON t.position = wanted.saga
-WHERE NOT EXISTS (SELECT FROM sagas AS ended WHERE ended.saga = wanted.saga AND ended.status <> 1)
+CROSS JOIN LATERAL (SELECT * FROM transactions WHERE transactions.position = wanted.saga LIMIT 1) AS t
+LEFT JOIN LATERAL (
+    SELECT saga FROM sagas WHERE sagas.saga = wanted.saga
+        AND (sagas.status IN (3, 5) OR (sagas.status = 2 AND sagas.counterpart IS NOT NULL))
+    LIMIT 1
+) AS ended ON true
+WHERE ended.saga IS NULL
 ORDER BY wanted.saga

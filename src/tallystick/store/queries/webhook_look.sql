@@ -7,8 +7,8 @@ SELECT
     ), 0)::float8,
     delivery.generation, delivery.position, delivery.attempts, delivery.parked_at IS NOT NULL,
     greatest(coalesce(extract(epoch FROM delivery.next_attempt_at - clock_timestamp()), 0), 0)::float8,
-    endpoint.id, tenant, url, kinds, owner, state, secret,
-    CASE WHEN previous_secret_until > clock_timestamp() THEN previous_secret END,
+    endpoint.id, tenant, url, kinds, owner, state, secret, secret_key,
+    CASE WHEN previous_secret_until > clock_timestamp() THEN previous_secret END, previous_secret_key,
     previous_secret_until, created_at, version, changed_at
 FROM webhook_endpoints AS endpoint LEFT JOIN webhook_deliveries AS delivery ON delivery.endpoint = endpoint.id
 WHERE state = 'active' ORDER BY endpoint.id

@@ -1,19 +1,20 @@
 -- An endpoint, or a newer version of it. A new one is told of what comes after the head; one that was changed is tried
 -- again at once, also by a server that begins with it later, and has all its time again until it is parked.
--- Where it is decided ($13), of two versions with one number the one that came first is in force; the answer is
+-- Where it is decided ($15), of two versions with one number the one that came first is in force; the answer is
 -- nothing when it was another.
 WITH put AS (
     INSERT INTO webhook_endpoints AS present (
-        id, tenant, url, kinds, owner, state, secret, previous_secret, previous_secret_until, created_at, version,
-        changed_at
-    ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        id, tenant, url, kinds, owner, state, secret, secret_key, previous_secret, previous_secret_key,
+        previous_secret_until, created_at, version, changed_at
+    ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
     ON CONFLICT (id) DO UPDATE SET
         url = excluded.url, kinds = excluded.kinds, owner = excluded.owner, state = excluded.state,
-        secret = excluded.secret, previous_secret = excluded.previous_secret,
+        secret = excluded.secret, secret_key = excluded.secret_key,
+        previous_secret = excluded.previous_secret, previous_secret_key = excluded.previous_secret_key,
         previous_secret_until = excluded.previous_secret_until,
         version = excluded.version, changed_at = excluded.changed_at
     WHERE (present.version, present.changed_at) < (excluded.version, excluded.changed_at)
-        AND (present.version < excluded.version OR NOT $13::boolean)
+        AND (present.version < excluded.version OR NOT $15::boolean)
     RETURNING id
 ),
 begun AS (

@@ -16,7 +16,7 @@ local function compared(known, position, stood_before)
         return true, false
     end
     local known_generation, known_position, before = string.match(
-        known, '^(%x+) (%d+) (%-?%d+ %-?%d+) %d+ [%w_]+$'
+        known, '^(%x+) (%d+) (%-?%d+ %-?%d+) %d+ [%w_]+ ?%x*$'
     )
     if known_generation ~= generation then
         -- It was left by another generation, or is nonsense.

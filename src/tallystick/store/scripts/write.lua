@@ -27,7 +27,7 @@ for first = 1, #balances, 2000 do
             local known_generation, known_position
             if known[index] then
                 known_generation, known_position = string.match(
-                    known[index], '^(%x+) (%d+) %-?%d+ %-?%d+ %d+ [%w_]+$'
+                    known[index], '^(%x+) (%d+) %-?%d+ %-?%d+ %d+ [%w_]+ ?%x*$'
                 )
             end
             if known_generation ~= generation or tonumber(known_position) < position then

@@ -1,0 +1,108 @@
+"""Bodies that are arriving: each must be there in time, and whole.
+
+One timer looks after all of them: a timer for each costs four times as much in the way of a payment.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Mapping
+from typing import Any, Final, TypeVar
+
+from tallystick.api.streams import Receive
+
+BODY: Final = "tallystick.body"
+"""Where the body of a request stands in its ASGI scope."""
+
+_LOOK_SECONDS: Final = 0.5
+_NOTHING_YET: Final[Mapping[str, Any]] = {"type": "http.request", "body": b"", "more_body": True}
+_NOTHING_MORE: Final[Mapping[str, Any]] = {"type": "http.disconnect"}
+
+Result = TypeVar("Result")
+
+
+class LateError(Exception):
+    """A body did not come in time."""
+
+
+class Arrivals:
+    """What requests of this process wait for their clients to send."""
+
+    def __init__(self, seconds_max: float) -> None:
+        self.seconds_max: Final = seconds_max
+        self._since: dict[asyncio.Task[object], float] = {}
+        self._looking = False
+
+    async def in_time(self, reading: Awaitable[Result]) -> Result:
+        """What is read.
+
+        Raises:
+            LateError: the client did not send it in time.
+        """
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a body is read in a task")
+        self._since[task] = time.monotonic()
+        if not self._looking:
+            self._look()
+        try:
+            return await reading
+        except asyncio.CancelledError:
+            if task in self._since or task.uncancel():
+                raise
+            raise LateError from None
+        finally:
+            self._since.pop(task, None)
+
+    def _look(self) -> None:
+        """Cancel what is late, and look again as long as there is anything to look at."""
+        late = time.monotonic() - self.seconds_max
+        for task in [task for task, since in self._since.items() if since < late]:
+            # What is not among those that wait any more was cancelled here.
+            del self._since[task]
+            task.cancel()
+        self._looking = bool(self._since)
+        if self._looking:
+            asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look)
+
+
+class Body:
+    """The body of one request, as the framework receives it.
+
+    The framework waits for its first part before it looks at anything, and takes what was cut off for the whole.
+    Here no wait is without an end, and it can be asked whether something is missing. A request that needs no body
+    is answered all the same.
+    """
+
+    def __init__(self, receive: Receive, arrivals: Arrivals) -> None:
+        self._receive = receive
+        self._arrivals = arrivals
+        self._begun = False
+        self._ended = False
+        self._bytes = 0
+        self.late = False
+        self.cut_off = False
+
+    def is_there(self, length: int | None) -> bool:
+        """Whether all of it has come, so that there is nothing to wait for; `length`: as the client has said."""
+        return self._ended or self._bytes == length
+
+    async def receive(self) -> Mapping[str, Any]:
+        """The next part, or that the client has left (ASGI)."""
+        if self.late or self.cut_off:
+            return _NOTHING_MORE
+        if self._begun:
+            return self._looked_at(await self._receive())
+        self._begun = True
+        try:
+            first = self._looked_at(await self._arrivals.in_time(self._receive()))
+        except LateError:
+            self.late = True
+        return _NOTHING_YET if self.late or self.cut_off else first
+
+    def _looked_at(self, part: Mapping[str, Any]) -> Mapping[str, Any]:
+        if part["type"] == "http.request":
+            self._ended = not part.get("more_body", False)
+            self._bytes += len(part.get("body", b""))
+        else:
+            self.cut_off = not self._ended
+        return part

@@ -1,0 +1,34 @@
+"""What every request passes first: forms that mean different things to different programs mean nothing here."""
+
+from typing import Final
+
+from tallystick.api.arrivals import BODY, Arrivals, Body
+from tallystick.api.streams import Application, Receive, Scope, Send
+
+_NO_PATH: Final = "/-"
+"""A path that nothing stands at: the answer is 404, as for any other."""
+
+
+class Edge:
+    """The application behind it sees one form of each path, each version of HTTP by its name, and no endless body."""
+
+    def __init__(self, application: Application, arrivals: Arrivals) -> None:
+        self._application = application
+        self._arrivals = arrivals
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http":
+            if scope["http_version"] == "1":
+                # The server's name for 1.0, which the framework does not know.
+                scope["http_version"] = "1.0"
+            if _is_ambiguous(scope["path"], scope["raw_path"]):
+                scope["path"] = _NO_PATH
+            body = scope[BODY] = Body(receive, self._arrivals)
+            receive = body.receive
+        await self._application(scope, receive, send)
+
+
+def _is_ambiguous(path: str, raw: bytes) -> bool:
+    """Whether a proxy in front may have read another path: empty segments, separators in disguise (RFC 3986, 6.2)."""
+    return b"//" in raw or "\\" in path or (b"%" in raw and path.count("/") != raw.count(b"/"))

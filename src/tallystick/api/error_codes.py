@@ -1,0 +1,211 @@
+"""All error codes of the API: their status, what each means, and what a client should do. There is no other list.
+
+Problem documents take their status from here; the OpenAPI document and docs/errors.md are made from it. To write that
+page anew: `python -m tallystick.api.error_codes > docs/errors.md`.
+"""
+
+from http import HTTPStatus
+from typing import Final, NamedTuple
+
+from tallystick.domain import limits
+from tallystick.domain.outcomes import REFUSAL_DETAILS, RefusalCode, Unserved
+
+POSITION_NOT_REACHED: Final = "position_not_reached"
+INTERNAL_ERROR: Final = "internal_error"
+RATE_LIMITED: Final = "rate_limited"
+
+_CORRECT: Final = "Correct what `param` names. The key is free: use the same one."
+_NEW_KEY: Final = "Final for this key. To try again later, use a new key."
+_NAME_ANOTHER: Final = "Check the identifier: it is mistyped, of another tenant, or of another installation."
+
+
+class ErrorCode(NamedTuple):
+    """One code. Where what is asked for is only to be read, `status_of_reading` counts."""
+
+    code: str
+    status: int
+    meaning: str
+    remedy: str
+    retry_after_seconds: int | None = None
+    status_of_reading: int | None = None
+
+    @property
+    def statuses(self) -> str:
+        """Its statuses, for people."""
+        if self.status_of_reading is None:
+            return str(self.status)
+        return f"{self.status_of_reading} when read, {self.status} when a command names it"
+
+
+def _refusal(
+    code: RefusalCode,
+    remedy: str = _NEW_KEY,
+    *,
+    status: int = HTTPStatus.UNPROCESSABLE_ENTITY,
+    retry_after_seconds: int | None = None,
+    status_of_reading: int | None = None,
+) -> ErrorCode:
+    """What the ledger itself refuses; its meaning is the standing text that clients get as `detail`."""
+    meaning = REFUSAL_DETAILS[code]
+    return ErrorCode(code.text, int(status), meaning, remedy, retry_after_seconds, status_of_reading)
+
+
+ERROR_CODES: Final = (
+    # The request is malformed, or not allowed: nothing was written.
+    ErrorCode("parameter_invalid", 400, "A field, a header or a query parameter is not what it must be.", _CORRECT),
+    ErrorCode(
+        "idempotency_key_missing", 400, "The call changes something and came without an idempotency key.",
+        "Send an `Idempotency-Key` header: your own name for this request, the same each time that you send it.",
+    ),
+    ErrorCode("request_invalid", 400, "The request is no HTTP that this server can read.", "Correct the request."),
+    ErrorCode("unauthorized", 401, "No API key was sent, or one that is not in force.", "Send a valid API key."),
+    ErrorCode("path_not_found", 404, "There is nothing at this path.", "See /docs for what there is."),
+    ErrorCode(
+        "webhook_not_found", 404, "There is no such webhook endpoint, or it was removed.", "See `GET /v1/webhooks`."
+    ),
+    ErrorCode("method_not_allowed", 405, "The path does not answer to this method.", "See the header `Allow`."),
+    ErrorCode(
+        "body_timeout", 408, "The body did not arrive in time. The key is free.",
+        "Send it again, the whole body at once.",
+    ),
+    # Something stands in the way.
+    ErrorCode(
+        "asset_exists", 409, "The code is taken, by ISO 4217 or with another scale or name.", "Choose another code."
+    ),
+    ErrorCode(
+        "owner_placed_elsewhere", 409, "The owner does not live where `near` says, or no new owner may.",
+        "Leave `near` out, or name another one. The key is free.",
+    ),
+    ErrorCode(
+        "too_many_webhooks", 409, "The tenant has as many webhook endpoints as it may have.", "Remove one first."
+    ),
+    ErrorCode(
+        "too_many_accounts", 409, "The tenant has as many accounts as it may; closed ones count. The key is free.",
+        "Use those that there are: one that is closed can be opened again.",
+    ),
+    ErrorCode(
+        "webhook_key_missing", 409, "The server has no key to encrypt the secret of the endpoint with.",
+        "Tell the operator, who makes one with `tallystick webhooks make-key`.",
+    ),
+    ErrorCode(
+        "too_many_assets", 409, "The tenant has defined as many assets as it may.", "Use those that there are."
+    ),
+    _refusal(
+        RefusalCode.HOLD_BUSY,
+        "Try again with the same key, after `Retry-After`: nothing is kept under the key, and it passes by itself.",
+        status=HTTPStatus.CONFLICT,
+        retry_after_seconds=limits.BUSY_HOLD_RETRY_AFTER_SECONDS,
+    ),
+    ErrorCode(
+        POSITION_NOT_REACHED, 409, "The log of the account's shard has not reached the position that the balance "
+        "must be as new as.",
+        "Try again after `Retry-After`. If it stays, the position is of another shard's log (a transfer's is the "
+        "payer's), or this log has lost its end: tell the operator.",
+        limits.POSITION_RETRY_AFTER_SECONDS,
+    ),
+    ErrorCode("body_too_large", 413, f"The body has more than {limits.BODY_BYTES_MAX} bytes.", "Send less."),
+    ErrorCode("content_type_unsupported", 415, "The body is not JSON.", "Send `Content-Type: application/json`."),
+    ErrorCode(
+        "content_encoding_unsupported", 415, "The body is compressed.", "Send it without `Content-Encoding`."
+    ),
+    ErrorCode(
+        "too_many_streams", 429, "The tenant has as many streams open at this server as it may have.",
+        "Close one first, or follow several accounts in one stream.", limits.OVERLOADED_RETRY_AFTER_SECONDS,
+    ),
+    ErrorCode(
+        RATE_LIMITED, 429, "The tenant or the key asked for more than its limit allows. Nothing was done, and no "
+        "key was burned. `RateLimit-Policy` names the limit (`q` in `w` seconds), `RateLimit` what is left.",
+        "Try again with the same key, after `Retry-After`. What is larger than `q` never passes: send less at once.",
+    ),
+    # The ledger refuses: this is the answer under the key, for ever.
+    _refusal(
+        RefusalCode.IDEMPOTENCY_KEY_REUSED,
+        "A key names one request. `param` names the first field that differs; `path`: it was another call.",
+    ),
+    _refusal(RefusalCode.SAME_ACCOUNT),
+    _refusal(RefusalCode.AMOUNT_INVALID),
+    _refusal(RefusalCode.TRANSACTION_NOT_FOUND, _NAME_ANOTHER, status_of_reading=404),
+    _refusal(RefusalCode.HOLD_NOT_FOUND, _NAME_ANOTHER, status_of_reading=404),
+    _refusal(RefusalCode.ACCOUNT_NOT_FOUND, _NAME_ANOTHER, status_of_reading=404),
+    _refusal(RefusalCode.TRANSACTION_NOT_REVERSIBLE),
+    _refusal(RefusalCode.HOLD_NOT_OPEN),
+    _refusal(RefusalCode.ASSET_MISMATCH),
+    _refusal(RefusalCode.ENTRIES_UNBALANCED),
+    _refusal(RefusalCode.CROSSES_TOO_MANY_SHARDS, "Go one of the ways that `detail` names, under a new key."),
+    _refusal(RefusalCode.CAPTURE_EXCEEDS_HOLD, "Capture less, under a new key."),
+    _refusal(RefusalCode.REVERSAL_EXCEEDS_ORIGINAL, "Reverse less, under a new key."),
+    _refusal(RefusalCode.IDENTIFIER_TAKEN, "Tell the operator: one chance in 2^51 came true. Another asset works."),
+    _refusal(RefusalCode.ACCOUNT_CLOSED),
+    _refusal(RefusalCode.ACCOUNT_FROZEN),
+    _refusal(RefusalCode.ACCOUNT_NOT_EMPTY),
+    _refusal(RefusalCode.BOUNDS_INVALID),
+    _refusal(RefusalCode.INSUFFICIENT_FUNDS),
+    _refusal(RefusalCode.BALANCE_LIMIT_EXCEEDED),
+    _refusal(RefusalCode.ATOMIC_BATCH_REFUSED, "See which of the outcomes has another code. Use new keys for all."),
+    _refusal(RefusalCode.TRANSFER_CANCELLED),
+    # The server.
+    ErrorCode(
+        INTERNAL_ERROR, 500, "A bug of the server.",
+        "Send the same request again with the same key; tell the operator if it stays.",
+    ),
+    ErrorCode(
+        Unserved.OVERLOADED.value, 503, "Too much is waiting. Nothing is known to be written.",
+        "Try again with the same key, after `Retry-After`.", limits.OVERLOADED_RETRY_AFTER_SECONDS,
+    ),
+    ErrorCode(
+        Unserved.SHARD_UNAVAILABLE.value, 503, "A shard did not answer in time, or cannot be reached. What was sent "
+        "may have been carried out all the same.",
+        "Try again with the same key, after `Retry-After`: it is carried out at most once, and the answer says what "
+        "became of it.", limits.UNAVAILABLE_RETRY_AFTER_SECONDS,
+    ),
+)  # fmt: skip
+
+_BY_CODE: Final = {one.code: one for one in ERROR_CODES}
+
+
+def error_code(code: str) -> ErrorCode:
+    """A code's row."""
+    return _BY_CODE[code]
+
+
+def table() -> str:
+    """All codes as a table in Markdown."""
+    rows = [
+        f"| `{one.code}` | {one.statuses} | {one.meaning} | {one.remedy} |"
+        for one in sorted(ERROR_CODES, key=lambda one: one.status)
+    ]
+    return "\n".join(["| `code` | status | means | what to do |", "|---|---|---|---|", *rows])
+
+
+_PAGE: Final = """# Errors
+
+An error is a problem document (RFC 9457), `application/problem+json`:
+
+    {{"type": "urn:tallystick:problem:insufficient_funds", "title": "Insufficient funds", "status": 422,
+     "code": "insufficient_funds", "detail": "The available balance would fall …", "param": "source"}}
+
+`code` is stable: decide by it. `detail` is for people, and may be worded otherwise one day. `param` names the field,
+header or query parameter that it is about, where there is one.
+
+- **400, 401, 404, 405, 408, 413, 415**: nothing was written, and no key was burned.
+- **409**: something stands in the way. With `Retry-After` it passes by itself: try again with the same key.
+- **429**: too much was asked for; nothing was written, and no key was burned.
+- **422**: the ledger refused. The answer is kept under the key: the same request gets it again, for ever.
+- **500, 503**: what became of the request is not known. Try again with the same key: it is carried out at most once.
+
+In the answer of `POST /v1/transfers/batch` each transfer that was refused has a `code` of this table, too;
+`shard_unavailable` there means that nothing was reserved and nothing is kept under the key.
+
+{table}
+
+This page is made from `src/tallystick/api/error_codes.py`, as is the list at `/docs`.
+"""
+
+
+def page() -> str:
+    """The text of docs/errors.md."""
+    return _PAGE.format(table=table())
+
+
+if __name__ == "__main__":
+    print(page(), end="")  # noqa: T201 - what this program is for

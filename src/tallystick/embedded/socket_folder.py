@@ -1,0 +1,125 @@
+"""Where the socket of an embedded server is: in a short private folder, the same from start to start."""
+
+import os
+import re
+import socket
+import stat
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from tallystick.embedded.errors import EmbeddedServerError
+from tallystick.embedded.private_file import write_private
+from tallystick.embedded.server_account import ServerAccount
+from tallystick.embedded.temporary_folders import OWNER_NAME, abandoned, claim
+
+_PREFIX = "tallystick-"
+_MODE_OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_SOCKET_PATH_BYTES_MAX = 100
+"""The kernel takes 107 (103 on macOS), and a data folder may be anywhere."""
+
+
+_PATTERN = f"{_PREFIX}{'?' * 8}"
+
+
+class SocketFolder:
+    """A folder among the temporary ones, whose name a file of the data folder remembers.
+
+    So a run that was killed leaves one folder at most, which the next run takes again. Where the data folder is
+    gone, the next run of another one removes it.
+    """
+
+    def __init__(self, record: Path, longest_name: str) -> None:
+        """Take the file that remembers it, and the longest name of a file that the server makes in it."""
+        self._record = record
+        self._longest_name = longest_name
+
+    def path(self) -> Path:
+        """Return the folder of the last start, which may be missing while the server does not run."""
+        try:
+            return Path(self._record.read_text(encoding="utf-8").strip())
+        except OSError as error:
+            raise EmbeddedServerError(
+                f"cannot read {self._record} ({error.strerror}): start the server first"
+            ) from error
+
+    def make(self, account: ServerAccount) -> Path:
+        """Make the folder, or take the one of the last start, emptied, when nobody else has taken its name."""
+        self._remove_abandoned(account)
+        with suppress(EmbeddedServerError, OSError):
+            folder = self.path()
+            with suppress(FileExistsError):
+                folder.mkdir(mode=0o700)
+                account.give(folder)
+            status = folder.lstat()
+            # Others can write in the folder above: what they may have put there is not ours to use.
+            if (
+                stat.S_ISDIR(status.st_mode)
+                and status.st_uid == account.user_id
+                and not status.st_mode & _MODE_OF_OTHERS
+            ):
+                # Left by a server that was killed; the caller has made sure that none is running.
+                for left in folder.iterdir():
+                    left.unlink()
+                claim(folder, account)
+                return folder
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._temporary_folder(account)))
+        account.give(folder)
+        claim(folder, account)
+        write_private(self._record, str(folder))
+        return folder
+
+    def remove(self) -> None:
+        """Remove the folder after the server has stopped; its name stays reserved."""
+        with suppress(EmbeddedServerError, OSError):
+            folder = self.path()
+            # What a server that was killed has left is removed by a later start, which this file tells whose it is.
+            if {path.name for path in folder.iterdir()} <= {OWNER_NAME}:
+                (folder / OWNER_NAME).unlink(missing_ok=True)
+                folder.rmdir()
+
+    def forget(self) -> None:
+        """Remove the folder, and do not remember its name any more."""
+        self.remove()
+        self._record.unlink(missing_ok=True)
+
+    def _remove_abandoned(self, account: ServerAccount) -> None:
+        """Remove the folders of runs that were killed, where nothing answers any more."""
+        with suppress(EmbeddedServerError):
+            for folder in abandoned(
+                self._temporary_folder(account), _PATTERN, {os.geteuid(), account.user_id}
+            ):
+                with suppress(OSError):
+                    content = list(folder.iterdir())
+                    if not any(_answers(path) for path in content):
+                        for path in content:
+                            path.unlink()
+                        folder.rmdir()
+
+    def _temporary_folder(self, account: ServerAccount) -> Path:
+        name = f"/tallystick-12345678/{self._longest_name}"
+        for folder in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):  # nosec B108  # noqa: S108 - mkdtemp
+            short = len(os.fsencode(folder)) + len(name) <= _SOCKET_PATH_BYTES_MAX
+            # PostgreSQL takes a list of folders, so that a comma or a quote would need care.
+            plain = re.fullmatch(r"[A-Za-z0-9/._+-]+", str(folder)) is not None
+            if short and plain and os.access(folder, os.W_OK | os.X_OK) and account.can_enter(folder):
+                return folder
+        raise EmbeddedServerError(
+            "there is no short folder for the socket of a server: set TMPDIR to one, such as /tmp"
+        )
+
+
+def _answers(path: Path) -> bool:
+    """Whether a server listens on a socket, also one whose `up` was killed."""
+    if not stat.S_ISSOCK(path.lstat().st_mode):
+        return False
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(1.0)
+        try:
+            connection.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:
+            # It is there and does not answer, or is not ours to ask: it is left as it is.
+            return True
+    return True

@@ -1,0 +1,26 @@
+"""What root needs outside of the data folder, because the server's user cannot reach everything."""
+
+from pathlib import Path
+
+from tallystick.embedded.errors import EmbeddedServerError
+
+SYSTEM_FOLDER = Path("/var/lib/tallystick")
+
+_PASSABLE = 0o711
+"""Everybody may pass through and only root may write."""
+
+
+def system_folder(*names: str) -> Path:
+    """Make `SYSTEM_FOLDER`, or a folder in it, when it is missing, and return it."""
+    folder = SYSTEM_FOLDER.joinpath(*names)
+    for made in (SYSTEM_FOLDER, folder):
+        try:
+            made.mkdir(mode=_PASSABLE, parents=True, exist_ok=True)
+            # Our umask may have taken rights away. Whoever was second may be here before the first has done this.
+            if made.stat().st_mode & _PASSABLE != _PASSABLE:
+                made.chmod(_PASSABLE)
+        except OSError as error:
+            raise EmbeddedServerError(
+                f"cannot make {made} ({error.strerror}): run as an ordinary user instead of root"
+            ) from error
+    return folder

@@ -1,0 +1,69 @@
+"""Times of the log: the database's clock says them, and this process's clock and the log's head must agree with it.
+
+A time that is once in the log stays: nothing after it may be earlier. So a clock that jumped ahead for a moment would
+have every later time wrong, and balances of a moment, holds that expire and statements with it.
+"""
+
+import time
+from typing import Final
+
+from tallystick.domain import limits
+from tallystick.ledger import metrics
+from tallystick.store.errors import ShardUnavailableError
+
+_MICROSECONDS: Final = 1_000_000
+
+
+class ClockError(ShardUnavailableError):
+    """Two clocks differ by too much: nothing is written until they agree again. The message says what to do."""
+
+
+class Clock:
+    """Judges the times of one shard."""
+
+    def __init__(self, shard: int, tolerance_seconds: float = limits.CLOCK_TOLERANCE_SECONDS_DEFAULT) -> None:
+        self._shard = shard
+        self._tolerance_us = int(tolerance_seconds * _MICROSECONDS)
+        self._refused = False
+        self._difference = metrics.CLOCK_DIFFERENCE_SECONDS.labels(str(shard))
+
+    @staticmethod
+    def own_us() -> int:
+        """What the clock of this process says (microseconds): read it before the database is asked for its own."""
+        return time.time_ns() // 1_000
+
+    def recorded_at_us(self, database_us: int, head_us: int, asked_at_us: int) -> int:
+        """The time of a batch: the database's, but never before the head's.
+
+        Args:
+            database_us: what the database said.
+            head_us: the time of the newest batch; 0 where there is none.
+            asked_at_us: `own_us` before the database was asked.
+
+        Raises:
+            ClockError: the database's clock is too far from this process's, or the head is too far ahead of it.
+        """
+        # The database said it at some moment between the question and now.
+        ahead_us, behind_us = database_us - self.own_us(), asked_at_us - database_us
+        if max(ahead_us, behind_us) > self._tolerance_us:
+            self._refuse(
+                ahead_us if ahead_us > 0 else -behind_us,
+                "PostgreSQL's clock and this server's differ by {seconds:.0f} s: set both right (NTP)",
+            )
+        if head_us - database_us > self._tolerance_us:
+            self._refuse(
+                head_us - database_us,
+                "the newest entry of the log is {seconds:.0f} s ahead of PostgreSQL's clock: set that clock right "
+                "(NTP); where it is right and was wrong before, a larger clock_tolerance_seconds in the "
+                "configuration lets the times of the log stand still for so long",
+            )
+        if self._refused:
+            self._refused = False
+            self._difference.set(0)
+        return max(database_us, head_us)
+
+    def _refuse(self, difference_us: int, what: str) -> None:
+        self._refused = True
+        seconds = difference_us / _MICROSECONDS
+        self._difference.set(seconds)
+        raise ClockError(f"ALARM: {what.format(seconds=abs(seconds))}. Nothing is written until then")

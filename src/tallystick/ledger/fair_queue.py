@@ -1,0 +1,113 @@
+"""A queue that tenants share fairly: deficit round robin over lanes, one for each tenant that waits.
+
+Lanes take turns. A turn gives a lane credit by its weight, and what it takes costs its size, so that a lane that puts
+in more waits longer by itself. Within a lane the order is kept. A pure structure: no clock, no waiting.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from types import MappingProxyType
+from typing import Final, Generic, NamedTuple, TypeVar
+
+Item = TypeVar("Item")
+
+WEIGHT_DEFAULT: Final = 1
+NO_WEIGHTS: Final[Mapping[int, int]] = MappingProxyType({})
+
+
+class Waiting(NamedTuple, Generic[Item]):
+    """An item, whose lane it is in, and what it costs."""
+
+    lane: int
+    size: int
+    item: Item
+
+
+class _Lane(Generic[Item]):
+    """What one tenant has waiting, and how much of it may be taken before it is another's turn."""
+
+    __slots__ = ("credit", "size", "turn_credit", "waiting")
+
+    def __init__(self, turn_credit: int) -> None:
+        self.turn_credit = turn_credit
+        self.credit = 0
+        self.size = 0
+        self.waiting: deque[Waiting[Item]] = deque()
+
+
+class FairQueue(Generic[Item]):
+    """Items by lane. Among lanes that always have something, what is taken is shared by weight."""
+
+    def __init__(self, turn_size: int, weights: Mapping[int, int] = NO_WEIGHTS) -> None:
+        """`turn_size` is what a lane of weight 1 may take in one turn; lanes that are not named have weight 1."""
+        self._turn_size = turn_size
+        self._weights = weights
+        self._lanes: dict[int, _Lane[Item]] = {}
+        # The lanes in the order of their turns: the first one has its turn now.
+        self._turns: deque[_Lane[Item]] = deque()
+        self.size = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._turns)
+
+    def __iter__(self) -> Iterator[Item]:
+        """All that wait, lane by lane."""
+        return (waiting.item for waiting in chain.from_iterable(lane.waiting for lane in self._turns))
+
+    def size_of(self, lane: int) -> int:
+        """What waits in one lane."""
+        found = self._lanes.get(lane)
+        return 0 if found is None else found.size
+
+    def put(self, lane: int, size: int, item: Item) -> None:
+        """Put an item behind all others of its lane."""
+        self._lane(lane).waiting.append(Waiting(lane, size, item))
+        self._add(lane, size)
+
+    def put_back(self, taken: Iterable[Waiting[Item]]) -> None:
+        """Put what was taken before all others of its lanes again, in the order in which it was taken."""
+        for waiting in reversed(list(taken)):
+            self._lane(waiting.lane).waiting.appendleft(waiting)
+            self._add(waiting.lane, waiting.size)
+
+    def take(self) -> Waiting[Item]:
+        """Take the next item; raises IndexError when nothing waits."""
+        turns = self._turns
+        lane = turns[0]
+        if len(turns) > 1:
+            while lane.credit < lane.waiting[0].size:
+                turns.rotate(-1)
+                lane = turns[0]
+                lane.credit += lane.turn_credit
+            lane.credit -= lane.waiting[0].size
+        waiting = lane.waiting.popleft()
+        lane.size -= waiting.size
+        self.size -= waiting.size
+        if not lane.waiting:
+            # A lane with nothing to do saves no credit for later.
+            turns.popleft()
+            del self._lanes[waiting.lane]
+            if turns:
+                turns[0].credit += turns[0].turn_credit
+        return waiting
+
+    def clear(self) -> list[Item]:
+        """Take all that wait."""
+        items = list(self)
+        self._lanes.clear()
+        self._turns.clear()
+        self.size = 0
+        return items
+
+    def _lane(self, number: int) -> _Lane[Item]:
+        lane = self._lanes.get(number)
+        if lane is None:
+            weight = self._weights.get(number, WEIGHT_DEFAULT)
+            lane = self._lanes[number] = _Lane(self._turn_size * weight)
+            self._turns.append(lane)
+        return lane
+
+    def _add(self, number: int, size: int) -> None:
+        self._lanes[number].size += size
+        self.size += size

@@ -1,0 +1,138 @@
+"""Keys are a tenant's, not a shard's: a request whose key has its home on another shard claims it there first.
+
+Why, what it costs, and what holds while a home is away: docs/decisions/0010-a-key-is-the-tenants.md.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+import structlog
+
+from tallystick.domain import limits
+from tallystick.domain.commands import ClaimKey
+from tallystick.domain.decide import NOTHING_DECIDED, commands_of
+from tallystick.domain.outcomes import Posted, RefusalCode, Refused, not_tried, refuse
+from tallystick.ledger import metrics
+from tallystick.ledger.batcher import Answer
+from tallystick.ledger.errors import UnavailableError
+from tallystick.ledger.placement import Placement
+from tallystick.ledger.shard import Shard
+from tallystick.ledger.writing import Units
+
+_log = structlog.get_logger(__name__)
+
+
+class KeyClaims:
+    """Claims keys on their homes. A home that does not answer is passed over, and holds up one request in a while."""
+
+    def __init__(self, find: Callable[[int], Shard | None], placement: Callable[[], Placement]) -> None:
+        """`find` gives a shard by its number, `placement` the one in force."""
+        self._find = find
+        self._placement = placement
+        # Claims that were not answered in time, by home: while there are any, no other request waits for it.
+        self._late: dict[int, set[asyncio.Task[list[Answer]]]] = {}
+
+    async def claim(self, shard: Shard, units: Units) -> dict[int, Refused]:
+        """Claim the keys of commands that go to a shard; the refusals of those whose keys are taken, by place.
+
+        A place counts commands, those of an `Atomic` each.
+
+        Raises:
+            OverloadedError: the queue of a home is full.
+            UnavailableError: the shard cannot be asked what it has answered before.
+            FaultyCommandError: a bug refused a claim.
+        """
+        wanted, unclaimed = self._wanted(shard, units)
+        not_kept = await _not_tried(shard, unclaimed)
+        if not wanted:
+            return not_kept
+        answered = await asyncio.gather(
+            *(self._claim_on(home, list(claims.values())) for home, claims in wanted.items())
+        )
+        return not_kept | {
+            place: refusal
+            for claims, answers in zip(wanted.values(), answered, strict=True)
+            for place, answer in zip(claims, answers, strict=False)
+            if (refusal := _refusal(answer)) is not None
+        }
+
+    def _wanted(self, shard: Shard, units: Units) -> tuple[dict[int, dict[int, ClaimKey]], dict[int, bytes]]:
+        """The claims to make, by home and by place of the command; and the keys that are not claimed, by place.
+
+        A claim is kept whatever becomes of the request, so none is made for one whose refusal is not kept.
+        """
+        placement = self._placement()
+        wanted: dict[int, dict[int, ClaimKey]] = {}
+        unclaimed: dict[int, bytes] = {}
+        if placement.generations == ((shard.number,),):
+            # A single shard is every key's home.
+            return wanted, unclaimed
+        for place, command in enumerate(commands_of(units)):
+            if command.request is None:
+                continue
+            for home in placement.homes_of_key(command.request.key):
+                if home != shard.number and not command.request.keeps_refusal:
+                    unclaimed[place] = command.request.key
+                elif home != shard.number:
+                    claim = ClaimKey(tenant=command.tenant, request=command.request, shard=shard.number)
+                    wanted.setdefault(home, {})[place] = claim
+        return wanted, unclaimed
+
+    async def _claim_on(self, number: int, claims: Sequence[ClaimKey]) -> Sequence[Answer]:
+        """What a home answers to claims; nothing if it does not answer."""
+        home = self._find(number)
+        if home is not None and home.batcher.responsive and not self._late.get(number):
+            claiming = asyncio.create_task(
+                home.batcher.submit(claims, of_saga=True), name=f"claims of keys on shard {number}"
+            )
+            claiming.add_done_callback(_hear)
+            if await _answered(claiming, home):
+                with suppress(UnavailableError):
+                    return claiming.result()
+            else:
+                _log.warning("keys are not claimed while their home does not answer", shard=number)
+                late = self._late.setdefault(number, set())
+                late.add(claiming)
+                claiming.add_done_callback(late.discard)
+        metrics.KEYS_UNCLAIMED.labels(str(number)).inc(len(claims))
+        return ()
+
+
+async def _not_tried(shard: Shard, unclaimed: Mapping[int, bytes]) -> dict[int, Refused]:
+    """The refusals of requests whose keys are not claimed, but for those that this shard has answered before."""
+    if not unclaimed:
+        return {}
+    recorded = await shard.reader.requests(unclaimed.values())
+    return {place: not_tried() for place, key in unclaimed.items() if key not in recorded}
+
+
+async def _answered(claiming: asyncio.Task[list[Answer]], home: Shard) -> bool:
+    """Wait for a claim: a little while, and longer where its home is only busy."""
+    deadline = time.monotonic() + limits.KEY_CLAIM_BUSY_SECONDS_MAX
+    while True:
+        await asyncio.wait([claiming], timeout=limits.KEY_CLAIM_SECONDS_MAX)
+        if claiming.done() or not home.batcher.responsive or time.monotonic() > deadline:
+            return claiming.done()
+
+
+def _hear(claiming: asyncio.Task[list[Answer]]) -> None:
+    """Take note of what became of claims that no request may wait for any more."""
+    if not claiming.cancelled():
+        claiming.exception()
+
+
+def _refusal(answer: Answer) -> Refused | None:
+    """Why a request must not go on; None: its key is its own."""
+    outcome = answer.outcome
+    if isinstance(outcome, Posted):
+        # It was answered by its key's home, which it is sent to no more.
+        return refuse(RefusalCode.IDEMPOTENCY_KEY_REUSED, "path")
+    return None if outcome.code is RefusalCode.IDEMPOTENCY_KEY_CLAIMED else outcome
+
+
+def answers_of_group(units: Units, refused: dict[int, Refused]) -> list[Answer]:
+    """The answers to a group of which a key was taken: nothing of it was tried, and nothing is kept."""
+    alike = refuse(RefusalCode.ATOMIC_BATCH_REFUSED)
+    return [Answer(refused.get(place, alike), NOTHING_DECIDED) for place in range(len(commands_of(units)))]

@@ -1,0 +1,88 @@
+"""The pulse of a shard: one round trip after another, so that a database that hangs is known before requests wait.
+
+A database whose processes stand still has its connections and takes new ones: nothing but the time tells.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from tallystick.domain import limits
+from tallystick.ledger.condition import Condition, State
+from tallystick.store.connection import Connection, connect_writer, ping
+from tallystick.store.errors import ShardUnavailableError
+
+_log = structlog.get_logger(__name__)
+
+
+class Pulse:
+    """Feels the pulse of one shard, over a connection of its own."""
+
+    def __init__(
+        self, shard: int, dsn: str, condition: Condition, on_silence: Callable[[], Awaitable[None]]
+    ) -> None:
+        """`on_silence` is called when the shard falls silent."""
+        self._shard = shard
+        self._dsn = dsn
+        self._condition = condition
+        self._on_silence = on_silence
+        self._connection: Connection | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to feel."""
+        self._task = asyncio.create_task(self._run(), name=f"pulse of shard {self._shard}")
+
+    async def stop(self) -> None:
+        """Stop feeling."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._drop()
+
+    async def _run(self) -> None:
+        while True:
+            beat = asyncio.create_task(self._beat(), name=f"beat of shard {self._shard}")
+            try:
+                if not await _soon(beat) and not self._condition.silent:
+                    self._condition.begins(State.SILENT, "it does not answer")
+                    _log.warning("shard does not answer", shard=self._shard)
+                    await self._on_silence()
+                await beat
+            except Exception as error:  # noqa: BLE001 - a bug here must not leave the shard without its pulse
+                _log.error("ALARM: the pulse failed", shard=self._shard, exc_info=error)
+            finally:
+                beat.cancel()
+            await asyncio.sleep(limits.PULSE_INTERVAL_SECONDS)
+
+    async def _beat(self) -> None:
+        """Make one round trip. Where there is no answer in the end, the next one is made over a new connection."""
+        try:
+            async with asyncio.timeout(limits.PULSE_SECONDS_MAX):
+                if self._connection is None:
+                    self._connection = await connect_writer(self._dsn, "tallystick pulse")
+                await ping(self._connection)
+        except TimeoutError:
+            self._drop()
+            return
+        except ShardUnavailableError:
+            # It was refused, or the connection ended: that is said at once, to everybody who asks.
+            self._drop()
+        if self._condition.silent:
+            _log.info("shard answers again", shard=self._shard)
+        self._condition.is_over(State.SILENT)
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+
+async def _soon(beat: asyncio.Task[None]) -> bool:
+    """Whether a beat comes in time. Not by the clock alone: a machine that stood still says nothing of the shard."""
+    for _ in range(limits.PULSE_LOOKS):
+        await asyncio.wait([beat], timeout=limits.PULSE_LOOK_SECONDS)
+        if beat.done():
+            return True
+    return False

@@ -1,0 +1,59 @@
+"""Turns at this process's one loop: a little in some rounds of it, tenants in turns.
+
+What is ready meanwhile does not wait for all of it.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from tallystick.ledger.fair_queue import NO_WEIGHTS, FairQueue
+
+Act = Callable[[], bool]
+"""What has its turn; False when it was not wanted any more, so that the next one has it."""
+
+
+class Rounds:
+    """What costs at most `at_once` (or is one thing) in so many rounds of the loop."""
+
+    def __init__(self, at_once: int, rounds: int, tenant_weights: Mapping[int, int] = NO_WEIGHTS) -> None:
+        self._at_once = at_once
+        self._rounds = rounds
+        self._waiting: FairQueue[Act] = FairQueue(at_once, tenant_weights)
+        self._going_round = False
+
+    def call(self, tenant: int, cost: int, act: Act) -> None:
+        """Have something done when it is its turn."""
+        self._waiting.put(tenant, cost, act)
+        if not self._going_round:
+            self._going_round = True
+            self._give_turns()
+
+    def turn(self, tenant: int, cost: int) -> asyncio.Future[None]:
+        """A turn to wait for; cancel it when it is not wanted any more."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def give() -> bool:
+            if turn.done():
+                return False
+            turn.set_result(None)
+            return True
+
+        self.call(tenant, cost, give)
+        return turn
+
+    def _give_turns(self) -> None:
+        left = self._at_once
+        while self._waiting and left > 0:
+            waiting = self._waiting.take()
+            if waiting.item():
+                left -= waiting.size
+        if left == self._at_once:
+            self._going_round = False
+        else:
+            self._go_round(self._rounds)
+
+    def _go_round(self, rounds: int) -> None:
+        if rounds:
+            asyncio.get_running_loop().call_soon(self._go_round, rounds - 1)
+        else:
+            self._give_turns()

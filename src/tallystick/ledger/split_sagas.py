@@ -1,0 +1,134 @@
+"""One saga with payees on several shards, on its way through the table `SPLIT_STAGES`."""
+
+from collections.abc import Callable, Collection
+from typing import Final
+
+import msgspec
+
+from tallystick.domain.commands import Command
+from tallystick.domain.identifiers import make_identifier
+from tallystick.domain.outcomes import Posted, RefusalCode, Refused, refuse
+from tallystick.domain.saga_commands import (
+    Confirm,
+    Finalize,
+    GiveUp,
+    Promise,
+    RefuseCredit,
+    Release,
+    Revoke,
+    Settle,
+)
+from tallystick.domain.sagas import (
+    SPLIT_BEGINNINGS,
+    SPLIT_STAGES,
+    Found,
+    SagaState,
+    Stage,
+    Step,
+    credit_request,
+    next_split_step,
+    promise_end_request,
+)
+from tallystick.ledger.batcher import Answer
+from tallystick.ledger.errors import FaultyCommandError
+
+PAYEES_STEPS: Final = frozenset({Step.PROMISE, Step.CONFIRM, Step.REFUSE_PROMISE, Step.REVOKE})
+
+
+class SplitJourney:
+    """A step of the payees' shards is over when each of them has answered it."""
+
+    def __init__(self, home: int, state: SagaState, *, give_up: bool) -> None:
+        self.state = state
+        self.stuck = False
+        self._home = home
+        self._give_up = give_up
+        self._identifier = make_identifier(home, state.saga)
+        self._stage = SPLIT_BEGINNINGS[state.status]
+        self._refusal = refuse(RefusalCode.TRANSFER_CANCELLED)
+        # What this step came to on each shard that has answered it, and which shards have promised.
+        self._found: dict[int, Found] = {}
+        self._promised: frozenset[int] = frozenset()
+
+    @property
+    def stage(self) -> Stage:
+        """How far it is."""
+        return self._stage
+
+    @property
+    def step(self) -> Step | None:
+        """What is done next."""
+        return None if self.stuck else next_split_step(self._stage, give_up=self._give_up)
+
+    @property
+    def awaited(self) -> Collection[int]:
+        """The payees' shards that have not answered this step yet."""
+        step = self.step
+        if step not in PAYEES_STEPS:
+            return ()
+        shards = self._promised if step is Step.REVOKE else frozenset(self.state.terms.payee_shards)
+        return shards - self._found.keys()
+
+    def command(self, _: int) -> Command:
+        """The next step, as a command: the same for each shard that takes it."""
+        return split_command(self.step, self._identifier, self.state, self._refusal)
+
+    def follow(self, shard: int, answer: Answer) -> None:
+        """Go where the table leads, once all shards of this step have answered."""
+        step, outcome = self.step, answer.outcome
+        found = Found.POSTED if isinstance(outcome, Posted) else Found.REFUSED
+        if shard == self._home:
+            # As the log has it by now: another driver may have been there first.
+            self.state = answer.decision.sagas.get(self.state.saga, self.state)
+        else:
+            if (
+                isinstance(outcome, Refused)
+                and step is Step.PROMISE
+                and Found.REFUSED not in self._found.values()
+            ):
+                self._refusal = msgspec.structs.replace(outcome, replayed=False)
+            self._found[shard] = found
+            if self.awaited:
+                return
+            found = self._found_by_all(step)
+        after = None if step is None else SPLIT_STAGES.get((self._stage, step, found))
+        if after is None:
+            self.stuck = True
+            raise FaultyCommandError(f"a saga that is {self._stage} cannot {step} and be {found}")
+        self._stage = after
+        self._found = {}
+
+    def _found_by_all(self, step: Step | None) -> Found:
+        """What a step of several shards came to."""
+        posted = frozenset(shard for shard, found in self._found.items() if found is Found.POSTED)
+        if step is Step.REFUSE_PROMISE:
+            self._promised = posted
+            return Found.POSTED if posted else Found.REFUSED
+        return Found.POSTED if len(posted) == len(self._found) else Found.REFUSED
+
+
+def split_command(step: Step | None, saga: int, state: SagaState, refusal: Refused) -> Command:
+    """A step of a split saga, which has this identifier. `refusal` is why it is given up."""
+    tenant, terms, note = state.tenant, state.terms, state.note
+    request = credit_request(saga)
+    commands: dict[Step | None, Callable[[], Command]] = {
+        Step.PROMISE: lambda: Promise(
+            tenant=tenant, request=request, opens=terms.opens, saga=saga, terms=terms, note=note
+        ),
+        Step.FINALIZE: lambda: Finalize(tenant=tenant, saga=saga, terms=terms, counterpart=None),
+        Step.CONFIRM: lambda: Confirm(
+            tenant=tenant,
+            request=promise_end_request(saga, Step.CONFIRM),
+            saga=saga,
+            terms=terms,
+            note=note,
+        ),
+        Step.SETTLE: lambda: Settle(tenant=tenant, saga=saga, terms=terms),
+        Step.GIVE_UP: lambda: GiveUp(tenant=tenant, saga=saga, terms=terms, refusal=refusal),
+        Step.REFUSE_PROMISE: lambda: RefuseCredit(tenant=tenant, request=request, saga=saga),
+        Step.REVOKE: lambda: Revoke(
+            tenant=tenant, request=promise_end_request(saga, Step.REVOKE), saga=saga, terms=terms, note=note
+        ),
+        Step.RELEASE: lambda: Release(tenant=tenant, saga=saga, terms=terms, refusal=refusal),
+    }
+    return commands[step]()

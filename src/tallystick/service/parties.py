@@ -1,0 +1,117 @@
+"""The parties of a request: accounts by their identifiers, and system owners, whose accounts are chosen here."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from tallystick.domain import limits
+from tallystick.domain.derived_accounts import DerivedAccount
+from tallystick.domain.identifiers import make_identifier, shard_of
+from tallystick.domain.limits import LOCAL_NUMBER_MAX
+from tallystick.domain.system_owners import SystemAccount
+from tallystick.ledger.errors import UnavailableError
+from tallystick.ledger.router import Router
+
+Party = int | str
+"""An account's identifier, or the name of a system owner."""
+
+
+class Part(NamedTuple):
+    """One party's part in what is to move: a debit is negative. The asset is known where a system owner is named."""
+
+    party: Party
+    amount: int
+    asset: str | None
+
+
+class Chosen(NamedTuple):
+    """The account of each part, in order, and which of them are of system owners."""
+
+    accounts: tuple[int, ...]
+    opens: tuple[SystemAccount, ...]
+
+
+class _Name(NamedTuple):
+    """What a system owner's account is for."""
+
+    shard: int
+    tenant: int
+    owner: str
+    asset: str
+
+
+class Parties:
+    """Chooses accounts for system owners, and remembers which they are: they never change."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._known: dict[_Name, SystemAccount] = {}
+
+    async def ask(self, tenant: int, requests: Iterable[Sequence[Part]]) -> None:
+        """Find out which accounts the system owners have that are named in requests, before one is chosen.
+
+        Raises:
+            UnavailableError: a shard cannot be asked.
+        """
+        names = (name for parts in requests for name in self._names(tenant, parts) if name is not None)
+        unknown: dict[int, dict[_Name, DerivedAccount]] = {}
+        for name in names:
+            if name not in self._known and self._router.has_shard(name.shard):
+                derivation = self._router.numbered(name.shard).batcher.derivation
+                derived = derivation.of_system_owner(tenant, name.owner, name.asset)
+                unknown.setdefault(name.shard, {})[name] = derived
+        for number, wanted in unknown.items():
+            identifiers = [one for derived in wanted.values() for one in (derived.account, derived.former)]
+            states = await self._router.numbered(number).reader.accounts(identifiers)
+            for name, derived in wanted.items():
+                found = derived.among(states.get)
+                account = derived.account if found is None else found.terms.account
+                self._known[name] = SystemAccount(account, name.owner, name.asset)
+        while len(self._known) > limits.SYSTEM_ACCOUNTS_KNOWN_MAX:
+            del self._known[next(iter(self._known))]
+
+    def choose(self, tenant: int, parts: Sequence[Part]) -> Chosen:
+        """Put the accounts of system owners beside those of the others, so that no more shards are crossed.
+
+        It follows from the identifiers alone: a request that is sent again means the same accounts. The first shard
+        takes what names no account at all.
+
+        Raises:
+            UnavailableError: so many others were asked for meanwhile that these were forgotten.
+        """
+        accounts: list[int] = []
+        opens: list[SystemAccount] = []
+        for part, name in zip(parts, self._names(tenant, parts), strict=True):
+            if isinstance(part.party, int):
+                accounts.append(part.party)
+            elif name is not None:
+                chosen = self._system_account(name)
+                accounts.append(chosen.account)
+                opens.append(chosen)
+        return Chosen(tuple(accounts), tuple(opens))
+
+    def _names(self, tenant: int, parts: Sequence[Part]) -> list[_Name | None]:
+        """The names of the accounts of system owners; None for the account of another."""
+        payer_shard, payee_shard = _shards(parts, self._router.first_shard)
+        return [
+            None
+            if isinstance(party, int)
+            else _Name(payer_shard if amount < 0 else payee_shard, tenant, party, asset or "")
+            for party, amount, asset in parts
+        ]
+
+    def _system_account(self, name: _Name) -> SystemAccount:
+        if not self._router.has_shard(name.shard):
+            # Refused because of its shard, whichever account of it this is.
+            return SystemAccount(make_identifier(name.shard, LOCAL_NUMBER_MAX), name.owner, name.asset)
+        known = self._known.get(name)
+        if known is None:
+            raise UnavailableError("too many system owners are asked for at once")
+        return known
+
+
+def _shards(parts: Sequence[Part], first_shard: int) -> tuple[int, int]:
+    """Where system owners pay, and where they are paid: with the payers where payees are too, else each side."""
+    payers = {shard_of(party) for party, amount, _ in parts if isinstance(party, int) and amount < 0}
+    payees = {shard_of(party) for party, amount, _ in parts if isinstance(party, int) and amount > 0}
+    payer_shard = min(payers or payees or {first_shard})
+    return payer_shard, payer_shard if payer_shard in payees or not payees else min(payees)

@@ -1,0 +1,129 @@
+"""The file with the keys that secrets of webhooks are encrypted with: one in a line, the first of them encrypts."""
+
+import os
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from tallystick.service.configuration import ConfigurationError
+from tallystick.service.webhooks.secret_keys import SecretKey, SecretKeys
+
+_log = structlog.get_logger(__name__)
+
+_COMMENT: Final = "#"
+_OWN_MODE: Final = 0o600
+
+
+class KeyFile:
+    """A file of keys that is followed: what is changed in it counts from the next look on."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Read it. Without a path there is no file, and no key.
+
+        Raises:
+            ConfigurationError: it cannot be read, holds something else, or others may read it.
+        """
+        self._path = path
+        self._seen = _mark(path)
+        self.keys = SecretKeys(read_keys(path) if path is not None else ())
+
+    def look(self) -> None:
+        """Take over what was changed; what is wrong is logged once, and the keys stay as they were."""
+        mark = _mark(self._path)
+        if self._path is None or mark == self._seen:
+            return
+        self._seen = mark
+        try:
+            self.keys.replace(read_keys(self._path))
+        except ConfigurationError as error:
+            _log.error("the keys of webhooks stay as they were", reason=str(error))
+        else:
+            _log.info("the keys of webhooks were read again", keys=self.keys.names)
+
+
+def read_keys(path: Path) -> list[SecretKey]:
+    """The keys of a file, in its order. Empty lines and what follows a `#` are for people.
+
+    Raises:
+        ConfigurationError: it cannot be read, holds something else, or others may read it; never with a key.
+    """
+    keys: list[SecretKey] = []
+    for number, line in enumerate(_read_private(path).splitlines(), 1):
+        if text := line.partition(_COMMENT)[0].strip():
+            try:
+                keys.append(SecretKey.read(text))
+            except ValueError as error:
+                raise ConfigurationError(f"webhooks_key_file {path}, line {number}: {error}") from None
+    if not keys:
+        raise ConfigurationError(
+            f"webhooks_key_file {path} holds no key: make one with `tallystick webhooks make-key`"
+        )
+    if len({key.name for key in keys}) < len(keys):
+        raise ConfigurationError(f"webhooks_key_file {path} holds a key twice: remove one of the lines")
+    return keys
+
+
+def add_key(path: Path) -> SecretKey:
+    """Make a key, and put it before all others in a file, or in a new one that only its owner can read.
+
+    Raises:
+        ConfigurationError: the file cannot be read or written.
+    """
+    path = path.resolve()
+    before, mode = "", _OWN_MODE
+    if path.exists():
+        read_keys(path)  # what is wrong with it is put right first
+        before, mode = _read_private(path), stat.S_IMODE(path.stat().st_mode)
+    key = SecretKey.new()
+    made = f"# {key.name}, made {datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n{key.text()}\n"
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _OWN_MODE)
+    except FileExistsError:
+        raise ConfigurationError(
+            f"{partial} is there: another make-key is at work, or was ended in the middle; then remove it"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {path} ({error.strerror}): name another file") from None
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(made + before)
+            file.flush()
+            if before:
+                # Servers may run as another user, or read it by their group.
+                os.fchown(file.fileno(), path.stat().st_uid, path.stat().st_gid)
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise ConfigurationError(f"cannot write {path} ({error.strerror}): do it as its owner") from None
+    return key
+
+
+def _read_private(path: Path) -> str:
+    try:
+        with path.open(encoding="ascii") as file:
+            if os.fstat(file.fileno()).st_mode & stat.S_IRWXO:
+                raise ConfigurationError(f"webhooks_key_file {path} is open to all users: chmod o= {path}")
+            return file.read()
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"there is no webhooks_key_file {path}: bring it back, or make one with `tallystick webhooks make-key`"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"webhooks_key_file {path} cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"webhooks_key_file {path} holds something else than keys") from None
+
+
+def _mark(path: Path | None) -> tuple[int, int, int] | None:
+    """What tells one state of a file from another; None when it is missing."""
+    try:
+        status = None if path is None else path.stat()
+    except OSError:
+        return None
+    return None if status is None else (status.st_mtime_ns, status.st_ino, status.st_size)

@@ -1,0 +1,6 @@
+-- The newest change of a hold but for the stages of captures for another shard that came to nothing (kinds 30 and 33).
+SELECT changed.position
+FROM holds AS changed
+CROSS JOIN LATERAL (SELECT kind FROM transactions WHERE transactions.position = changed.position LIMIT 1) AS t
+WHERE changed.hold = $1 AND t.kind NOT IN (30, 33)
+ORDER BY changed.position DESC LIMIT 1

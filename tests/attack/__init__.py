@@ -1,0 +1,1 @@
+"""Attacks on a running server: over loopback, bounded, short in `make test` and at length in `make attack`."""

@@ -1,0 +1,1 @@
+"""The README, walked on a bare Debian that has never seen Tallystick. See `make fresh`."""

@@ -1,0 +1,246 @@
+"""`verify` over sagas with payees on several shards: all is right; then one thing is changed on one of them."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+import pytest
+from tests.crash.databases import one_value, temporary_server
+from tests.crash.split_scenarios import pay, prepare, prepare_promised, prepare_refusal
+from tests.crash.two_shards import AWAY, FURTHER, HOME, account_name, serving
+from tests.forgery.books import Spoilable
+from tests.forgery.changes import BALANCES_AGAIN
+from tests.forgery.crossing_changes import HELD_AGAIN
+
+from tallystick.domain.identifiers import Prefix, local_of, parse_identifier
+from tallystick.domain.sagas import Stage
+from tallystick.domain.verification.problems import ProblemKind
+from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres_cluster import LOGIN_ROLE
+from tallystick.ledger.verify import verify_shard
+from tallystick.ledger.verify_crossings import verify_crossings
+from tallystick.service.sagas import Sagas
+from tallystick.store.migrate import migrate
+
+SHARDS: Final = (HOME, AWAY, FURTHER)
+
+
+class Books(NamedTuple):
+    """Three logs, copies to spoil, and what stands where on each: `paid`, `refused`, `undone`, `half`."""
+
+    dsns: dict[int, str]
+    copies: dict[int, Spoilable]
+    marks: dict[int, dict[str, int]]
+
+
+@pytest.fixture(scope="module")
+def books() -> Iterator[Books]:
+    with temporary_server() as server:
+        dsns = {}
+        for number in SHARDS:
+            server.create_database(f"logs_{number}")
+            migrate(server.dsn(f"logs_{number}"), number)
+            dsns[number] = server.dsn(f"logs_{number}", role=LOGIN_ROLE)
+        sagas = asyncio.run(build(dsns))
+        owners = {number: server.dsn(f"logs_{number}") for number in SHARDS}
+        marks = {number: marks_of(dsn, number, sagas) for number, dsn in owners.items()}
+        yield Books(owners, copies_of(server), marks)
+
+
+def copies_of(server: EmbeddedPostgres) -> dict[int, Spoilable]:
+    copies = {}
+    for number in SHARDS:
+        server.create_database(f"spoiled_{number}", template=f"logs_{number}")
+        copies[number] = Spoilable(server.dsn(f"spoiled_{number}"), number)
+    return copies
+
+
+async def build(dsns: dict[int, str]) -> dict[str, int]:
+    """One that is paid, one that is refused, one that is given up, and one that goes no further than half way."""
+    async with serving(dsns, workers=False) as ledger:
+        (paid,) = await prepare(ledger, 1)
+        assert await pay(ledger, paid) == "posted"
+        (refused,) = await prepare_refusal(ledger, 1)
+        assert await pay(ledger, refused) == "refused"
+        undone, half = await prepare_promised(ledger, 2)
+        ended = await Sagas(ledger._engine).drive(undone.reference, give_up=True)
+        assert ended.stage == "released"
+        first = (await ledger.entries(account_name(paid.payer), limit=1)).items[0].transaction
+        second = one_value(dsns[HOME], "SELECT min(saga) FROM sagas WHERE status = 3")
+        return {
+            "paid": local_of(parse_identifier(Prefix.TRANSACTION, first)),
+            "refused": second,
+            "undone": local_of(parse_identifier(Prefix.TRANSACTION, undone.reference)),
+            "half": local_of(parse_identifier(Prefix.TRANSACTION, half.reference)),
+        }
+
+
+def marks_of(dsn: str, number: int, sagas: Mapping[str, int]) -> dict[str, int]:
+    """Where each kind of step of each saga stands on a shard; 0: nowhere."""
+    marks = {}
+    for name, saga in sagas.items():
+        refers_to = saga if number == HOME else (HOME << 51) + saga
+        marks[name] = refers_to
+        for kind in (32, 33, 34, 35, 36, 37, 38):
+            marks[f"{name}_{kind}"] = one_value(
+                dsn,
+                "SELECT coalesce(max(position), 0) FROM transactions WHERE kind = %s AND refers_to = %s",
+                kind,
+                refers_to,
+            )
+    return marks
+
+
+def test_all_shards_are_right_and_what_is_half_way_is_named(books: Books) -> None:
+    for number, dsn in books.dsns.items():
+        report = verify_shard(dsn, number)
+        assert report.ok, report.problems[:3]
+    crossings = verify_crossings(books.dsns)
+    assert crossings.ok, crossings.problems[:3]
+    (half,) = crossings.open_sagas
+    assert (half.payee_shards, half.stage) == ((AWAY, FURTHER), Stage.RESERVED)
+    assert {pair.shards: pair.difference for pair in crossings.pairs} == {(1, 2): -100, (1, 3): 0}
+    assert not any(pair.unexplained for pair in crossings.pairs)
+
+
+def test_a_shard_that_is_not_there_is_not_compared(books: Books) -> None:
+    crossings = verify_crossings({HOME: books.dsns[HOME], AWAY: books.dsns[AWAY]})
+    assert crossings.ok, crossings.problems[:3]
+    assert crossings.not_compared == {(HOME, FURTHER): 4}
+
+
+def _moved(owner: str, amount: int) -> str:
+    return (
+        f"UPDATE entries SET amount = amount + {amount} WHERE position = {{paid_32}} "
+        f"AND account = (SELECT account FROM accounts WHERE owner = '{owner}')"
+    )
+
+
+CLEARING: Final = "(SELECT account FROM accounts WHERE kind = 3 AND owner = 'clearing with shard 1')"
+# Which shard is changed, how, and what is found: on that shard alone, or only between shards.
+CHANGES: Final[dict[str, tuple[int, tuple[str, ...], ProblemKind, bool]]] = {
+    "a promise of another amount": (
+        AWAY,
+        (
+            "UPDATE entries SET amount = 2 * amount, held = 2 * held WHERE position = {paid_34}",
+            "UPDATE entries SET held = 2 * held WHERE position = {paid_35}",
+            BALANCES_AGAIN,
+            HELD_AGAIN,
+        ),
+        ProblemKind.CREDIT_WRONG,
+        True,
+    ),
+    "a promise that was never confirmed": (
+        FURTHER,
+        (
+            "UPDATE transactions SET kind = 36 WHERE position = {paid_35}",
+            "UPDATE entries SET amount = held WHERE position = {paid_35}",
+            "INSERT INTO entries SELECT " + CLEARING + ", {paid_35}, 100, 0, NULL, NULL, NULL, 'USD'",
+            BALANCES_AGAIN,
+            HELD_AGAIN,
+        ),
+        ProblemKind.CREDIT_MISSING,
+        True,
+    ),
+    "a promise that was confirmed and not revoked": (
+        AWAY,
+        (
+            "UPDATE transactions SET kind = 35 WHERE position = {undone_36}",
+            "DELETE FROM entries WHERE position = {undone_36} AND amount > 0",
+            "UPDATE entries SET amount = 0 WHERE position = {undone_36}",
+            BALANCES_AGAIN,
+            HELD_AGAIN,
+        ),
+        ProblemKind.CREDIT_RELEASED,
+        True,
+    ),
+    "a refusal that is missing": (
+        FURTHER,
+        ("DELETE FROM requests WHERE fingerprint = int8send({undone}) AND position IS NULL",),
+        ProblemKind.REFUSAL_MISSING,
+        True,
+    ),
+    "a promise of no saga": (
+        AWAY,
+        (
+            "UPDATE transactions SET refers_to = refers_to + 1000 WHERE position IN ({half_34})",
+            "DELETE FROM requests WHERE position = {half_34}",
+            (
+                "INSERT INTO requests SELECT encode(substr(sha256('\\x00000000'::bytea || 'credit of saga '::bytea "
+                "|| int8send({half} + 1000)), 1, 16), 'hex')::uuid, {half_34}, NULL, NULL, NULL, NULL, "
+                "int8send({half} + 1000)"
+            ),
+        ),
+        ProblemKind.CREDIT_OF_NO_SAGA,
+        True,
+    ),
+    "a reason that no shard gave": (
+        HOME,
+        ("UPDATE sagas SET code = 80 WHERE position IN ({refused_37}, {refused_33})",),
+        ProblemKind.REFUSAL_WRONG,
+        True,
+    ),
+    "a saga that is settled and was never confirmed": (
+        AWAY,
+        (
+            "DELETE FROM requests WHERE position = {paid_35}",
+            "UPDATE transactions SET kind = 34, refers_to = refers_to + 1000 WHERE position = {paid_35}",
+        ),
+        ProblemKind.SAGA_WRONG,
+        False,
+    ),
+    "a promise that may be spent": (
+        AWAY,
+        ("UPDATE entries SET held = NULL WHERE position = {half_34}", HELD_AGAIN),
+        ProblemKind.SAGA_WRONG,
+        False,
+    ),
+    "the end of a promise under another key": (
+        AWAY,
+        ("UPDATE requests SET key = gen_random_uuid() WHERE position = {paid_35}",),
+        ProblemKind.REQUEST_WRONG,
+        False,
+    ),
+    "a saga that is given up and finalized": (
+        HOME,
+        (
+            "UPDATE transactions SET kind = 37 WHERE position = {paid_38}",
+            "UPDATE sagas SET status = 4, code = 91, detail = 'x' WHERE position = {paid_38}",
+        ),
+        ProblemKind.SAGA_WRONG,
+        False,
+    ),
+    "a saga that is released and was not given up": (
+        HOME,
+        (
+            "DELETE FROM sagas WHERE position = {undone_37}",
+            "UPDATE transactions SET kind = 2, refers_to = NULL WHERE position = {undone_37}",
+        ),
+        ProblemKind.SAGA_WRONG,
+        False,
+    ),
+    "what left for one shard cleared with another": (
+        HOME,
+        (
+            _moved("clearing with shard 2", 1),
+            _moved("clearing with shard 3", -1),
+            BALANCES_AGAIN,
+        ),
+        ProblemKind.SAGA_WRONG,
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_is_found(books: Books, name: str) -> None:
+    changed, statements, kind, between = CHANGES[name]
+    for number, copy in books.copies.items():
+        copy.spoil(statements if number == changed else (), books.marks[number], rehash=True)
+    own = {number: verify_shard(copy.dsn, number) for number, copy in books.copies.items()}
+    across = verify_crossings({number: copy.dsn for number, copy in books.copies.items()})
+    if between:
+        assert not any(report.counts for report in own.values()), [one.problems[:3] for one in own.values()]
+        assert kind in across.counts, across.problems
+    else:
+        assert kind in own[changed].counts, own[changed].problems
