@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from tallystick.service.webhooks.secret_keys import SecretKey
+from tallystick.followers.webhooks.secret_keys import SecretKey
 
 KEY: Final = SecretKey.new()
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tallystick.domain.outcomes import RefusalCode, Refused
+    from tallystick.followers.errors import PositionNotReachedError, WebhookKeyMissingError
+    from tallystick.followers.webhooks.sending import Attempt
     from tallystick.ledger.errors import (
         FaultyCommandError,
         NotTakenError,
         OverloadedError,
         OwnerPlacementError,
-        PositionNotReachedError,
         ShardNotConfiguredError,
         UnavailableError,
     )
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
         TooManyStreamsError,
         TooManyWebhooksError,
         TransactionNotFoundError,
-        WebhookKeyMissingError,
         WebhookNotFoundError,
     )
     from tallystick.service.events import BalanceChanges, Crossing, Event, Events
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
         Transaction,
     )
     from tallystick.service.webhooks.endpoints import NewSecret, ShardProgress, Told, Webhook, Webhooks
-    from tallystick.service.webhooks.sending import Attempt
     from tallystick.store.errors import SchemaError, StoreError
 
 __all__ = [
@@ -116,7 +115,7 @@ _MODULES = {
     "Asset": "tallystick.service.views",
     "AssetConflictError": "tallystick.service.errors",
     "AssetTotal": "tallystick.service.views",
-    "Attempt": "tallystick.service.webhooks.sending",
+    "Attempt": "tallystick.followers.webhooks.sending",
     "Balance": "tallystick.service.views",
     "BalanceChanges": "tallystick.service.events",
     "Balances": "tallystick.service.views",
@@ -138,7 +137,7 @@ _MODULES = {
     "OwnerPlacementError": "tallystick.ledger.errors",
     "Page": "tallystick.service.views",
     "ParameterError": "tallystick.service.errors",
-    "PositionNotReachedError": "tallystick.ledger.errors",
+    "PositionNotReachedError": "tallystick.followers.errors",
     "RateLimitedError": "tallystick.service.errors",
     "RefusalCode": "tallystick.domain.outcomes",
     "Refused": "tallystick.domain.outcomes",
@@ -158,7 +157,7 @@ _MODULES = {
     "UNSET": "tallystick.service.ledger",
     "UnavailableError": "tallystick.ledger.errors",
     "Webhook": "tallystick.service.webhooks.endpoints",
-    "WebhookKeyMissingError": "tallystick.service.errors",
+    "WebhookKeyMissingError": "tallystick.followers.errors",
     "WebhookNotFoundError": "tallystick.service.errors",
     "Webhooks": "tallystick.service.webhooks.endpoints",
 }

@@ -7,10 +7,11 @@ import msgspec
 
 from tallystick.domain.accounts import AccountState
 from tallystick.domain.cached import Mark, opening_mark, write_state
-from tallystick.ledger import balances
-from tallystick.ledger.balances import Balances, FoundBalance
-from tallystick.ledger.tailer import Tailer
-from tallystick.store import cache, scripts
+from tallystick.followers.cache import balances
+from tallystick.followers.cache.balances import Balances, FoundBalance
+from tallystick.followers.cache.tailer import Tailer
+from tallystick.store.cache import balances as cache
+from tallystick.store.cache import scripts
 
 PASSED: Final = ("position >= passed or as_of >= passed", "true")
 

@@ -13,11 +13,11 @@ from tallystick.domain.accounts import AccountState
 from tallystick.domain.cached import write_state
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tallystick.embedded import EmbeddedValkey
+from tallystick.followers.cache import tailer as tailer_module
+from tallystick.followers.cache.balances import Balances, FoundBalance
+from tallystick.followers.cache.tailer import Tailer
 from tallystick.ledger import metrics
-from tallystick.ledger import tailer as tailer_module
-from tallystick.ledger.balances import Balances, FoundBalance
-from tallystick.ledger.tailer import Tailer
-from tallystick.store.cache import Cache
+from tallystick.store.cache.balances import Cache
 from tallystick.store.reads import PassedEntries, Reader
 from tests.cache.books import cached, mark_of, opened, paid, passed
 from tests.cache.conftest import serving

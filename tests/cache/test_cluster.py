@@ -17,7 +17,7 @@ from tallystick.domain import limits
 from tallystick.domain.cached import write_balance
 from tallystick.domain.identifiers import Prefix, parse_identifier
 from tallystick.service.engine import Engine
-from tallystick.store.cache import Cache, CacheError
+from tallystick.store.cache.balances import Cache, CacheError
 from tests.awake import AwakeClock
 from tests.cache.books import cached, key_of, mark_of, opened, paid, seen, until_cached
 from tests.cache.conftest import serving

@@ -11,8 +11,8 @@ from prometheus_client import REGISTRY
 from tallystick import Ledger
 from tallystick.domain import limits
 from tallystick.embedded import EmbeddedValkey
-from tallystick.ledger.tailer import Tailer
-from tallystick.store.cache import Cache, Cached, CacheError
+from tallystick.followers.cache.tailer import Tailer
+from tallystick.store.cache.balances import Cache, Cached, CacheError
 from tests.cache.books import mark_of, opened, seen, until, until_cached
 from tests.cache.conftest import Serve, alice_and_bob, serving
 

@@ -7,7 +7,8 @@ import pytest
 import redis
 
 from tallystick.embedded import EmbeddedValkey
-from tallystick.store import cache, scripts
+from tallystick.store.cache import balances as cache
+from tallystick.store.cache import scripts
 from tests.cache.conftest import Serve
 from tests.cache.race import Race, ViolationError
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import psycopg
 
 from tallystick.embedded import EmbeddedPostgres
-from tallystick.ledger.verify import verify_shard
 from tallystick.store.migrate import migrate
+from tallystick.verify.log import verify_shard
 
 SHARD = 1
 TEMPLATE = "shard_template"

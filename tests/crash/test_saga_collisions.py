@@ -30,10 +30,10 @@ from tallystick.domain.limits import (
 )
 from tallystick.domain.outcomes import RefusalCode, Refused
 from tallystick.domain.rules import sagas
-from tallystick.domain.verification.problems import ProblemKind
-from tallystick.ledger.verify import verify_shard
-from tallystick.ledger.verify_crossings import verify_crossings
 from tallystick.service import views
+from tallystick.verify.checks.problems import ProblemKind
+from tallystick.verify.crossings import verify_crossings
+from tallystick.verify.log import verify_shard
 from tests.crash.two_shards import (
     AWAY,
     HOME,

@@ -21,7 +21,7 @@ from tallystick.domain.sagas import (
     Step,
     next_step,
 )
-from tallystick.ledger import sagas as driver
+from tallystick.ledger.crossing.saga import steps as driver
 from tallystick.ledger.errors import FaultyCommandError
 from tests.crash import test_saga_races as races
 from tests.crash.crashes import crash, judge, points_of

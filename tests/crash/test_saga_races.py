@@ -19,7 +19,7 @@ from tallystick.domain.accounts import AccountStatus
 from tallystick.domain.commands import ChangeAccount
 from tallystick.domain.sagas import SagaState, SagaStatus
 from tallystick.embedded import EmbeddedPostgres
-from tallystick.ledger.sagas import SagaDriver
+from tallystick.ledger.crossing.saga.steps import SagaDriver
 from tallystick.service import views
 from tests.crash.cutting_proxy import CuttingProxy, Moment
 from tests.crash.databases import WAIT_SECONDS_MAX, one_value, temporary_server, wait_for

@@ -12,7 +12,7 @@ from tallystick.domain import limits
 from tallystick.domain.accounts import AccountStatus
 from tallystick.domain.sagas import SagaState, SagaStatus
 from tallystick.embedded import EmbeddedPostgres
-from tallystick.ledger.verify_crossings import verify_crossings
+from tallystick.verify.crossings import verify_crossings
 from tests.crash.databases import wait_for
 from tests.crash.saga_scenarios import AMOUNT, START, Subject
 from tests.crash.split_scenarios import pay, prepare, reserve_split

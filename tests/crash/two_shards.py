@@ -19,11 +19,11 @@ from tallystick.domain.outcomes import Posted
 from tallystick.domain.sagas import SagaState
 from tallystick.embedded import EmbeddedPostgres
 from tallystick.ledger.shard import Shard
-from tallystick.ledger.verify import verify_shard
-from tallystick.ledger.verify_crossings import verify_crossings
 from tallystick.service.engine import Engine
 from tallystick.service.transactions import TransferRequest
 from tallystick.store.migrate import migrate
+from tallystick.verify.crossings import verify_crossings
+from tallystick.verify.log import verify_shard
 from tests.crash.databases import ShardDatabase, one_value, temporary_database
 
 HOME, AWAY, FURTHER = 1, 2, 3

@@ -10,7 +10,7 @@ import pytest
 from tallystick.store.errors import PreparationError, SchemaError, ShardUnavailableError
 from tallystick.store.migrate import check_schema, migrate
 from tallystick.store.preparation import expect_version
-from tallystick.store.verification import Moment
+from tallystick.verify.streams import Moment
 from tests.existing_postgres.installations import (
     DATABASE,
     LOGIN,

@@ -6,7 +6,7 @@ import psycopg
 
 from tallystick.domain.canonical import chain_hash, genesis_hash
 from tallystick.embedded import EmbeddedPostgres
-from tallystick.store.verification import LogStreams
+from tallystick.verify.streams import LogStreams
 from tests.forgery.builder import Marks
 
 TABLES = ("batches", "transactions", "entries", "accounts", "holds", "requests", "sagas")

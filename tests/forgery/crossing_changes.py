@@ -7,7 +7,7 @@ tests/forgery/crossings.py notes them.
 
 from typing import NamedTuple
 
-from tallystick.domain.verification.problems import ProblemKind
+from tallystick.verify.checks.problems import ProblemKind
 from tests.forgery.changes import BALANCES_AGAIN
 from tests.forgery.crossings import ONE, TWO
 

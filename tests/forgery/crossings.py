@@ -23,8 +23,8 @@ from tallystick.domain.saga_commands import Credit, Finalize, RefuseCredit, Rele
 from tallystick.domain.sagas import SagaState, credit_request
 from tallystick.domain.two_phase import Crossing
 from tallystick.ledger.batcher import Answer
+from tallystick.ledger.crossing.two_phase.pairs import Coordinator
 from tallystick.ledger.shard import Shard
-from tallystick.ledger.two_phase import Coordinator
 
 TENANT = 1
 ONE, TWO = 1, 2

@@ -32,6 +32,7 @@ from tallystick.domain import limits
 from tallystick.domain.canonical import EncodedBatch, chain, encode
 from tallystick.domain.needs import Needs
 from tallystick.domain.rows import Appended, BatchRow, RequestRow
+from tallystick.domain.times import microseconds_of
 from tallystick.embedded import EmbeddedPostgres
 from tallystick.ledger import writing as writing_module
 from tallystick.ledger.writing import BatchWriter, Decided, Units
@@ -1113,7 +1114,7 @@ async def write_a_refusal(database: ShardDatabase, recorded_at: datetime) -> Non
     refused = RequestRow(bytes(16), None, number, RefusalCode.INSUFFICIENT_FUNDS, None, "", b"")
     rows = encode(Appended([], [], [], [], [], [refused]))
     await writer.append(
-        chain(head.hash, number, head.last_position, views.microseconds_of(recorded_at), rows), rows
+        chain(head.hash, number, head.last_position, microseconds_of(recorded_at), rows), rows
     )
     await writer.commit()
     await writer.close()

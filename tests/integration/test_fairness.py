@@ -17,8 +17,8 @@ from tallystick.api import answers, event_answers, operations
 from tallystick.api.event_answers import event_json
 from tallystick.api.requests import TransferBatchRequest
 from tallystick.domain import limits
-from tallystick.ledger.feed import Feed, _Read
-from tallystick.ledger.follower import Heard, Subscription, Wanted
+from tallystick.followers.feed.feed import Feed, _Read
+from tallystick.followers.feed.follower import Heard, Subscription, Wanted
 from tallystick.service import tenancy, transactions, views
 from tallystick.service.events import Event
 from tallystick.service.transactions import TransactionCalls, TransferRequest

@@ -16,7 +16,7 @@ from tallystick.domain import limits
 from tallystick.domain.decide import Decision
 from tallystick.domain.identifiers import Prefix, parse_identifier
 from tallystick.domain.record import Record, record_at
-from tallystick.ledger.follower import Follower, Subscription, Wanted
+from tallystick.followers.feed.follower import Follower, Subscription, Wanted
 from tallystick.service import views
 from tallystick.service.errors import ParameterError
 from tallystick.service.events import Event

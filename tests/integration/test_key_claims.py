@@ -29,8 +29,8 @@ from tallystick.embedded import EmbeddedPostgres
 from tallystick.service import views
 from tallystick.service.rate_limits import RateLimits
 from tallystick.service.refusal_budgets import RefusalBudgets
+from tallystick.store.cache.rate_counters import RateCounters
 from tallystick.store.queries import query
-from tallystick.store.rate_counters import RateCounters
 
 FUNDS = 1_000
 SHARDS = (HOME, AWAY)

@@ -7,10 +7,10 @@ import pytest
 from tests.crash.databases import SHARD, ShardDatabase
 from tests.made import FILE, in_lines
 
-from tallystick.ledger.verify import verify_shard
 from tallystick.store import made
 from tallystick.store.errors import SchemaError
 from tallystick.store.migrate import check_schema, migrate
+from tallystick.verify.log import verify_shard
 
 OTHER_VIEW = """
     CREATE OR REPLACE VIEW batch_being_written AS

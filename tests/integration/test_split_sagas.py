@@ -20,12 +20,12 @@ from tallystick.domain.identifiers import (
 from tallystick.domain.sagas import SagaState
 from tallystick.embedded import EmbeddedPostgres
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
-from tallystick.ledger.split_sagas import SplitJourney
-from tallystick.ledger.verify import verify_shard
-from tallystick.ledger.verify_crossings import verify_crossings
+from tallystick.ledger.crossing.saga.split import SplitJourney
 from tallystick.service import views
 from tallystick.service.sagas import Sagas
 from tallystick.store.migrate import migrate
+from tallystick.verify.crossings import verify_crossings
+from tallystick.verify.log import verify_shard
 
 SHARDS = (1, 2, 3, 4)
 FUNDS = 10_000

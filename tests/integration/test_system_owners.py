@@ -14,13 +14,13 @@ from tallystick import Ledger, RefusalCode, Refused, TransferRequest
 from tallystick.domain import limits
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tallystick.embedded import EmbeddedPostgres
-from tallystick.ledger.verify import verify_shard
-from tallystick.ledger.verify_crossings import verify_crossings
 from tallystick.service import views
 from tallystick.service.configuration import CrossShard
 from tallystick.service.engine import Engine
 from tallystick.service.errors import ParameterError
 from tallystick.store.migrate import migrate
+from tallystick.verify.crossings import verify_crossings
+from tallystick.verify.log import verify_shard
 
 SHARDS: Final = (1, 2)
 WAYS: Final[tuple[CrossShard, CrossShard]] = ("saga", "two_phase")

@@ -34,8 +34,6 @@ from tallystick.domain.outcomes import Outcome
 from tallystick.domain.rules import two_phase as two_phase_rules
 from tallystick.domain.sagas import SagaTerms
 from tallystick.embedded import EmbeddedPostgres
-from tallystick.ledger.verify import verify_shard
-from tallystick.ledger.verify_crossings import verify_crossings
 from tallystick.service import views
 from tallystick.service.configuration import CrossShard
 from tallystick.service.engine import Engine
@@ -47,6 +45,8 @@ from tallystick.store.two_phase import (
     PreparedTransactionsError,
     check_prepared_transactions,
 )
+from tallystick.verify.crossings import verify_crossings
+from tallystick.verify.log import verify_shard
 
 OTHER_TEMPLATE = "other_shard_template"
 SHARDS = (1, 2)

@@ -27,14 +27,14 @@ from tallystick.domain import limits
 from tallystick.domain.commands import KINDS
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
+from tallystick.followers.webhooks.addresses import AddressRules
+from tallystick.followers.webhooks.sending import Sender
+from tallystick.followers.webhooks.workers import WebhookWorkers
 from tallystick.service import views
 from tallystick.service.configuration import CrossShard
 from tallystick.service.engine import Engine
 from tallystick.service.events import Event
-from tallystick.service.webhooks.addresses import AddressRules
 from tallystick.service.webhooks.endpoints import Webhooks
-from tallystick.service.webhooks.sending import Sender
-from tallystick.service.webhooks.workers import WebhookWorkers
 from tallystick.store.migrate import migrate
 
 STEPS: Final = 50

@@ -17,13 +17,13 @@ from tests.forgery.words import IN_WORDS
 from tallystick import TransferRequest
 from tallystick.domain import limits
 from tallystick.domain.canonical import genesis_hash
-from tallystick.domain.verification.problems import ProblemKind
 from tallystick.embedded import EmbeddedPostgres
-from tallystick.ledger.verify import ShardReport, verify_shard
 from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
 from tallystick.store.errors import SchemaError, ShardUnavailableError
 from tallystick.store.migrate import migrate
-from tallystick.store.verification import LogStreams
+from tallystick.verify.checks.problems import ProblemKind
+from tallystick.verify.log import ShardReport, verify_shard
+from tallystick.verify.streams import LogStreams
 
 
 @pytest.fixture(scope="module")

@@ -17,13 +17,13 @@ from tests.forgery.crossings import ONE, TWO, CrossingBuilder, build_crossings, 
 
 from tallystick.domain.identifiers import Prefix, format_identifier
 from tallystick.domain.sagas import Stage
-from tallystick.domain.verification.problems import Problem, ProblemKind
 from tallystick.embedded import EmbeddedPostgres
-from tallystick.ledger.verify import verify_shard
-from tallystick.ledger.verify_crossings import CrossingsReport, judge_crossings, verify_crossings
 from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
 from tallystick.store.migrate import migrate
-from tallystick.store.verification_crossings import CrossingStreams, ShardLostError
+from tallystick.verify.checks.problems import Problem, ProblemKind
+from tallystick.verify.crossing_streams import CrossingStreams, ShardLostError
+from tallystick.verify.crossings import CrossingsReport, judge_crossings, verify_crossings
+from tallystick.verify.log import verify_shard
 
 MOVING_SECONDS = 10
 MOVING_SECONDS_MAX = 300

@@ -14,13 +14,13 @@ from tests.forgery.crossing_changes import HELD_AGAIN
 
 from tallystick.domain.identifiers import Prefix, local_of, parse_identifier
 from tallystick.domain.sagas import Stage
-from tallystick.domain.verification.problems import ProblemKind
 from tallystick.embedded import EmbeddedPostgres
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
-from tallystick.ledger.verify import verify_shard
-from tallystick.ledger.verify_crossings import verify_crossings
 from tallystick.service.sagas import Sagas
 from tallystick.store.migrate import migrate
+from tallystick.verify.checks.problems import ProblemKind
+from tallystick.verify.crossings import verify_crossings
+from tallystick.verify.log import verify_shard
 
 SHARDS: Final = (HOME, AWAY, FURTHER)
 

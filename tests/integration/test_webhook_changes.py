@@ -15,11 +15,11 @@ from tallystick import Ledger
 from tallystick.api.problems import of_error
 from tallystick.domain import limits
 from tallystick.embedded import EmbeddedPostgres
+from tallystick.followers.webhooks.addresses import AddressRules
+from tallystick.followers.webhooks.sending import Sender
 from tallystick.ledger.directory import DirectoryIncompleteError
 from tallystick.service.engine import Engine
 from tallystick.service.errors import TooManyWebhooksError, WebhookNotFoundError
-from tallystick.service.webhooks.addresses import AddressRules
-from tallystick.service.webhooks.sending import Sender
 from tallystick.store.webhooks import WebhookStore, seen_of
 
 URL = "https://127.0.0.1/hook"

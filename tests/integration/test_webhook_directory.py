@@ -5,10 +5,10 @@ from tests.crash.two_shards import TwoShards, open_accounts
 from tests.webhook_keys import KEY
 
 from tallystick import Ledger
+from tallystick.followers.webhooks.addresses import AddressRules
+from tallystick.followers.webhooks.sending import Sender
 from tallystick.ledger.directory import DirectoryIncompleteError
 from tallystick.service.engine import Engine
-from tallystick.service.webhooks.addresses import AddressRules
-from tallystick.service.webhooks.sending import Sender
 from tallystick.store.directory_copy import copy_directory
 from tallystick.store.webhooks import WebhookStore, seen_of
 

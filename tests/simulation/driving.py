@@ -13,8 +13,8 @@ from tallystick.domain.outcomes import Outcome, Posted, RefusalCode, Refused, re
 from tallystick.domain.saga_commands import Credit, Finalize, RefuseCredit, Release
 from tallystick.domain.sagas import SAGA_STAGES, Found, SagaState, Stage, Step, credit_request, next_step
 from tallystick.ledger.batcher import Answer
+from tallystick.ledger.crossing.saga.split import SplitJourney
 from tallystick.ledger.errors import FaultyCommandError
-from tallystick.ledger.split_sagas import SplitJourney
 from tests.simulation.violation import Violation
 
 _THERE: Final = frozenset({Step.CREDIT, Step.REFUSE_CREDIT})

@@ -10,7 +10,7 @@ import pytest
 
 from tallystick.domain.commands import RequestKey
 from tallystick.domain.sagas import SAGA_STAGES, SPLIT_STAGES, Found, Stage, Step, next_split_step
-from tallystick.ledger import split_sagas
+from tallystick.ledger.crossing.saga import split as split_sagas
 from tests.oracle.planting import planted
 from tests.simulation.driving import PRODUCT, Conduct
 from tests.simulation.simulation import simulate

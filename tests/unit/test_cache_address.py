@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tallystick.service.configuration import Configuration, NodeConfiguration, ShardConfiguration
-from tallystick.store.cache_address import CacheAddress, Tls, read_cache_address
+from tallystick.store.cache.address import CacheAddress, Tls, read_cache_address
 
 
 @pytest.mark.parametrize(

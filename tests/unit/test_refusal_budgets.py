@@ -7,7 +7,7 @@ from tallystick.domain.outcomes import RefusalCode, refuse
 from tallystick.service import refusal_budgets
 from tallystick.service.rate_limits import RateLimits, Rates
 from tallystick.service.refusal_budgets import RefusalBudgets
-from tallystick.store.rate_counters import RateCounters
+from tallystick.store.cache.rate_counters import RateCounters
 
 TENANT, OTHER = 7, 8
 REFUSED = refuse(RefusalCode.INSUFFICIENT_FUNDS)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tallystick.domain.webhooks import Secret, StoredSecret, WebhookEndpoint
+from tallystick.followers.errors import SecretUnreadableError, WebhookKeyMissingError
+from tallystick.followers.webhooks.secret_keys import SecretKey, SecretKeys
 from tallystick.service.configuration import Configuration, ConfigurationError, ShardConfiguration
 from tallystick.service.engine import Engine
-from tallystick.service.errors import WebhookKeyMissingError
 from tallystick.service.webhooks.key_file import KeyFile, add_key, read_keys
-from tallystick.service.webhooks.secret_keys import SecretKey, SecretKeys, SecretUnreadableError
 from tests.webhook_keys import key_file
 
 SECRET = Secret(b"s" * 32)

@@ -3,9 +3,10 @@
 import pytest
 
 from tallystick.domain import limits
-from tallystick.ledger import alarms, stuck_sagas
+from tallystick.ledger import alarms
 from tallystick.ledger.alarms import AlarmRate
-from tallystick.ledger.stuck_sagas import StuckSagas
+from tallystick.ledger.crossing.saga import stuck as stuck_sagas
+from tallystick.ledger.crossing.saga.stuck import StuckSagas
 
 SAGA = 7
 HOUR_SECONDS = 3_600

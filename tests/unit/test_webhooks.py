@@ -8,7 +8,8 @@ from standardwebhooks import Webhook
 
 from tallystick.domain import limits
 from tallystick.domain.webhooks import Secret, StoredSecret, WebhookEndpoint, retry_delay_seconds, signatures
-from tallystick.service.webhooks.addresses import AddressRefusedError, AddressRules
+from tallystick.followers.errors import AddressRefusedError
+from tallystick.followers.webhooks.addresses import AddressRules
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 OLD, NEW = Secret(b"o" * 32), Secret(b"n" * 32)

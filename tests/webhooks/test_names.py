@@ -12,10 +12,10 @@ import pytest
 
 from tallystick.domain import limits
 from tallystick.domain.webhooks import Secret
+from tallystick.followers.webhooks.addresses import AddressRules
+from tallystick.followers.webhooks.names import NameResolver
+from tallystick.followers.webhooks.sending import Attempt, Message, Sender
 from tallystick.service.errors import ParameterError
-from tallystick.service.webhooks.addresses import AddressRules
-from tallystick.service.webhooks.names import NameResolver
-from tallystick.service.webhooks.sending import Attempt, Message, Sender
 from tests.webhooks.receiver import Receiver
 
 SLOW_NAMES = 150

@@ -12,8 +12,8 @@ from psycopg import sql
 from standardwebhooks import Webhook
 
 from tallystick.embedded import EmbeddedPostgres
+from tallystick.followers.webhooks.secret_keys import SecretKey
 from tallystick.service.webhooks.key_file import add_key
-from tallystick.service.webhooks.secret_keys import SecretKey
 from tests.api.books import Books
 from tests.api.client import Client
 from tests.crash.api_server import ApiServer

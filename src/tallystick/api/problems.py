@@ -10,12 +10,12 @@ import msgspec
 from tallystick.api.answers import Problem
 from tallystick.api.error_codes import POSITION_NOT_REACHED, RATE_LIMITED, error_code
 from tallystick.domain.outcomes import Refused, Unserved
+from tallystick.followers.errors import PositionNotReachedError, WebhookKeyMissingError
 from tallystick.ledger.directory import DirectoryIncompleteError
 from tallystick.ledger.errors import (
     NotTakenError,
     OverloadedError,
     OwnerPlacementError,
-    PositionNotReachedError,
     ShardNotConfiguredError,
 )
 from tallystick.service.errors import (
@@ -29,7 +29,6 @@ from tallystick.service.errors import (
     TooManyOpenedAccountsError,
     TooManyStreamsError,
     TooManyWebhooksError,
-    WebhookKeyMissingError,
     WebhookNotFoundError,
 )
 from tallystick.store.errors import CommitUnknownError, ShardUnavailableError

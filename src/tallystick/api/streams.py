@@ -11,8 +11,9 @@ import structlog
 from falcon.asgi import Request, Response, SSEvent
 
 from tallystick.domain import limits
+from tallystick.followers.errors import FeedError
 from tallystick.ledger import metrics
-from tallystick.ledger.errors import FeedError, NotTakenError, OverloadedError
+from tallystick.ledger.errors import NotTakenError, OverloadedError
 from tallystick.service.errors import AuthenticationError, ParameterError, TooManyStreamsError
 from tallystick.store.errors import StoreError
 

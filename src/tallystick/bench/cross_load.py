@@ -15,9 +15,9 @@ from tallystick.domain.outcomes import Refused
 from tallystick.domain.record import record_at
 from tallystick.domain.sagas import SagaStatus
 from tallystick.ledger.batcher import Answer
+from tallystick.ledger.crossing.two_phase.pairs import PairAnswer
 from tallystick.ledger.errors import FaultyCommandError, NotTakenError
 from tallystick.ledger.shard import Shard
-from tallystick.ledger.two_phase import PairAnswer
 from tallystick.service.engine import Engine
 
 COMMANDS_AT_A_TIME: Final = 100

@@ -5,14 +5,10 @@ from typing import Final
 import click
 
 from tallystick.embedded import EmbeddedServerError
+from tallystick.followers.errors import WebhookKeyMissingError
 from tallystick.ledger.errors import NotTakenError, OwnerPlacementError
 from tallystick.service.configuration import ConfigurationError
-from tallystick.service.errors import (
-    ParameterError,
-    TooManyWebhooksError,
-    WebhookKeyMissingError,
-    WebhookNotFoundError,
-)
+from tallystick.service.errors import ParameterError, TooManyWebhooksError, WebhookNotFoundError
 from tallystick.store.errors import StoreError
 
 EXPECTED_ERRORS: Final = (

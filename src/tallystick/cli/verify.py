@@ -22,11 +22,11 @@ from tallystick.cli.verify_reports import (
     shard_fields,
     why_lost,
 )
-from tallystick.ledger.verify import ShardReport, verify_shard
-from tallystick.ledger.verify_crossings import CrossingsReport, verify_crossings
 from tallystick.service.configuration import read_configuration
 from tallystick.service.process import tune_garbage_collection
 from tallystick.store.errors import SchemaError, ShardUnavailableError
+from tallystick.verify.crossings import CrossingsReport, verify_crossings
+from tallystick.verify.log import ShardReport, verify_shard
 
 _EXIT_STATUS_WRONG = 1
 

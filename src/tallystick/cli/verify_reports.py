@@ -6,12 +6,12 @@ from typing import Final
 import click
 
 from tallystick.domain.identifiers import Prefix, format_identifier, shard_of
-from tallystick.domain.verification.pairs import Pair
-from tallystick.domain.verification.problems import Problem, ProblemKind
-from tallystick.domain.verification.saga_crossings import OpenSaga
-from tallystick.ledger.verify import ShardReport
-from tallystick.ledger.verify_crossings import CrossingsReport
 from tallystick.store.errors import ShardUnavailableError, StoreError
+from tallystick.verify.checks.pairs import Pair
+from tallystick.verify.checks.problems import Problem, ProblemKind
+from tallystick.verify.checks.saga_crossings import OpenSaga
+from tallystick.verify.crossings import CrossingsReport
+from tallystick.verify.log import ShardReport
 
 _SAGAS_PRINTED_MAX: Final = 20
 

@@ -6,7 +6,7 @@ Why two processes never give one owner two homes: docs/decisions/0008-homes-of-o
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from tallystick.domain.accounts import AccountState
 from tallystick.domain.system_owners import SIGN
@@ -17,6 +17,8 @@ from tallystick.ledger.placement import Placement, read_placement, unrecorded
 from tallystick.ledger.shard import Shard
 from tallystick.store.errors import StoreError
 from tallystick.store.placements import record_owner_home, recorded_placement
+
+ShardT = TypeVar("ShardT", bound=Shard)
 
 
 class _Answer(NamedTuple):
@@ -40,10 +42,10 @@ class _Found(NamedTuple):
                 raise UnavailableError(f"the owner may have accounts on shard {shard}, which {why}")
 
 
-class Homes:
+class Homes(Generic[ShardT]):
     """Looks owners up on the shards that may have them, and places new ones."""
 
-    def __init__(self, shards: Mapping[int, Shard], open_shards: Collection[int]) -> None:
+    def __init__(self, shards: Mapping[int, ShardT], open_shards: Collection[int]) -> None:
         """Take the shards, to which some may be added; `open_shards` count until a placement was recorded."""
         self._shards = shards
         self._fences: dict[int, Fence] = {}
@@ -51,7 +53,7 @@ class Homes:
         self.placement = unrecorded(shards, open_shards)
 
     @asynccontextmanager
-    async def opening(self, tenant: int, owner: str, near: int | None = None) -> AsyncIterator[Shard]:
+    async def opening(self, tenant: int, owner: str, near: int | None = None) -> AsyncIterator[ShardT]:
         """The shard on which to open an account of this owner; it stays the right one until the end of the block.
 
         `near` is the shard that an owner who is new shall live on.
@@ -70,7 +72,7 @@ class Homes:
             yield shard
 
     @asynccontextmanager
-    async def _opening(self, tenant: int, owner: str) -> AsyncIterator[Shard]:
+    async def _opening(self, tenant: int, owner: str) -> AsyncIterator[ShardT]:
         if len(self.placement.candidates(tenant, owner)) > 1:
             # Whoever lives on another shard does not need the one that takes new owners.
             found = await self._look_up(tenant, owner)
@@ -82,7 +84,7 @@ class Homes:
             yield shard
 
     @asynccontextmanager
-    async def _placing(self, tenant: int, owner: str) -> AsyncIterator[Shard]:
+    async def _placing(self, tenant: int, owner: str) -> AsyncIterator[ShardT]:
         """The same for an owner that may be new: looked up while no other placement can come into force."""
         while True:
             choice = self.placement.choice(tenant, owner)
@@ -202,7 +204,7 @@ class Homes:
     def _lookups_on(self, shard: Shard) -> OwnerLookups:
         return self._lookups.setdefault(shard.number, OwnerLookups(shard.database))
 
-    def _shard(self, number: int) -> Shard:
+    def _shard(self, number: int) -> ShardT:
         shard = self._shards.get(number)
         if shard is None:
             raise UnavailableError(f"this server has not been told of shard {number} yet")

@@ -1,57 +1,41 @@
 """Which shard: of an identifier by arithmetic, of an owner by asking."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
+from typing import Generic, TypeVar
 
-from tallystick.domain import limits
 from tallystick.domain.accounts import AccountState
 from tallystick.domain.identifiers import shard_of
 from tallystick.ledger.errors import ShardNotConfiguredError
 from tallystick.ledger.expiry import ExpiryWorker
 from tallystick.ledger.homes import Homes
 from tallystick.ledger.placement import Placement
-from tallystick.ledger.rounds import Rounds
 from tallystick.ledger.shard import Shard
-from tallystick.store.cache import Cache
+
+ShardT = TypeVar("ShardT", bound=Shard)
 
 
-class Router:
+class Router(Generic[ShardT]):
     """All shards that this process serves. Some may be added while it does."""
 
     def __init__(
         self,
         dsns: Mapping[int, str],
+        make_shard: Callable[[int, str], ShardT],
         *,
         open_shards: Collection[int] | None = None,
-        cache: Cache | None = None,
-        clock_tolerance_seconds: float = limits.CLOCK_TOLERANCE_SECONDS_DEFAULT,
     ) -> None:
-        """Take the connection string of each shard, by number.
+        """Take the connection string of each shard, by number, and what makes a shard of both.
 
         `open_shards` take new owners (default: all), until a placement was recorded with `tallystick migrate`.
-        `cache` has the balances that are read often. Clocks may differ by `clock_tolerance_seconds`.
         """
-        self._cache = cache
-        # By tenant: how much of a shard it is given when others want it too. It may change while this serves.
-        self.tenant_weights: dict[int, int] = {}
-        self._listeners_turns = Rounds(limits.FEED_COST_PER_ROUND, 1, self.tenant_weights)
-        self._clock_tolerance_seconds = clock_tolerance_seconds
-        self._shards = {number: self._make(number, dsn) for number, dsn in sorted(dsns.items())}
+        self._make = make_shard
+        self._shards = {number: make_shard(number, dsn) for number, dsn in sorted(dsns.items())}
         self._workers = {shard.number: ExpiryWorker(shard) for shard in self._shards.values()}
         self._homes = Homes(self._shards, self._shards if open_shards is None else open_shards)
 
-    def _make(self, number: int, dsn: str) -> Shard:
-        return Shard(
-            number,
-            dsn,
-            self._cache,
-            self._clock_tolerance_seconds,
-            self.tenant_weights,
-            listeners_turns=self._listeners_turns,
-        )
-
     @property
-    def shards(self) -> list[Shard]:
+    def shards(self) -> list[ShardT]:
         """The shards, by number."""
         return list(self._shards.values())
 
@@ -65,7 +49,7 @@ class Router:
         """The shard of what could be anywhere: the same one for ever, whatever is added."""
         return self.placement.generations[0][0]
 
-    def shard(self, identifier: int) -> Shard:
+    def shard(self, identifier: int) -> ShardT:
         """The shard that an account, a transaction or a hold lives on.
 
         Raises:
@@ -73,7 +57,7 @@ class Router:
         """
         return self.numbered(shard_of(identifier))
 
-    def numbered(self, number: int) -> Shard:
+    def numbered(self, number: int) -> ShardT:
         """A shard by its number; raises ShardNotConfiguredError."""
         if number not in self._shards:
             raise ShardNotConfiguredError(number)
@@ -87,7 +71,9 @@ class Router:
         """Whether this process was told of a shard."""
         return number in self._shards
 
-    def opening(self, tenant: int, owner: str, near: int | None = None) -> AbstractAsyncContextManager[Shard]:
+    def opening(
+        self, tenant: int, owner: str, near: int | None = None
+    ) -> AbstractAsyncContextManager[ShardT]:
         """The shard on which to open an account of an owner, for `async with`: right until the end of the block.
 
         `near` is the shard that an owner who is new shall live on.
@@ -120,7 +106,7 @@ class Router:
         """Learn of a placement that was recorded since; shards that do not answer are passed over."""
         await self._homes.refresh()
 
-    async def add(self, number: int, dsn: str) -> Shard:
+    async def add(self, number: int, dsn: str) -> ShardT:
         """Serve one more shard, beside those that are served."""
         shard = self._make(number, dsn)
         await shard.start()

@@ -15,13 +15,14 @@ from tallystick.domain.fingerprint import Field, Operation
 from tallystick.domain.identifiers import Prefix, make_identifier, shard_of
 from tallystick.domain.outcomes import RefusalCode, Refused, refuse
 from tallystick.domain.rules.accounts import IdentifierTakenError
-from tallystick.ledger.balances import FoundBalance
-from tallystick.ledger.errors import FaultyCommandError, PositionNotReachedError
-from tallystick.ledger.shard import Shard
+from tallystick.followers.cache.balances import FoundBalance
+from tallystick.followers.errors import PositionNotReachedError
+from tallystick.ledger.errors import FaultyCommandError
 from tallystick.service import parameters, views
 from tallystick.service.cursor import read_cursor, write_cursor
 from tallystick.service.errors import AccountNotFoundError, ParameterError, TooManyOpenedAccountsError
 from tallystick.service.history import History
+from tallystick.service.served_shard import ServedShard
 from tallystick.service.tenancy import UNSET, Amount, Metadata, Tenancy, Unset
 
 # Clearing accounts are opened by what crosses shards, and by nobody else.
@@ -311,7 +312,7 @@ class AccountCalls(Tenancy):
         home = await self._engine.router.home_of_owner(self._tenant, near)
         return refuse(RefusalCode.ACCOUNT_NOT_FOUND, "near") if home is None else home
 
-    async def _account_answer(self, shard: Shard, command: Command) -> views.Account | Refused:
+    async def _account_answer(self, shard: ServedShard, command: Command) -> views.Account | Refused:
         found = await self._submit(shard, command)
         if isinstance(found, Refused):
             return found

@@ -16,7 +16,7 @@ import tomli_w
 from tallystick.domain import limits
 from tallystick.service.rate_limits import NO_RATES, KeyConfiguration, Rates, TenantConfiguration
 from tallystick.store.address import database_place, names_database
-from tallystick.store.cache_address import read_cache_address
+from tallystick.store.cache.address import read_cache_address
 
 CONFIGURATION_VARIABLE: Final = "TALLYSTICK_CONFIG"
 """The environment variable with the path of the configuration file."""

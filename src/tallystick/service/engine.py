@@ -10,15 +10,21 @@ import structlog
 
 from tallystick.domain import limits
 from tallystick.domain.decide import NOTHING_DECIDED, Atomic, Decision
+from tallystick.followers.webhooks.addresses import AddressRules
+from tallystick.followers.webhooks.events import EncodeEvent
+from tallystick.followers.webhooks.secret_keys import SecretKeys
+from tallystick.followers.webhooks.sending import Sender, trust_of
+from tallystick.followers.webhooks.workers import WebhookWorkers
 from tallystick.ledger.batcher import Answer
+from tallystick.ledger.crossing.earlier_credits import EarlierCredits
+from tallystick.ledger.crossing.key_claims import KeyClaims, answers_of_group
+from tallystick.ledger.crossing.saga.recovery import Crossings
+from tallystick.ledger.crossing.two_phase.pairs import PairAnswer, TwoPhase
+from tallystick.ledger.crossing.two_phase.resolver import Resolver
 from tallystick.ledger.directory import ReplicatedDirectory
-from tallystick.ledger.earlier_credits import EarlierCredits
-from tallystick.ledger.key_claims import KeyClaims, answers_of_group
-from tallystick.ledger.recovery import Crossings
+from tallystick.ledger.rounds import Rounds
 from tallystick.ledger.router import Router
 from tallystick.ledger.shard import Shard
-from tallystick.ledger.two_phase import PairAnswer, TwoPhase
-from tallystick.ledger.two_phase_resolver import Resolver
 from tallystick.ledger.writing import Units
 from tallystick.service.account_quota import AccountQuota
 from tallystick.service.assets import Assets
@@ -29,15 +35,11 @@ from tallystick.service.parties import Parties
 from tallystick.service.pieces import Pieces
 from tallystick.service.rate_limits import RateLimits, TenantConfiguration
 from tallystick.service.refusal_budgets import RefusalBudgets
-from tallystick.service.webhooks.addresses import AddressRules
-from tallystick.service.webhooks.events import EncodeEvent
+from tallystick.service.served_shard import ServedShard
 from tallystick.service.webhooks.key_file import KeyFile
-from tallystick.service.webhooks.secret_keys import SecretKeys
-from tallystick.service.webhooks.sending import Sender, trust_of
-from tallystick.service.webhooks.workers import WebhookWorkers
-from tallystick.store.cache import Cache
+from tallystick.store.cache.balances import Cache
+from tallystick.store.cache.rate_counters import RateCounters
 from tallystick.store.directory import Directory
-from tallystick.store.rate_counters import RateCounters
 from tallystick.store.two_phase import check_prepared_transactions
 
 _log = structlog.get_logger(__name__)
@@ -68,13 +70,12 @@ class Engine:
         self._resolver = Resolver(lambda: self.router.shards)
         self._two_phase = None
         self._cache = None if cache is None else Cache(cache, cache_key)
-        self.router = Router(
-            dsns,
-            open_shards=open_shards,
-            cache=self._cache,
-            clock_tolerance_seconds=clock_tolerance_seconds,
-        )
-        self.pieces = Pieces(self.router.tenant_weights)
+        # By tenant: how much of a shard it is given when others want it too. It may change while this serves.
+        self.tenant_weights: dict[int, int] = {}
+        self._listeners_turns = Rounds(limits.FEED_COST_PER_ROUND, 1, self.tenant_weights)
+        self._clock_tolerance_seconds = clock_tolerance_seconds
+        self.router = Router(dsns, self._make_shard, open_shards=open_shards)
+        self.pieces = Pieces(self.tenant_weights)
         self.crossings = Crossings(lambda: self.router.shards)
         self.earlier_credits = EarlierCredits(self.crossings.find)
         self._key_claims = KeyClaims(self.crossings.find, lambda: self.router.placement)
@@ -155,6 +156,16 @@ class Engine:
         engine.follow(path, configuration)
         return engine
 
+    def _make_shard(self, number: int, dsn: str) -> ServedShard:
+        return ServedShard(
+            number,
+            dsn,
+            self._cache,
+            self._clock_tolerance_seconds,
+            self.tenant_weights,
+            listeners_turns=self._listeners_turns,
+        )
+
     def follow(self, path: Path, configuration: Configuration) -> None:
         """Follow a file, from what was read from it, while this runs."""
         self._follower = ConfigurationFollower(path, configuration, self.add_shard, self._refresh)
@@ -175,7 +186,7 @@ class Engine:
         await self.router.refresh_placement()
         for name, told in list(self._tenants_to_find.items()):
             if (tenant := await self.directory.find_tenant(name)) is not None:
-                self.router.tenant_weights[tenant] = told.weight
+                self.tenant_weights[tenant] = told.weight
                 self.rate_limits.set_tenant(tenant, told.limits)
                 del self._tenants_to_find[name]
 

@@ -62,16 +62,6 @@ class TooManyWebhooksError(Exception):
     """The tenant has as many webhook endpoints as it may have."""
 
 
-class WebhookKeyMissingError(Exception):
-    """There is no key to encrypt the secret of a webhook endpoint with."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "there is no key to encrypt secrets of webhooks with: the operator makes one with "
-            "`tallystick webhooks make-key`"
-        )
-
-
 class NotFoundError(LookupError):
     """What was to be read is not there, or is another tenant's. `code` is the stable name of that."""
 

@@ -16,13 +16,14 @@ from tallystick.domain.outcomes import Refused
 from tallystick.domain.parts import asks_for_stages, own_entries, part_of
 from tallystick.domain.record import Record
 from tallystick.domain.sagas import SagaState
-from tallystick.ledger.errors import BeyondHeadError, TooManyAccountsError, UnavailableError
-from tallystick.ledger.feed import Slice, Wanted
+from tallystick.followers.errors import BeyondHeadError, TooManyAccountsError
+from tallystick.followers.feed.feed import Slice, Wanted
+from tallystick.ledger.errors import UnavailableError
 from tallystick.ledger.pauses import jittered
-from tallystick.ledger.shard import Shard
 from tallystick.service import parameters, views
 from tallystick.service.errors import ParameterError
 from tallystick.service.remembered import Remembered
+from tallystick.service.served_shard import ServedShard
 from tallystick.service.tenancy import Tenancy
 
 _views: Final[Remembered["Event"]] = Remembered(limits.FEED_EVENTS_REMEMBERED_MAX)
@@ -182,7 +183,7 @@ class EventCalls(Tenancy):
 
         return follow()
 
-    async def _events(self, home: Shard, wanted: Wanted, found: Slice) -> Events:
+    async def _events(self, home: ServedShard, wanted: Wanted, found: Slice) -> Events:
         """What is wanted of a slice, as callers see it.
 
         Raises:
@@ -194,7 +195,7 @@ class EventCalls(Tenancy):
             records = [record for record in records if wanted.shows(home.number, record)]
         return Events([_view_once(home.number, record, wanted.stages) for record in records], found.position)
 
-    async def _events_or_none(self, home: Shard, wanted: Wanted, found: Slice) -> Events | None:
+    async def _events_or_none(self, home: ServedShard, wanted: Wanted, found: Slice) -> Events | None:
         """The same for a stream, which outlives the loss of a shard; None, after a pause, while it is lost."""
         try:
             return await self._events(home, wanted, found)
@@ -211,7 +212,7 @@ class EventCalls(Tenancy):
         kinds: Sequence[str],
         *,
         stages: bool,
-    ) -> tuple[Shard, Wanted]:
+    ) -> tuple[ServedShard, Wanted]:
         """Which shard, and what of its log."""
         if accounts and owner is not None:
             raise ParameterError("owner", "expected only one of account and owner")
@@ -226,7 +227,7 @@ class EventCalls(Tenancy):
         wanted = Wanted(self._tenant, chosen or None, identifiers or None, owner, stages)
         return home, wanted
 
-    def _home(self, number: int | None, accounts: frozenset[int]) -> Shard:
+    def _home(self, number: int | None, accounts: frozenset[int]) -> ServedShard:
         shards = {shard.number: shard for shard in self._engine.router.shards}
         named = {shard_of(account) for account in accounts} | ({number} if number is not None else set())
         if len(named) > 1:

@@ -12,10 +12,10 @@ from tallystick.domain.outcomes import RefusalCode, Refused
 from tallystick.domain.record import Record, payment_of
 from tallystick.domain.rows import TransactionRow
 from tallystick.ledger.errors import FaultyCommandError
-from tallystick.ledger.shard import Shard
 from tallystick.service import parameters, views
 from tallystick.service.errors import HoldNotFoundError
 from tallystick.service.parties import Part
+from tallystick.service.served_shard import ServedShard
 from tallystick.service.tenancy import Amount, Metadata, Tenancy, Text, Time
 
 
@@ -136,10 +136,10 @@ class HoldCalls(Tenancy):
             changed = await self._row(shard, await shard.reader.hold_change(state.hold))
         return views.hold_view(shard.number, state, payment_of(shard.number, changed))
 
-    async def _row(self, shard: Shard, position: int) -> TransactionRow:
+    async def _row(self, shard: ServedShard, position: int) -> TransactionRow:
         return (await shard.reader.records([position]))[position].transaction
 
-    async def _hold_answer(self, shard: Shard, command: Command) -> views.Hold | Refused:
+    async def _hold_answer(self, shard: ServedShard, command: Command) -> views.Hold | Refused:
         found = await self._submit_until_free(shard, command)
         if isinstance(found, Refused):
             return found
@@ -147,7 +147,7 @@ class HoldCalls(Tenancy):
             raise FaultyCommandError("the transaction changed no hold")
         return views.hold_view(shard.number, found.hold, payment_of(shard.number, found.transaction))
 
-    async def _submit_until_free(self, shard: Shard, command: Command) -> Record | Refused:
+    async def _submit_until_free(self, shard: ServedShard, command: Command) -> Record | Refused:
         """Wait for a hold that another capture is using, for as long as a caller waits for what crosses shards."""
         deadline = time.monotonic() + self._engine.saga_wait_seconds
         while True:

@@ -14,8 +14,8 @@ from tallystick.domain.amounts import AmountError, parse_amount, parse_integer
 from tallystick.domain.commands import NO_NOTE, Note
 from tallystick.domain.identifiers import IdentifierError, Prefix, parse_identifier
 from tallystick.domain.system_owners import SIGN, is_system_owner
+from tallystick.domain.times import microseconds_of
 from tallystick.service.errors import IdempotencyKeyMissingError, ParameterError
-from tallystick.service.views import microseconds_of
 
 Choice = TypeVar("Choice")
 

@@ -10,6 +10,7 @@ from tallystick.domain.limits import LOCAL_NUMBER_MAX
 from tallystick.domain.system_owners import SystemAccount
 from tallystick.ledger.errors import UnavailableError
 from tallystick.ledger.router import Router
+from tallystick.service.served_shard import ServedShard
 
 Party = int | str
 """An account's identifier, or the name of a system owner."""
@@ -42,7 +43,7 @@ class _Name(NamedTuple):
 class Parties:
     """Chooses accounts for system owners, and remembers which they are: they never change."""
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: Router[ServedShard]) -> None:
         self._router = router
         self._known: dict[_Name, SystemAccount] = {}
 

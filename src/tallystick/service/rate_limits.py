@@ -11,7 +11,7 @@ from limits import RateLimitItem, parse
 from tallystick.domain import limits
 from tallystick.ledger import metrics
 from tallystick.service.errors import RateLimitedError
-from tallystick.store.rate_counters import RateCounters
+from tallystick.store.cache.rate_counters import RateCounters
 
 
 class Budget(Enum):

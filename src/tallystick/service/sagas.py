@@ -17,11 +17,11 @@ from tallystick.domain.sagas import (
     next_split_step,
     next_step,
 )
+from tallystick.domain.times import time_of
 from tallystick.ledger.shard import Shard
 from tallystick.service import parameters
 from tallystick.service.engine import Engine
 from tallystick.service.errors import ParameterError
-from tallystick.service.views import time_of
 from tallystick.store.errors import StoreError
 
 _ENDED: Final = {

@@ -18,13 +18,13 @@ from tallystick.domain.record import Record, record_at
 from tallystick.domain.sagas import SagaState, SagaStatus
 from tallystick.domain.system_owners import SystemAccount
 from tallystick.ledger.batcher import Answer
+from tallystick.ledger.crossing.two_phase.pairs import PairAnswer
 from tallystick.ledger.errors import UnavailableError
-from tallystick.ledger.shard import Shard
-from tallystick.ledger.two_phase import PairAnswer
 from tallystick.service import parameters
 from tallystick.service.engine import Engine
 from tallystick.service.errors import AccountNotFoundError, ParameterError
 from tallystick.service.parties import Part, Party
+from tallystick.service.served_shard import ServedShard
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -77,7 +77,7 @@ class Tenancy:
             idempotency_key, operation, *fields, note.description, note.metadata, note.effective_at_us
         )
 
-    async def _require_recent(self, shard: Shard, commands: Mapping[str, Command]) -> None:
+    async def _require_recent(self, shard: ServedShard, commands: Mapping[str, Command]) -> None:
         """Refuse what would be effective too long ago, unless its key has an answer already.
 
         Args:
@@ -107,7 +107,7 @@ class Tenancy:
 
     # Shards.
 
-    def _shard(self, identifier: int) -> Shard:
+    def _shard(self, identifier: int) -> ServedShard:
         """Where an account, a transaction or a hold lives. Raises ShardNotConfiguredError."""
         return self._engine.router.shard(identifier)
 
@@ -153,7 +153,7 @@ class Tenancy:
                 raise ParameterError(param, f"expected the code of an asset, not {code}: see GET /v1/assets")
 
     async def _foreign_assets(
-        self, home: Shard, accounts: Sequence[int], opens: Sequence[SystemAccount] = ()
+        self, home: ServedShard, accounts: Sequence[int], opens: Sequence[SystemAccount] = ()
     ) -> dict[int, str | None]:
         """What this tenant's accounts on other shards hold, which never changes; None: there is no such account."""
         assets: dict[int, str | None] = {
@@ -177,7 +177,7 @@ class Tenancy:
 
     # Answers.
 
-    async def _submit(self, shard: Shard, command: Command) -> Record | Refused:
+    async def _submit(self, shard: ServedShard, command: Command) -> Record | Refused:
         await self._require_recent(shard, {"": command})
         answers = await self._engine.submit(shard, [command])
         (found,) = await self._records(shard, answers)
@@ -185,7 +185,9 @@ class Tenancy:
             raise self._engine.refusal_budgets.error(self._tenant, found)
         return found
 
-    async def _records(self, shard: Shard, answers: Sequence[Answer | PairAnswer]) -> list[Record | Refused]:
+    async def _records(
+        self, shard: ServedShard, answers: Sequence[Answer | PairAnswer]
+    ) -> list[Record | Refused]:
         """What each answer posted; what an earlier batch posted is read back, what crosses shards is driven on."""
         earlier = [
             answer.outcome.position
@@ -220,7 +222,7 @@ class Tenancy:
             for one in found
         ]
 
-    async def _halves(self, shard: Shard, identifiers: Sequence[int]) -> dict[int, Record]:
+    async def _halves(self, shard: ServedShard, identifiers: Sequence[int]) -> dict[int, Record]:
         """The records on one shard, of these identifiers. What is decided will be there in a moment."""
         wanted = {local_of(one): one for one in identifiers if shard_of(one) == shard.number}
         deadline = time.monotonic() + self._engine.saga_wait_seconds
@@ -231,7 +233,7 @@ class Tenancy:
         return {wanted[position]: record for position, record in read.items()}
 
     async def _followed(
-        self, shard: Shard, found: list[Record | Refused], sagas: Sequence[SagaState]
+        self, shard: ServedShard, found: list[Record | Refused], sagas: Sequence[SagaState]
     ) -> list[Record | Refused]:
         """Drive sagas to their end, or for as long as a caller waits, and answer with what they came to."""
         driver = self._engine.crossings.driver(shard)

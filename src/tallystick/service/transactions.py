@@ -27,10 +27,10 @@ from tallystick.domain.record import Record, payment_of
 from tallystick.domain.sagas import SagaState, SagaStatus
 from tallystick.domain.system_owners import SIGN
 from tallystick.ledger.errors import UnavailableError
-from tallystick.ledger.shard import Shard
 from tallystick.service import parameters, views
 from tallystick.service.errors import ParameterError, TransactionNotFoundError
 from tallystick.service.parties import Part
+from tallystick.service.served_shard import ServedShard
 from tallystick.service.tenancy import Amount, Metadata, Tenancy, Text, Time
 
 _HALF_KINDS: Final = frozenset({*SENT_KINDS.values(), *RECEIVED_KINDS.values()})
@@ -265,7 +265,7 @@ class TransactionCalls(Tenancy):
         record = (await self._shard(identifier).reader.records([position])).get(position)
         return None if record is None or record.transaction.tenant != self._tenant else record
 
-    async def _credit_of(self, shard: Shard, identifier: int) -> tuple[int, tuple[Leg, ...]]:
+    async def _credit_of(self, shard: ServedShard, identifier: int) -> tuple[int, tuple[Leg, ...]]:
         """The transaction to reverse, and whom the money goes back to on the other shard if it came from there.
 
         Raises:
@@ -300,7 +300,7 @@ class TransactionCalls(Tenancy):
         halves = await self._halves(self._shard(other_identifier), [other_identifier])
         return identifier, _senders(halves[other_identifier])
 
-    async def _transaction_answer(self, shard: Shard, command: Command) -> views.Transaction | Refused:
+    async def _transaction_answer(self, shard: ServedShard, command: Command) -> views.Transaction | Refused:
         found = await self._submit(shard, command)
         if isinstance(found, Refused) and found.code is RefusalCode.SHARD_UNAVAILABLE:
             if isinstance(command, Transfer):
@@ -360,5 +360,5 @@ def _senders(sent: Record) -> tuple[Leg, ...]:
     )
 
 
-def _transaction(shard: Shard, found: Record | Refused) -> views.Transaction | Refused:
+def _transaction(shard: ServedShard, found: Record | Refused) -> views.Transaction | Refused:
     return found if isinstance(found, Refused) else views.transaction_view(shard.number, found)

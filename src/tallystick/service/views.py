@@ -4,7 +4,7 @@ Every view is made of rows that never change, so the same question about the sam
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from operator import attrgetter
 from typing import Generic, Literal, TypeVar
@@ -19,7 +19,8 @@ from tallystick.domain.parts import HALF_OPERATIONS, Part, asked_for
 from tallystick.domain.record import Record
 from tallystick.domain.rows import EntryRow, TransactionRow
 from tallystick.domain.sagas import SagaState, SagaStatus
-from tallystick.ledger.balances import FoundBalance
+from tallystick.domain.times import time_of
+from tallystick.followers.cache.balances import FoundBalance
 
 Item = TypeVar("Item")
 
@@ -38,7 +39,6 @@ _SAGA_STATES = {
 _REFERS_TO_TRANSACTION = frozenset({Kind.REVERSAL, *SAGA_KINDS})
 # They name the other half by its whole identifier.
 _HALVES = frozenset({Kind.TRANSFER_CREDITED, *PROMISE_KINDS, *SENT_KINDS.values(), *RECEIVED_KINDS.values()})
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _metadata_decoder = msgspec.json.Decoder(dict[str, str])
 
 
@@ -191,16 +191,6 @@ class Page(msgspec.Struct, Generic[Item], frozen=True):
 
 
 @lru_cache(maxsize=256)
-def time_of(microseconds: int) -> datetime:
-    """A time in UTC from microseconds since 1970."""
-    return _EPOCH + timedelta(microseconds=microseconds)
-
-
-def microseconds_of(time: datetime) -> int:
-    """Microseconds since 1970 of a time that names its zone."""
-    return (time - _EPOCH) // timedelta(microseconds=1)
-
-
 def account_view(state: AccountState) -> Account:
     """An account as callers see it."""
     terms = state.terms

@@ -11,14 +11,14 @@ from tallystick.domain import limits
 from tallystick.domain.commands import KINDS, Kind
 from tallystick.domain.identifiers import DIGITS, TEXT_DIGITS
 from tallystick.domain.webhooks import ID_PREFIX, Secret, State, WebhookEndpoint
+from tallystick.followers.errors import SecretUnreadableError, UrlRefusedError
+from tallystick.followers.webhooks.events import test_message
+from tallystick.followers.webhooks.sending import Attempt
 from tallystick.ledger.errors import UnavailableError
 from tallystick.ledger.shard import Shard
 from tallystick.service import parameters
 from tallystick.service.engine import Engine
 from tallystick.service.errors import ParameterError, TooManyWebhooksError, WebhookNotFoundError
-from tallystick.service.webhooks.events import test_message
-from tallystick.service.webhooks.secret_keys import SecretUnreadableError
-from tallystick.service.webhooks.sending import Attempt
 from tallystick.store.webhooks import Progress, WebhookStore
 
 Unset = msgspec.UnsetType
@@ -103,7 +103,7 @@ class Webhooks:
         endpoint = WebhookEndpoint(
             id=identifier,
             tenant=self._tenant,
-            url=await self._engine.webhook_sender.check_url(url),
+            url=await self._checked(url),
             kinds=_kinds(kinds),
             owner=_owner(owner),
             state="active",
@@ -122,6 +122,12 @@ class Webhooks:
             await self._engine.directory.put_webhook_endpoint(endpoint)
         return NewSecret(_view(endpoint), secret.text())
 
+    async def _checked(self, url: str) -> str:
+        try:
+            return await self._engine.webhook_sender.check_url(url)
+        except UrlRefusedError as error:
+            raise ParameterError("url", str(error)) from None
+
     async def change(
         self,
         identifier: str,
@@ -135,7 +141,7 @@ class Webhooks:
         await self._find(identifier)
         changes: dict[str, Any] = {}
         if url is not UNSET:
-            changes["url"] = await self._engine.webhook_sender.check_url(url)
+            changes["url"] = await self._checked(url)
         if kinds is not UNSET:
             changes["kinds"] = _kinds(kinds)
         if owner is not UNSET:

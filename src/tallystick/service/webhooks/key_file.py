@@ -8,8 +8,8 @@ from typing import Final
 
 import structlog
 
+from tallystick.followers.webhooks.secret_keys import SecretKey, SecretKeys
 from tallystick.service.configuration import ConfigurationError
-from tallystick.service.webhooks.secret_keys import SecretKey, SecretKeys
 
 _log = structlog.get_logger(__name__)
 

@@ -7,9 +7,10 @@ import msgspec
 
 from tallystick.domain import limits
 from tallystick.domain.webhooks import Secret, StoredSecret, WebhookEndpoint
+from tallystick.followers.errors import SecretUnreadableError
+from tallystick.followers.webhooks.secret_keys import SecretKeys
 from tallystick.ledger.errors import UnavailableError
 from tallystick.service.engine import Engine
-from tallystick.service.webhooks.secret_keys import SecretKeys, SecretUnreadableError
 
 
 class KeyRotation(msgspec.Struct, frozen=True):

@@ -1,0 +1,15 @@
+"""Times: microseconds since 1970 in rows, UTC elsewhere."""
+
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def time_of(microseconds: int) -> datetime:
+    """A time in UTC from microseconds since 1970."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def microseconds_of(time: datetime) -> int:
+    """Microseconds since 1970 of a time that names its zone."""
+    return (time - _EPOCH) // timedelta(microseconds=1)

@@ -1,0 +1,306 @@
+"""Balances of one shard, from the cache where it has them as new as they are asked for, else from PostgreSQL.
+
+Reads that wait go to the cache together, in one round trip; so do the balances of batches that were committed.
+Neither the cache's loss nor its slowness is ever waited for when money moves.
+"""
+
+import asyncio
+import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import structlog
+
+from tallystick.domain import limits
+from tallystick.domain.accounts import AccountState
+from tallystick.domain.cached import CachedBalance, Mark, cached_balance, write_balance, write_state
+from tallystick.domain.decide import Decision
+from tallystick.followers.errors import PositionNotReachedError
+from tallystick.ledger import metrics
+from tallystick.store.alarms import AlarmInterval
+from tallystick.store.cache.balances import Cache, Cached, CacheError
+from tallystick.store.reads import Reader
+
+_log = structlog.get_logger(__name__)
+
+
+class FoundBalance(NamedTuple):
+    """A balance, and whether it came from the cache."""
+
+    balance: CachedBalance
+    from_cache: bool
+
+
+class _Waiting(NamedTuple):
+    accounts: Collection[int]
+    answer: asyncio.Future[Cached | None]
+
+
+class Balances:
+    """Reads the balances of one shard, and caches those that its batches change."""
+
+    def __init__(self, shard: int, reader: Reader, cache: Cache | None) -> None:
+        self._shard = shard
+        self._reader = reader
+        self._cache = cache
+        self._waiting: list[_Waiting] = []
+        self._asking: asyncio.Task[None] | None = None
+        # What was committed and is not cached yet: what waits, and what is on its way.
+        self._changed: dict[int, AccountState] = {}
+        self._sending: dict[int, AccountState] = {}
+        self._writing: asyncio.Task[None] | None = None
+        # The newest position that was seen here up to the mark, or that was not cached: until the log was passed up
+        # to there, the cache is not believed.
+        self._floor = 0
+        # Positions that were seen here beyond the mark, by account. Caches lose the last that they were told when a
+        # replica takes over, or when they start from what they had saved; and they say so by no sign but a mark that
+        # is lower than what was seen.
+        self._ahead: dict[int, int] = {}
+        self._mark_position = 0
+        self._stopping = False
+        self._alarms = AlarmInterval()
+        label = str(shard)
+        self._hits = metrics.CACHE_HITS.labels(label)
+        self._misses = metrics.CACHE_MISSES.labels(label)
+        self._errors = metrics.CACHE_ERRORS.labels(label)
+        self._writes = metrics.CACHE_WRITES.labels(label)
+        self._dropped = metrics.CACHE_DROPPED.labels(label)
+        self._drift = metrics.CACHE_DRIFT.labels(label)
+
+    # Reading.
+
+    async def read(
+        self, accounts: Sequence[int], *, min_position: int = 0, strong: bool = False
+    ) -> dict[int, FoundBalance]:
+        """Balances of accounts, by identifier, at least as new as a position; unknown accounts are left out.
+
+        `strong` reads PostgreSQL, and does not ask the cache.
+
+        Raises:
+            UnavailableError: PostgreSQL was needed and cannot be read.
+            PositionNotReachedError: the log does not go so far, after a short wait.
+        """
+        # Noted before the cache is asked: it may answer, be told meanwhile, and only then be heard.
+        on_their_way = self._on_their_way(accounts)
+        cached = None if strong else await self._ask(accounts)
+        found: dict[int, FoundBalance] = {}
+        mark = None if cached is None else cached.mark
+        if mark is not None:
+            self._passed(mark.position)
+        if cached is not None and mark is not None and mark.position >= self._floor:
+            found = {
+                account: FoundBalance(balance, True)
+                for account, balance in cached.balances.items()
+                if max(balance.position, mark.position) >= max(min_position, self._ahead.get(account, 0))
+                and balance.position >= on_their_way.get(account, 0)
+            }
+            self._hits.inc(len(found))
+        missing = [account for account in accounts if account not in found] if found else list(accounts)
+        if missing:
+            states = await self._states(missing, min_position)
+            read = [cached_balance(state) for state in states.values()]
+            if cached is not None:
+                self._misses.inc(len(missing))
+            if cached is not None or strong:
+                await self._fill(read, mark)
+            for balance in read:
+                found[balance.account] = FoundBalance(balance, False)
+        if self._cache is not None:
+            self._answered(found)
+        return found
+
+    async def _states(self, accounts: Sequence[int], min_position: int) -> dict[int, AccountState]:
+        """What PostgreSQL says, as of a position or later."""
+        states = await self._reader.accounts(accounts)
+        if all(account in states and states[account].position >= min_position for account in accounts):
+            return states
+        if min_position:
+            # They may not have changed since; or the log may not be there yet.
+            await self.require_reached(min_position)
+            states = await self._reader.accounts(accounts)
+        return states
+
+    async def require_reached(self, position: int) -> None:
+        """Wait a moment for the log to reach a position.
+
+        Raises:
+            UnavailableError: PostgreSQL cannot be read.
+            PositionNotReachedError: the log does not go so far.
+        """
+        deadline = time.monotonic() + limits.POSITION_WAIT_SECONDS_MAX
+        while (head := await self._reader.head_position()) < position:
+            if time.monotonic() > deadline:
+                raise PositionNotReachedError(self._shard, position, head)
+            await asyncio.sleep(limits.POSITION_LOOK_SECONDS)
+
+    def _on_their_way(self, accounts: Sequence[int]) -> dict[int, int]:
+        """Positions that this process has committed and not cached yet: older ones are not believed.
+
+        They are not answered from memory: who saw them there would find older ones in the cache by another server.
+        """
+        found: dict[int, int] = {}
+        for pending in (self._sending, self._changed):
+            for account in accounts if pending else ():
+                if (state := pending.get(account)) is not None:
+                    found[account] = max(state.position, found.get(account, 0))
+        return found
+
+    def _answered(self, found: Mapping[int, FoundBalance]) -> None:
+        """Remember the newest that was seen: whoever has seen it shall not find an older one."""
+        for account, (balance, _) in found.items():
+            position = balance.position
+            if position > self._mark_position:
+                self._ahead[account] = max(position, self._ahead.get(account, 0))
+            elif position > self._floor:
+                self._floor = position
+        if len(self._ahead) > limits.CACHE_AHEAD_BALANCES_MAX:
+            self._floor = max(self._floor, *self._ahead.values())
+            self._ahead = {}
+
+    def _passed(self, position: int) -> None:
+        """Leave to the mark what it vouches for; one that is lower than that, of another server, is not believed."""
+        if position == self._mark_position:
+            return
+        self._mark_position = position
+        passed = [seen for seen in self._ahead.values() if seen <= position]
+        if passed:
+            self._floor = max(self._floor, *passed)
+            self._ahead = {account: seen for account, seen in self._ahead.items() if seen > position}
+
+    async def _fill(self, balances: list[CachedBalance], mark: Mark | None) -> None:
+        """Cache what was read, before it is answered: nobody who saw it shall then find an older one."""
+        if not balances or self._cache is None or self._cache.circuit_open(self._shard):
+            return
+        newest = max(balance.position for balance in balances)
+        # The log was passed up to the mark before this was read; and whoever sees a position sees all before it.
+        # Without a mark, too: one may have begun since.
+        as_of = newest if mark is None else max(mark.position, newest)
+        texts = [(balance.account, write_balance(balance)) for balance in balances]
+        try:
+            written = await self._cache.write(self._shard, texts, as_of=as_of)
+        except CacheError as error:
+            self._failed(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, PostgreSQL has answered
+            self._alarm("ALARM: the cache could not be written", exc_info=error)
+        else:
+            self._writes.inc(max(written, 0))
+
+    async def _ask(self, accounts: Collection[int]) -> Cached | None:
+        """What the cache says, asked together with all others that wait; None: nothing."""
+        if self._cache is None or self._stopping or self._cache.circuit_open(self._shard):
+            return None
+        answer: asyncio.Future[Cached | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(accounts, answer))
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask_all(), name=f"cache reads of shard {self._shard}")
+        return await answer
+
+    async def _ask_all(self) -> None:
+        while self._waiting:
+            taken, accounts = self._take()
+            found: Cached | None = None
+            try:
+                if self._cache is not None:
+                    found = await self._cache.read(self._shard, accounts)
+            except CacheError as error:
+                self._failed(error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, PostgreSQL has the answer
+                self._alarm("ALARM: the cache could not be read", exc_info=error)
+            finally:
+                for waiting in taken:
+                    if not waiting.answer.done():
+                        waiting.answer.set_result(_part(found, waiting.accounts))
+            if found is not None and found.nonsense:
+                self._drift.inc(len(found.nonsense))
+                self._alarm("ALARM: the cache holds nonsense", accounts=len(found.nonsense))
+                await self._remove(found.nonsense)
+
+    async def _remove(self, accounts: Collection[int]) -> None:
+        """Make room for what is right: nonsense may say that it is newer than all else."""
+        if self._cache is not None:
+            with suppress(CacheError):
+                await self._cache.remove(self._shard, accounts)
+
+    def _take(self) -> tuple[list[_Waiting], list[int]]:
+        accounts: dict[int, None] = {}
+        count = 0
+        for waiting in self._waiting:
+            if accounts and len(accounts) + len(waiting.accounts) > limits.CACHE_BALANCES_PER_CALL_MAX:
+                break
+            accounts.update(dict.fromkeys(waiting.accounts))
+            count += 1
+        taken, self._waiting = self._waiting[:count], self._waiting[count:]
+        return taken, list(accounts)
+
+    # Writing.
+
+    def committed(self, decision: Decision) -> None:
+        """Cache what a committed batch changed, soon: nothing waits for it."""
+        if self._cache is None:
+            return
+        for account, state in decision.accounts.items():
+            known = self._changed.get(account)
+            if known is None or known.position < state.position:
+                self._changed[account] = state
+        if self._cache.circuit_open(self._shard) or len(self._changed) > limits.CACHE_PENDING_BALANCES_MAX:
+            self._drop(self._changed)
+            self._changed = {}
+        elif self._changed and (self._writing is None or self._writing.done()):
+            self._writing = asyncio.create_task(
+                self._write_all(), name=f"cache writes of shard {self._shard}"
+            )
+
+    async def _write_all(self) -> None:
+        while self._changed and self._cache is not None:
+            taken = self._sending = self._changed
+            self._changed = {}
+            texts = [(account, write_state(state)) for account, state in taken.items()]
+            try:
+                for start in range(0, len(texts), limits.CACHE_BALANCES_PER_CALL_MAX):
+                    part = texts[start : start + limits.CACHE_BALANCES_PER_CALL_MAX]
+                    written = await self._cache.write(self._shard, part)
+                    self._writes.inc(max(written, 0))
+            except CacheError as error:
+                self._failed(error)
+                self._drop(taken)
+            except Exception as error:  # noqa: BLE001 - the tailer repairs what this leaves
+                self._alarm("ALARM: the cache could not be written", exc_info=error)
+                self._drop(taken)
+            self._sending = {}
+            # Under load several batches go together: a round trip costs more than what is in it.
+            await asyncio.sleep(limits.CACHE_WRITE_PAUSE_SECONDS)
+
+    def _drop(self, states: Mapping[int, AccountState]) -> None:
+        """Leave it to the tailer to cache these."""
+        self._dropped.inc(len(states))
+        self._floor = max([self._floor, *(state.position for state in states.values())])
+
+    def _failed(self, error: CacheError) -> None:
+        self._errors.inc()
+        _log.debug("the cache failed", shard=self._shard, reason=str(error))
+
+    def _alarm(self, what: str, **details: Any) -> None:
+        """Now and then, and not for each read until somebody has mended it."""
+        if self._alarms.due():
+            _log.error(what, shard=self._shard, **details)
+
+    async def stop(self) -> None:
+        """Stop asking and writing."""
+        self._stopping = True
+        tasks = [task for task in (self._asking, self._writing) if task is not None]
+        if tasks:
+            # Each ends by itself: the cache has little time to answer.
+            _, late = await asyncio.wait(tasks, timeout=limits.CACHE_STOP_SECONDS_MAX)
+            for task in late:
+                task.cancel()
+        for waiting in self._waiting:
+            if not waiting.answer.done():
+                waiting.answer.set_result(None)
+
+
+def _part(found: Cached | None, accounts: Collection[int]) -> Cached | None:
+    if found is None:
+        return None
+    balances = {account: found.balances[account] for account in accounts if account in found.balances}
+    return Cached(found.mark, balances, [])

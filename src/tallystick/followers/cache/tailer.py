@@ -1,0 +1,208 @@
+"""The tailer of one shard: it reads the log after its mark and sees that the cache has what it says.
+
+Of all server processes one has the lease; when it dies another takes over. Two at once would do no harm: a mark moves
+only from where it was seen. A mark runs out unless the tailer reaches the end of the log in time, so what is cached
+is never older than that. A new mark is believed by nobody before the log was passed up to an end that was looked for
+after it was there: whatever was answered without a mark is older than that end.
+"""
+
+import asyncio
+import secrets
+import time
+from contextlib import suppress
+from typing import Final
+
+import structlog
+
+from tallystick.domain import limits
+from tallystick.domain.cached import Mark, balance_text, opening_mark, read_mark
+from tallystick.ledger import metrics
+from tallystick.ledger.errors import NotTakenError
+from tallystick.ledger.pauses import jittered
+from tallystick.store.cache.balances import Cache, CacheError, Passed
+from tallystick.store.errors import StoreError
+from tallystick.store.reads import PassedEntries, Reader
+
+_log = structlog.get_logger(__name__)
+
+_WRONG_TOLD_MAX: Final = 3
+
+
+class Tailer:
+    """Follows one shard's log for the cache, while it has the lease."""
+
+    def __init__(self, shard: int, reader: Reader, cache: Cache) -> None:
+        self._shard = shard
+        self._reader = reader
+        self._cache = cache
+        self._name = secrets.token_hex(8)
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+        self._level_at = time.monotonic()
+        self._leads = False
+        label = str(shard)
+        self._lag_positions = metrics.CACHE_LAG_POSITIONS.labels(label)
+        self._lag_seconds = metrics.CACHE_LAG_SECONDS.labels(label)
+        self._drift = metrics.CACHE_DRIFT.labels(label)
+        self._errors = metrics.CACHE_ERRORS.labels(label)
+
+    def start(self) -> None:
+        """Begin to follow, or to wait for the lease."""
+        self._task = asyncio.create_task(self._run(), name=f"tailer of shard {self._shard}")
+
+    async def stop(self) -> None:
+        """Stop, and let another one follow."""
+        if self._task is not None:
+            # It is not cancelled at once: a call to the cache that is cut off leaves a connection of no use.
+            self._stopping.set()
+            _, late = await asyncio.wait([self._task], timeout=limits.CACHE_STOP_SECONDS_MAX)
+            if late:
+                self._task.cancel()
+            try:
+                await self._cache.release(self._shard, self._name)
+            except CacheError:
+                return  # it runs out by itself
+
+    async def _run(self) -> None:
+        while not self._stopping.is_set():
+            pause_seconds = limits.CACHE_LEASE_INTERVAL_SECONDS
+            try:
+                if await self.follow():
+                    pause_seconds = limits.CACHE_TAIL_INTERVAL_SECONDS
+            except (CacheError, StoreError, NotTakenError) as error:
+                self._errors.inc()
+                self._note_failure()
+                _log.info("the cache is not followed now", shard=self._shard, reason=str(error))
+            except Exception as error:  # noqa: BLE001 - nothing may end it: it would leave the cache to grow old
+                self._note_failure()
+                _log.error("ALARM: the tailer failed", shard=self._shard, exc_info=error)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), jittered(pause_seconds))
+
+    async def follow(self) -> bool:
+        """Pass the log up to its end as it is now. False: somebody else does.
+
+        Raises:
+            CacheError, UnavailableError: the cache or the shard cannot be reached.
+        """
+        text = await self._cache.follow(self._shard, self._name)
+        self._leads = text is not None
+        if text is None:
+            self._note_lag(0)
+            return False
+        head, looked_at = await self._look()
+        mark = read_mark(text)
+        if mark is None or not 0 <= head - mark.position <= limits.CACHE_LAG_POSITIONS_MAX:
+            mark = await self._begin(text, mark, head)
+            head, looked_at = await self._look()
+        while mark is not None and not self._stopping.is_set():
+            mark = await self._pass(mark, head, looked_at)
+            if mark is not None and await self._cache.follow(self._shard, self._name) is None:
+                return False
+        return True
+
+    async def _look(self) -> tuple[int, float]:
+        """Where the log ends, and since when that may be so, as `time.monotonic` says it."""
+        looked_at = time.monotonic()
+        return await self._reader.head_position(), looked_at
+
+    async def _begin(self, text: bytes, mark: Mark | None, head: int) -> Mark | None:
+        """Begin at the end of the log: what is asked for is cached then. None: somebody else has begun."""
+        if mark is not None and mark.position > head:
+            self._drift.inc()
+            _log.error(
+                "ALARM: the cache is of another ledger, or of a later one",
+                shard=self._shard,
+                cache_position=mark.position,
+                head_position=head,
+            )
+        opening = opening_mark(secrets.token_hex(4), head)
+        if not await self._cache.begin(self._shard, text, opening):
+            return None
+        _log.info("the cache begins anew", shard=self._shard, position=head)
+        return opening
+
+    async def _pass(self, mark: Mark, head: int, looked_at: float) -> Mark | None:
+        """Pass one part of the log, up to the head at most; where to go on. None: that is all, or the mark moved.
+
+        `looked_at`: when the head was looked for, as `time.monotonic` says it.
+        """
+        last, entries = await self._read(mark.position, head)
+        passed: list[Passed] = []
+        if entries is not None:
+            passed, broken = _passed(entries)
+            self._complain(broken)
+        good_ms = 0
+        if last == head:
+            # What is cached then is as old as the look at the head, and not as young as this call.
+            good_ms = max(0, limits.CACHE_AGE_MS_MAX - int(1000 * (time.monotonic() - looked_at)))
+        moved = mark.moved(last, level=last == head)
+        wrong = await self._cache.advance(self._shard, mark, moved, passed, good_ms=good_ms)
+        if wrong is None:
+            return None
+        self._drift.inc(len(wrong))
+        for one in wrong[:_WRONG_TOLD_MAX]:
+            _log.error(
+                "ALARM: a cached balance was wrong and was corrected",
+                shard=self._shard,
+                account=one.account,
+                cached=one.text,
+                in_all=len(wrong),
+            )
+        self._note_lag(head - last)
+        return moved if last < head else None
+
+    def _complain(self, positions: list[int]) -> None:
+        for position in positions:
+            self._drift.inc()
+            _log.error("ALARM: the log does not add up", shard=self._shard, position=position)
+
+    async def _read(self, after: int, head: int) -> tuple[int, PassedEntries | None]:
+        """A part of the log that a script can pass in time: its end, and its entries, if there are any."""
+        last = min(head, after + limits.CACHE_TAIL_POSITIONS_MAX)
+        if last == after:
+            return last, None
+        entries = await self._reader.entries_between(after, last)
+        while len(entries.account) > limits.CACHE_TAIL_ENTRIES_MAX and last > after + 1:
+            last = after + (last - after) // 2
+            entries = await self._reader.entries_between(after, last)
+        return last, entries
+
+    def _note_failure(self) -> None:
+        if self._leads:
+            self._lag_seconds.set(time.monotonic() - self._level_at)
+
+    def _note_lag(self, positions: int) -> None:
+        now = time.monotonic()
+        if positions == 0:
+            self._level_at = now
+        self._lag_positions.set(positions)
+        self._lag_seconds.set(now - self._level_at)
+
+
+def _passed(entries: PassedEntries) -> tuple[list[Passed], list[int]]:
+    """What a part of the log left of each account, and what stood before it; and positions that do not add up.
+
+    Each entry's balance is the one before and its amount, and so is what is held.
+    """
+    _, positions, amounts, balances, held, held_after, tenants, assets = entries
+    first: dict[int, int] = {}
+    newest: dict[int, int] = {}
+    broken = []
+    for place, account in enumerate(entries.account):
+        before = newest.get(account)
+        if before is None:
+            first[account] = place
+        elif (
+            balances[place] != balances[before] + amounts[place]
+            or held_after[place] != held_after[before] + held[place]
+        ):
+            broken.append(positions[place])
+        newest[account] = place
+    passed = []
+    for account, last in newest.items():
+        text = balance_text(positions[last], balances[last], held_after[last], tenants[last], assets[last])
+        begun = first[account]
+        before_text = f"{balances[begun] - amounts[begun]} {held_after[begun] - held[begun]}"
+        passed.append(Passed(account, text, before_text))
+    return passed, broken

@@ -1,0 +1,1 @@
+"""The change feed: a shard's log by position, as pages or live."""

@@ -1,0 +1,1 @@
+"""Webhooks: every event of the log, delivered at least once, in order, signed as Standard Webhooks says."""

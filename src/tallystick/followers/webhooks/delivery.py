@@ -1,0 +1,223 @@
+"""Delivering one shard's log to one endpoint: event by event, in order, each until the receiver has taken it."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import structlog
+
+from tallystick.domain import limits
+from tallystick.domain.record import Record
+from tallystick.domain.webhooks import WebhookEndpoint, retry_delay_seconds
+from tallystick.followers.errors import SecretUnreadableError
+from tallystick.followers.webhooks import metrics
+from tallystick.followers.webhooks.events import EncodeEvent, event_message
+from tallystick.followers.webhooks.secret_keys import SecretKeys
+from tallystick.followers.webhooks.sending import Attempt, Sender
+from tallystick.ledger.crossing.earlier_credits import EarlierCredits
+from tallystick.ledger.errors import NotTakenError
+from tallystick.ledger.pauses import jittered
+from tallystick.ledger.shard import Shard
+from tallystick.store.errors import StoreError
+from tallystick.store.webhooks import DeliveryState, Seen, WebhookStore
+
+_log = structlog.get_logger(__name__)
+
+
+class Delivery:
+    """Tells one endpoint of one shard's log, for as long as this process holds the lease."""
+
+    def __init__(
+        self,
+        shard: Shard,
+        sender: Sender,
+        keys: SecretKeys,
+        encode_event: EncodeEvent,
+        earlier_credits: EarlierCredits,
+        *,
+        turns: asyncio.Semaphore,
+        first: Seen,
+    ) -> None:
+        """Begin. `turns` bounds what all deliveries together ask of the database, which others read, too."""
+        self._shard = shard
+        self._sender = sender
+        self._keys = keys
+        self._encode_event = encode_event
+        self._earlier_credits = earlier_credits
+        self._turns = turns
+        self._store = WebhookStore(shard.database)
+        self._endpoint: WebhookEndpoint = first.endpoint
+        self._state: DeliveryState | None = None
+        self._head = 0
+        self._next_at = 0.0
+        self._troubles = 0
+        self._unreadable: str | None = None
+        self._undisturbed_at = 0.0
+        self._looked = asyncio.Event()
+        self.see(first)
+        self._task = asyncio.create_task(self._run(), name=f"webhook {first.endpoint.id} {shard.number}")
+
+    def see(self, seen: Seen) -> None:
+        """Learn how the endpoint is now, and where the log ends."""
+        if seen.state is None:
+            return
+        if self._state is None or self._state.generation != seen.state.generation:
+            self._state = seen.state
+            self._next_at = max(time.monotonic() + seen.state.wait_seconds, self._undisturbed_at)
+        elif seen.endpoint.version != self._endpoint.version:
+            # Perhaps it was put right.
+            self._next_at = 0.0
+        self._endpoint = seen.endpoint
+        self._head = seen.head
+        labels = (str(self._shard.number), seen.endpoint.id)
+        behind = max(seen.head - self._state.position, 0)
+        metrics.PARKED.labels(*labels).set(self._state.parked)
+        metrics.UNREADABLE.labels(*labels).set(self._unreadable is not None)
+        metrics.LAG_POSITIONS.labels(*labels).set(behind)
+        metrics.LAG_SECONDS.labels(*labels).set(seen.age_seconds if behind else 0.0)
+        self._looked.set()
+
+    async def stop(self) -> None:
+        """Stop, in the middle of a message too: it will be sent again by whoever goes on."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        metrics.forget(self._shard.number, self._endpoint.id)
+
+    async def _run(self) -> None:
+        while True:
+            await self._looked.wait()
+            self._looked.clear()
+            try:
+                while await self._go_on():
+                    self._troubles = 0
+            except (StoreError, NotTakenError) as error:
+                # Whether the shard is there again is seen with a later look.
+                self._state = None
+                self._pause()
+                _log.debug(
+                    "a webhook waits for a shard",
+                    endpoint=self._endpoint.id,
+                    shard=self._shard.number,
+                    error=str(error),
+                )
+            except SecretUnreadableError as error:
+                # Nothing was sent, and it is no fault of the receiver's: it waits until the key is there.
+                self._pause()
+                if str(error) != self._unreadable:
+                    self._unreadable = str(error)
+                    _log.error(
+                        "ALARM: a webhook waits for its key",
+                        endpoint=self._endpoint.id,
+                        shard=self._shard.number,
+                        reason=str(error),
+                    )
+            except Exception as error:  # noqa: BLE001 - a bug with one endpoint must not end the delivery
+                _log.error(
+                    "ALARM: a bug", endpoint=self._endpoint.id, shard=self._shard.number, exc_info=error
+                )
+                self._pause()
+
+    def _pause(self) -> None:
+        """Wait, longer each time: what cannot be recorded here would be sent again and again."""
+        self._troubles += 1
+        longest = limits.WEBHOOK_TROUBLE_SECONDS_MAX
+        self._undisturbed_at = time.monotonic() + min(retry_delay_seconds(self._troubles), longest)
+        self._next_at = self._undisturbed_at
+
+    async def _go_on(self) -> bool:
+        """Deliver what comes next, a bounded part of the log. False when there is nothing to do until later."""
+        state, head = self._state, self._head
+        if state is None or state.parked or time.monotonic() < self._next_at or state.position >= head:
+            return False
+        up_to = min(head, state.position + limits.WEBHOOK_POSITIONS_AT_A_TIME)
+        row_count = limits.WEBHOOK_EVENTS_AT_A_TIME
+        asked = state.generation, self._endpoint.version
+        async with self._turns:
+            positions = await self._store.events(self._endpoint, state.position, up_to, row_count)
+            records = await self._records(positions)
+        for record in records:
+            if not self._is_as(asked):
+                # It was replayed or changed: this page is not what it asks for now.
+                return True
+            if not await self._deliver(record):
+                return False
+        if not self._is_as(asked):
+            return True
+        # What was read and is not told of is passed over.
+        return await self._advance(positions[-1] if len(positions) == row_count else up_to)
+
+    async def _records(self, positions: Sequence[int]) -> list[Record]:
+        """What the endpoint is to be told of, of what it may have asked for.
+
+        Raises:
+            UnavailableError: what was asked for is known to a shard that does not answer.
+        """
+        endpoint, number = self._endpoint, self._shard.number
+        read = await self._shard.reader.records(positions) if positions else {}
+        records = [read[position] for position in positions]
+        if endpoint.stages:
+            return records
+        records = await self._earlier_credits.all_told(number, records)
+        return [record for record in records if endpoint.shows(number, record)]
+
+    def _is_as(self, asked: tuple[int, int]) -> bool:
+        """Whether it is the generation and the version that a page was read for."""
+        return self._state is not None and (self._state.generation, self._endpoint.version) == asked
+
+    async def _deliver(self, record: Record) -> bool:
+        """Send one event once. False if it must be tried again, or if somebody else goes on from elsewhere."""
+        state, endpoint = self._state, self._endpoint
+        if state is None:
+            return False
+        message = event_message(endpoint, self._shard.number, record, self._encode_event)
+        secrets = self._keys.secrets(endpoint, datetime.now(UTC))
+        self._unreadable = None
+        attempt = await self._sender.send(endpoint.url, message, secrets)
+        labels = (str(self._shard.number), endpoint.id)
+        if attempt.error is None:
+            metrics.DELIVERIES.labels(*labels).inc()
+            return await self._advance(record.transaction.position, state)
+        metrics.FAILURES.labels(*labels).inc()
+        await self._fail(state, record.transaction.position, attempt, endpoint)
+        return False
+
+    async def _advance(self, position: int, state: DeliveryState | None = None) -> bool:
+        """Record that everything up to a position is done. False if somebody else has moved the endpoint."""
+        state = state or self._state
+        if state is None or state is not self._state:
+            return False
+        if position > state.position:
+            async with self._turns:
+                moved = await self._store.advance(self._endpoint.id, state, position)
+            if state is self._state:
+                self._state = DeliveryState(state.generation, position, 0, False, 0.0) if moved else None
+            return moved
+        return True
+
+    async def _fail(
+        self, state: DeliveryState, position: int, attempt: Attempt, asked: WebhookEndpoint
+    ) -> None:
+        """Record an attempt that failed, and when the next one is; the endpoint was asked as it was then."""
+        delay_seconds = attempt.retry_after_seconds or jittered(retry_delay_seconds(state.attempts + 1))
+        park_seconds = 0.0 if attempt.gone else limits.WEBHOOK_RETRY_SECONDS_MAX
+        async with self._turns:
+            failed = await self._store.fail(asked, state, delay_seconds, park_seconds, attempt.error or "")
+        if state is not self._state:
+            return
+        if failed is None:
+            self._state = None
+            return
+        self._state = state._replace(attempts=failed.attempts, parked=failed.parked)
+        if self._endpoint.version == asked.version:
+            # One that was changed meanwhile is asked again at once: perhaps it was put right.
+            self._next_at = time.monotonic() + delay_seconds
+        if failed.parked:
+            _log.error(
+                "ALARM: a webhook is parked: see `tallystick webhooks`",
+                endpoint=self._endpoint.id,
+                shard=self._shard.number,
+                position=position,
+                attempts=failed.attempts,
+                error=attempt.error,
+            )

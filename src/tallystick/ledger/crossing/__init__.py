@@ -1,0 +1,1 @@
+"""The ways in which a transfer crosses from one shard to another."""

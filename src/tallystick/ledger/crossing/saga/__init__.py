@@ -1,0 +1,1 @@
+"""Reserve, credit, finalize; release when it is refused. Each step is an ordinary command of one shard."""

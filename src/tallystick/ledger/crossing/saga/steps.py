@@ -1,0 +1,291 @@
+"""Driving sagas: from what the payer's shard reserved to its end, step by step.
+
+Any number of drivers may drive the same saga at once, in this process or in others: every step is an idempotent
+command, and the table `SAGA_STAGES` (or `SPLIT_STAGES`, where payees are on several shards) says what follows from
+its answer. Sagas between the same shards are driven together, so that many of them share two commits.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
+from itertools import groupby
+from operator import attrgetter
+from typing import Final, Protocol
+
+import msgspec
+import structlog
+
+from tallystick.domain.commands import Command
+from tallystick.domain.identifiers import make_identifier
+from tallystick.domain.outcomes import Posted, Refused
+from tallystick.domain.saga_commands import Credit, Finalize, RefuseCredit, Release
+from tallystick.domain.sagas import (
+    SAGA_STAGES,
+    Found,
+    SagaState,
+    SagaStatus,
+    Stage,
+    Step,
+    credit_request,
+    next_step,
+)
+from tallystick.ledger import metrics
+from tallystick.ledger.alarms import AlarmRate
+from tallystick.ledger.batcher import Answer
+from tallystick.ledger.crossing.saga.split import PAYEES_STEPS, SplitJourney
+from tallystick.ledger.crossing.saga.stuck import StuckSagas
+from tallystick.ledger.errors import FaultyCommandError, NotTakenError, UnavailableError
+from tallystick.ledger.shard import Shard
+
+_log = structlog.get_logger(__name__)
+
+# Steps of the payees' shards; all others are taken by the payer's.
+_THERE: Final = frozenset({Step.CREDIT, Step.REFUSE_CREDIT}) | PAYEES_STEPS
+# What is counted: a split saga that is settled has ended as one that is finalized.
+_END_NAMES: Final = {
+    SagaStatus.FINALIZED: "finalized",
+    SagaStatus.SETTLED: "finalized",
+    SagaStatus.RELEASED: "released",
+}
+_ENDED: Final = {Stage.FINALIZED: SagaStatus.FINALIZED, Stage.RELEASED: SagaStatus.RELEASED}
+
+
+class SagaDriver:
+    """Drives the sagas that began on one shard."""
+
+    def __init__(self, home: Shard, find: Callable[[int], Shard | None]) -> None:
+        """Name the payer's shard, and who finds another by its number."""
+        self._home = home
+        self._find = find
+        self._driven: dict[int, asyncio.Task[dict[int, SagaState]]] = {}
+        self._label = str(home.number)
+        self._stuck = StuckSagas()
+        self._alarms = AlarmRate()
+
+    @property
+    def driven(self) -> frozenset[int]:
+        """The sagas that are being driven here now, by the position that reserved them."""
+        return frozenset(self._driven)
+
+    def begin(self, sagas: Iterable[SagaState], *, give_up: bool = False) -> None:
+        """Drive sagas on, without waiting for them; those that are being driven already go on as they are.
+
+        One that is stuck rests for a while between attempts, unless its money is asked back.
+        """
+        waiting = sorted(
+            (
+                saga
+                for saga in sagas
+                if saga.saga not in self._driven and (give_up or not self._stuck.rests(saga.saga))
+            ),
+            key=_payee_shards,
+        )
+        for _, group in groupby(waiting, key=_payee_shards):
+            together = list(group)
+            task = asyncio.create_task(self._drive(together, give_up=give_up), name="sagas")
+            for saga in together:
+                self._driven[saga.saga] = task
+            task.add_done_callback(partial(self._ended, together))
+
+    async def drive(
+        self, sagas: Sequence[SagaState], wait_seconds: float, *, give_up: bool = False
+    ) -> dict[int, SagaState]:
+        """Drive sagas, and say how each is when it has ended, or when the time is over.
+
+        Sagas that are not answered for go on, here or by the recovery.
+        """
+        self.begin((saga for saga in sagas if not saga.has_ended), give_up=give_up)
+        tasks = {task for saga in sagas if (task := self._driven.get(saga.saga)) is not None}
+        states = {saga.saga: saga for saga in sagas}
+        if tasks:
+            # A caller that goes away stops waiting; the sagas go on.
+            done, _ = await asyncio.wait(tasks, timeout=wait_seconds)
+            for task in done:
+                # A driver that was cancelled or failed knows nothing: its sagas are open still.
+                if not task.cancelled() and task.exception() is None:
+                    states.update((saga, state) for saga, state in task.result().items() if saga in states)
+        return states
+
+    async def stop(self, timeout_seconds: float) -> None:
+        """Let what is on its way end; what does not end in time is left to the recovery of another process."""
+        if tasks := set(self._driven.values()):
+            _, late = await asyncio.wait(tasks, timeout=timeout_seconds)
+            for task in late:
+                task.cancel()
+
+    def _ended(self, sagas: Sequence[SagaState], task: asyncio.Task[dict[int, SagaState]]) -> None:
+        for saga in sagas:
+            self._driven.pop(saga.saga, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            metrics.SAGAS_STUCK.labels(self._label).inc(len(sagas))
+            for saga in sagas:
+                self._stuck.note(saga.saga)
+            if (silenced := self._alarms.take()) is not None:
+                _log.error(
+                    "ALARM: sagas were left where they are",
+                    shard=self._home.number,
+                    silenced=silenced,
+                    exc_info=error,
+                )
+
+    async def _drive(self, sagas: list[SagaState], *, give_up: bool) -> dict[int, SagaState]:
+        """Take step after step with sagas between the same shards, as far as they go."""
+        journeys: list[Journey] = [
+            (SplitJourney if saga.terms.is_split else _Journey)(self._home.number, saga, give_up=give_up)
+            for saga in sagas
+        ]
+        try:
+            while moving := [journey for journey in journeys if journey.step is not None]:
+                await self._take([one for one in moving if one.step in _THERE], there=True)
+                await self._take([one for one in moving if one.step not in _THERE], there=False)
+        except NotTakenError as error:
+            _log.info("sagas wait", shard=self._home.number, sagas=len(sagas), reason=str(error))
+        return {journey.state.saga: journey.state for journey in journeys}
+
+    async def _take(self, journeys: list["Journey"], *, there: bool) -> None:
+        """Have one step of each taken, on the shards of the payees or on this one."""
+        if not journeys:
+            return
+        if not there:
+            await self._take_on(self._home.number, journeys)
+            return
+        shards = journeys[0].state.terms.payee_shards
+        # Who goes where is settled first: the last answer of a step leads to the next one.
+        waiting = {number: [one for one in journeys if number in one.awaited] for number in shards}
+        silent: NotTakenError | None = None
+        for number, mine in waiting.items():
+            # What one shard has to do does not wait for another that is away.
+            try:
+                await self._take_on(number, [journey for journey in mine if not journey.stuck])
+            except NotTakenError as error:
+                silent = silent or error
+        if silent is not None:
+            raise silent
+
+    async def _take_on(self, number: int, journeys: list["Journey"]) -> None:
+        """Have one step of each taken on a shard."""
+        if not journeys:
+            return
+        shard = self._home if number == self._home.number else self._find(number)
+        if shard is None:
+            raise UnavailableError("the other shard is not configured here")
+        try:
+            answers = await shard.batcher.submit(
+                [journey.command(number) for journey in journeys], of_saga=True
+            )
+        except FaultyCommandError as error:
+            if len(journeys) == 1:
+                self._alarm(journeys[0], error)
+                return
+            # One of them is at fault: its neighbours go on alone.
+            for journey in journeys:
+                await self._take_on(number, [journey])
+            return
+        for journey, answer in zip(journeys, answers, strict=True):
+            journey.follow(number, answer)
+            if journey.step is None and journey.state.has_ended:
+                self._stuck.forget(journey.state.saga)
+                metrics.SAGAS.labels(self._label, _END_NAMES[journey.state.status]).inc()
+
+    def _alarm(self, journey: "Journey", error: Exception) -> None:
+        journey.stuck = True
+        self._stuck.note(journey.state.saga)
+        metrics.SAGAS_STUCK.labels(self._label).inc()
+        if (silenced := self._alarms.take()) is not None:
+            _log.error(
+                "ALARM: a saga cannot go on",
+                saga=journey.state.saga,
+                shard=self._home.number,
+                silenced=silenced,
+                exc_info=error,
+            )
+
+
+class Journey(Protocol):
+    """One saga on its way through its table."""
+
+    state: SagaState
+    stuck: bool
+
+    @property
+    def step(self) -> Step | None:
+        """What is done next."""
+
+    @property
+    def awaited(self) -> Collection[int]:
+        """The payees' shards that have not answered this step yet."""
+
+    def command(self, shard: int) -> Command:
+        """The next step on a shard, as a command."""
+
+    def follow(self, shard: int, answer: Answer) -> None:
+        """Go where the table leads from what the step came to on a shard."""
+
+
+class _Journey:
+    """One saga with one payees' shard on its way through the table."""
+
+    def __init__(self, home: int, state: SagaState, *, give_up: bool) -> None:
+        self.state = state
+        self.stuck = False
+        self._give_up = give_up
+        self._identifier = make_identifier(home, state.saga)
+        self._stage = Stage.RESERVED
+        self._credited = 0
+        self._refusal: Refused | None = None
+
+    @property
+    def step(self) -> Step | None:
+        """What is done next."""
+        return None if self.stuck else next_step(self._stage, give_up=self._give_up)
+
+    @property
+    def awaited(self) -> Collection[int]:
+        """The payees' shards that have not answered this step yet."""
+        return self.state.terms.payee_shards
+
+    def command(self, _: int) -> Command:
+        """The next step, as a command."""
+        state, identifier, step = self.state, self._identifier, self.step
+        if step is Step.CREDIT:
+            return Credit(
+                tenant=state.tenant,
+                request=credit_request(identifier),
+                opens=state.terms.opens,
+                saga=identifier,
+                terms=state.terms,
+                note=state.note,
+            )
+        if step is Step.REFUSE_CREDIT:
+            return RefuseCredit(tenant=state.tenant, request=credit_request(identifier), saga=identifier)
+        if step is Step.FINALIZE:
+            return Finalize(
+                tenant=state.tenant, saga=identifier, terms=state.terms, counterpart=self._credited
+            )
+        if self._refusal is None:
+            raise FaultyCommandError("nothing is released without a recorded refusal")
+        return Release(tenant=state.tenant, saga=identifier, terms=state.terms, refusal=self._refusal)
+
+    def follow(self, _: int, answer: Answer) -> None:
+        """Go where the table leads from what the step came to."""
+        step, outcome = self.step, answer.outcome
+        found = Found.POSTED if isinstance(outcome, Posted) else Found.REFUSED
+        after = None if step is None else SAGA_STAGES.get((self._stage, step, found))
+        if after is None:
+            raise FaultyCommandError(f"a saga that is {self._stage} cannot {step} and be {found}")
+        self._stage = after
+        if isinstance(outcome, Refused):
+            self._refusal = msgspec.structs.replace(outcome, replayed=False)
+        elif after is Stage.CREDITED:
+            self._credited = outcome.position
+        else:
+            self.state = msgspec.structs.replace(
+                self.state,
+                position=outcome.position,
+                status=_ENDED[after],
+                counterpart=self._credited or None,
+                refusal=self._refusal,
+            )
+
+
+_payee_shards: Final = attrgetter("terms.payee_shards")

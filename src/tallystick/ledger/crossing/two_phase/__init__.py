@@ -1,0 +1,1 @@
+"""Two-phase commit of both shards' databases: an option, measured beside sagas."""

@@ -1,0 +1,267 @@
+"""Two-phase commit between shards: a coordinator for each pair of them, in every process.
+
+Everything that waits to cross between two shards, in either direction, is decided together and committed together. As
+in the batcher, one task owns the connections, so a caller that goes away cancels its waiting, never a commit.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import structlog
+
+from tallystick.domain import limits
+from tallystick.domain.commands import Command, PostTransaction, Reach, Transfer
+from tallystick.domain.decide import Atomic, Decision
+from tallystick.domain.identifiers import shard_of
+from tallystick.domain.outcomes import Outcome, Posted
+from tallystick.domain.two_phase import Crossing, PairDecision
+from tallystick.ledger import metrics
+from tallystick.ledger.batcher import Answer
+from tallystick.ledger.crossing.two_phase.writing import PairWriter
+from tallystick.ledger.errors import FaultyCommandError, OverloadedError, UnavailableError
+from tallystick.ledger.pauses import jittered
+from tallystick.ledger.shard import Shard
+from tallystick.ledger.writing import Units
+from tallystick.store.errors import CommitUnknownError, ShardUnavailableError, StoreError
+
+_log = structlog.get_logger(__name__)
+
+
+class PairAnswer(NamedTuple):
+    """An outcome, and the decisions that it is part of: of the payer's shard, and of the other one."""
+
+    outcome: Outcome
+    decision: Decision
+    other: Decision
+
+    @property
+    def appended(self) -> bool:
+        """Whether these decisions posted it, and not earlier ones."""
+        return isinstance(self.outcome, Posted) and self.outcome.position >= self.decision.first_position
+
+
+class _Waiting(NamedTuple):
+    """The commands of one request in the queue, and who waits for their answers."""
+
+    crossings: Sequence[Crossing]
+    answers: asyncio.Future[list[PairAnswer]]
+
+
+class Coordinator:
+    """Writes what crosses between two shards, for this process.
+
+    `submit` puts commands in a bounded queue and waits; `_run` is the loop that writes them, batch by batch.
+    """
+
+    def __init__(self, one: Shard, other: Shard) -> None:
+        self._label = "/".join(map(str, sorted((one.number, other.number))))
+        self._shards = (one, other)
+        self._writer = PairWriter(one, other)
+        self._queue: deque[_Waiting] = deque()
+        self._queued_commands = 0
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._task = asyncio.create_task(self._run(), name=f"coordinator of shards {self._label}")
+
+    async def submit(self, crossings: Sequence[Crossing]) -> list[PairAnswer]:
+        """Have the commands of one request decided and written on both shards; an answer for each, after that.
+
+        Raises:
+            OverloadedError: the queue is full.
+            UnavailableError: a shard cannot be reached, or did not answer in time.
+            FaultyCommandError: a bug refused this command; nothing was written.
+        """
+        if self._stopping:
+            raise self._unavailable()
+        if self._queued_commands + len(crossings) > limits.PAIR_QUEUE_COMMANDS_MAX:
+            raise OverloadedError(f"{self._queued_commands} commands wait for the shards {self._label}")
+        answers: asyncio.Future[list[PairAnswer]] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Waiting(crossings, answers))
+        self._queued_commands += len(crossings)
+        self._wake.set()
+        try:
+            async with asyncio.timeout(limits.REQUEST_TIMEOUT_SECONDS):
+                return await answers
+        except TimeoutError:
+            raise UnavailableError(f"the shards {self._label} did not answer in time") from None
+
+    async def stop(self) -> None:
+        """Take no more, write what waits, and close; bounded in time."""
+        self._stopping = True
+        self._wake.set()
+        _, late = await asyncio.wait([self._task], timeout=limits.SHUTDOWN_SECONDS_MAX)
+        if late:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._fail_queue()
+        await self._writer.close()
+
+    # The loop.
+
+    async def _run(self) -> None:
+        while await self._connect():
+            await self._wake.wait()
+            self._wake.clear()
+            while self._writer.connected and (batch := self._take()):
+                try:
+                    await self._post(batch)
+                except Exception as error:  # noqa: BLE001 - a bug must not leave the shards without a coordinator
+                    _log.error("ALARM: the coordinator failed", shards=self._label, exc_info=error)
+                    _fail(batch, self._unavailable())
+                    await self._writer.close()
+            if self._stopping and not self._queue:
+                return
+
+    async def _connect(self) -> bool:
+        """Be connected: try until it works, with growing pauses. False when stopped meanwhile."""
+        delay_seconds = limits.RECONNECT_DELAY_SECONDS_MIN
+        while not self._writer.connected:
+            if self._stopping:
+                return False
+            try:
+                await self._writer.connect()
+            except Exception as error:  # noqa: BLE001 - nothing may end the task that writes
+                self._fail_queue()
+                _log.warning("shards unavailable", shards=self._label, reason=str(error))
+                await asyncio.sleep(jittered(delay_seconds))
+                delay_seconds = min(2 * delay_seconds, limits.RECONNECT_DELAY_SECONDS_MAX)
+        if self._queue:
+            self._wake.set()
+        return True
+
+    def _take(self) -> list[_Waiting]:
+        """The next batch: all that wait, up to a limit, without those whose callers have gone."""
+        batch: list[_Waiting] = []
+        count = 0
+        while self._queue and count < limits.BATCH_COMMANDS_MAX:
+            waiting = self._queue.popleft()
+            self._queued_commands -= len(waiting.crossings)
+            if not waiting.answers.done():
+                batch.append(waiting)
+                count += len(waiting.crossings)
+        return batch
+
+    async def _post(self, batch: list[_Waiting]) -> None:
+        """Write a batch and answer; if it is refused as a whole, find out who is at fault."""
+        crossings = [crossing for waiting in batch for crossing in waiting.crossings]
+        try:
+            decision = await self._writer.write(crossings)
+        except (ShardUnavailableError, CommitUnknownError) as error:
+            _log.warning("batch failed", shards=self._label, reason=str(error))
+            _fail(batch, self._unavailable())
+            await self._writer.close()
+        except Exception as error:  # noqa: BLE001 - whatever it is, its neighbours must be answered
+            await self._post_one_by_one(batch, error)
+        else:
+            _answer(batch, decision)
+            # Caches and followers need not wait until they find it in the logs.
+            for shard in self._shards:
+                shard.batcher.tell_listeners(decision.shards[shard.number])
+
+    async def _post_one_by_one(self, batch: list[_Waiting], error: Exception) -> None:
+        """A bug: the faulty request fails alone, its neighbours are answered."""
+        try:
+            await self._writer.roll_back()
+        except StoreError:
+            _fail(batch, self._unavailable())
+            await self._writer.close()
+            return
+        if len(batch) > 1:
+            for one in batch:
+                await self._post([one])
+            return
+        metrics.FAULTY_COMMANDS.labels(str(batch[0].crossings[0].home)).inc()
+        _log.error("ALARM: command failed alone", shards=self._label, exc_info=error)
+        _fail(batch, FaultyCommandError("the command could not be carried out; nothing was written"))
+
+    def _fail_queue(self) -> None:
+        waiting, self._queue = list(self._queue), deque()
+        self._queued_commands = 0
+        _fail(waiting, self._unavailable())
+
+    def _unavailable(self) -> UnavailableError:
+        return UnavailableError(f"the shards {self._label} cannot be written to now")
+
+
+def _answer(batch: Sequence[_Waiting], decision: PairDecision) -> None:
+    """Tell everybody of a committed batch."""
+    outcomes = iter(decision.outcomes)
+    for waiting in batch:
+        answers = [
+            PairAnswer(next(outcomes), decision.shards[home], decision.other(home))
+            for home, _ in waiting.crossings
+        ]
+        if not waiting.answers.done():
+            waiting.answers.set_result(answers)
+        for (home, _), answer in zip(waiting.crossings, answers, strict=True):
+            outcome = answer.outcome
+            name = "posted" if isinstance(outcome, Posted) else outcome.code.text
+            metrics.OUTCOMES.labels(str(home), name).inc()
+
+
+def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
+    for waiting in batch:
+        if not waiting.answers.done():
+            waiting.answers.set_exception(error)
+
+
+class TwoPhase:
+    """How commands are written where shards are crossed by two-phase commit.
+
+    Each coordinator is made when something first crosses between its shards.
+    """
+
+    def __init__(self, find: Callable[[int], Shard | None]) -> None:
+        """`find` gives a shard by its number."""
+        self._find = find
+        self._coordinators: dict[frozenset[int], Coordinator] = {}
+
+    async def submit(self, home: Shard, units: Units) -> Sequence[Answer | PairAnswer]:
+        """Have the commands of one request written: by their shard, or together with another one if they cross.
+
+        Raises:
+            OverloadedError: a queue is full.
+            UnavailableError: a shard cannot be reached, or did not answer in time.
+            FaultyCommandError: a bug refused a command, which was not written.
+        """
+        places: dict[Shard | None, list[int]] = {}
+        for place, unit in enumerate(units):
+            places.setdefault(self._other_shard(home, unit), []).append(place)
+        if places.keys() == {None}:
+            return await home.batcher.submit(units)
+        found = await asyncio.gather(
+            *(self._write(home, other, [units[place] for place in mine]) for other, mine in places.items())
+        )
+        answers: dict[int, Answer | PairAnswer] = {}
+        for mine, answered in zip(places.values(), found, strict=True):
+            answers.update(zip(mine, answered, strict=True))
+        return [answers[place] for place in range(len(units))]
+
+    async def stop(self) -> None:
+        """Write what waits, and close."""
+        await asyncio.gather(*(coordinator.stop() for coordinator in self._coordinators.values()))
+
+    async def _write(self, home: Shard, other: Shard | None, units: Units) -> Sequence[Answer | PairAnswer]:
+        if other is None:
+            return await home.batcher.submit(units)
+        crossings = [
+            Crossing(home.number, unit) for unit in units if isinstance(unit, Transfer | PostTransaction)
+        ]
+        pair = frozenset((home.number, other.number))
+        if pair not in self._coordinators:
+            self._coordinators[pair] = Coordinator(home, other)
+        return await self._coordinators[pair].submit(crossings)
+
+    def _other_shard(self, home: Shard, unit: Command | Atomic) -> Shard | None:
+        """The other shard of what crosses; None for what is decided by one shard alone."""
+        match unit:
+            case Transfer(reach=Reach.REACHABLE):
+                shards = {shard_of(unit.destination)}
+            case PostTransaction():
+                shards = {shard_of(account) for account, _ in unit.entries}
+            case _:
+                return None
+        others = shards - {home.number}
+        return self._find(others.pop()) if len(others) == 1 else None

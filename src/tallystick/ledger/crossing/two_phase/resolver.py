@@ -1,0 +1,95 @@
+"""The resolver: ends what a coordinator that died left prepared, so that the logs of its shards go on.
+
+One of these runs in every process; any number at once do no harm. It never guesses: it has the batch decided as not
+committed, unless the coordinator had it decided before, and then ends each half as was decided.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+
+from tallystick.domain import limits
+from tallystick.ledger import metrics
+from tallystick.ledger.crossing.looks import Looks
+from tallystick.ledger.errors import NotTakenError
+from tallystick.ledger.shard import Shard
+from tallystick.store.errors import ShardUnavailableError, StoreError
+from tallystick.store.two_phase import PairBatch, PairLogWriter, PreparedHalf, prepared_halves
+
+_log = structlog.get_logger(__name__)
+
+
+class Resolver:
+    """Looks after what the shards of this process keep prepared."""
+
+    def __init__(self, shards: Callable[[], Sequence[Shard]]) -> None:
+        """`shards` tells which there are now: shards may be added while this runs."""
+        self._shards = shards
+        self._looks = Looks(
+            "resolver of prepared transactions", shards, self._look, limits.PREPARED_LOOK_SECONDS
+        )
+        self._next_alarm_at: dict[str, float] = {}
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._looks.start()
+
+    async def stop(self) -> None:
+        """Stop looking."""
+        await self._looks.stop()
+
+    async def _look(self, shard: Shard) -> None:
+        """End what one shard has kept prepared for too long."""
+        try:
+            for half in await prepared_halves(shard.database):
+                if half.age_seconds >= limits.PREPARED_AGE_SECONDS_MAX:
+                    await self._end(shard, half)
+        except (StoreError, NotTakenError) as error:
+            _log.info("what is prepared could not be looked for now", shard=shard.number, reason=str(error))
+        except Exception as error:  # noqa: BLE001 - a bug here must not leave the shard without its resolver
+            _log.error("ALARM: the resolver failed", shard=shard.number, exc_info=error)
+
+    async def _end(self, shard: Shard, half: PreparedHalf) -> None:
+        """Find out what was decided, or have it decided, and do so."""
+        batch = half.batch
+        log = _log.bind(shard=shard.number, batch=str(batch), age_seconds=round(half.age_seconds, 1))
+        try:
+            committed = await self._decided(batch)
+            async with _connected(shard) as writer:
+                await writer.end(batch.half(shard.number), commit=committed)
+        except StoreError as error:
+            if self._alarm_is_due(half):
+                log.error("ALARM: a prepared batch blocks the shard", reason=str(error))  # noqa: TRY400 - expected while a node is away
+            raise
+        metrics.PREPARED_RESOLVED.labels(str(shard.number), "committed" if committed else "rolled back").inc()
+        log.warning("ended what was left prepared", committed=committed)
+
+    async def _decided(self, batch: PairBatch) -> bool:
+        """What was decided about a batch, now if not before: whether it is to be committed."""
+        deciding = next((shard for shard in self._shards() if shard.number == batch.low), None)
+        if deciding is None:
+            raise ShardUnavailableError(f"shard {batch.low}, which decides, is not configured here")
+        async with _connected(deciding) as writer:
+            return await writer.decide(batch, commit=False)
+
+    def _alarm_is_due(self, half: PreparedHalf) -> bool:
+        """Whether it is time to say, or to say again, that a batch cannot be ended."""
+        name, now = str(half.batch), time.monotonic()
+        if half.age_seconds < limits.PREPARED_ALARM_SECONDS or now < self._next_alarm_at.get(name, 0.0):
+            return False
+        self._next_alarm_at = {one: at for one, at in self._next_alarm_at.items() if at > now}
+        self._next_alarm_at[name] = now + limits.PREPARED_ALARM_SECONDS
+        return True
+
+
+@asynccontextmanager
+async def _connected(shard: Shard) -> AsyncIterator[PairLogWriter]:
+    """A connection for a moment: there is seldom anything to end."""
+    writer = PairLogWriter(shard.dsn, shard.number)
+    try:
+        await writer.reconnect()
+        yield writer
+    finally:
+        await writer.close()

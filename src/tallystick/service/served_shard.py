@@ -1,0 +1,52 @@
+"""A shard with what follows its log: the change feed, and balances that may be cached."""
+
+from collections.abc import Mapping
+
+from tallystick.domain import limits
+from tallystick.followers.cache.balances import Balances
+from tallystick.followers.cache.tailer import Tailer
+from tallystick.followers.feed.feed import Feed
+from tallystick.ledger.fair_queue import NO_WEIGHTS
+from tallystick.ledger.rounds import Rounds
+from tallystick.ledger.shard import Shard
+from tallystick.store.cache.balances import Cache
+from tallystick.store.feed import FeedReader
+
+
+class ServedShard(Shard):
+    """A shard, its change feed, and balances that may be cached."""
+
+    def __init__(
+        self,
+        number: int,
+        dsn: str,
+        cache: Cache | None = None,
+        clock_tolerance_seconds: float = limits.CLOCK_TOLERANCE_SECONDS_DEFAULT,
+        tenant_weights: Mapping[int, int] = NO_WEIGHTS,
+        *,
+        listeners_turns: Rounds | None = None,
+    ) -> None:
+        """`listeners_turns` are those of all shards of this process; without them the shard has its own."""
+        super().__init__(number, dsn, clock_tolerance_seconds, tenant_weights)
+        self.feed = Feed(
+            number,
+            self.reader,
+            FeedReader(self.database),
+            listeners_turns or Rounds(limits.FEED_COST_PER_ROUND, 1),
+        )
+        self.balances = Balances(number, self.reader, cache)
+        self._tailer = None if cache is None else Tailer(number, self.reader, cache)
+        self.batcher.on_committed(self.feed.follower.committed)
+        self.batcher.on_committed(self.balances.committed)
+
+    async def start(self) -> None:
+        """Begin to serve, or to try to connect."""
+        await super().start()
+        if self._tailer is not None:
+            self._tailer.start()
+
+    async def _stop_followers(self) -> None:
+        await self.feed.follower.stop()
+        if self._tailer is not None:
+            await self._tailer.stop()
+        await self.balances.stop()

@@ -1,0 +1,93 @@
+"""Counters of what was asked for lately: shared by all servers in the cache, or this process's own.
+
+Nothing waits for a cache that is away: for a while this process counts by itself then, with an alarm.
+"""
+
+import time
+from typing import Final, NamedTuple
+
+import structlog
+from limits import RateLimitItem
+from limits.aio.storage import MemoryStorage, RedisClusterStorage, RedisStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from limits.errors import StorageError
+
+from tallystick.domain import limits
+from tallystick.store.alarms import AlarmInterval
+from tallystick.store.cache.address import CacheAddress, read_cache_address
+from tallystick.store.cache.client import cluster_settings, connection_pool
+
+_PREFIX: Final = "tallystick:limits"
+# A server that answers nonsense fails in ways that no library foresees; no client may be refused for it.
+_FAILURES: Final = (StorageError, OSError, TimeoutError, ValueError, TypeError)
+
+_log = structlog.get_logger(__name__)
+
+
+class Left(NamedTuple):
+    """What may still be asked for, and in how many seconds it is more."""
+
+    amount: int
+    more_in_seconds: float
+
+
+class RateCounters:
+    """Counts against rates, in windows that slide."""
+
+    def __init__(self, address: str | None) -> None:
+        """Count in the cache at an address; None: in this process alone."""
+        self._own = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._shared: SlidingWindowCounterRateLimiter | None = None
+        if address is not None:
+            self._shared = SlidingWindowCounterRateLimiter(_storage(read_cache_address(address)))
+        self._alone_until = 0.0
+        self._alarms = AlarmInterval()
+
+    async def take(self, rate: RateLimitItem, *names: str, count: int) -> bool:
+        """Count something if the rate allows it."""
+        if (shared := self._reachable()) is not None:
+            try:
+                return await shared.hit(rate, *names, cost=count)
+            except _FAILURES as error:
+                self._failed(error)
+        return await self._own.hit(rate, *names, cost=count)
+
+    async def left(self, rate: RateLimitItem, *names: str) -> Left:
+        """What the rate still allows."""
+        counters = self._reachable() or self._own
+        try:
+            found = await counters.get_window_stats(rate, *names)
+        except _FAILURES as error:
+            self._failed(error)
+            found = await self._own.get_window_stats(rate, *names)
+        return Left(found.remaining, max(0.0, found.reset_time - time.time()))
+
+    def _reachable(self) -> SlidingWindowCounterRateLimiter | None:
+        return None if time.monotonic() < self._alone_until else self._shared
+
+    def _failed(self, error: Exception) -> None:
+        self._alone_until = time.monotonic() + limits.CACHE_CIRCUIT_OPEN_SECONDS_MAX
+        if self._alarms.due():
+            _log.error(
+                "ALARM: limits are counted by each server alone, because the cache does not count them",
+                reason=str(error) or type(error).__name__,
+            )
+
+
+def _storage(address: CacheAddress) -> RedisStorage:
+    if address.kind == "cluster":
+        hosts = ",".join(f"{host}:{port}" for host, port in address.hosts)
+        return RedisClusterStorage(
+            f"async+redis+cluster://{hosts}",
+            wrap_exceptions=True,
+            implementation="redispy",
+            key_prefix=_PREFIX,
+            **cluster_settings(address),
+        )
+    return RedisStorage(
+        "async+redis://",
+        wrap_exceptions=True,
+        implementation="redispy",
+        key_prefix=_PREFIX,
+        connection_pool=connection_pool(address),  # type: ignore[arg-type]  # as its documentation says
+    )

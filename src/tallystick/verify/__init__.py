@@ -1,0 +1,1 @@
+"""Judges of the log: pure checks, and the streams of rows that they read. Nothing here posts."""

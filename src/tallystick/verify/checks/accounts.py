@@ -1,0 +1,267 @@
+"""Accounts: their terms from `accounts`, their balances from `entries`, each entry judged by the terms in force."""
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from tallystick.domain.accounts import AccountKind, AccountStatus
+from tallystick.domain.commands import Kind
+from tallystick.domain.derived_accounts import Derivation
+from tallystick.domain.identifiers import Prefix, format_identifier, shard_of
+from tallystick.domain.rows import EntryRow
+from tallystick.domain.system_owners import SIGN
+from tallystick.verify.checks.clearing import other_shard_of, wrong_clearing_terms, wrong_system_account
+from tallystick.verify.checks.problems import Findings, ProblemKind
+from tallystick.verify.checks.rows import AccountChange, TransactionHead
+
+_OPEN: Final = int(AccountStatus.OPEN)
+_CLOSED: Final = int(AccountStatus.CLOSED)
+_CLEARING: Final = int(AccountKind.CLEARING)
+_KINDS: Final = frozenset(map(int, AccountKind))
+_STATUSES: Final = {int(status): status.name.lower() for status in AccountStatus}
+
+
+class Terms(NamedTuple):
+    """What an entry is judged by."""
+
+    tenant: int
+    kind: int
+    asset: str
+    status: int
+    min_balance: int | None
+    max_balance: int | None
+
+
+class _Account:
+    """An account in as little memory as it takes: there may be many millions."""
+
+    __slots__ = ("balance", "held", "identity", "terms")
+
+    def __init__(self, identity: int, terms: Terms) -> None:
+        self.identity = identity
+        self.terms = terms
+        self.balance = 0
+        self.held = 0
+
+
+class Accounts:
+    """Every account as of the last position that was judged."""
+
+    def __init__(self, derivation: Derivation, findings: Findings) -> None:
+        self._derivation = derivation
+        self._shard = derivation.shard
+        self._findings = findings
+        self._accounts: dict[int, _Account] = {}
+        # By the other shard, tenant and asset.
+        self._clearings: dict[tuple[int, int, str], int] = {}
+        # Most accounts have the terms of many others: one copy is enough.
+        self._terms: dict[Terms, Terms] = {}
+
+    def __len__(self) -> int:
+        return len(self._accounts)
+
+    def terms(self, account: int) -> Terms | None:
+        """The terms in force; None when there is no such account."""
+        found = self._accounts.get(account)
+        return None if found is None else found.terms
+
+    def clearing(self, other_shard: int, tenant: int, asset: str) -> int:
+        """The clearing account with another shard: as it was opened, or as it will be."""
+        found = self._clearings.get((other_shard, tenant, asset))
+        return self._derivation.clearing(other_shard, tenant, asset).account if found is None else found
+
+    def cannot_clear(self, other_shard: int, tenant: int, asset: str) -> int | None:
+        """The account that keeps this clearing account from being opened; None: there is none."""
+        if (other_shard, tenant, asset) in self._clearings:
+            return None
+        account = self.clearing(other_shard, tenant, asset)
+        return account if account in self._accounts else None
+
+    def held(self) -> Iterator[tuple[int, int]]:
+        """Each account with what is held of its balance."""
+        for identifier, account in self._accounts.items():
+            yield identifier, account.held
+
+    def sums(self) -> dict[tuple[int, str], int]:
+        """What all balances sum to, by tenant and asset."""
+        sums: dict[tuple[int, str], int] = {}
+        for account in self._accounts.values():
+            whose = account.terms.tenant, account.terms.asset
+            sums[whose] = sums.get(whose, 0) + account.balance
+        return sums
+
+    # Terms.
+
+    def change(self, transaction: TransactionHead, change: AccountChange) -> None:
+        """Judge new terms, and put them in force."""
+        account = self._accounts.get(change.account)
+        identity = hash((change.tenant, change.kind, change.owner, change.asset))
+        terms = Terms(
+            change.tenant, change.kind, change.asset, change.status, change.min_balance, change.max_balance
+        )
+        terms = self._terms.setdefault(terms, terms)
+        for detail in self._wrong_terms(transaction, change, account, identity):
+            self._findings.at_position(
+                ProblemKind.ACCOUNT_TERMS, change.position, f"account {name(change.account)} {detail}"
+            )
+        if account is None:
+            self._accounts[change.account] = _Account(identity, terms)
+            if change.kind == _CLEARING and (other_shard := other_shard_of(change.owner)) is not None:
+                self._clearings.setdefault((other_shard, change.tenant, change.asset), change.account)
+        else:
+            account.identity, account.terms = identity, terms
+
+    def _wrong_terms(
+        self, transaction: TransactionHead, change: AccountChange, account: _Account | None, identity: int
+    ) -> Iterator[str]:
+        if shard_of(change.account) != self._shard:
+            yield f"belongs to shard {shard_of(change.account)}, not to shard {self._shard}"
+        if change.tenant != transaction.tenant:
+            yield f"is of tenant {change.tenant}, its transaction of tenant {transaction.tenant}"
+        lower, upper = change.min_balance, change.max_balance
+        if lower is not None and upper is not None and lower > upper:
+            yield f"has min_balance {lower} above max_balance {upper}"
+        if change.status not in _STATUSES:
+            yield f"has the unknown status {change.status}"
+        if change.kind not in _KINDS:
+            yield f"is of the unknown kind {change.kind}"
+        if change.kind == _CLEARING:
+            yield from wrong_clearing_terms(self._derivation, change, opened=account is None)
+        elif (
+            change.owner.startswith(SIGN)
+            and account is None
+            and change.position > self._derivation.since_position
+        ):
+            yield from wrong_system_account(self._derivation, change)
+        yield from _wrong_step(transaction, change, account, identity)
+
+    # Entries.
+
+    def enter(self, tenant: int, entry: EntryRow, *, clears: bool) -> None:
+        """Judge an entry against the account's last entry and the terms in force, and go on from it.
+
+        `clears`: it is part of what crosses shards, which alone may move a clearing account.
+        """
+        identifier, position, amount, balance, held, held_after, bound, asset = entry
+        account = self._accounts.get(identifier)
+        if account is None:
+            self._findings.at_position(
+                ProblemKind.ACCOUNT_UNKNOWN, position, f"account {name(identifier)} was never opened"
+            )
+            return
+        terms = account.terms
+        if amount < held:
+            term = terms.min_balance
+            within = term is None or balance - held_after >= term
+            barred = terms.status != _OPEN
+        else:
+            term = terms.max_balance if amount > 0 else None
+            within = term is None or balance <= term
+            barred = terms.status == _CLOSED
+        if (
+            balance != account.balance + amount
+            or held_after != account.held + held
+            or held_after < 0
+            or bound != term
+            or not within
+            or barred
+            or asset != terms.asset
+            or tenant != terms.tenant
+            or (terms.kind == _CLEARING and not clears)
+        ):
+            self._explain(tenant, entry, account, term, within=within, barred=barred, clears=clears)
+        # Go on from what is written, so that one mistake is found once and not in every entry after it.
+        account.balance = balance
+        account.held = held_after
+
+    def _explain(
+        self,
+        tenant: int,
+        entry: EntryRow,
+        account: _Account,
+        term: int | None,
+        *,
+        within: bool,
+        barred: bool,
+        clears: bool,
+    ) -> None:
+        terms = account.terms
+        balance = account.balance + entry.amount
+        held = account.held + entry.held
+        lowers = entry.amount < entry.held
+        side = "min_balance" if lowers else "max_balance" if entry.amount > 0 else "bound"
+        judged = (
+            f"{entry.balance - entry.held_after} available" if lowers else f"a balance of {entry.balance}"
+        )
+        found = (
+            (
+                tenant != terms.tenant,
+                ProblemKind.TENANT_MISMATCH,
+                f"is of tenant {terms.tenant}, the transaction of tenant {tenant}",
+            ),
+            (
+                entry.asset != terms.asset,
+                ProblemKind.ASSET_MISMATCH,
+                f"holds {terms.asset}, the entry says {entry.asset}",
+            ),
+            (
+                entry.balance != balance,
+                ProblemKind.BALANCE_WRONG,
+                (
+                    f"had {account.balance}, the entry adds {entry.amount}: the balance must be {balance}, "
+                    f"the entry says {entry.balance}"
+                ),
+            ),
+            (
+                entry.held_after != held or held < 0,
+                ProblemKind.HELD_WRONG,
+                (
+                    f"had {account.held} held, the entry adds {entry.held}: held_after must be {held} "
+                    f"and not below zero, the entry says {entry.held_after}"
+                ),
+            ),
+            (
+                entry.bound != term,
+                ProblemKind.BOUND_WRONG,
+                f"has the {side} {_written(term)} at this position, the entry says {_written(entry.bound)}",
+            ),
+            (not within, ProblemKind.BOUND_BROKEN, f"has {judged}, against its {side} of {term}"),
+            (
+                barred,
+                ProblemKind.ACCOUNT_STATUS,
+                f"is {_STATUSES.get(terms.status, terms.status)} and takes no such entry",
+            ),
+            (
+                terms.kind == _CLEARING and not clears,
+                ProblemKind.CLEARING_WRONG,
+                "is a clearing account, which only what crosses shards may move",
+            ),
+        )
+        for wrong, kind, detail in found:
+            if wrong:
+                self._findings.at_position(kind, entry.position, f"account {name(entry.account)} {detail}")
+
+
+def _wrong_step(
+    transaction: TransactionHead, change: AccountChange, account: _Account | None, identity: int
+) -> Iterator[str]:
+    if transaction.kind == Kind.ACCOUNT_OPENED:
+        if account is not None:
+            yield "is opened a second time"
+        if change.status != _OPEN:
+            yield "is opened, but its status is not open"
+    elif account is None:
+        yield "is changed, but was never opened"
+    if account is not None:
+        if account.identity != identity:
+            yield "changed its tenant, kind, owner or asset, which never change"
+        if change.status == _CLOSED and (account.balance or account.held):
+            yield f"is closed with a balance of {account.balance} and {account.held} held"
+
+
+def name(account: int) -> str:
+    """An account's identifier as people know it."""
+    return format_identifier(Prefix.ACCOUNT, account)
+
+
+def _written(bound: int | None) -> str:
+    return "none" if bound is None else str(bound)

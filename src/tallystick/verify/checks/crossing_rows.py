@@ -1,0 +1,240 @@
+"""Rows about what crosses shards, as two shards tell them.
+
+Each carries the identifier (shard and position in one number) of the crossing that it is about: the transaction that
+reserved a saga, or the half that was sent. All are read in the order of that identifier, so that what belongs
+together meets.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import attrgetter
+from typing import Final, NamedTuple
+
+from tallystick.domain.commands import PROMISE_KINDS, Kind
+from tallystick.domain.identifiers import make_identifier
+from tallystick.domain.sagas import SagaStatus, SagaTerms, credit_request
+from tallystick.verify.checks.columns import columns_of, number, optional, optional_text, text
+from tallystick.verify.checks.terms import readable_terms
+
+_NAME_BYTES: Final = 8
+
+
+Moved = tuple[tuple[int, int, str], ...]
+"""The entries of a transaction: each account with its amount and asset."""
+
+
+class SagaRecord(NamedTuple):
+    """What the payer's shard says of a saga. `position` is that of its newest change; None while it is reserved.
+
+    `terms` is None where they cannot be read. `latest`: read after the payees' shards, not before them.
+    """
+
+    crossing: int
+    tenant: int
+    terms: SagaTerms | None
+    status: int
+    position: int | None
+    counterpart: int | None
+    code: int | None
+    param: str | None
+    detail: str | None
+    latest: bool
+
+
+class SentHalf(NamedTuple):
+    """A half that was sent, on the payer's shard; `other_half` is the identifier of the one that was received."""
+
+    crossing: int
+    other_half: int
+    kind: int
+    tenant: int
+    entries: Moved
+    latest: bool
+
+
+class Credit(NamedTuple):
+    """What came from another shard, on the payees' shard: the credit of a saga, or the half that was received.
+
+    Or the promise of a split saga, or the end of that.
+    """
+
+    crossing: int
+    shard: int
+    position: int
+    kind: int
+    tenant: int
+    entries: Moved
+
+
+class RefusedCredit(NamedTuple):
+    """A refusal that stands on the payees' shard under the key of a saga's credit, recorded by a batch."""
+
+    crossing: int
+    shard: int
+    batch: int
+    last_position: int
+    code: int | None
+    param: str | None
+    detail: str | None
+
+
+class ReversedCredit(NamedTuple):
+    """A saga that gives back what came by a crossing; it was reserved with these terms at `position` of `shard`."""
+
+    crossing: int
+    shard: int
+    position: int
+    terms: SagaTerms | None
+
+
+class ClearingBalance(NamedTuple):
+    """A clearing account's balance at the moment at which its shard was read first, minor units."""
+
+    account: int
+    tenant: int
+    asset: str
+    owner: str
+    balance: int
+
+
+Telling = SagaRecord | SentHalf | Credit | RefusedCredit | ReversedCredit
+"""Anything that is said about a crossing somewhere."""
+
+
+class Told(NamedTuple):
+    """All that is said about one crossing anywhere."""
+
+    crossing: int
+    record: SagaRecord | None
+    sent: SentHalf | None
+    credits: list[Credit]
+    promises: list[Credit]
+    received: list[Credit]
+    refusals: list[RefusedCredit]
+    reversals: list[ReversedCredit]
+
+
+def gather(crossing: int, tellings: Iterable[Telling]) -> Told:
+    """Put together all that is said about one crossing."""
+    told = Told(crossing, None, None, [], [], [], [], [])
+    for one in tellings:
+        match one:
+            case SagaRecord():
+                # Of a saga that ended twice the shard's own verification tells.
+                told = told if told.record is not None else told._replace(record=one)
+            case SentHalf():
+                told = told._replace(sent=one)
+            case Credit():
+                if one.kind in PROMISE_KINDS:
+                    told.promises.append(one)
+                else:
+                    (told.credits if one.kind == Kind.TRANSFER_CREDITED else told.received).append(one)
+            case RefusedCredit():
+                told.refusals.append(one)
+            case ReversedCredit():
+                told.reversals.append(one)
+    return told
+
+
+class _Part(NamedTuple):
+    """A row for one entry of a transaction that crosses: where it stands, and what it refers to."""
+
+    first: int
+    second: int
+    kind: int
+    tenant: int
+    account: int | None
+    amount: int
+    asset: str
+
+
+def read_saga_record(row: bytes, shard: int, *, latest: bool) -> SagaRecord:
+    """A saga of a shard as its rows tell it together."""
+    columns = columns_of(row)
+    position = optional(columns[3])
+    return SagaRecord(
+        make_identifier(shard, number(columns[0])),
+        number(columns[1]),
+        readable_terms(optional_text(columns[2])),
+        int(SagaStatus.RESERVED) if position is None else number(columns[4]),
+        position,
+        optional(columns[5]),
+        optional(columns[6]),
+        optional_text(columns[7]),
+        optional_text(columns[8]),
+        latest,
+    )
+
+
+def read_sent_halves(rows: Iterable[bytes], shard: int, *, latest: bool) -> Iterator[SentHalf]:
+    """The halves that a shard sent, from a row for each entry."""
+    for (position, other_half), parts in _transactions(rows):
+        yield SentHalf(
+            make_identifier(shard, position),
+            other_half,
+            parts[0].kind,
+            parts[0].tenant,
+            _moved(parts),
+            latest,
+        )
+
+
+def read_credits(rows: Iterable[bytes], shard: int) -> Iterator[Credit]:
+    """What came to a shard from others, from a row for each entry."""
+    for (crossing, position), parts in _transactions(rows):
+        yield Credit(crossing, shard, position, parts[0].kind, parts[0].tenant, _moved(parts))
+
+
+def read_refused_credits(rows: Iterable[bytes], shard: int) -> Iterator[RefusedCredit]:
+    """The refusals on a shard that stand under a saga's key; a request may look like one, and its key tells."""
+    for row in rows:
+        columns = columns_of(row)
+        crossing = int.from_bytes((columns[1] or b"")[:_NAME_BYTES], "big")
+        if columns[0] == credit_request(crossing).key:
+            yield RefusedCredit(
+                crossing,
+                shard,
+                number(columns[2]),
+                number(columns[3]),
+                optional(columns[4]),
+                optional_text(columns[5]),
+                optional_text(columns[6]),
+            )
+
+
+def read_reversed_credit(row: bytes, shard: int) -> ReversedCredit:
+    """A saga of a shard that gives back what came there from another."""
+    columns = columns_of(row)
+    return ReversedCredit(
+        number(columns[0]), shard, number(columns[1]), readable_terms(optional_text(columns[2]))
+    )
+
+
+def read_clearing_balance(row: bytes) -> ClearingBalance:
+    """A clearing account's balance."""
+    columns = columns_of(row)
+    return ClearingBalance(
+        number(columns[0]), number(columns[1]), text(columns[2]), text(columns[3]), number(columns[4])
+    )
+
+
+def _transactions(rows: Iterable[bytes]) -> Iterator[tuple[tuple[int, int], list[_Part]]]:
+    for place, group in groupby(map(_read_part, rows), attrgetter("first", "second")):
+        yield place, list(group)
+
+
+def _moved(parts: Iterable[_Part]) -> Moved:
+    return tuple((part.account, part.amount, part.asset) for part in parts if part.account is not None)
+
+
+def _read_part(row: bytes) -> _Part:
+    columns = columns_of(row)
+    return _Part(
+        number(columns[0]),
+        number(columns[1]),
+        number(columns[2]),
+        number(columns[3]),
+        optional(columns[4]),
+        number(columns[5]),
+        text(columns[6]),
+    )

@@ -1,0 +1,110 @@
+"""What was posted on two shards together: each half refers to the other, and both move the same.
+
+The two commits are one decision, but come one after the other, in either order, and neither log goes on before its
+own. So a half may be missing only at a position that its shard had not reached when it was read.
+"""
+
+from typing import Final
+
+from tallystick.domain.commands import RECEIVED_KINDS, SENT_KINDS
+from tallystick.domain.identifiers import local_of, make_identifier, shard_of
+from tallystick.verify.checks.comparison import Comparison, name
+from tallystick.verify.checks.crossing_rows import Credit, Moved, SentHalf, Told
+from tallystick.verify.checks.problems import ProblemKind
+
+# Which kind is received of each that is sent.
+_RECEIVED_OF: Final = {int(sent): int(RECEIVED_KINDS[operation]) for operation, sent in SENT_KINDS.items()}
+
+
+class HalfCrossings:
+    """Judges the two halves of what was posted together."""
+
+    def __init__(self, comparison: Comparison) -> None:
+        self._comparison = comparison
+        self.count = 0
+
+    def judge(self, told: Told) -> None:
+        """Judge all that is said about one of them."""
+        self.count += 1
+        sent = told.sent
+        home = shard_of(told.crossing)
+        if sent is not None and shard_of(sent.other_half) not in self._comparison.shards:
+            self._comparison.not_compared[home, shard_of(sent.other_half)] += 1
+            return
+        problem_count = self._comparison.problem_count
+        received = None
+        for half in told.received:
+            if sent is None:
+                self._judge_without_sent(told.crossing, half)
+                received = half
+            elif sent.other_half != make_identifier(half.shard, half.position):
+                self._comparison.note(
+                    ProblemKind.HALVES_DIFFER,
+                    half.shard,
+                    half.position,
+                    f"is the other half of {name(told.crossing)}, which refers to {name(sent.other_half)}",
+                )
+            else:
+                received = half
+                self._compare(sent, half)
+        if sent is not None and received is None:
+            self._judge_without_received(sent)
+        if self._comparison.problem_count == problem_count:
+            self._explain(told.crossing, sent, received)
+
+    def _judge_without_sent(self, crossing: int, half: Credit) -> None:
+        home = shard_of(crossing)
+        if local_of(crossing) <= self._comparison.heads.latest[home]:
+            self._comparison.note(
+                ProblemKind.HALF_MISSING,
+                half.shard,
+                half.position,
+                f"is half of a transaction, and the other half at position {local_of(crossing)} of shard {home} "
+                f"is not there",
+            )
+
+    def _judge_without_received(self, sent: SentHalf) -> None:
+        there, position = shard_of(sent.other_half), local_of(sent.other_half)
+        if position <= self._comparison.heads.payees[there]:
+            self._comparison.note(
+                ProblemKind.HALF_MISSING,
+                shard_of(sent.crossing),
+                local_of(sent.crossing),
+                f"is half of a transaction, and the other half at position {position} of shard {there} is not there",
+            )
+
+    def _compare(self, sent: SentHalf, half: Credit) -> None:
+        left, came = _left(sent.entries), _came(half.entries)
+        if _RECEIVED_OF.get(sent.kind) != half.kind or sent.tenant != half.tenant or left != came:
+            self._comparison.note(
+                ProblemKind.HALVES_DIFFER,
+                half.shard,
+                half.position,
+                f"receives {came} for tenant {half.tenant} as kind {half.kind}; {name(sent.crossing)} sent {left} "
+                f"for tenant {sent.tenant} as kind {sent.kind}",
+            )
+
+    def _explain(self, crossing: int, sent: SentHalf | None, received: Credit | None) -> None:
+        heads = self._comparison.heads.payers
+        left = sent is not None and not sent.latest
+        came = received is not None and received.position <= heads[received.shard]
+        there, tenant, totals = 0, 0, dict[str, int]()
+        if sent is not None:
+            there, tenant, totals = shard_of(sent.other_half), sent.tenant, _left(sent.entries)
+        elif received is not None:
+            there, tenant, totals = received.shard, received.tenant, _came(received.entries)
+        self._comparison.explain(crossing, (shard_of(crossing), there), tenant, totals, left=left, came=came)
+
+
+def _left(entries: Moved) -> dict[str, int]:
+    """What leaves the accounts of a half, minor units by asset."""
+    return _came(tuple((account, -amount, asset) for account, amount, asset in entries))
+
+
+def _came(entries: Moved) -> dict[str, int]:
+    """What comes to the accounts of a half, minor units by asset."""
+    totals: dict[str, int] = {}
+    for _, amount, asset in entries:
+        if amount > 0:
+            totals[asset] = totals.get(asset, 0) + amount
+    return totals

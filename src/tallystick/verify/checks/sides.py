@@ -1,0 +1,76 @@
+"""The one side of what crosses shards that a shard posts: what leaves for another shard, or what comes from one."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from tallystick.domain.accounts import AccountKind
+from tallystick.domain.commands import RECEIVED_KINDS, SENT_KINDS, Kind, Leg
+from tallystick.domain.identifiers import shard_of
+from tallystick.domain.limits import SHARD_NUMBER_MAX, SHARD_NUMBER_MIN
+from tallystick.domain.rows import EntryRow
+from tallystick.verify.checks.accounts import Accounts, name
+from tallystick.verify.checks.holds import in_words
+from tallystick.verify.checks.problems import Findings, ProblemKind
+from tallystick.verify.checks.rows import TransactionHead
+from tallystick.verify.checks.terms import totals
+
+# What came from another shard, whichever way it crossed.
+CREDIT_KINDS: Final = frozenset({int(Kind.TRANSFER_CREDITED), *map(int, RECEIVED_KINDS.values())})
+# What was posted on both shards together: each half refers to the other.
+SENT: Final = frozenset(map(int, SENT_KINDS.values()))
+# What moves clearing accounts.
+CLEARING_KINDS: Final = (
+    CREDIT_KINDS
+    | SENT
+    | {int(Kind.TRANSFER_FINALIZED), int(Kind.TRANSFER_PROMISED), int(Kind.TRANSFER_REVOKED)}
+)
+
+Moves = dict[int, tuple[int, int]]
+"""What happens to each account: amount and held."""
+
+
+class Sides:
+    """Judges entries against what must move the clearing accounts of a shard."""
+
+    def __init__(self, shard: int, accounts: Accounts, findings: Findings) -> None:
+        self._shard = shard
+        self._accounts = accounts
+        self._findings = findings
+
+    def judge(self, transaction: TransactionHead, entries: Sequence[EntryRow]) -> None:
+        """Judge what was sent to another shard or came from one, where nothing was set aside for it before."""
+        position, other = transaction.position, transaction.refers_to or 0
+        other_shard = shard_of(other)
+        kind = (
+            ProblemKind.SAGA_WRONG if transaction.kind == Kind.TRANSFER_CREDITED else ProblemKind.HALF_WRONG
+        )
+        if not SHARD_NUMBER_MIN <= other_shard <= SHARD_NUMBER_MAX or other_shard == self._shard:
+            self._findings.at_position(kind, position, f"crosses between shard {other_shard} and this one")
+            return
+        sign = 1 if transaction.kind in SENT else -1
+        legs = [Leg(entry.account, -sign * entry.amount, entry.asset, "") for entry in entries]
+        legs = [leg for leg in legs if leg.amount > 0]
+        sides = {leg.account: (-sign * leg.amount, 0) for leg in legs}
+        clearings = self.clearings(other_shard, transaction.tenant, legs, sign)
+        for detail in self.wrong_entries(entries, sides, clearings):
+            self._findings.at_position(kind, position, f"what crosses between shards {detail}")
+
+    def clearings(self, other_shard: int, tenant: int, legs: Sequence[Leg], sign: int) -> Moves:
+        """What the clearing accounts must do when legs leave (sign 1) for another shard or come (-1) from there."""
+        if not SHARD_NUMBER_MIN <= other_shard <= SHARD_NUMBER_MAX:
+            return {}
+        return {
+            self._accounts.clearing(other_shard, tenant, asset): (sign * total, 0)
+            for asset, total in totals(legs).items()
+        }
+
+    def wrong_entries(self, entries: Sequence[EntryRow], sides: Moves, clearings: Moves) -> Iterator[str]:
+        """What is wrong with entries that must do this to accounts of the shard, and this to clearing accounts."""
+        expected = sides | clearings
+        moved = {entry.account: (entry.amount, entry.held) for entry in entries}
+        if moved != expected or len(moved) != len(entries):
+            yield f"says {in_words(expected)}; its entries say {in_words(moved)}"
+        for account in expected:
+            terms = self._accounts.terms(account)
+            if terms is not None and (terms.kind == AccountKind.CLEARING) != (account in clearings):
+                yield f"moves account {name(account)}, which is of kind {terms.kind}"

@@ -1,0 +1,170 @@
+"""Verify a shard's log from its tables alone, as of one moment, while others go on writing to it.
+
+What can be wrong and still look right: rows missing at the very end of the log, together with their batches and
+requests. Only a signed checkpoint, kept elsewhere, could tell, and there is none yet.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from tallystick.domain import limits
+from tallystick.domain.rows import BatchRow
+from tallystick.store.made import Difference
+from tallystick.store.migrate import check_schema, schema_differences
+from tallystick.verify.checks.chain import Chain
+from tallystick.verify.checks.problems import Findings, Problem, ProblemKind
+from tallystick.verify.checks.requests import Requests
+from tallystick.verify.checks.reversals import judge_reversals
+from tallystick.verify.checks.rows import (
+    read_account,
+    read_entry,
+    read_hold,
+    read_request,
+    read_saga,
+    read_transaction,
+)
+from tallystick.verify.checks.transactions import Rows, Transactions
+from tallystick.verify.streams import LogStreams, RawSlice
+
+Progress = Callable[[int, int], None]
+
+
+class ShardReport(NamedTuple):
+    """What was verified, and what was found.
+
+    `problems` are the earliest in the order of the log, `counts` all of them by kind. `schema` is what of the
+    database is not as the migrations made it: its checks, and who may write to it.
+    """
+
+    shard: int
+    positions: int
+    batches: int
+    accounts: int
+    head_hash: bytes
+    problems: list[Problem]
+    counts: dict[ProblemKind, int]
+    schema: list[Difference]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing at all is wrong."""
+        return not self.problems and not self.schema
+
+    @property
+    def first_problem(self) -> Problem | None:
+        """The first problem in the order of the log."""
+        return self.problems[0] if self.problems else None
+
+    @property
+    def problem_count(self) -> int:
+        """How many problems there are."""
+        return sum(self.counts.values())
+
+
+def verify_shard(dsn: str, shard: int, on_progress: Progress | None = None) -> ShardReport:
+    """Recompute everything that must be true of a shard's log.
+
+    Args:
+        dsn: the shard's database; any role that may read the log will do.
+        shard: the shard's number, which the chain begins with.
+        on_progress: called after each batch with the position reached and the position of the head.
+
+    Raises:
+        ShardUnavailableError: PostgreSQL cannot be reached, or was lost on the way.
+        SchemaError: the database is another shard's, or of another version.
+    """
+    check_schema(dsn, shard)
+    with LogStreams(dsn) as log:
+        verification = _Verification(shard, log)
+        for batch in log.batches():
+            verification.judge_batch(batch)
+            if on_progress is not None:
+                on_progress(batch.last_position, log.head_position)
+        verification.finish()
+        return verification.report(schema_differences(dsn))
+
+
+class _Verification:
+    """One pass over one shard's log."""
+
+    def __init__(self, shard: int, log: LogStreams) -> None:
+        self._shard = shard
+        self._log = log
+        self._findings = Findings()
+        self._chain = Chain(shard, self._findings)
+        self._transactions = Transactions(log.derivation(shard), self._findings)
+        self._requests = Requests(self._findings)
+        self._batch_count = 0
+
+    def judge_batch(self, batch: BatchRow) -> None:
+        """Judge all rows that one batch wrote, and their hash."""
+        self._batch_count += 1
+        self._chain.judge(batch)
+        span = batch.last_position - self._chain.last_position
+        if span <= limits.VERIFY_POSITIONS_PER_SLICE:
+            rows = self._log.take(batch.last_position, batch.number)
+            self._judge_rows(batch, batch.last_position, rows)
+            self._chain.judge_hash(batch, rows.encoded())
+        else:
+            self._chain.note_oversized(batch)
+            for through in _slice_ends(self._chain.last_position, batch.last_position):
+                self._judge_rows(batch, through, self._log.take(through, batch.number))
+        self._chain.follow(batch)
+
+    def finish(self) -> None:
+        """Judge what only the whole log can tell."""
+        head_position = self._chain.last_position
+        self._judge_rows_beyond_head(head_position)
+        self._transactions.finish(head_position)
+        judge_reversals(self._log.reversals(), self._findings)
+
+    def report(self, schema: list[Difference]) -> ShardReport:
+        """What was found."""
+        return ShardReport(
+            self._shard,
+            self._chain.last_position,
+            self._batch_count,
+            len(self._transactions.accounts),
+            self._chain.hash,
+            self._findings.earliest,
+            dict(self._findings.counts),
+            schema,
+        )
+
+    def _judge_rows(self, batch: BatchRow, through: int, raw: RawSlice) -> None:
+        rows = Rows(
+            [read_transaction(row) for row in raw.transactions],
+            [read_entry(row) for row in raw.entries],
+            [read_account(row) for row in raw.accounts],
+            [read_hold(row) for row in raw.holds],
+            [read_saga(row) for row in raw.sagas],
+        )
+        postings = self._transactions.judge(batch, through, rows)
+        self._requests.judge_posted((read_request(row) for row in raw.posted), postings)
+        self._requests.judge_refused((read_request(row) for row in raw.refused), batch)
+
+    def _judge_rows_beyond_head(self, head_position: int) -> None:
+        log = self._log
+        for table, stream in (
+            ("transactions", log.transactions),
+            ("entries", log.entries),
+            ("accounts", log.accounts),
+            ("holds", log.holds),
+            ("sagas", log.sagas),
+        ):
+            places = stream.places()
+            if (first := next(places, None)) is not None:
+                row_count = 1 + sum(1 for _ in places)
+                self._findings.at_position(
+                    ProblemKind.BEYOND_HEAD,
+                    first,
+                    f"{row_count} rows of {table} begin here, after the head of the log at {head_position}",
+                )
+        self._requests.judge_posted((read_request(row) for row in log.posted), {})
+        self._requests.judge_lost((read_request(row) for row in log.refused), head_position)
+
+
+def _slice_ends(after: int, through: int) -> Iterator[int]:
+    """Cut the positions after one and up to another into slices, and say where each ends."""
+    yield from range(after + limits.VERIFY_POSITIONS_PER_SLICE, through, limits.VERIFY_POSITIONS_PER_SLICE)
+    yield through

@@ -1,0 +1,253 @@
+"""Reading a whole log to verify it: every table as one stream of canonical rows, all from one snapshot.
+
+Each table is read over a connection of its own, which adopts the snapshot that the first one exported: a system
+that moves raises no false alarm, and the server holds back what has not been asked for yet, so that no more than
+a slice is ever in memory here.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Final, NamedTuple, Self
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from tallystick.domain import limits
+from tallystick.domain.canonical import COPY_HEADER, COPY_TRAILER, EncodedBatch
+from tallystick.domain.derived_accounts import Derivation
+from tallystick.domain.rows import BatchRow
+from tallystick.store.address import options_of
+from tallystick.store.errors import ShardUnavailableError, translated
+from tallystick.store.log import derivation
+from tallystick.store.queries import query
+from tallystick.verify.checks.rows import (
+    ACCOUNT_PLACE,
+    ENTRY_PLACE,
+    HOLD_PLACE,
+    POSTED_REQUEST_PLACE,
+    REFUSED_REQUEST_PLACE,
+    SAGA_PLACE,
+    TRANSACTION_PLACE,
+    ReversalPart,
+    read_batch,
+    read_place,
+    read_reversal_part,
+)
+
+_Connection = psycopg.Connection[TupleRow]
+_TRAILER_BYTES: Final = len(COPY_TRAILER)
+
+# Unlike the server's own queries these read everything, and take as long as it takes.
+_SETTINGS: Final = {
+    "timezone": "UTC",
+    "client_encoding": "UTF8",
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "max_parallel_workers_per_gather": "0",
+    "jit": "off",
+    # Requests have no index on their position: they are sorted, and what does not fit goes to disk.
+    "work_mem": "64MB",
+}
+
+# How PostgreSQL says that a snapshot is not there any more: the first before version 17, the second since.
+_SNAPSHOT_IS_GONE: Final = (psycopg.errors.InvalidParameterValue, psycopg.errors.UndefinedObject)
+
+
+class RawSlice(NamedTuple):
+    """Canonical rows of one slice of the log, each table in the order in which the chain covers it."""
+
+    transactions: list[bytes]
+    entries: list[bytes]
+    accounts: list[bytes]
+    holds: list[bytes]
+    posted: list[bytes]
+    refused: list[bytes]
+    sagas: list[bytes]
+
+    def encoded(self) -> EncodedBatch:
+        """The bytes that the chain covers, if this slice is exactly one batch."""
+        return EncodedBatch(
+            b"".join(self.transactions),
+            b"".join(self.entries),
+            b"".join(self.accounts),
+            b"".join(self.holds),
+            b"".join(self.posted) + b"".join(self.refused),
+            b"".join(self.sagas),
+        )
+
+
+class RowStream:
+    """One table's canonical rows in the order of the log, taken slice by slice.
+
+    The server sends each row of a COPY in a message of its own, the file's header before the first, and the
+    file's trailer in the last.
+    """
+
+    def __init__(self, copy: psycopg.Copy, place_offset: int) -> None:
+        self._copy = copy
+        self._place_offset = place_offset
+        # What libpq has received already is taken from it directly: the driver's own loop costs three times as
+        # much, and only it knows how to wait.
+        self._connection = copy.cursor.connection.pgconn
+        self._next: bytes | None = None
+
+    def take(self, through: int) -> list[bytes]:
+        """The following rows up to a place in the log (a position, or a batch's number)."""
+        taken: list[bytes] = []
+        row, offset, received = self._peek(), self._place_offset, self._connection.get_copy_data
+        while len(row) > _TRAILER_BYTES and read_place(row, offset)[0] <= through:
+            taken.append(row)
+            byte_count, message = received(1)
+            row = bytes(message) if byte_count > 0 else self._read(ended=byte_count < 0)
+        self._next = row
+        return taken
+
+    def __iter__(self) -> Iterator[bytes]:
+        """All rows that were not taken yet, one at a time."""
+        row, received = self._peek(), self._connection.get_copy_data
+        while len(row) > _TRAILER_BYTES:
+            byte_count, message = received(1)
+            self._next = bytes(message) if byte_count > 0 else self._read(ended=byte_count < 0)
+            yield row
+            row = self._next
+
+    def _peek(self) -> bytes:
+        # The first row is not waited for before it is needed: meanwhile the server sorts other tables.
+        if self._next is None:
+            self._next = self._read().removeprefix(COPY_HEADER) or self._read()
+        return self._next
+
+    def _read(self, *, ended: bool = False) -> bytes:
+        """Wait for a message. A stream ends with its trailer, and before that only because the server did."""
+        message = b"" if ended else bytes(self._copy.read())
+        if not message:
+            result = self._connection.get_result()
+            reason = "" if result is None else result.get_error_message()
+            raise psycopg.OperationalError(f"the log could not be read to its end: {reason.strip()}")
+        return message
+
+    def places(self) -> Iterator[int]:
+        """The places of all rows that were not taken yet."""
+        for row in self:
+            yield read_place(row, self._place_offset)[0]
+
+
+class Moment:
+    """One moment of a shard's database: every stream that is taken from it shows the same rows.
+
+    A connection of its own holds the snapshot, so a stream may be opened late. Every method raises
+    ShardUnavailableError when PostgreSQL cannot be reached.
+    """
+
+    def __init__(self, dsn: str, closing: ExitStack) -> None:
+        """Connect, and leave it to `closing` to disconnect; the moment itself is chosen by `take`."""
+        self._dsn = dsn
+        self._closing = closing
+        self._snapshot = ""
+        self.head_position = 0
+        with translated():
+            self._holder = self._connect()
+
+    def take(self) -> None:
+        """Let this be the moment."""
+        with translated():
+            row = self._holder.execute(query("verify_export_snapshot")).fetchone()
+        if row is None:
+            raise ShardUnavailableError("the shard's head could not be read")
+        self._snapshot, self.head_position = str(row[0]), int(row[1])
+
+    def derivation(self, shard: int) -> Derivation:
+        """What the accounts follow from that the ledger opens by itself. Raises SchemaError when it is gone."""
+        with translated():
+            return derivation(shard, self._holder.execute(query("account_key")).fetchone())
+
+    def stream(self, name: str, place_offset: int = 0, parameters: tuple[int, ...] = ()) -> RowStream:
+        """The rows of a named COPY as of this moment."""
+        with translated():
+            # A utility statement takes no parameters from the server's side.
+            cursor = psycopg.ClientCursor(self._connect())
+            try:
+                cursor.execute(query("verify_adopt_snapshot"), (self._snapshot,))
+            except _SNAPSHOT_IS_GONE as error:
+                raise ShardUnavailableError("the connection that held the snapshot was lost") from error
+            copy = self._closing.enter_context(cursor.copy(query(name), parameters or None))
+            return RowStream(copy, place_offset)
+
+    def rows(self, name: str, parameters: tuple[int, ...] = ()) -> Iterator[bytes]:
+        """The rows of a named COPY as of this moment, one at a time."""
+        with translated():
+            yield from self.stream(name, parameters=parameters)
+
+    def _connect(self) -> _Connection:
+        connection = psycopg.connect(
+            self._dsn,
+            options=options_of(self._dsn, _SETTINGS),
+            application_name="tallystick verify",
+            connect_timeout=limits.CONNECT_TIMEOUT_SECONDS,
+        )
+        self._closing.callback(connection.close)
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        return connection
+
+
+class LogStreams:
+    """All tables of one shard's log as of one moment.
+
+    A context manager; every method raises ShardUnavailableError when PostgreSQL cannot be reached.
+    """
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as failing:
+            failing.push(self._open)
+            self._moment = Moment(self._dsn, self._open)
+            self._moment.take()
+            stream = self._moment.stream
+            self.transactions = stream("verify_transactions", TRANSACTION_PLACE)
+            self.entries = stream("verify_entries", ENTRY_PLACE)
+            self.accounts = stream("verify_accounts", ACCOUNT_PLACE)
+            self.holds = stream("verify_holds", HOLD_PLACE)
+            self.posted = stream("verify_requests_posted", POSTED_REQUEST_PLACE)
+            self.refused = stream("verify_requests_refused", REFUSED_REQUEST_PLACE)
+            self.sagas = stream("verify_sagas", SAGA_PLACE)
+            failing.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def derivation(self, shard: int) -> Derivation:
+        """What the accounts follow from that the ledger opens by itself. Raises SchemaError when it is gone."""
+        return self._moment.derivation(shard)
+
+    @property
+    def head_position(self) -> int:
+        """The last position of the log at this moment."""
+        return self._moment.head_position
+
+    def batches(self) -> Iterator[BatchRow]:
+        """The rows that close the batches, by number."""
+        for row in self._moment.rows("verify_batches"):
+            yield read_batch(row)
+
+    def take(self, through: int, batch: int) -> RawSlice:
+        """The following rows up to a position, and the refusals up to a batch."""
+        with translated():
+            return RawSlice(
+                self.transactions.take(through),
+                self.entries.take(through),
+                self.accounts.take(through),
+                self.holds.take(through),
+                self.posted.take(through),
+                self.refused.take(batch),
+                self.sagas.take(through),
+            )
+
+    def reversals(self) -> Iterator[ReversalPart]:
+        """The entries of all transactions that were reversed, and of their reversals."""
+        for row in self._moment.rows("verify_reversals"):
+            yield read_reversal_part(row)
