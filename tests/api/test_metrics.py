@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from http import HTTPStatus
 
 import psutil
 import pytest
@@ -55,6 +56,7 @@ def test_each_worker_has_a_port_and_one_in_its_place_takes_it(
     books.open("alice USD 1000\n bob USD 0")
     ports = two_ports()
     with Server(installation, "two workers", "--workers", "2", "--metrics-port", str(ports[0])) as server:
+        until_each_is_ready(server)
         before = posted(ports)
         for _ in range(20):
             with Client(server.url, books.client.api_key) as caller:
@@ -84,6 +86,17 @@ def test_a_taken_port_is_said(installation: Installation) -> None:
     assert refused.returncode == 1
     assert f"port {taken} is taken" in refused.stderr
     assert "--metrics-port" in refused.stderr
+
+
+def until_each_is_ready(server: Server) -> None:
+    """Wait until a worker that has just started is not met any more: connections are given to any of them."""
+    deadline = time.monotonic() + FOUND_SECONDS_MAX
+    answered = 0
+    while answered < 20:
+        assert time.monotonic() < deadline
+        with Client(server.url, None) as caller:
+            ready = caller.get("/readyz?all").status == HTTPStatus.OK
+        answered = answered + 1 if ready else 0
 
 
 def posted(ports: range | list[int]) -> float:

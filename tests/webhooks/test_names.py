@@ -12,10 +12,10 @@ import pytest
 
 from tallystick.domain import limits
 from tallystick.domain.webhooks import Secret
+from tallystick.followers.errors import UrlRefusedError
 from tallystick.followers.webhooks.addresses import AddressRules
 from tallystick.followers.webhooks.names import NameResolver
 from tallystick.followers.webhooks.sending import Attempt, Message, Sender
-from tallystick.service.errors import ParameterError
 from tests.webhooks.receiver import Receiver
 
 SLOW_NAMES = 150
@@ -126,18 +126,18 @@ async def test_slow_names_hold_up_no_other(sender: Sender, receiver: Receiver) -
 async def test_a_name_that_is_not_there(sender: Sender) -> None:
     assert (await send(sender, "http://nothing.test/")).error == "the name does not resolve"
     for url in ("http://nothing.test/", f"http://{'a' * 70}.test/", "http://a..test/"):
-        with pytest.raises(ParameterError, match="does not resolve"):
+        with pytest.raises(UrlRefusedError, match="does not resolve"):
             await sender.check_url(url)
 
 
 async def test_the_hosts_file_is_read(strict: Sender) -> None:
-    with pytest.raises(ParameterError, match="not a public address"):
+    with pytest.raises(UrlRefusedError, match="not a public address"):
         await strict.check_url("http://localhost/")
 
 
 async def test_one_private_address_is_enough_to_refuse_an_endpoint(strict: Sender) -> None:
     for name in ("both.test", "inside.test"):
-        with pytest.raises(ParameterError, match="not a public address") as refused:
+        with pytest.raises(UrlRefusedError, match="not a public address") as refused:
             await strict.check_url(f"http://{name}/")
         # How names inside are resolved is nobody's business.
         assert "10.0.0.1" not in str(refused.value)
