@@ -25,6 +25,7 @@ from tallystick.cli.stop_signals import StopSignals
 from tallystick.domain.hosts import PORT_MAX
 from tallystick.embedded import DataFolderLock
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
+from tallystick.files import write_private
 from tallystick.ledger.errors import UnavailableError
 from tallystick.service.authentication import DEFAULT_TENANT, ApiKeys
 from tallystick.service.configuration import (
@@ -268,7 +269,7 @@ class Installation:
             await keys.tenant_of(key)
             return key
         key = (await keys.create(API_KEY_NAME)).key
-        _write_secret(self._api_key_path, f"{key}\n")
+        write_private(self._api_key_path, f"{key}\n")
         return key
 
     def _write_shell(self, url: str, api_key: str, accounts: DemonstrationAccounts) -> None:
@@ -279,7 +280,7 @@ class Installation:
             **{name.upper(): one for name, one in accounts._asdict().items()},
         }
         lines = [f"export {name}={shlex.quote(value)}\n" for name, value in values.items()]
-        _write_secret(self._shell_path, "".join(lines))
+        write_private(self._shell_path, "".join(lines))
 
     # Stopping
 
@@ -290,13 +291,3 @@ class Installation:
     def _stop_nodes(self, nodes: Nodes) -> None:
         self._say("Stopping PostgreSQL ...")
         nodes.stop()
-
-
-def _write_secret(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(text)
-    partial.replace(path)

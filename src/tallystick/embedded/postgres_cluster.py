@@ -13,10 +13,10 @@ from pathlib import Path
 from tallystick.embedded.errors import EmbeddedServerError
 from tallystick.embedded.postgres_binaries import PostgresBinaries
 from tallystick.embedded.postgres_settings import SOCKET_PORT, configuration_file
-from tallystick.embedded.private_file import write_private
 from tallystick.embedded.server_account import ServerAccount
 from tallystick.embedded.socket_folder import SocketFolder
 from tallystick.embedded.system_folder import system_folder
+from tallystick.files import write_private
 
 OWNER_ROLE = "tallystick_owner"
 """The superuser: migrations run as it."""
@@ -142,7 +142,7 @@ class ClusterFolder:
     def write_configuration(self, settings: Mapping[str, str], account: ServerAccount) -> None:
         """Write `postgresql.conf`, whole or not at all."""
         path = self.cluster / "postgresql.conf"
-        write_private(path, configuration_file(settings), account)
+        write_private(path, configuration_file(settings), prepare=None if account is None else account.give)
 
     # Passwords
 

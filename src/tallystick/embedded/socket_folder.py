@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from tallystick.embedded.errors import EmbeddedServerError
-from tallystick.embedded.private_file import write_private
 from tallystick.embedded.server_account import ServerAccount
 from tallystick.embedded.temporary_folders import OWNER_NAME, abandoned, claim
+from tallystick.files import write_private
 
 _PREFIX = "tallystick-"
 _MODE_OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO

@@ -9,8 +9,8 @@ from typing import Final
 
 import psutil
 
-from tallystick.embedded.private_file import write_private
 from tallystick.embedded.server_account import ServerAccount
+from tallystick.files import write_private
 
 OWNER_NAME: Final = "owner"
 """The file in such a folder that says which process it is of, and since when that has been running."""
@@ -21,7 +21,11 @@ _SAME_START_SECONDS: Final = 2.0
 def claim(folder: Path, account: ServerAccount | None = None) -> None:
     """Say that a folder is this process's."""
     started = psutil.Process().create_time()
-    write_private(folder / OWNER_NAME, f"{os.getpid()} {started}\n", account)
+    write_private(
+        folder / OWNER_NAME,
+        f"{os.getpid()} {started}\n",
+        prepare=None if account is None else account.give,
+    )
 
 
 def abandoned(parent: Path, pattern: str, user_ids: Collection[int]) -> list[Path]:

@@ -14,6 +14,7 @@ import structlog
 import tomli_w
 
 from tallystick.domain import limits
+from tallystick.files import write_private
 from tallystick.service.rate_limits import NO_RATES, KeyConfiguration, Rates, TenantConfiguration
 from tallystick.store.address import database_place, names_database
 from tallystick.store.cache.address import read_cache_address
@@ -340,12 +341,7 @@ def write_configuration(path: Path, configuration: Configuration) -> None:
 
 
 def _write(path: Path, content: Configuration | _OwnerFile) -> None:
-    partial = path.with_name(f"{path.name}.partial")
     try:
-        partial.unlink(missing_ok=True)
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(tomli_w.dumps(msgspec.to_builtins(content)))
-        partial.replace(path)
+        write_private(path, tomli_w.dumps(msgspec.to_builtins(content)))
     except OSError as error:
         raise ConfigurationError(f"cannot write {path} ({error.strerror}): choose another folder") from None

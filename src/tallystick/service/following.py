@@ -7,6 +7,7 @@ from pathlib import Path
 import structlog
 
 from tallystick.domain import limits
+from tallystick.files import file_mark
 from tallystick.service.configuration import Configuration, ConfigurationError, read_configuration
 from tallystick.service.migration import check_own_sessions, check_shards
 from tallystick.store.errors import StoreError
@@ -32,7 +33,7 @@ class ConfigurationFollower:
         self._served = configuration
         self._add_shard = add_shard
         self._refresh = refresh
-        self._seen = _mark(path)
+        self._seen = file_mark(path)
         self._said: str | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -50,7 +51,7 @@ class ConfigurationFollower:
         while True:
             try:
                 await self._refresh()
-                mark = _mark(self._path)
+                mark = file_mark(self._path)
                 if mark != self._seen and await self._take_over():
                     self._seen, self._said = mark, None
             except Exception as error:  # noqa: BLE001 - nothing that is wrong with a file may end a server
@@ -97,12 +98,3 @@ class ConfigurationFollower:
         if why != self._said:
             self._said = why
             _log.error("the configuration file is not taken over", path=str(self._path), reason=why)
-
-
-def _mark(path: Path) -> tuple[int, int, int] | None:
-    """What tells one state of a file from another; None when it is missing."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_ino, status.st_size

@@ -3,18 +3,19 @@
 import os
 import stat
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import structlog
 
+from tallystick.files import file_mark, partial_of, write_private
 from tallystick.followers.webhooks.secret_keys import SecretKey, SecretKeys
 from tallystick.service.configuration import ConfigurationError
 
 _log = structlog.get_logger(__name__)
 
 _COMMENT: Final = "#"
-_OWN_MODE: Final = 0o600
 
 
 class KeyFile:
@@ -27,13 +28,12 @@ class KeyFile:
             ConfigurationError: it cannot be read, holds something else, or others may read it.
         """
         self._path = path
-        self._seen = _mark(path)
+        self._seen = None if path is None else file_mark(path)
         self.keys = SecretKeys(read_keys(path) if path is not None else ())
 
     def look(self) -> None:
         """Take over what was changed; what is wrong is logged once, and the keys stay as they were."""
-        mark = _mark(self._path)
-        if self._path is None or mark == self._seen:
+        if self._path is None or (mark := file_mark(self._path)) == self._seen:
             return
         self._seen = mark
         try:
@@ -73,35 +73,33 @@ def add_key(path: Path) -> SecretKey:
         ConfigurationError: the file cannot be read or written.
     """
     path = path.resolve()
-    before, mode = "", _OWN_MODE
+    before = None
     if path.exists():
         read_keys(path)  # what is wrong with it is put right first
-        before, mode = _read_private(path), stat.S_IMODE(path.stat().st_mode)
+        before = _read_private(path)
     key = SecretKey.new()
     made = f"# {key.name}, made {datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n{key.text()}\n"
-    partial = path.with_name(f"{path.name}.partial")
     try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _OWN_MODE)
+        write_private(
+            path,
+            made + (before or ""),
+            prepare=None if before is None else partial(_copy_rights, path.stat()),
+            alone=True,
+        )
     except FileExistsError:
         raise ConfigurationError(
-            f"{partial} is there: another make-key is at work, or was ended in the middle; then remove it"
+            f"{partial_of(path)} is there: another make-key is at work, or was ended in the middle; then remove it"
         ) from None
     except OSError as error:
-        raise ConfigurationError(f"cannot write {path} ({error.strerror}): name another file") from None
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(made + before)
-            file.flush()
-            if before:
-                # Servers may run as another user, or read it by their group.
-                os.fchown(file.fileno(), path.stat().st_uid, path.stat().st_gid)
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise ConfigurationError(f"cannot write {path} ({error.strerror}): do it as its owner") from None
+        what = "name another file" if before is None else "do it as its owner"
+        raise ConfigurationError(f"cannot write {path} ({error.strerror}): {what}") from None
     return key
+
+
+def _copy_rights(source: os.stat_result, target: Path) -> None:
+    """Give a file the owner and the mode of another: servers may run as another user, or read it by their group."""
+    os.chown(target, source.st_uid, source.st_gid, follow_symlinks=False)
+    target.chmod(stat.S_IMODE(source.st_mode))
 
 
 def _read_private(path: Path) -> str:
@@ -118,12 +116,3 @@ def _read_private(path: Path) -> str:
         raise ConfigurationError(f"webhooks_key_file {path} cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"webhooks_key_file {path} holds something else than keys") from None
-
-
-def _mark(path: Path | None) -> tuple[int, int, int] | None:
-    """What tells one state of a file from another; None when it is missing."""
-    try:
-        status = None if path is None else path.stat()
-    except OSError:
-        return None
-    return None if status is None else (status.st_mtime_ns, status.st_ino, status.st_size)
