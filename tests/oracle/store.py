@@ -10,6 +10,7 @@ from tallystick.domain import commands
 from tallystick.domain.accounts import AccountState, AccountStatus, AccountTerms
 from tallystick.domain.commands import Kind
 from tallystick.domain.decide import Atomic, commands_of
+from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.holds import HoldState
 from tallystick.domain.needs import Needs
 from tallystick.domain.outcomes import Posted, Refused
@@ -23,7 +24,8 @@ from tests.oracle.translation import DERIVATION
 class Store:
     """Rows as they were appended, and what a snapshot says of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, derivation: Derivation = DERIVATION) -> None:
+        self.derivation = derivation
         self.transactions: list[TransactionRow] = []
         self.entries: list[EntryRow] = []
         self.terms: list[tuple[int, AccountTerms]] = []
@@ -47,7 +49,7 @@ class Store:
         """What the batcher would load for these units; with `remembers_accounts`, all accounts besides."""
         needs = Needs()
         for unit in units:
-            needs.add(commands_of([unit]), DERIVATION)
+            needs.add(commands_of([unit]), self.derivation)
         needs.look_for({})
         accounts = set(needs.accounts)
         for hold in self.holds:
@@ -57,7 +59,7 @@ class Store:
         if remembers_accounts:
             accounts |= {terms.account for _, terms in self.terms}
         return Snapshot(
-            derivation=DERIVATION,
+            derivation=self.derivation,
             head=self.head,
             accounts=MappingProxyType({one.terms.account: one for one in self.account_states(accounts)}),
             holds=MappingProxyType({hold.hold: hold for hold in self.holds if hold.hold in needs.holds}),
