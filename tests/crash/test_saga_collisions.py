@@ -31,9 +31,9 @@ from tallystick.domain.limits import (
 from tallystick.domain.outcomes import RefusalCode, Refused
 from tallystick.domain.rules import sagas
 from tallystick.service import views
-from tallystick.verify.checks.problems import ProblemKind
 from tallystick.verify.crossings import verify_crossings
 from tallystick.verify.log import verify_shard
+from tallystick.verify.problems import ProblemKind
 from tests.crash.two_shards import (
     AWAY,
     HOME,

@@ -5,7 +5,7 @@ A change names positions by what stands there, as tests/forgery/builder.py notes
 
 from typing import NamedTuple
 
-from tallystick.verify.checks.problems import ProblemKind
+from tallystick.verify.problems import ProblemKind
 
 
 class Change(NamedTuple):

@@ -7,7 +7,7 @@ tests/forgery/crossings.py notes them.
 
 from typing import NamedTuple
 
-from tallystick.verify.checks.problems import ProblemKind
+from tallystick.verify.problems import ProblemKind
 from tests.forgery.changes import BALANCES_AGAIN
 from tests.forgery.crossings import ONE, TWO
 
@@ -58,6 +58,35 @@ def terms(position: str, old: str, new: str) -> str:
         f"WHERE position = {{{position}}} AND terms::text LIKE '%{old}%'"
     )
 
+
+# What is found at the end of the log, after the position that is wrong.
+FOUND_TOO: dict[str, CrossingChange] = {
+    "a capture that ends, its hold does not": CrossingChange(
+        ProblemKind.HOLD_STUCK,
+        ONE,
+        "last",
+        {ONE: ("DELETE FROM holds WHERE position = {captured_last_end}",)},
+        between=False,
+    ),
+    "an open capture of a hold that was never placed": CrossingChange(
+        ProblemKind.SAGA_STUCK,
+        ONE,
+        "last",
+        {ONE: (terms("capturing", ",{placed_open},", ",{local},"),)},
+        between=False,
+    ),
+    "a credit of another amount": CrossingChange(
+        ProblemKind.CLEARING_UNEXPLAINED,
+        ONE,
+        "last",
+        {
+            TWO: (
+                "UPDATE entries SET amount = 2 * amount WHERE position = {paid_again_credit}",
+                BALANCES_AGAIN,
+            )
+        },
+    ),
+}
 
 CHANGES: dict[str, CrossingChange] = {
     # What the other shard alone can tell.

@@ -21,8 +21,8 @@ from tallystick.embedded import EmbeddedPostgres
 from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
 from tallystick.store.errors import SchemaError, ShardUnavailableError
 from tallystick.store.migrate import migrate
-from tallystick.verify.checks.problems import ProblemKind
 from tallystick.verify.log import ShardReport, verify_shard
+from tallystick.verify.problems import ProblemKind
 from tallystick.verify.streams import LogStreams
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import psycopg
 import pytest
 from tests.forgery.books import Spoilable
-from tests.forgery.crossing_changes import CHANGES, REFUSED_TOO
+from tests.forgery.crossing_changes import CHANGES, FOUND_TOO, REFUSED_TOO
 from tests.forgery.crossings import ONE, TWO, CrossingBuilder, build_crossings, two_shards
 
 from tallystick.domain.identifiers import Prefix, format_identifier
@@ -20,10 +20,10 @@ from tallystick.domain.sagas import Stage
 from tallystick.embedded import EmbeddedPostgres
 from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
 from tallystick.store.migrate import migrate
-from tallystick.verify.checks.problems import Problem, ProblemKind
 from tallystick.verify.crossing_streams import CrossingStreams, ShardLostError
 from tallystick.verify.crossings import CrossingsReport, judge_crossings, verify_crossings
 from tallystick.verify.log import verify_shard
+from tallystick.verify.problems import Problem, ProblemKind
 
 MOVING_SECONDS = 10
 MOVING_SECONDS_MAX = 300
@@ -128,6 +128,19 @@ def test_a_change_is_found(books: TwoBooks, name: str) -> None:
     between = " between shards," if change.between else ""
     where = f"position {books.marks[change.mark]} of shard {change.shard}"
     assert found(books) == f"{change.kind}{between} at {where}"
+
+
+@pytest.mark.parametrize("name", FOUND_TOO)
+def test_what_a_change_leads_to_is_found_too(books: TwoBooks, name: str) -> None:
+    change = FOUND_TOO[name]
+    spoil(books, change.statements)
+    if change.between:
+        across = verify_crossings({shard: copy.dsn for shard, copy in books.copies.items()})
+        problems = [problem for shard, problem in across.problems if shard == change.shard]
+    else:
+        problems = verify_shard(books.copies[change.shard].dsn, change.shard).problems
+    places = [problem.position for problem in problems if problem.kind == change.kind]
+    assert places == [books.marks[change.mark]]
 
 
 @pytest.mark.parametrize(

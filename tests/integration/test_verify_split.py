@@ -18,9 +18,9 @@ from tallystick.embedded import EmbeddedPostgres
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
 from tallystick.service.sagas import Sagas
 from tallystick.store.migrate import migrate
-from tallystick.verify.checks.problems import ProblemKind
 from tallystick.verify.crossings import verify_crossings
 from tallystick.verify.log import verify_shard
+from tallystick.verify.problems import ProblemKind
 
 SHARDS: Final = (HOME, AWAY, FURTHER)
 

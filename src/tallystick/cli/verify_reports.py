@@ -7,11 +7,11 @@ import click
 
 from tallystick.domain.identifiers import Prefix, format_identifier, shard_of
 from tallystick.store.errors import ShardUnavailableError, StoreError
-from tallystick.verify.checks.pairs import Pair
-from tallystick.verify.checks.problems import Problem, ProblemKind
+from tallystick.verify.checks.clearing import Pair
 from tallystick.verify.checks.saga_crossings import OpenSaga
 from tallystick.verify.crossings import CrossingsReport
 from tallystick.verify.log import ShardReport
+from tallystick.verify.problems import Problem, ProblemKind
 
 _SAGAS_PRINTED_MAX: Final = 20
 

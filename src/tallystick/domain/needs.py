@@ -110,11 +110,8 @@ class Needs:
     def _add_end(self, command: Finalize | Release, derivation: Derivation) -> None:
         terms = command.terms
         self.sagas.add(local_of(command.saga))
-        if terms.is_split:
-            self.accounts.update(leg.account for leg in terms.debits)
-            self._add_clearings(terms.credits, command.tenant, derivation)
-        else:
-            self._add_legs(derivation, terms.other_shard, command.tenant, terms.debits)
+        self.accounts.update(leg.account for leg in terms.debits)
+        self._add_clearings(terms.credits, command.tenant, derivation)
         if terms.operation is Kind.HOLD_CAPTURED and terms.refers_to is not None:
             self.holds.add(terms.refers_to)
 

@@ -14,8 +14,8 @@ from typing import Final, Self, TypeVar
 from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.limits import LOCAL_NUMBER_MAX
 from tallystick.store.errors import ShardUnavailableError
-from tallystick.verify.checks.comparison import Heads
-from tallystick.verify.checks.crossing_rows import (
+from tallystick.verify.comparison import Heads
+from tallystick.verify.crossing_rows import (
     ClearingBalance,
     SagaRecord,
     SentHalf,

@@ -12,10 +12,11 @@ from tallystick.domain.rows import BatchRow
 from tallystick.store.made import Difference
 from tallystick.store.migrate import check_schema, schema_differences
 from tallystick.verify.checks.chain import Chain
-from tallystick.verify.checks.problems import Findings, Problem, ProblemKind
 from tallystick.verify.checks.requests import Requests
 from tallystick.verify.checks.reversals import judge_reversals
-from tallystick.verify.checks.rows import (
+from tallystick.verify.checks.transactions import Rows, Transactions
+from tallystick.verify.problems import Findings, Problem, ProblemKind
+from tallystick.verify.rows import (
     read_account,
     read_entry,
     read_hold,
@@ -23,7 +24,6 @@ from tallystick.verify.checks.rows import (
     read_saga,
     read_transaction,
 )
-from tallystick.verify.checks.transactions import Rows, Transactions
 from tallystick.verify.streams import LogStreams, RawSlice
 
 Progress = Callable[[int, int], None]

@@ -20,7 +20,7 @@ from tallystick.store.address import options_of
 from tallystick.store.errors import ShardUnavailableError, translated
 from tallystick.store.log import derivation
 from tallystick.store.queries import query
-from tallystick.verify.checks.rows import (
+from tallystick.verify.rows import (
     ACCOUNT_PLACE,
     ENTRY_PLACE,
     HOLD_PLACE,

@@ -45,8 +45,7 @@ def reserve(books: Books, tenant: int, terms: SagaTerms, note: Note) -> Outcome:
     if refusal is not None:
         return refusal
     for there in terms.payee_shards:
-        legs = terms.credits_on(there) if terms.is_split else terms.debits
-        if (taken := taken_clearing(books, there, tenant, legs)) is not None:
+        if (taken := taken_clearing(books, there, tenant, terms.credits_on(there))) is not None:
             return taken
     posted = books.append(tenant, Kind.TRANSFER_RESERVED, note, terms.refers_to)
     for movement in set_aside:
@@ -105,16 +104,11 @@ def finalize(books: Books, command: Finalize) -> Outcome:
     if (answered := answer_of(state, SagaEvent.FINALIZE)) is not None:
         return answered
     terms = state.terms
-    if terms.is_split:
-        clearings = [
-            movement
-            for there in terms.payee_shards
-            for movement in clearing_movements(
-                books, there, state.tenant, totals_of(terms.credits_on(there)), 1
-            )
-        ]
-    else:
-        clearings = clearing_movements(books, terms.other_shard, state.tenant, totals_of(terms.debits), 1)
+    clearings = [
+        movement
+        for there in terms.payee_shards
+        for movement in clearing_movements(books, there, state.tenant, totals_of(terms.credits_on(there)), 1)
+    ]
     posted = books.append(state.tenant, Kind.TRANSFER_FINALIZED, state.note, refers_to=state.saga)
     if terms.operation is Kind.HOLD_CAPTURED:
         held = -_end_capture(books, state, captured=True)

@@ -10,8 +10,8 @@ from tallystick.domain.identifiers import Prefix, format_identifier, shard_of
 from tallystick.domain.rows import EntryRow
 from tallystick.domain.system_owners import SIGN
 from tallystick.verify.checks.clearing import other_shard_of, wrong_clearing_terms, wrong_system_account
-from tallystick.verify.checks.problems import Findings, ProblemKind
-from tallystick.verify.checks.rows import AccountChange, TransactionHead
+from tallystick.verify.problems import Findings, ProblemKind
+from tallystick.verify.rows import AccountChange, TransactionHead
 
 _OPEN: Final = int(AccountStatus.OPEN)
 _CLOSED: Final = int(AccountStatus.CLOSED)

@@ -2,7 +2,7 @@
 
 from tallystick.domain.canonical import EncodedBatch, chain_hash, genesis_hash
 from tallystick.domain.rows import BatchRow
-from tallystick.verify.checks.problems import Findings, ProblemKind
+from tallystick.verify.problems import Findings, ProblemKind
 
 
 class Chain:

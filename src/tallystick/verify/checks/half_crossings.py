@@ -8,9 +8,9 @@ from typing import Final
 
 from tallystick.domain.commands import RECEIVED_KINDS, SENT_KINDS
 from tallystick.domain.identifiers import local_of, make_identifier, shard_of
-from tallystick.verify.checks.comparison import Comparison, name
-from tallystick.verify.checks.crossing_rows import Credit, Moved, SentHalf, Told
-from tallystick.verify.checks.problems import ProblemKind
+from tallystick.verify.comparison import Comparison, name
+from tallystick.verify.crossing_rows import Credit, Moved, SentHalf, Told
+from tallystick.verify.problems import ProblemKind
 
 # Which kind is received of each that is sent.
 _RECEIVED_OF: Final = {int(sent): int(RECEIVED_KINDS[operation]) for operation, sent in SENT_KINDS.items()}

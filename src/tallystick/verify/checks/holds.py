@@ -10,8 +10,8 @@ from tallystick.domain.limits import SHARD_NUMBER_MAX, SHARD_NUMBER_MIN
 from tallystick.domain.rows import EntryRow
 from tallystick.domain.sagas import SagaTerms
 from tallystick.verify.checks.accounts import Accounts, name
-from tallystick.verify.checks.problems import Findings, ProblemKind
-from tallystick.verify.checks.rows import HoldChange, TransactionHead
+from tallystick.verify.problems import Findings, ProblemKind
+from tallystick.verify.rows import HoldChange, TransactionHead
 
 # The status that each kind of transaction finds a hold in, and those that it may leave it in.
 _STATUS_BEFORE: Final[dict[int, int]] = {

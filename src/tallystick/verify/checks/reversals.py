@@ -11,9 +11,9 @@ from operator import attrgetter
 from typing import Final
 
 from tallystick.domain.commands import Kind
-from tallystick.verify.checks.problems import Findings, ProblemKind
-from tallystick.verify.checks.rows import ReversalPart
 from tallystick.verify.checks.sides import CREDIT_KINDS
+from tallystick.verify.problems import Findings, ProblemKind
+from tallystick.verify.rows import ReversalPart
 
 # What each kind of reversal may undo.
 _REVERSIBLE: Final = {

@@ -4,12 +4,11 @@ from typing import Final, NamedTuple
 
 from tallystick.domain.identifiers import shard_of
 from tallystick.domain.sagas import SagaStatus, SagaTerms, Stage
-from tallystick.verify.checks.comparison import Comparison, name
-from tallystick.verify.checks.credits import wrong_credit
-from tallystick.verify.checks.crossing_rows import Credit, RefusedCredit, SagaRecord, Told
-from tallystick.verify.checks.problems import ProblemKind
 from tallystick.verify.checks.split_crossings import SplitCrossings
 from tallystick.verify.checks.terms import totals
+from tallystick.verify.comparison import Comparison, name, wrong_credit
+from tallystick.verify.crossing_rows import Credit, RefusedCredit, SagaRecord, Told
+from tallystick.verify.problems import ProblemKind
 
 OPEN_SAGAS_LISTED_MAX: Final = 100
 

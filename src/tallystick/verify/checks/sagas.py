@@ -3,7 +3,7 @@
 Whether the other shard says the same is judged where shards are compared.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from tallystick.domain.accounts import AccountKind
@@ -13,11 +13,11 @@ from tallystick.domain.rows import EntryRow
 from tallystick.domain.sagas import SagaStatus, SagaTerms
 from tallystick.verify.checks.accounts import Accounts, name
 from tallystick.verify.checks.holds import Holds
-from tallystick.verify.checks.problems import Findings, ProblemKind
 from tallystick.verify.checks.requests import RECORDED_CODES
-from tallystick.verify.checks.rows import HoldChange, SagaChange, TransactionHead
 from tallystick.verify.checks.sides import Moves, Sides
 from tallystick.verify.checks.terms import readable_terms, totals, wrong_terms
+from tallystick.verify.problems import Findings, ProblemKind
+from tallystick.verify.rows import HoldChange, SagaChange, TransactionHead
 
 # The status that each kind of transaction leaves a saga in.
 _STATUS_AFTER: Final[dict[int, int]] = {
@@ -82,7 +82,9 @@ class Sagas:
         """The sagas that are open and that nothing can finalize."""
         for position, saga in self._open.items():
             terms, details = saga.terms, []
-            clears = [(there, asset) for there in terms.payee_shards for asset in _assets(terms, there)]
+            clears = [
+                (there, asset) for there in terms.payee_shards for asset in totals(terms.credits_on(there))
+            ]
             for there, asset in [] if saga.kind == Kind.TRANSFER_FINALIZED else clears:
                 account = self._accounts.cannot_clear(there, saga.tenant, asset)
                 if account is not None:
@@ -140,12 +142,9 @@ class Sagas:
 
     def _clearings(self, saga: OpenSaga) -> Moves:
         """What the clearing accounts must do when the money of a saga leaves."""
-        terms = saga.terms
-        if not terms.is_split:
-            return self._sides.clearings(terms.other_shard, saga.tenant, terms.debits, 1)
         clearings: Moves = {}
-        for other_shard in terms.payee_shards:
-            clearings |= self._sides.clearings(other_shard, saga.tenant, terms.credits_on(other_shard), 1)
+        for there in saga.terms.payee_shards:
+            clearings |= self._sides.clearings(there, saga.tenant, saga.terms.credits_on(there), 1)
         return clearings
 
     def _wrong_reservation(
@@ -171,11 +170,6 @@ class Sagas:
         self._findings.at_position(
             ProblemKind.SAGA_WRONG, change.position, f"the saga of position {change.saga} {detail}"
         )
-
-
-def _assets(terms: SagaTerms, other_shard: int) -> Iterable[str]:
-    """In which assets the money of a saga leaves for a shard."""
-    return totals(terms.credits_on(other_shard) if terms.is_split else terms.debits)
 
 
 def _expected_sides(kind: int, terms: SagaTerms, released: int) -> Moves:

@@ -7,11 +7,10 @@ from tallystick.domain.commands import Kind
 from tallystick.domain.identifiers import local_of, shard_of
 from tallystick.domain.outcomes import RefusalCode, refuse
 from tallystick.domain.sagas import SagaStatus, SagaTerms, Stage
-from tallystick.verify.checks.comparison import Comparison, name
-from tallystick.verify.checks.credits import wrong_credit
-from tallystick.verify.checks.crossing_rows import Credit, RefusedCredit, SagaRecord, Told
-from tallystick.verify.checks.problems import ProblemKind
 from tallystick.verify.checks.terms import totals
+from tallystick.verify.comparison import Comparison, name, wrong_credit
+from tallystick.verify.crossing_rows import Credit, RefusedCredit, SagaRecord, Told
+from tallystick.verify.problems import ProblemKind
 
 _PAID: Final = frozenset({int(SagaStatus.FINALIZED), int(SagaStatus.SETTLED)})
 _GIVEN_UP: Final = frozenset({int(SagaStatus.GIVEN_UP), int(SagaStatus.RELEASED)})

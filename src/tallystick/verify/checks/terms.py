@@ -48,7 +48,6 @@ def totals(legs: Sequence[Leg]) -> dict[str, int]:
 
 def wrong_terms(terms: SagaTerms, shard: int) -> Iterator[str]:
     """What is wrong with terms that were agreed on a shard, whatever its accounts are."""
-    other, debits, payees = terms.other_shard, terms.debits, terms.credits
     refers = _OPERATIONS.get(terms.operation)
     if refers is None:
         yield f"does what cannot cross shards: kind {terms.operation}"
@@ -59,29 +58,27 @@ def wrong_terms(terms: SagaTerms, shard: int) -> Iterator[str]:
     if terms.final and terms.operation != Kind.HOLD_CAPTURED:
         yield "is the last capture of a hold, and captures none"
     if terms.is_split:
-        yield from _wrong_split(terms, shard)
-    elif other == shard or not SHARD_NUMBER_MIN <= other <= SHARD_NUMBER_MAX:
-        yield f"crosses to shard {other}"
-    if any(shard_of(leg.account) != shard for leg in debits):
+        yield from _wrong_split(terms)
+    for there in terms.payee_shards:
+        if there == shard or not SHARD_NUMBER_MIN <= there <= SHARD_NUMBER_MAX:
+            yield f"crosses to shard {there}"
+    if any(shard_of(leg.account) != shard for leg in terms.debits):
         yield "takes from an account of another shard"
-    if not terms.is_split and any(shard_of(leg.account) != other for leg in payees):
-        yield f"pays an account that is not of shard {other}"
-    yield from _wrong_legs(terms, [*debits, *payees])
-    paid = {(leg.account, leg.asset) for leg in payees}
+    if any(shard_of(leg.account) not in terms.payee_shards for leg in terms.credits):
+        yield f"pays an account that is not of shard {terms.other_shard}"
+    yield from _wrong_legs(terms, [*terms.debits, *terms.credits])
+    paid = {(leg.account, leg.asset) for leg in terms.credits}
     for one in terms.opens:
         if not is_system_owner(one.owner) or (one.account, one.asset) not in paid:
             yield f"opens an account of {one.owner} in {one.asset}, and does not pay it"
 
 
-def _wrong_split(terms: SagaTerms, shard: int) -> Iterator[str]:
+def _wrong_split(terms: SagaTerms) -> Iterator[str]:
     """What is wrong with terms that are to be carried out on several other shards."""
     if terms.operation != Kind.TRANSACTION:
         yield f"is of kind {terms.operation}, and crosses to several shards"
     if len(terms.payee_shards) < _SHARDS_MIN:
         yield f"says that it crosses to several shards, and crosses to {terms.payee_shards}"
-    for other in terms.payee_shards:
-        if other == shard or not SHARD_NUMBER_MIN <= other <= SHARD_NUMBER_MAX:
-            yield f"crosses to shard {other}"
 
 
 def _wrong_legs(terms: SagaTerms, legs: Sequence[Leg]) -> Iterator[str]:

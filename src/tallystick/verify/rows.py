@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from tallystick.domain.canonical import POSTGRES_EPOCH_US
 from tallystick.domain.rows import BatchRow, EntryRow
-from tallystick.verify.checks.columns import NULL, columns_of, number, optional, optional_text, text
+from tallystick.verify.columns import NULL, columns_of, number, optional, optional_text, text
 
 _int64 = struct.Struct(">q").unpack_from
 

@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 from tallystick.domain.commands import PROMISE_KINDS, Kind
 from tallystick.domain.identifiers import make_identifier
 from tallystick.domain.sagas import SagaStatus, SagaTerms, credit_request
-from tallystick.verify.checks.columns import columns_of, number, optional, optional_text, text
 from tallystick.verify.checks.terms import readable_terms
+from tallystick.verify.columns import columns_of, number, optional, optional_text, text
 
 _NAME_BYTES: Final = 8
 
