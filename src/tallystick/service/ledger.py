@@ -22,6 +22,7 @@ from tallystick.service.configuration import (
 from tallystick.service.engine import Engine
 from tallystick.service.events import EventCalls
 from tallystick.service.holds import HoldCalls
+from tallystick.service.logging import leave_logging_to_application
 from tallystick.service.migration import check_own_sessions, check_shards
 from tallystick.service.tenancy import UNSET
 from tallystick.service.transactions import TransactionCalls, TransferRequest
@@ -63,6 +64,7 @@ class Ledger(AccountCalls, TransactionCalls, HoldCalls, EventCalls):
             SchemaError: a database is of another version, or empty: run `tallystick migrate`; or it is not prepared
                 for servers, and the message has the statements that mend it.
         """
+        leave_logging_to_application()
         if configuration is None:
             found = await _configuration_of(dsns, cross_shard)
         elif dsns:

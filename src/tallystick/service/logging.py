@@ -46,16 +46,7 @@ def configure_logging(*, default_level: str = "info", for_people: bool | None = 
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *common,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
+    _log_through_logging(*common, structlog.stdlib.ProcessorFormatter.wrap_for_formatter)
     ends: list[structlog.typing.Processor] = (
         # Without the values of variables, which may be passwords.
         [
@@ -79,11 +70,41 @@ def configure_logging(*, default_level: str = "info", for_people: bool | None = 
     logging.captureWarnings(capture=True)
 
 
+def leave_logging_to_application() -> None:
+    """Hand what is logged inside an application to its `logging`, unless it has configured structlog itself.
+
+    An application that configures neither gets warnings and errors on stderr, as `logging` does it.
+    """
+    if not structlog.is_configured():
+        _log_through_logging(
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(key_order=["event"]),
+            _take_secrets_out,
+        )
+
+
+def _log_through_logging(*processors: structlog.typing.Processor) -> None:
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *processors],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _take_secrets_out(_: object, __: str, line: structlog.typing.EventDict | str) -> str:
+    return _without_secrets(str(line))
+
+
+def _without_secrets(line: str) -> str:
+    for pattern, replacement in _SECRETS:
+        line = pattern.sub(replacement, line)
+    return line
+
+
 class _Formatter(structlog.stdlib.ProcessorFormatter):
     """Takes secrets out of the finished line, so that no library's message and no traceback can hold one."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
-        for pattern, replacement in _SECRETS:
-            line = pattern.sub(replacement, line)
-        return line
+        return _without_secrets(super().format(record))
