@@ -11,7 +11,7 @@ from tallystick.domain.limits import INT64_MAX, INT64_MIN
 class AccountKind(IntEnum):
     """A wallet may not be overdrawn by default; a system account (fees, funding) may.
 
-    A clearing account carries the other side of what crosses to one other shard. Only sagas move it.
+    A clearing account carries the other side of transfers to and from one other shard. Only sagas move it.
     """
 
     WALLET = 1
@@ -30,13 +30,13 @@ class AccountStatus(IntEnum):
 DEFAULT_MIN_BALANCE: Final[dict[AccountKind, int | None]] = {
     AccountKind.WALLET: 0,  # no overdraft
     AccountKind.SYSTEM: None,
-    # Mirrored by the other shard's, whose balance is the opposite: neither may reach what the other cannot.
+    # The other shard's account has the opposite balance: neither may reach a value that the other cannot.
     AccountKind.CLEARING: -INT64_MAX,
 }
 
 
 class AccountTerms(msgspec.Struct, frozen=True, gc=False):
-    """What was agreed about an account. Changes by appending new terms; the newest are in force.
+    """The terms of an account. They change when new terms are appended; the newest are in force.
 
     `min_balance` bounds the available balance from below, `max_balance` the balance from above; None is no bound.
     `metadata` is canonical JSON.
@@ -54,7 +54,7 @@ class AccountTerms(msgspec.Struct, frozen=True, gc=False):
 
 
 class AccountState(msgspec.Struct, frozen=True, gc=False):
-    """An account after its newest entry: terms, balance, what of it is held, and that entry's position."""
+    """An account after its newest entry: its terms, its balance, the held part, and the entry's position."""
 
     terms: AccountTerms
     balance: int = 0

@@ -13,7 +13,7 @@ _RIGHT: Final = 'an integer of minor units, such as "1250"'
 
 
 class AmountError(ValueError):
-    """The text or number is not an amount; the message says what would be right."""
+    """The text or number is not an amount. The message says what is expected."""
 
 
 def parse_integer(value: object) -> int:

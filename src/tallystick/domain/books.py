@@ -1,7 +1,7 @@
-"""The books in the making: what a batch has come to so far, and the steps that every rule is made of.
+"""The state of a batch while it is decided, and the steps from which every rule is built.
 
-Rules (`domain/rules`) judge movements of accounts against these states and append to them; `decide` keeps the keys
-and the neighbours.
+Rules (`domain/rules`) judge movements of accounts against these states and append rows. `decide` handles idempotency
+keys and the order of commands.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from tallystick.domain.rows import AccountRow, Appended, EntryRow, TransactionRo
 from tallystick.domain.sagas import SagaState
 from tallystick.domain.snapshot import Head, Original, Snapshot
 
-# Most rows are made here, and a named tuple's own constructor takes twice as long.
+# Most rows are made here. The constructor of a named tuple takes twice as long.
 _new_transaction = partial(tuple.__new__, TransactionRow)
 _new_entry = partial(tuple.__new__, EntryRow)
 
@@ -37,8 +37,8 @@ class Movement(msgspec.Struct, frozen=True, gc=False):
 def judge(state: AccountState, amount: int, held: int) -> RefusalCode | None:
     """Judge one change of an account against its bounds.
 
-    A bound is judged only on a change towards it: one that lowers the available balance against `min_balance`,
-    one that raises the balance against `max_balance`. A bound tightened later blocks nothing that was
+    A bound applies only to a change towards it: `min_balance` to a change that lowers the available balance,
+    `max_balance` to a change that raises the balance. So a bound that is tightened later does not block what was
     reserved before.
     """
     balance = state.balance + amount
@@ -55,7 +55,7 @@ def judge(state: AccountState, amount: int, held: int) -> RefusalCode | None:
 
 
 class Books:
-    """All states as of the command being answered, and the rows appended on the way there."""
+    """All states as of the command that is being answered, and the rows appended so far."""
 
     def __init__(self, snapshot: Snapshot, now_us: int) -> None:
         self.derivation = snapshot.derivation
@@ -75,7 +75,7 @@ class Books:
         self.refused_tenants: list[int] = []
 
     def save(self) -> tuple[Any, ...]:
-        """Everything that `restore` needs to go back to this moment."""
+        """The state that `restore` needs to return to this point."""
         return (
             self.position,
             dict(self.accounts),
@@ -87,7 +87,7 @@ class Books:
         )
 
     def restore(self, saved: tuple[Any, ...]) -> None:
-        """Go back: what was appended since is forgotten."""
+        """Return to a saved state. Rows that were appended since are dropped."""
         (
             self.position,
             self.accounts,
@@ -104,7 +104,7 @@ class Books:
         return (*self.appended, self.entry_starts, self.refused_tenants)
 
     def append_terms(self, terms: AccountTerms, before: AccountState) -> None:
-        """Append an account's terms, at the position that was appended last."""
+        """Append the terms of an account at the newest position."""
         state = AccountState(terms, before.balance, before.held, before.position)
         self.appended.accounts.append(AccountRow(self.position, state))
         self.accounts[terms.account] = state
@@ -118,7 +118,7 @@ class Books:
         return self.accounts.get(account) or self.known_accounts.get(account)
 
     def original(self, position: int) -> Original | None:
-        """A transaction that may be reversed, also one of this batch."""
+        """A transaction that may be reversed. It may be one of this batch."""
         original = self.originals.get(position)
         index = position - self.head.last_position - 1
         if original is None and 0 <= index < len(self.appended.transactions):
@@ -131,7 +131,7 @@ class Books:
         return original
 
     def return_reversed(self, position: int, amount: int) -> None:
-        """Note that a part of a transaction that was being reversed was not, if this batch knows of it."""
+        """Subtract an amount from what is recorded as reversed, because the reversal was released."""
         if (original := self.originals.get(position)) is not None:
             self.originals[position] = msgspec.structs.replace(
                 original, reversed_amount=original.reversed_amount - amount
@@ -155,7 +155,7 @@ class Books:
         asset: str | None = None,
         refers_to: int | None = None,
     ) -> Outcome:
-        """Judge all movements; post them together or refuse for the first reason in order of precedence."""
+        """Judge all movements. Post them together, or refuse for the reason with the highest precedence."""
         refusal = self.first_refusal(tenant, movements, asset)
         if refusal is not None:
             return refusal
@@ -165,7 +165,10 @@ class Books:
         return posted
 
     def first_refusal(self, tenant: int, movements: Sequence[Movement], asset: str | None) -> Refused | None:
-        """The reason with precedence that these accounts cannot take their parts; of equal ones the earliest."""
+        """The refusal with the highest precedence among these movements, the earliest of equal ones.
+
+        None if all are allowed.
+        """
         worst: RefusalCode | None = None
         param = ""
         for movement in movements:
@@ -175,13 +178,13 @@ class Books:
         return None if worst is None else refuse(worst, param)
 
     def _refusal_code(self, tenant: int, movement: Movement, asset: str | None) -> RefusalCode | None:
-        """The first reason, in order of precedence, that one account cannot take its part."""
+        """The reason with the highest precedence to refuse one movement; None if it is allowed."""
         state = self.account(movement.account)
         if state is None or state.terms.tenant != tenant:
             return RefusalCode.ACCOUNT_NOT_FOUND
         terms = state.terms
         if terms.kind is AccountKind.CLEARING:
-            # Only sagas move these, and they do not ask.
+            # Only sagas move clearing accounts, and they do not call this.
             return RefusalCode.ACCOUNT_NOT_FOUND
         if asset is not None and terms.asset != asset:
             return RefusalCode.ASSET_MISMATCH
@@ -213,7 +216,7 @@ class Books:
         return Posted(self.position)
 
     def append_entry(self, movement: Movement) -> None:
-        """Append one account's change to the transaction that was appended last."""
+        """Append the change of one account to the newest transaction."""
         account, amount, held = movement.account, movement.amount, movement.held
         state = self.accounts.get(account) or self.known_accounts[account]
         terms = state.terms
@@ -227,7 +230,7 @@ class Books:
         )
 
     def append_plain(self, state: AccountState, balance: int, amount: int, bound: int | None) -> None:
-        """Append a change of an account that sets nothing aside, and was judged against its bound."""
+        """Append a change that holds nothing and was judged already against `bound`."""
         terms = state.terms
         account, held, position = terms.account, state.held, self.position
         self.accounts[account] = AccountState(terms, balance, held, position)

@@ -1,9 +1,10 @@
-"""What the cache holds: balances and, for each shard, a mark. Both are short texts.
+"""The contents of the cache: balances and, for each shard, a mark. Both are short texts.
 
-A **mark** says how far the log was passed: `<generation> <position>`. While it is there, every balance of its
-generation is at least as new as that position. When it is lost, nothing that is cached counts: a new mark begins
-another generation. It begins as `<generation> <position> opening`: balances are cached, but nobody believes them
-until the log was passed from there, for what was read before may be newer than it.
+A **mark** says up to which position the tailer has read the log: `<generation> <position>`. While the mark exists,
+every balance of its generation is at least as new as that position. When the mark is lost, all cached balances are
+invalid, and a new mark begins another generation. A new mark is `<generation> <position> opening`: balances are
+cached under it, but are not served until the tailer has read the log from that position. Otherwise a reader could see
+a balance that is older than one it has read before.
 
 A **cached balance** is `<generation> <position> <balance> <held> <tenant> <asset>`, and a seal where there is a key.
 """
@@ -15,7 +16,7 @@ from typing import Final, NamedTuple
 
 from tallystick.domain.accounts import AccountState
 
-# As the scripts read it; a position has 16 digits at most.
+# The form that the scripts read. A position has 16 digits at most.
 _MARK: Final = re.compile(rb"([0-9a-f]+) ([0-9]{1,16})")
 _OPENING: Final = b" opening"
 _BALANCE_FIELDS: Final = 6
@@ -23,14 +24,14 @@ _SEAL_BYTES: Final = 16
 
 
 class Mark(NamedTuple):
-    """How far a shard's log was passed, in which generation; `text` is the mark as it stands in the cache."""
+    """The position up to which a log was read, and the generation. `text` is the mark as it is in the cache."""
 
     generation: bytes
     position: int
     text: bytes
 
     def moved(self, position: int, *, level: bool) -> "Mark":
-        """The mark for a later position: one that is opening is believed when it is level with the log."""
+        """The mark for a later position. An opening mark becomes valid when it reaches the end of the log."""
         opening = b"" if level or not self.text.endswith(_OPENING) else _OPENING
         return Mark(self.generation, position, b"%b %d%b" % (self.generation, position, opening))
 
@@ -47,18 +48,18 @@ class CachedBalance(NamedTuple):
 
 
 def opening_mark(generation: str, position: int) -> Mark:
-    """A mark that begins a generation, and is not believed yet."""
+    """A mark that begins a generation and is not valid yet."""
     return Mark(generation.encode(), position, b"%b %d%b" % (generation.encode(), position, _OPENING))
 
 
 def read_mark(text: bytes | None) -> Mark | None:
-    """A mark, or None when there is none, it is opening, or it cannot be read."""
+    """The valid mark in a text. None: the mark is missing, opening or unreadable."""
     found = None if text is None else _MARK.fullmatch(text)
     return None if found is None else Mark(found[1], int(found[2]), found[0])
 
 
 def balance_text(position: int, balance: int, held: int, tenant: int, asset: str) -> str:
-    """The text of a balance, without its generation, which is added where the mark is."""
+    """The text of a balance without its generation. The script that knows the mark adds it."""
     return f"{position} {balance} {held} {tenant} {asset}"
 
 
@@ -74,9 +75,9 @@ def write_state(state: AccountState) -> str:
 
 
 class Seals:
-    """Seals balances, so that only who has the key can make one. Without a key there are no seals.
+    """Seals balances. Only the holder of the key can make a seal. Without a key there are no seals.
 
-    A seal is of a shard, an account and all that is said of it: it fits nothing else.
+    A seal covers the shard, the account and the whole text, so it is valid for nothing else.
     """
 
     def __init__(self, key: str | None) -> None:
@@ -91,7 +92,7 @@ class Seals:
         """The text of a cached balance, without its seal.
 
         Raises:
-            ValueError: the seal is missing, or it is of something else.
+            ValueError: the seal is missing, or does not belong to this text.
         """
         if self._key is None:
             return text
@@ -107,10 +108,10 @@ class Seals:
 
 
 def read_balance(account: int, generation: bytes, text: bytes) -> CachedBalance | None:
-    """A balance of this generation; None when it is of another one.
+    """A balance of this generation; None if it belongs to another generation.
 
     Raises:
-        ValueError: this is no balance.
+        ValueError: the text is not a balance.
     """
     fields = text.split(b" ")
     if len(fields) != _BALANCE_FIELDS:
@@ -122,6 +123,6 @@ def read_balance(account: int, generation: bytes, text: bytes) -> CachedBalance 
 
 
 def cached_balance(state: AccountState) -> CachedBalance:
-    """What to cache of an account."""
+    """The balance of an account, as it is cached."""
     terms = state.terms
     return CachedBalance(terms.account, state.position, state.balance, state.held, terms.tenant, terms.asset)

@@ -1,4 +1,4 @@
-"""Commands: what callers ask a shard to do. Times are microseconds since 1970 in UTC, amounts minor units."""
+"""Commands: what callers ask a shard to do. Times are microseconds since 1970 in UTC, amounts are minor units."""
 
 from collections.abc import Mapping
 from enum import IntEnum
@@ -10,7 +10,7 @@ from tallystick.domain.system_owners import SystemAccount
 
 
 class Kind(IntEnum):
-    """What a transaction in the log is. The numbers are stored: they never change."""
+    """The kinds of transactions in the log. The numbers are stored and never change."""
 
     ACCOUNT_OPENED = 1
     ACCOUNT_CHANGED = 2
@@ -52,9 +52,9 @@ SAGA_KINDS = frozenset(
         Kind.TRANSFER_SETTLED,
     }
 )
-# The steps of a saga on each of several payees' shards.
+# The steps of a split saga on the shard of a payee.
 PROMISE_KINDS = frozenset({Kind.TRANSFER_PROMISED, Kind.TRANSFER_CONFIRMED, Kind.TRANSFER_REVOKED})
-# The two halves of what crosses shards by two-phase commit, by what the caller asked for.
+# The two halves of a two-phase commit, by the kind that the caller asked for.
 SENT_KINDS = {Kind.TRANSFER: Kind.TRANSFER_SENT, Kind.TRANSACTION: Kind.TRANSACTION_SENT}
 RECEIVED_KINDS = {Kind.TRANSFER: Kind.TRANSFER_RECEIVED, Kind.TRANSACTION: Kind.TRANSACTION_RECEIVED}
 _KIND_TEXTS = {kind: kind.name.lower() for kind in Kind}
@@ -63,7 +63,7 @@ KINDS = {text: kind for kind, text in _KIND_TEXTS.items()}
 
 
 class Reach(IntEnum):
-    """What is known of the shard of a destination before anything is reserved for it."""
+    """Whether the shard of a destination can be reached, as far as is known before anything is reserved."""
 
     REACHABLE = 1
     UNREACHABLE = 2
@@ -71,9 +71,9 @@ class Reach(IntEnum):
 
 
 class RequestKey(msgspec.Struct, frozen=True, gc=False):
-    """The claim of one request: the hash of tenant and idempotency key, and what the request asked for.
+    """The claim of one request: the hash of tenant and idempotency key, and the fingerprint of the request.
 
-    `keeps_refusal`: whether it is remembered that the request was refused. It is not when the tenant had too many.
+    `keeps_refusal`: whether a refusal is recorded. It is not when the tenant has used up its budget of refusals.
     """
 
     key: bytes
@@ -82,7 +82,7 @@ class RequestKey(msgspec.Struct, frozen=True, gc=False):
 
 
 class Note(msgspec.Struct, frozen=True, gc=False):
-    """What a caller writes beside a movement of money. `metadata` is canonical JSON."""
+    """A caller's description, metadata (canonical JSON) and effective time of a transaction."""
 
     description: str | None = None
     metadata: str | None = None
@@ -93,9 +93,9 @@ NO_NOTE = Note()
 
 
 class Leg(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """One account's part in what crosses shards: an amount that leaves it or comes to it, always more than zero.
+    """One account's part in a transfer between shards: an amount that is debited or credited, always more than zero.
 
-    `param` names the field of the request that brought it, for a refusal. An asset of None: there is no such account.
+    `param` names the field of the request, for a refusal. `asset` is None if the account does not exist.
     """
 
     account: int
@@ -105,9 +105,10 @@ class Leg(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class Command(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What every command says: for which tenant, and under which key (None: the caller asked for no key).
+    """The fields of every command: the tenant, and the idempotency key (None: there is none).
 
-    `opens` are the system owners' accounts that it moves: those of this shard are opened if they are not yet.
+    `opens`: the accounts of system owners that the command moves. Those of this shard are opened if they do not
+    exist.
     """
 
     tenant: int
@@ -116,13 +117,13 @@ class Command(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class ClaimKey(Command, frozen=True, gc=False, kw_only=True):
-    """Record in the log of a key's home that a request with this key goes to another shard."""
+    """Record, on the home shard of a key, that the request with this key goes to another shard."""
 
     shard: int
 
 
 class OpenAccount(Command, frozen=True, gc=False, kw_only=True):
-    """Open an account whose identifier the caller drew at random."""
+    """Open an account. The caller has drawn its identifier at random."""
 
     account: int
     owner: str
@@ -144,7 +145,7 @@ class ChangeAccount(Command, frozen=True, gc=False, kw_only=True):
 
 
 class Transfer(Command, frozen=True, gc=False, kw_only=True):
-    """Move an amount of one asset from source to destination, whose shard can be reached or not."""
+    """Move an amount of one asset from source to destination. `reach` tells of the destination's shard."""
 
     source: int
     destination: int
@@ -157,7 +158,7 @@ class Transfer(Command, frozen=True, gc=False, kw_only=True):
 class PostTransaction(Command, frozen=True, gc=False, kw_only=True):
     """Post several entries (account, signed amount) that sum to zero in each asset.
 
-    `foreign_assets` tells the assets of accounts on another shard, which never change; None: no such account.
+    `foreign_assets`: the assets of accounts on other shards, which never change; None: the account does not exist.
     """
 
     entries: tuple[tuple[int, int], ...]
@@ -166,7 +167,7 @@ class PostTransaction(Command, frozen=True, gc=False, kw_only=True):
 
 
 class PlaceHold(Command, frozen=True, gc=False, kw_only=True):
-    """Set an amount of the source's balance aside for the destination, for a time."""
+    """Hold an amount of the source's balance for the destination, for a time."""
 
     source: int
     destination: int
@@ -178,7 +179,7 @@ class PlaceHold(Command, frozen=True, gc=False, kw_only=True):
 
 
 class CaptureHold(Command, frozen=True, gc=False, kw_only=True):
-    """Pay from a hold: an amount (None: all that is left). `final` releases whatever then remains."""
+    """Pay an amount from a hold (None: all that is left). `final` releases the rest."""
 
     hold: int
     amount: int | None = None
@@ -187,22 +188,22 @@ class CaptureHold(Command, frozen=True, gc=False, kw_only=True):
 
 
 class VoidHold(Command, frozen=True, gc=False, kw_only=True):
-    """Release what is left of a hold."""
+    """Release the rest of a hold."""
 
     hold: int
     note: Note = NO_NOTE
 
 
 class ExpireHold(Command, frozen=True, gc=False, kw_only=True):
-    """Release a hold whose time is over; refused as `hold_not_open` before that."""
+    """Release a hold that has expired. Before its time it is refused as `hold_not_open`."""
 
     hold: int
 
 
 class Reverse(Command, frozen=True, gc=False, kw_only=True):
-    """Post the opposite of a transaction, whole (None: all that is left of it) or in part.
+    """Reverse a transaction: an amount, or all that is not reversed yet (None).
 
-    For the credit of a transfer that crossed shards, `payers` says whom the money goes back to on the other one.
+    For the credit of a transfer between shards, `payers` are the accounts on the other shard that get the money back.
     """
 
     transaction: int

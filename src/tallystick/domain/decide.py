@@ -1,7 +1,7 @@
-"""Decide a batch: take commands in order, answer each, and say which rows to append.
+"""Decide a batch: answer the commands in order, and return the rows to append.
 
-`decide` is a pure function. A refused command leaves no trace in the books (only its key is remembered) and
-never fails its neighbours; commands in one `Atomic` stand or fall together.
+`decide` is a pure function. A refused command changes nothing but the record of its key, and does not affect the
+other commands of the batch. The commands of one `Atomic` are all posted or all refused.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ class Atomic(msgspec.Struct, frozen=True):
 
 
 def commands_of(units: Sequence[Command | Atomic]) -> list[Command]:
-    """The commands of units, in order: each unit itself, or those of the group."""
+    """All commands of these units, in order."""
     commands: list[Command] = []
     for unit in units:
         if isinstance(unit, Atomic):
@@ -46,11 +46,10 @@ def commands_of(units: Sequence[Command | Atomic]) -> list[Command]:
 
 
 class Decision(NamedTuple):
-    """What to answer (one outcome for each command, in order), what to append, and the states that follow.
+    """The outcomes (one for each command, in order), the rows to append, and the states after them.
 
-    `entry_starts` says for each transaction where its entries begin among those appended, `refused_tenants` whose the
-    refusals are that are recorded; `requests`, `holds` and
-    `sagas` are all that were known or changed, as they are now.
+    `entry_starts` is the index of the first entry of each transaction. `refused_tenants` has the tenant of each
+    recorded refusal. `requests`, `holds` and `sagas` are the newest states of all that were known or changed.
     """
 
     outcomes: list[Outcome]
@@ -65,7 +64,7 @@ class Decision(NamedTuple):
     refused_tenants: list[int]
 
 
-# Refusals of the moment, which the same request will not meet again: they are not kept.
+# Temporary refusals. They are not recorded, so the same request can succeed later.
 PASSING: Final = frozenset({RefusalCode.HOLD_BUSY, RefusalCode.SHARD_UNAVAILABLE})
 NOTHING_DECIDED: Final = Decision([], Appended([], [], [], [], [], []), {}, {}, {}, {}, 1, 0, [], [])
 
@@ -75,8 +74,8 @@ def decide(snapshot: Snapshot, units: Sequence[Command | Atomic], now_us: int) -
 
     Args:
         snapshot: the head of the log and all that the commands refer to.
-        units: single commands, and groups that stand or fall together.
-        now_us: the server's clock, microseconds since 1970 in UTC, not before the head's.
+        units: single commands, and groups of commands that are all posted or all refused.
+        now_us: the server's clock, in microseconds since 1970 in UTC; not earlier than the head.
 
     Returns:
         One outcome for each command, in order, and the rows that carry them out.
@@ -87,7 +86,7 @@ def decide(snapshot: Snapshot, units: Sequence[Command | Atomic], now_us: int) -
 
 
 class Deciding:
-    """A decision in the making, for a caller that has other things to do in between: see `decide`."""
+    """`decide` in several steps, for a caller that does other work in between."""
 
     def __init__(self, snapshot: Snapshot, now_us: int) -> None:
         self._books = Books(snapshot, now_us)
@@ -95,12 +94,12 @@ class Deciding:
 
     @property
     def now_us(self) -> int:
-        """When this is decided: the server's clock, microseconds since 1970 in UTC."""
+        """The time of the decision: the server's clock, in microseconds since 1970 in UTC."""
         return self._books.now_us
 
     @property
     def books(self) -> Books:
-        """The books as of what was answered so far."""
+        """The state after the commands that were answered so far."""
         return self._books
 
     def take(self, units: Sequence[Command | Atomic]) -> None:
@@ -112,7 +111,7 @@ class Deciding:
                 self._outcomes.append(self.answer(unit))
 
     def decision(self) -> Decision:
-        """What all that was taken came to."""
+        """The decision about all commands that were taken."""
         books = self._books
         return Decision(
             self._outcomes,
@@ -127,10 +126,13 @@ class Deciding:
             books.refused_tenants,
         )
 
-    # One command, its key and its neighbours.
+    # One command and its key, and groups of commands.
 
     def answer(self, command: Command, rule: Rule | None = None) -> Outcome:
-        """Answer one command: as recorded if its key was used before, else by its rule, or by the one given."""
+        """Answer one command.
+
+        With the recorded outcome if its key was used before, otherwise by `rule` or its own rule.
+        """
         books, request = self._books, command.request
         if request is not None and (recorded := books.requests.get(request.key)) is not None:
             return _replay(recorded, request)
@@ -142,7 +144,7 @@ class Deciding:
         return outcome if request is None else self._kept(command.tenant, request, outcome)
 
     def answer_atomic(self, group: Atomic) -> list[Outcome]:
-        """Answer a group: if one command is refused, nothing of the group is posted."""
+        """Answer a group. If one command is refused, none is posted."""
         before = self._books.save()
         outcomes = [
             self.answer(command) if self._is_local(command) else self._refuse_crossing(command)
@@ -161,7 +163,7 @@ class Deciding:
         return not isinstance(command, Transfer) or self._books.is_local(command.destination)
 
     def _refuse_crossing(self, command: Command) -> Outcome:
-        """Refuse what cannot stand or fall with its group, because it takes more than one shard."""
+        """Refuse a command of a group that needs another shard."""
         request = command.request
         if request is not None and (recorded := self._books.requests.get(request.key)) is not None:
             return _replay(recorded, request)
@@ -176,7 +178,7 @@ class Deciding:
         return outcome if request is None else self._kept(command.tenant, request, outcome)
 
     def _kept(self, tenant: int, request: RequestKey, outcome: Outcome) -> Outcome:
-        """Record an outcome under its key, unless it is a refusal that is not to be kept."""
+        """Record an outcome under its key, unless it is a refusal that is not recorded."""
         if isinstance(outcome, Refused):
             if outcome.code in PASSING:
                 return outcome

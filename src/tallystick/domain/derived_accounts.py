@@ -1,8 +1,8 @@
-"""Accounts that the ledger opens by itself when they are first needed: of clearing, and of system owners.
+"""Accounts that the ledger opens by itself when they are first needed: clearing accounts, and those of system owners.
 
-The identifier of such an account follows from what it is for, so who needs it knows it without asking, and two who
-open it at once mean the same one. It follows from a key of the shard too, which no caller knows: assets and system
-owners have names that callers choose, and they cannot be chosen so that two accounts get one identifier.
+The identifier of such an account is derived from its purpose. So no lookup is needed, and two servers that open it at
+the same time open the same account. The identifier is also derived from a secret key of the shard: callers choose the
+names of assets and system owners, and must not be able to choose two names that lead to one identifier.
 """
 
 import hashlib
@@ -28,10 +28,10 @@ _SYSTEM: Final = b"tallystick system owner "
 
 
 class DerivedAccount(msgspec.Struct, frozen=True, gc=False):
-    """One of these accounts, open already or not.
+    """A derived account, whether it is open or not.
 
-    `former` is the identifier that it has if it was opened before shards had keys. That follows from the names alone,
-    so it may be any other account's.
+    `former` is its identifier if it was opened before shards had keys. `former` is derived from names alone, so
+    another account may have it.
     """
 
     account: int
@@ -42,7 +42,7 @@ class DerivedAccount(msgspec.Struct, frozen=True, gc=False):
     kind: AccountKind
 
     def among(self, account: Callable[[int], AccountState | None]) -> AccountState | None:
-        """Its state, found by identifier; None: it is not open."""
+        """The state of the account, found by its identifier; None if it is not open."""
         for identifier in (self.account, self.former):
             state = account(identifier)
             if state is not None and self.is_described_by(state.terms):
@@ -50,7 +50,7 @@ class DerivedAccount(msgspec.Struct, frozen=True, gc=False):
         return None
 
     def is_described_by(self, terms: AccountTerms) -> bool:
-        """Whether an account with these terms is this one."""
+        """Whether these are the terms of this account."""
         return (terms.tenant, terms.owner, terms.asset, terms.kind) == (
             self.tenant,
             self.owner,
@@ -59,7 +59,7 @@ class DerivedAccount(msgspec.Struct, frozen=True, gc=False):
         )
 
     def terms(self) -> AccountTerms:
-        """What is agreed about it when it is opened."""
+        """Its terms when it is opened."""
         return AccountTerms(
             self.account,
             self.tenant,
@@ -73,14 +73,14 @@ class DerivedAccount(msgspec.Struct, frozen=True, gc=False):
 
 
 class Derivation(msgspec.Struct, frozen=True, gc=False):
-    """What these accounts of a shard follow from: its number, and its key, which it has since a position."""
+    """The inputs of the derivation on one shard: its number, and its key, which is in use since a position."""
 
     shard: int
     key: bytes
     since_position: int = 0
 
     def clearing(self, other_shard: int, tenant: int, asset: str) -> DerivedAccount:
-        """The account that carries the other side of what a tenant moves to and from another shard."""
+        """The clearing account of a tenant with another shard."""
         return _clearing(self, other_shard, tenant, asset)
 
     def of_system_owner(self, tenant: int, owner: str, asset: str) -> DerivedAccount:
@@ -89,7 +89,7 @@ class Derivation(msgspec.Struct, frozen=True, gc=False):
 
 
 def clearing_owner(other_shard: int) -> str:
-    """Who a clearing account belongs to, in words."""
+    """The name of the owner of a clearing account."""
     return f"clearing with shard {other_shard}"
 
 

@@ -1,6 +1,6 @@
 """State machines as Mermaid diagrams for the documentation, drawn from the tables that the code follows.
 
-`python -m tallystick.domain.diagrams` prints them; a test holds the documentation to them.
+`python -m tallystick.domain.diagrams` prints them. A test compares the documentation with them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,12 +11,12 @@ from tallystick.domain.sagas import SAGA_STAGES, SPLIT_STAGES, Found, Stage, Ste
 
 
 def saga_diagram() -> str:
-    """A saga over both of its shards: what each step may come to, and where that leads."""
+    """A saga over both of its shards: the results of each step, and the stages that follow."""
     return _diagram(Stage.RESERVED.value, (Stage.FINALIZED.value, Stage.RELEASED.value), _arrows(SAGA_STAGES))
 
 
 def split_saga_diagram() -> str:
-    """The same of a saga with payees on several shards."""
+    """The same for a saga with payees on several shards."""
     return _diagram(Stage.RESERVED.value, (Stage.SETTLED.value, Stage.RELEASED.value), _arrows(SPLIT_STAGES))
 
 
@@ -28,7 +28,7 @@ def _arrows(stages: Mapping[tuple[Stage, Step, Found], Stage]) -> list[tuple[str
 
 
 def hold_diagram() -> str:
-    """A hold, from being placed to its end."""
+    """A hold, from its placement to its end."""
     events: dict[tuple[str, str], list[str]] = {}
     for (before, event), after in HOLD_TRANSITIONS.items():
         ends = (before.name.lower(), after.name.lower())

@@ -1,7 +1,7 @@
-"""Fingerprints: what a request asked for, kept small, so that a key reused for something else is noticed.
+"""Fingerprints: the contents of a request in a few bytes, to detect a key that is reused for another request.
 
-A fingerprint is the MessagePack array of the operation and its fields in a fixed order. A long text stands as
-its digest. Kept whole and not as one hash, it can name the field that differs.
+A fingerprint is a MessagePack array of the operation and its fields in a fixed order. A long text is replaced by its
+digest. Because the fields stay separate, the refusal can name the field that differs.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ _decoder = msgspec.msgpack.Decoder(list[object])
 
 
 class Operation(IntEnum):
-    """Which call a fingerprint is of. The numbers are stored: they never change."""
+    """The call that a fingerprint belongs to. The numbers are stored and never change."""
 
     OPEN_ACCOUNT = 1
     CHANGE_ACCOUNT = 2
@@ -63,13 +63,13 @@ FIELDS: Final[dict[Operation, tuple[str, ...]]] = {
 
 
 def request_key(tenant: int, idempotency_key: str) -> bytes:
-    """The 128-bit hash that stands for a tenant's idempotency key in the log."""
+    """The 128-bit hash of a tenant's idempotency key, as it is in the log."""
     text = idempotency_key.encode()
     return hashlib.sha256(tenant.to_bytes(4, "big") + text).digest()[:_KEY_BYTES]
 
 
 def fingerprint(operation: Operation, *values: Field) -> bytes:
-    """Write what a request asked for. `values` follow FIELDS; absent ones at the end take no room."""
+    """The fingerprint of a request. `values` are in the order of FIELDS; missing ones at the end take no space."""
     last = len(values)
     while last and values[last - 1] is None:
         last -= 1
@@ -86,7 +86,7 @@ def _short(value: Field) -> Field:
 
 
 def asked_for(fingerprint: bytes) -> tuple[Operation, list[object]] | None:
-    """Which call a fingerprint is of, and its fields in the order of FIELDS; None when it cannot be read."""
+    """The operation of a fingerprint, and its fields in the order of FIELDS; None if it cannot be read."""
     try:
         operation, *values = _decoder.decode(fingerprint)
         return Operation(operation), values  # type: ignore[arg-type]  # raises for what is none
@@ -95,7 +95,7 @@ def asked_for(fingerprint: bytes) -> tuple[Operation, list[object]] | None:
 
 
 def differing_field(recorded: bytes, requested: bytes) -> str:
-    """Name the first field in which two fingerprints differ; `path` when they are of different calls."""
+    """The name of the first field in which two fingerprints differ; `path` if the operations differ."""
     first, second = _decoder.decode(recorded), _decoder.decode(requested)
     if first[0] != second[0]:
         return "path"

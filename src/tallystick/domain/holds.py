@@ -1,4 +1,4 @@
-"""Holds: part of an account's balance set aside, to be captured, voided or expired."""
+"""Holds: a part of an account's balance that is set aside, to be captured, voided or expired."""
 
 from enum import IntEnum
 from typing import Final
@@ -7,7 +7,7 @@ import msgspec
 
 
 class HoldStatus(IntEnum):
-    """A hold is open, or being captured to another shard, or it ended in one of three ways."""
+    """A hold is open, is being captured to another shard, or has ended in one of three ways."""
 
     OPEN = 1
     CAPTURED = 2
@@ -29,11 +29,11 @@ class HoldEvent(IntEnum):
     END_CAPTURE_LATE = 8
 
 
-# What is still set aside belongs to a hold in one of these.
+# The statuses in which a hold still sets money aside.
 HOLDING: Final = (HoldStatus.OPEN, HoldStatus.CAPTURING)
 
-# The whole state machine. What is not here is refused as hold_not_open, or as hold_busy while a capture to another
-# shard is on its way. That one ends as the other shard says, and leaves a hold whose time is over by then expired.
+# The whole state machine. Any other event is refused as hold_not_open, or as hold_busy while a capture to another
+# shard is in progress. The other shard decides how that capture ends. If the hold's time is over by then, it expires.
 HOLD_TRANSITIONS: Final[dict[tuple[HoldStatus, HoldEvent], HoldStatus]] = {
     (HoldStatus.OPEN, HoldEvent.CAPTURE): HoldStatus.OPEN,
     (HoldStatus.OPEN, HoldEvent.CAPTURE_FINAL): HoldStatus.CAPTURED,
@@ -47,10 +47,10 @@ HOLD_TRANSITIONS: Final[dict[tuple[HoldStatus, HoldEvent], HoldStatus]] = {
 
 
 class HoldState(msgspec.Struct, frozen=True, gc=False):
-    """A hold as its newest row tells it. `hold` is the position that placed it, `position` the newest change.
+    """A hold as of its newest row. `hold` is the position that placed it, `position` that of its newest change.
 
-    `account` is whose money is held, `destination` who gets it. Amounts are minor units, times microseconds
-    since 1970 in UTC.
+    `account` is the account whose money is held, `destination` the account that is paid. Amounts are minor units,
+    times are microseconds since 1970 in UTC.
     """
 
     hold: int
@@ -64,5 +64,5 @@ class HoldState(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def remaining(self) -> int:
-        """What is still set aside: nothing once the hold has ended."""
+        """The amount that is still set aside: 0 once the hold has ended."""
         return self.amount - self.captured if self.status in HOLDING else 0

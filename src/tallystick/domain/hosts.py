@@ -1,4 +1,4 @@
-"""A host and its port, as they stand in an address. Versions of Python differ in what they take for one."""
+"""Reads a host and its port from an address. Versions of Python differ in what they accept."""
 
 import ipaddress
 import re
@@ -10,10 +10,10 @@ _HOST: Final = re.compile(r"(?:\[([^\[\]\s]+)\]|([^\[\]:@/?#\s]+))(?::([0-9]{0,5
 
 
 def split_host(text: str) -> tuple[str, int | None]:
-    """The host of `host:port`, in small letters and an IPv6 address without its brackets, and the port if it has one.
+    """The host and the port (None if missing) of `host:port`, in lower case, an IPv6 address without brackets.
 
     Raises:
-        ValueError: it is no host, or its port is none from 1 to 65535; the message does not repeat it.
+        ValueError: this is not a host, or the port is not from 1 to 65535. The message does not repeat the text.
     """
     found = _HOST.fullmatch(text)
     if found is None:

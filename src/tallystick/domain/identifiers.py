@@ -1,8 +1,8 @@
 """Typed short identifiers that carry their shard: `acct_…`, `txn_…`, `hold_…`.
 
-An identifier is a positive 64-bit integer, the shard's number above and a local number below: a random one for
-an account (so that identifiers cannot be enumerated), the position in the log for a transaction or a hold.
-Routing is arithmetic. In text it is 13 digits of Crockford's base 32 and one check character.
+An identifier is a positive 64-bit integer. The upper bits are the number of the shard, the lower bits a local number:
+a random number for an account (so that accounts cannot be enumerated), the position in the log for a transaction or a
+hold. So routing is arithmetic. As text it is 13 digits of Crockford's base 32 and one check character.
 """
 
 from enum import StrEnum
@@ -22,7 +22,7 @@ _TO_PYTHON_DIGITS: Final = str.maketrans(DIGITS, "0123456789abcdefghijklmnopqrst
 
 
 class Prefix(StrEnum):
-    """What an identifier names."""
+    """The sort of thing that an identifier names."""
 
     ACCOUNT = "acct"
     TRANSACTION = "txn"
@@ -30,12 +30,12 @@ class Prefix(StrEnum):
 
 
 def identifier_pattern(prefix: str) -> str:
-    """What identifiers look like, as a regular expression."""
+    """A regular expression for identifiers."""
     return f"^{prefix}_[{DIGITS}]{{{TEXT_DIGITS}}}$"
 
 
 class IdentifierError(ValueError):
-    """The text is not an identifier of the kind asked for; the message says what is wrong with it."""
+    """The text is not an identifier of the expected kind. The message says what is wrong."""
 
 
 def _double(value: int) -> int:
@@ -47,8 +47,8 @@ def _double(value: int) -> int:
 # character and every swap of neighbours (H. M. Damm, "Total anti-symmetrische Quasigruppen", 2004).
 _CHECK_STEP: Final = tuple(_double(value) for value in range(32))
 
-# Two digits at a time, because an identifier is made for every answer: what the digits look like,
-# and what they do to the check digit.
+# Identifiers are written for every answer, so digits are handled in pairs: the text of a pair, and its effect on the
+# check digit.
 _PAIRS: Final = tuple(first + second for first in DIGITS for second in DIGITS)
 _PAIR_CHECK_STEP: Final = tuple(
     tuple(_CHECK_STEP[_CHECK_STEP[interim ^ pair >> 5] ^ pair & 31] for pair in range(1024))
@@ -57,7 +57,7 @@ _PAIR_CHECK_STEP: Final = tuple(
 
 
 def _with_check(identifier: int) -> str:
-    """The 13 digits of an identifier, as six pairs and the last one, and its check character."""
+    """The 13 digits of an identifier (six pairs and one digit), and its check character."""
     a = identifier >> 55 & 1023
     b = identifier >> 45 & 1023
     c = identifier >> 35 & 1023
@@ -82,12 +82,12 @@ def make_identifier(shard: int, local: int) -> int:
 
 
 def shard_of(identifier: int) -> int:
-    """The number of the shard that an identifier lives on."""
+    """The number of the shard in an identifier."""
     return identifier >> _LOCAL_BITS
 
 
 def local_of(identifier: int) -> int:
-    """The number below the shard: the position of a transaction or a hold."""
+    """The local number in an identifier: the position of a transaction or a hold."""
     return identifier & LOCAL_NUMBER_MAX
 
 
@@ -114,7 +114,8 @@ def parse_identifier(prefix: Prefix, text: str) -> int:
         identifier = int(digits[:-1].translate(_TO_PYTHON_DIGITS), 32)
     except ValueError:
         raise IdentifierError(f"expected only the characters {DIGITS} after {prefix}_") from None
-    # Written again it must look the same: right check character, and no sign, space or digit of another script.
+    # It must be equal when it is written again: the check character fits, and there is no sign, space or foreign
+    # digit.
     if identifier < 0 or _with_check(identifier) != digits:
         raise IdentifierError("the check character does not fit: the identifier was mistyped")
     if shard_of(identifier) > SHARD_NUMBER_MAX or not shard_of(identifier) or not local_of(identifier):

@@ -1,4 +1,4 @@
-"""What commands refer to: which keys, accounts, holds and transactions must be read before they can be decided."""
+"""The keys, accounts, holds, sagas and transactions that must be read before commands can be decided."""
 
 from collections.abc import Iterable, Mapping
 
@@ -37,7 +37,7 @@ from tallystick.domain.sagas import credit_request
 class Needs:
     """Sets of request keys, account identifiers, and the positions of holds, sagas and transactions to reverse.
 
-    `derived` are accounts that may be under either of two identifiers: see `look_for`.
+    `derived`: accounts that may have either of two identifiers, see `look_for`.
     """
 
     def __init__(self) -> None:
@@ -49,13 +49,13 @@ class Needs:
         self.originals: set[int] = set()
 
     def look_for(self, known: Mapping[int, AccountState]) -> None:
-        """Add the identifiers under which derived accounts may be, but for those that are known already."""
+        """Add both identifiers of each derived account, except for accounts that are known already."""
         for one in self.derived:
             if one.among(known.get) is None:
                 self.accounts.update((one.account, one.former))
 
     def add(self, commands: Iterable[Command], derivation: Derivation) -> None:
-        """Add what these commands refer to, on a shard."""
+        """Add what these commands need on a shard."""
         shard = derivation.shard
         for command in commands:
             if command.request is not None:
@@ -99,7 +99,7 @@ class Needs:
                 self._add_end(command, derivation)
             case Promise() | Confirm() | Revoke():
                 legs = command.terms.credits_on(shard)
-                # The end of a promise looks whether there is one.
+                # The end of a promise checks that the promise exists.
                 self.requests.add(credit_request(command.saga).key)
                 self._add_legs(derivation, shard_of(command.saga), command.tenant, legs)
             case GiveUp() | Settle():
@@ -116,13 +116,13 @@ class Needs:
             self.holds.add(terms.refers_to)
 
     def _add_clearings(self, payees: Iterable[Leg], tenant: int, derivation: Derivation) -> None:
-        """The clearing accounts against which these accounts of other shards are paid."""
+        """Add the clearing accounts for payments to these accounts of other shards."""
         for leg in payees:
             if leg.asset is not None:
                 self.derived.add(derivation.clearing(shard_of(leg.account), tenant, leg.asset))
 
     def _add_legs(self, derivation: Derivation, other_shard: int, tenant: int, legs: Iterable[Leg]) -> None:
-        """Accounts of this shard that a step moves, and the clearing accounts that it moves them against."""
+        """Add the accounts of this shard that a step moves, and the clearing accounts on the other side."""
         for leg in legs:
             self.accounts.add(leg.account)
             if leg.asset is not None:

@@ -1,4 +1,4 @@
-"""What a command came to: posted, or a refusal with a stable code. An outcome is a value, never an exception."""
+"""Outcomes of commands: posted, or refused with a stable code. An outcome is a value, never an exception."""
 
 from enum import IntEnum, StrEnum
 from typing import Final, NamedTuple
@@ -9,10 +9,10 @@ from tallystick.domain.commands import Kind
 
 
 class RefusalCode(IntEnum):
-    """Why a command was refused, in order of precedence: of several reasons the first is given.
+    """The reasons to refuse a command, in order of precedence: of several reasons the lowest number is given.
 
-    The numbers are stored: they never change, and a new code takes a free number. `IDEMPOTENCY_KEY_CLAIMED` is told
-    to no client: it stands in the log of a key's home for a request that went to another shard.
+    The numbers are stored and never change; a new code takes a free number. Clients never see
+    `IDEMPOTENCY_KEY_CLAIMED`: the home shard of a key records it for a request that went to another shard.
     """
 
     IDEMPOTENCY_KEY_REUSED = 10
@@ -48,7 +48,7 @@ class RefusalCode(IntEnum):
         return self.name.lower()
 
     def __str__(self) -> str:
-        """The same, also where it is printed or logged: the number is for the log alone."""
+        """The same, wherever the code is printed or logged. The number is used in the log of a shard only."""
         return self.text
 
     def __format__(self, specification: str) -> str:
@@ -99,9 +99,9 @@ REFUSAL_DETAILS: Final[dict[RefusalCode, str]] = {
 
 
 class Asked(NamedTuple):
-    """What a caller asked for of which a credit is a stage.
+    """The payment that a caller asked for, of which a credit is a stage.
 
-    `refers_to` is the identifier of the hold that is captured, or of the payment that is reversed.
+    `refers_to` is the identifier of the captured hold, or of the reversed payment.
     """
 
     kind: Kind
@@ -109,9 +109,9 @@ class Asked(NamedTuple):
 
 
 class Posted(msgspec.Struct, frozen=True, gc=False):
-    """The command was written to the log at this position. `replayed`: by an earlier request with its key.
+    """The command was written to the log at this position. `replayed`: an earlier request with its key did it.
 
-    `asked` is kept under the key of a credit, and says of what it is a stage.
+    `asked` is recorded under the key of a credit: the payment that the credit is a stage of.
     """
 
     position: int
@@ -122,9 +122,9 @@ class Posted(msgspec.Struct, frozen=True, gc=False):
 class Refused(msgspec.Struct, frozen=True, gc=False):
     """The command was refused and changed nothing.
 
-    `param` names the field of the request that the reason is about; `detail` is for people. All three are
-    kept under the idempotency key and are the answer for ever (but for `idempotency_key_reused`, which belongs
-    to the later request, and `hold_busy`, `shard_unavailable` and `rate_limited`, which pass: these are never kept).
+    `param` names the field of the request that caused the refusal; `detail` is a text for people. The refusal is
+    recorded under the idempotency key and is the answer for ever. Exceptions: `idempotency_key_reused` belongs to the
+    later request; `hold_busy`, `shard_unavailable` and `rate_limited` are temporary and never recorded.
     """
 
     code: RefusalCode
@@ -137,18 +137,18 @@ Outcome = Posted | Refused
 
 
 def refuse(code: RefusalCode, param: str | None = None) -> Refused:
-    """A refusal with the standing text of its code."""
+    """A refusal with the standard text of its code."""
     return Refused(code, param, REFUSAL_DETAILS[code])
 
 
 def not_kept(refused: Refused) -> Refused:
-    """What is told of a refusal in place of keeping it, when too many of the tenant's are kept already."""
+    """The answer in place of a refusal that is not recorded, because the tenant's budget of refusals is used up."""
     detail = f"{REFUSAL_DETAILS[RefusalCode.RATE_LIMITED]} Why it would be ({refused.code}): {refused.detail}"
     return Refused(RefusalCode.RATE_LIMITED, refused.param, detail)
 
 
 def not_tried() -> Refused:
-    """What is told where a claim of the key on another shard would be kept, when too many refusals are already."""
+    """The answer when a request would record a claim on another shard, and the tenant's budget is used up."""
     return Refused(RefusalCode.RATE_LIMITED, None, _NOT_TRIED_DETAIL)
 
 
@@ -163,12 +163,15 @@ NOT_CONFIGURED_DETAIL: Final = (
 
 
 def not_configured(shard: int, param: str) -> Refused:
-    """The refusal of what names a shard that is not configured here; like all `shard_unavailable`, it is not kept."""
+    """The refusal of a request that names a shard that is not configured.
+
+    Like all `shard_unavailable`, it is not recorded.
+    """
     return Refused(RefusalCode.SHARD_UNAVAILABLE, param, NOT_CONFIGURED_DETAIL.format(shard))
 
 
 class Unserved(StrEnum):
-    """Why a request could not be taken at all; it burned no key, and may be sent again."""
+    """The reasons why a request was not accepted at all. Its key was not used; it may be sent again."""
 
     OVERLOADED = "overloaded"
     SHARD_UNAVAILABLE = "shard_unavailable"

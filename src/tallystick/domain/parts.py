@@ -1,7 +1,7 @@
-"""What a transaction of the log is to a client that ignores shards: a part of a payment, or nothing to them.
+"""Transactions of the log as a client sees them who ignores shards.
 
-What crosses shards is several transactions of two logs, its stages. Such a client reads one kind, which is what was
-asked for, one identifier, and each account's part once.
+A payment between shards is written as several transactions, its stages. Such a client sees one payment: its kind is
+the one that was asked for, it has one identifier, and each account's part appears once.
 """
 
 from collections.abc import Collection
@@ -18,9 +18,9 @@ from tallystick.domain.sagas import SagaStatus, asked_of
 
 
 class Part(NamedTuple):
-    """What a transaction is to a client that ignores shards: a part of a payment, of the kind that was asked for.
+    """A part of a payment, as a client sees it who ignores shards. `kind` is the one that was asked for.
 
-    `refers_to` is the identifier of the hold, or of the payment that is reversed.
+    `refers_to` is the identifier of the captured hold, or of the reversed payment.
     """
 
     kind: Kind
@@ -29,23 +29,26 @@ class Part(NamedTuple):
 
 
 def asked_for(shard: int, record: Record) -> Asked | None:
-    """What the caller asked for, of a stage of a saga; None where it was written before stages said it."""
+    """What the caller asked for, given a stage of a saga.
+
+    None if an earlier version wrote the stage and did not record it.
+    """
     if record.asked is not None or record.saga is None:
         return record.asked
     return asked_of(shard, record.saga.terms)
 
 
 def is_told(shard: int, record: Record) -> bool:
-    """Whether it is known here what was asked for: of the stages that earlier versions wrote it may not be."""
+    """Whether this shard knows what was asked for. It may not, for stages that earlier versions wrote."""
     return record.transaction.kind not in _STAGES or asked_for(shard, record) is not None
 
 
 def part_of(shard: int, record: Record) -> Part | None:
-    """What a transaction is to a client that ignores shards; None: nothing that concerns them.
+    """A transaction as a client sees it who ignores shards; None if the client does not see it.
 
-    A payment that crosses is told of where it ends on each shard: what is reserved is not posted yet, and of what is
-    released nothing is left; what is promised may be taken back, and what is confirmed may be spent. A stage of which
-    it is not known what was asked for is shown as what it is.
+    A payment between shards is shown on each shard when it ends there. A reservation is not posted yet, and a release
+    leaves nothing. A promise may be taken back; a confirmation may be spent. If it is not known what was asked for,
+    the stage is shown as it is in the log.
     """
     row = record.transaction
     payment = payment_of(shard, row)
@@ -56,7 +59,7 @@ def part_of(shard: int, record: Record) -> Part | None:
         asked = asked_for(shard, record) or Asked(row.kind, None)
         if row.kind is not Kind.TRANSFER_RELEASED:
             return Part(asked.kind, payment, asked.refers_to)
-        # A capture in vain may outlive its hold, whose rest it then gives back.
+        # A hold may expire during a capture that is then refused. The release also gives back the rest of the hold.
         expired = record.hold is not None and record.hold.status is HoldStatus.EXPIRED
         return Part(Kind.HOLD_EXPIRED, payment, asked.refers_to) if expired else None
     if (operation := HALF_OPERATIONS.get(row.kind) or _SPLIT_OPERATIONS.get(row.kind)) is not None:
@@ -65,7 +68,7 @@ def part_of(shard: int, record: Record) -> Part | None:
 
 
 def held_of(record: Record, entry: EntryRow) -> int:
-    """How much more an entry's payment has set aside after it: what it had reserved itself cancels out."""
+    """The change of what is held, over the whole payment: what the payment had reserved itself cancels out."""
     reserved = record.transaction.kind is Kind.TRANSFER_FINALIZED and record.saga is not None
     captures = record.saga is not None and record.saga.terms.operation is Kind.HOLD_CAPTURED
     confirms = record.transaction.kind is Kind.TRANSFER_CONFIRMED
@@ -73,12 +76,12 @@ def held_of(record: Record, entry: EntryRow) -> int:
 
 
 def amount_of(record: Record, entry: EntryRow) -> int:
-    """What an entry's payment has moved with it: what is confirmed had come with the promise, and was held."""
+    """The amount that the payment moved: a confirmed amount came with the promise, and was held until now."""
     return -entry.held if record.transaction.kind is Kind.TRANSFER_CONFIRMED else entry.amount
 
 
 def pending_part(shard: int, record: Record) -> Part | None:
-    """What a reservation is while its payment is on its way; None when that has ended."""
+    """A reservation as a part of a pending payment; None if the payment has ended."""
     saga = record.saga
     if record.transaction.kind is not Kind.TRANSFER_RESERVED or saga is None:
         return None
@@ -88,7 +91,7 @@ def pending_part(shard: int, record: Record) -> Part | None:
 
 
 def own_entries(record: Record) -> list[EntryRow]:
-    """The entries of a part of a payment, without those of the accounts that clear between shards."""
+    """The entries of a part of a payment, without those of clearing accounts."""
     match record.transaction.kind:
         case Kind.TRANSFER_FINALIZED | Kind.TRANSFER_SENT | Kind.TRANSACTION_SENT:
             return [
@@ -106,9 +109,9 @@ def own_entries(record: Record) -> list[EntryRow]:
 
 
 def is_shown(shard: int, record: Record, kinds: Collection[Kind] | None) -> bool:
-    """Whether a transaction concerns a client that asks for these kinds, or (None) for all.
+    """Whether a client that asks for these kinds (None: all) may have to see a transaction.
 
-    So does one of which it is not known what was asked for, until that is known: see `is_told`.
+    It may, too, if it is not known yet what was asked for: see `is_told`.
     """
     if not is_told(shard, record):
         return True
@@ -117,7 +120,7 @@ def is_shown(shard: int, record: Record, kinds: Collection[Kind] | None) -> bool
 
 
 def stored_kinds(kinds: Collection[Kind] | None) -> frozenset[Kind]:
-    """As which kinds the log may have what a client asks for that ignores shards; None: it asks for all."""
+    """The kinds under which the log may have what such a client asks for; None: all kinds."""
     if kinds is None:
         return _ALL_SHOWN
     stored = set(kinds)
@@ -131,7 +134,7 @@ def stored_kinds(kinds: Collection[Kind] | None) -> frozenset[Kind]:
 
 
 def asks_for_stages(kinds: Collection[Kind] | None) -> bool:
-    """Whether these are kinds of stages, so that who asks for them does not ignore shards."""
+    """Whether a client that asks for these kinds asks for stages."""
     return kinds is not None and not STAGE_KINDS.isdisjoint(kinds)
 
 
@@ -150,8 +153,8 @@ _STAGES: Final = SAGA_KINDS | {Kind.TRANSFER_CREDITED}
 HALF_OPERATIONS: Final = {
     half: operation for halves in (SENT_KINDS, RECEIVED_KINDS) for operation, half in halves.items()
 }
-"""What was asked for, by the kind of a half of what was posted on two shards at once."""
+"""The kind that was asked for, given the kind of one half of a two-phase commit."""
 STAGE_KINDS: Final = _STAGES | PROMISE_KINDS | HALF_OPERATIONS.keys()
-"""What crosses shards is written as these, whatever was asked for."""
+"""The kinds of stages, which are the same whatever was asked for."""
 _MAY_CROSS: Final = frozenset({Kind.TRANSFER, Kind.TRANSACTION, Kind.HOLD_CAPTURED, Kind.REVERSAL})
 _ALL_SHOWN: Final = frozenset(Kind) - _SILENT

@@ -1,4 +1,4 @@
-"""What one transaction appended: everything that an answer about it is made of."""
+"""The rows of one transaction, from which answers about it are made."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -33,8 +33,8 @@ Placed = TypeVar("Placed", bound=_HasPosition)
 class Record(NamedTuple):
     """One transaction with its entries, and the account, hold or saga that it changed, as of its position.
 
-    `other_half` is the record on the other shard, for what was posted on both at once. `asked` is what the caller
-    asked for, of a credit that says it, and of a saga whose terms do not.
+    `other_half` is the record on the other shard, if two-phase commit posted both. `asked` is what the caller asked
+    for, if a credit records it, or if the terms of a saga do not.
     """
 
     transaction: TransactionRow
@@ -47,7 +47,7 @@ class Record(NamedTuple):
 
 
 def record_at(decision: Decision, position: int) -> Record:
-    """The record of one transaction that a decision posts. Made when it is asked for: not everybody asks."""
+    """The record of one transaction of a decision. It is made on demand, because many callers do not need it."""
     appended = decision.appended
     index = position - decision.first_position
     starts = decision.entry_starts
@@ -69,16 +69,16 @@ def record_at(decision: Decision, position: int) -> Record:
 
 
 def payment_of(shard: int, row: TransactionRow) -> int:
-    """The identifier of the payment that a transaction is, or is a stage of: where it began, on the payer's shard."""
+    """The identifier of the payment to which a transaction belongs: that of its first stage, on the payer's shard."""
     if row.kind in _BEGAN_ON_OTHER_SHARD:
-        # They name it by its whole identifier.
+        # Their `refers_to` is a whole identifier already.
         return row.refers_to or 0
     ends = row.kind in SAGA_KINDS and row.kind is not Kind.TRANSFER_RESERVED
     return make_identifier(shard, row.refers_to or 0 if ends else row.position)
 
 
 def _at(rows: Sequence[Placed], position: int) -> Placed | None:
-    """The row at a position, of rows in the order of the log."""
+    """The row at a position, found in rows that are in the order of the log."""
     index = bisect_left(rows, position, key=_position)
     return rows[index] if index < len(rows) and rows[index].position == position else None
 

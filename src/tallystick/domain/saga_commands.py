@@ -1,4 +1,4 @@
-"""The steps of a saga as commands. Whoever drives the saga sends them; no caller does."""
+"""The steps of a saga as commands. Only the drivers of sagas send them; callers do not."""
 
 from tallystick.domain.commands import NO_NOTE, Command, Note
 from tallystick.domain.outcomes import Refused
@@ -14,13 +14,16 @@ class Credit(Command, frozen=True, gc=False, kw_only=True):
 
 
 class RefuseCredit(Command, frozen=True, gc=False, kw_only=True):
-    """Record a refusal under the key of a saga's credit, so that it can never be posted; or find that it was."""
+    """Record a refusal under the key of a saga's credit, so that it can never be posted.
+
+    Replays it if it was posted.
+    """
 
     saga: int
 
 
 class Finalize(Command, frozen=True, gc=False, kw_only=True):
-    """Let the money leave: the credit was posted at a position of the other shard, or all shards have promised."""
+    """Debit the payers: the credit was posted at a position of the other shard, or all shards have promised."""
 
     saga: int
     terms: SagaTerms
@@ -28,7 +31,7 @@ class Finalize(Command, frozen=True, gc=False, kw_only=True):
 
 
 class Release(Command, frozen=True, gc=False, kw_only=True):
-    """Last step of a saga whose credit is recorded as refused, or that was given up and is revoked."""
+    """Last step of a saga whose credit was refused, or that was given up and whose promises are revoked."""
 
     saga: int
     terms: SagaTerms
@@ -36,7 +39,7 @@ class Release(Command, frozen=True, gc=False, kw_only=True):
 
 
 class Promise(Command, frozen=True, gc=False, kw_only=True):
-    """Second step of a split saga, on each payees' shard: the money comes, and cannot be spent yet."""
+    """Second step of a split saga, on each payees' shard: credit the payees, and hold the amount."""
 
     saga: int
     terms: SagaTerms
@@ -44,7 +47,7 @@ class Promise(Command, frozen=True, gc=False, kw_only=True):
 
 
 class Confirm(Command, frozen=True, gc=False, kw_only=True):
-    """Let what a shard promised be spent: the saga is finalized."""
+    """Release the hold on a promised amount, because the saga is finalized."""
 
     saga: int
     terms: SagaTerms
@@ -52,7 +55,7 @@ class Confirm(Command, frozen=True, gc=False, kw_only=True):
 
 
 class Revoke(Command, frozen=True, gc=False, kw_only=True):
-    """Take back what a shard promised: the saga is given up."""
+    """Take back a promised amount, because the saga is given up."""
 
     saga: int
     terms: SagaTerms

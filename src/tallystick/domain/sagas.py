@@ -1,14 +1,14 @@
-"""Sagas: transfers that cross shards. Section 7 of the design.
+"""Sagas: transfers between shards.
 
-The payer's shard reserves, the payee's shard credits, and the payer's shard finalizes or releases. The saga's record
-is the payer's log: a row when it is reserved, a row when it ends. What happened on the payee's shard is recorded
-there, under a request key that is derived from the saga.
+The payer's shard reserves, the payee's shard credits, and the payer's shard finalizes or releases. The payer's log is
+the record of the saga: it has one row for the reservation and one for the end. The payee's shard records the credit
+under a request key that is derived from the saga.
 
-A saga with payees on several shards is split: each of their shards promises before the payer's finalizes, and
-confirms afterwards; or the payer's log says that it is given up, and then each promise is revoked.
+A saga with payees on several shards is split. Each payees' shard promises before the payer's shard finalizes, and
+confirms afterwards. Or the payer's log records that the saga is given up, and each promise is revoked.
 
-(The pattern is that of H. Garcia-Molina and K. Salem, "Sagas", 1987, with a reservation in place of a compensation
-that somebody could see.)
+(The pattern is that of H. Garcia-Molina and K. Salem, "Sagas", 1987. A reservation takes the place of a compensation,
+so that no intermediate state can be spent.)
 """
 
 import hashlib
@@ -23,16 +23,16 @@ from tallystick.domain.outcomes import Asked, Refused
 from tallystick.domain.system_owners import SystemAccount
 
 _KEY_BYTES: Final = 16
-# No tenant has the number 0, so no tenant's key is ever one of these.
+# No tenant has the number 0, so these keys never equal the key of a tenant.
 _CREDIT_KEY: Final = bytes(4) + b"credit of saga "
 _PROMISE_END_KEY: Final = bytes(4) + b"end of promise of saga "
 
 SEVERAL_SHARDS: Final = 0
-"""Stands for the other shard in the terms of a saga whose credits are on several."""
+"""The value of `other_shard` in the terms of a split saga."""
 
 
 class SagaStatus(IntEnum):
-    """What the payer's log says of a saga. The numbers are stored: they never change."""
+    """The status of a saga in the payer's log. The numbers are stored and never change."""
 
     RESERVED = 1
     FINALIZED = 2
@@ -42,7 +42,7 @@ class SagaStatus(IntEnum):
 
 
 class SagaEvent(IntEnum):
-    """What the payer's shard may be asked to do with a saga."""
+    """The changes of a saga on the payer's shard."""
 
     FINALIZE = 1
     RELEASE = 2
@@ -52,13 +52,13 @@ class SagaEvent(IntEnum):
 
 _ENDED: Final = frozenset({SagaStatus.RELEASED, SagaStatus.SETTLED})
 
-# What the payer's log allows. What is not here is a bug in whoever drove the saga, and changes nothing.
+# What the payer's log allows. Anything else is a bug of the driver, and changes nothing.
 SAGA_TRANSITIONS: Final[dict[tuple[SagaStatus, SagaEvent], SagaStatus]] = {
     (SagaStatus.RESERVED, SagaEvent.FINALIZE): SagaStatus.FINALIZED,
     (SagaStatus.RESERVED, SagaEvent.RELEASE): SagaStatus.RELEASED,
 }
-# The same for a saga that is split. It is finalized or given up, never both, and nothing is released that was not
-# given up before: so no driver revokes a promise of a saga that another one finalizes.
+# The same for a split saga. It is finalized or given up, never both, and it is given up before it is released. So no
+# driver revokes a promise of a saga that another driver finalizes.
 SPLIT_TRANSITIONS: Final[dict[tuple[SagaStatus, SagaEvent], SagaStatus]] = {
     (SagaStatus.RESERVED, SagaEvent.FINALIZE): SagaStatus.FINALIZED,
     (SagaStatus.FINALIZED, SagaEvent.SETTLE): SagaStatus.SETTLED,
@@ -68,7 +68,7 @@ SPLIT_TRANSITIONS: Final[dict[tuple[SagaStatus, SagaEvent], SagaStatus]] = {
 
 
 class Stage(StrEnum):
-    """How far a saga is, seen over all of its shards. Those from `promised` on are of a saga that is split."""
+    """The progress of a saga over all of its shards. Stages from `promised` on belong to split sagas."""
 
     RESERVED = "reserved"
     CREDITED = "credited"
@@ -84,7 +84,7 @@ class Stage(StrEnum):
 
 
 class Step(StrEnum):
-    """What is done next. Each step is one idempotent command in a batch of one shard."""
+    """The next step of a saga. Each step is one idempotent command in a batch of one shard."""
 
     CREDIT = "credit"
     REFUSE_CREDIT = "refuse the credit"
@@ -99,18 +99,18 @@ class Step(StrEnum):
 
 
 class Found(StrEnum):
-    """What a step came to. One that several shards take was posted when all posted it.
+    """The result of a step. A step on several shards is posted when all of them have posted it.
 
-    (But refusing what is not promised was refused when all refuse: what was promised has to be revoked.)
+    (`REFUSE_PROMISE` is refused when all shards have refused it. Otherwise there are promises to revoke.)
     """
 
     POSTED = "posted"
     REFUSED = "refused"
 
 
-# The whole saga: in this stage, after this step came to this, it is in that stage. Whoever drives one follows this
-# table, and the diagram in the documentation is drawn from it. Nothing leads from `reserved` to `released` but by
-# a refusal that is recorded under the credit's key: that is why a credit that comes late can do nothing.
+# The whole saga: from a stage, a step and its result lead to the next stage. Drivers follow this table, and the
+# diagram in the documentation is drawn from it. The only way from `reserved` to `released` records a refusal under
+# the credit's key. That is why a credit that comes late has no effect.
 SAGA_STAGES: Final[dict[tuple[Stage, Step, Found], Stage]] = {
     (Stage.RESERVED, Step.CREDIT, Found.POSTED): Stage.CREDITED,
     (Stage.RESERVED, Step.CREDIT, Found.REFUSED): Stage.REFUSED,
@@ -120,8 +120,8 @@ SAGA_STAGES: Final[dict[tuple[Stage, Step, Found], Stage]] = {
     (Stage.REFUSED, Step.RELEASE, Found.POSTED): Stage.RELEASED,
 }
 
-# The same for a saga that is split. From `reserved` one way leads through `promised` by all shards, the other through
-# `given_up`; which of them is taken is decided by the payer's log.
+# The same for a split saga. From `reserved` one way leads through the promises of all shards, the other through
+# `given_up`. The payer's log decides which way is taken.
 SPLIT_STAGES: Final[dict[tuple[Stage, Step, Found], Stage]] = {
     (Stage.RESERVED, Step.PROMISE, Found.POSTED): Stage.PROMISED,
     (Stage.RESERVED, Step.PROMISE, Found.REFUSED): Stage.REFUSED,
@@ -137,7 +137,7 @@ SPLIT_STAGES: Final[dict[tuple[Stage, Step, Found], Stage]] = {
     (Stage.REVOKING, Step.REVOKE, Found.POSTED): Stage.REVOKED,
     (Stage.REVOKED, Step.RELEASE, Found.POSTED): Stage.RELEASED,
 }
-# Where a driver takes up a split saga that the payer's log says this of.
+# The stage at which a driver resumes a split saga, by its status in the payer's log.
 SPLIT_BEGINNINGS: Final[dict[SagaStatus, Stage]] = {
     SagaStatus.RESERVED: Stage.RESERVED,
     SagaStatus.FINALIZED: Stage.FINALIZED,
@@ -151,14 +151,15 @@ _SPLIT_STEPS: Final[dict[Stage, Step]] = {
 
 
 def next_split_step(stage: Stage, *, give_up: bool = False) -> Step | None:
-    """What to do with a split saga in this stage; None when it has ended. `give_up` asks for the money back."""
+    """The next step of a split saga in this stage; None when it has ended. `give_up` asks for the money back."""
     return Step.GIVE_UP if give_up and stage is Stage.RESERVED else _SPLIT_STEPS.get(stage)
 
 
 def next_step(stage: Stage, *, give_up: bool = False) -> Step | None:
-    """What to do with a saga in this stage; None when it has ended.
+    """The next step of a saga in this stage; None when it has ended.
 
-    `give_up` asks for the money back. It does not release: it records a refusal first, unless the credit is there.
+    `give_up` asks for the money back. It first records a refusal under the credit's key, unless the credit was
+    posted.
     """
     match stage:
         case Stage.RESERVED:
@@ -172,13 +173,12 @@ def next_step(stage: Stage, *, give_up: bool = False) -> Step | None:
 
 
 class SagaTerms(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """What was agreed when it was reserved; it never changes.
+    """The terms of a saga. They are written when it is reserved, and never change.
 
-    `operation` is the kind that the caller asked for. `refers_to` is the position of the hold that is captured, and
-    `final` whether that is its last capture; or of the transaction that is reversed. `opens` are the system owners'
-    accounts among the credits, which the credit opens if they are not yet. `reverses` is the payment that
-    is reversed, by its identifier; terms that an earlier version wrote do not say it. `other_shard` is SEVERAL_SHARDS
-    where the credits are on more than one.
+    `operation` is the kind that the caller asked for. `refers_to` is the position of the captured hold (`final`: this
+    is its last capture) or of the reversed transaction. `opens` are the accounts of system owners among the credits;
+    the credit opens them if they do not exist. `reverses` is the identifier of the reversed payment; earlier versions
+    did not write it. `other_shard` is SEVERAL_SHARDS if the credits are on several shards.
     """
 
     operation: Kind
@@ -192,26 +192,26 @@ class SagaTerms(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     @property
     def is_split(self) -> bool:
-        """Whether several shards are to be credited, so that each has to promise first."""
+        """Whether the payees are on several shards, so that each shard has to promise first."""
         return self.other_shard == SEVERAL_SHARDS
 
     @property
     def payee_shards(self) -> tuple[int, ...]:
-        """The shards that are to be credited, in the order of their numbers."""
+        """The shards of the payees, in the order of their numbers."""
         if self.other_shard != SEVERAL_SHARDS:
             return (self.other_shard,)
         return tuple(sorted({shard_of(leg.account) for leg in self.credits}))
 
     def credits_on(self, shard: int) -> tuple[Leg, ...]:
-        """What is to be credited on one shard."""
+        """The credits on one shard."""
         return tuple(leg for leg in self.credits if shard_of(leg.account) == shard)
 
 
 class SagaState(msgspec.Struct, frozen=True, gc=False):
-    """A saga as its newest row tells it. `saga` is the position that reserved, `position` the newest change.
+    """A saga as of its newest row. `saga` is the position that reserved, `position` that of its newest change.
 
-    `counterpart` is the position of the credit on the other shard, once it is finalized (None where it is split);
-    `refusal` why it was given up or released. `reserved_at_us` is microseconds since 1970 in UTC.
+    `counterpart` is the position of the credit on the other shard once the saga is finalized (None for a split saga).
+    `refusal` is the reason for which it was given up or released. `reserved_at_us` is microseconds since 1970 in UTC.
     """
 
     saga: int
@@ -226,25 +226,28 @@ class SagaState(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing is left to be done, on any shard."""
+        """Whether no step is left on any shard."""
         return self.status in _ENDED or (self.status is SagaStatus.FINALIZED and not self.terms.is_split)
 
 
 def credit_request(saga: int) -> RequestKey:
-    """The key under which a payees' shard records what became of its credit, or promise. `saga` is its identifier."""
+    """The key under which a payees' shard records its credit or promise. `saga` is the identifier of the saga."""
     name = saga.to_bytes(8, "big")
     return RequestKey(hashlib.sha256(_CREDIT_KEY + name).digest()[:_KEY_BYTES], name)
 
 
 def promise_end_request(saga: int, step: Step) -> RequestKey:
-    """The key under which a payees' shard records the end of a promise: one for both ends, so there is only one."""
+    """The key under which a payees' shard records the end of a promise.
+
+    Both ends share it, so only one can happen.
+    """
     name = saga.to_bytes(8, "big")
     key = hashlib.sha256(_PROMISE_END_KEY + name).digest()[:_KEY_BYTES]
     return RequestKey(key, name + step.value.encode())
 
 
 def asked_of(shard: int, terms: SagaTerms) -> Asked | None:
-    """What was asked for, by the terms of a payer's shard; None where they do not say which payment is reversed."""
+    """What the caller asked for, from the terms of a saga; None if they do not name the reversed payment."""
     match terms.operation:
         case Kind.HOLD_CAPTURED:
             return Asked(terms.operation, make_identifier(shard, terms.refers_to or 0))
@@ -259,10 +262,10 @@ _terms_decoder = msgspec.json.Decoder(SagaTerms)
 
 
 def write_terms(terms: SagaTerms) -> str:
-    """Terms as they stand in the log."""
+    """Write terms as they are kept in the log."""
     return _encode_terms(terms).decode()
 
 
 def read_terms(text: str) -> SagaTerms:
-    """Terms as they stood in the log."""
+    """Read terms from the log."""
     return _terms_decoder.decode(text)

@@ -1,4 +1,4 @@
-"""What a shard knew when a batch was decided."""
+"""The state of a shard that a batch is decided against."""
 
 from collections.abc import Mapping
 
@@ -22,9 +22,9 @@ class Head(msgspec.Struct, frozen=True, gc=False):
 
 
 class Original(msgspec.Struct, frozen=True, gc=False):
-    """A transaction that may be reversed: its entries (account, amount), and how much was reversed before.
+    """A transaction that may be reversed: its entries (account, amount), and the amount that is reversed already.
 
-    `refers_to` is the payment's identifier where the transaction is what came of it from another shard.
+    `refers_to` is the identifier of the payment, if the transaction is its credit from another shard.
     """
 
     position: int
@@ -36,14 +36,14 @@ class Original(msgspec.Struct, frozen=True, gc=False):
 
 
 class RecordedRequest(msgspec.Struct, frozen=True, gc=False):
-    """An idempotency key that was used before: what it asked for, and what came of it."""
+    """The fingerprint and the outcome of an earlier request with the same key."""
 
     fingerprint: bytes
     outcome: Outcome
 
 
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
-    """All that the commands of one batch may need. What is not here does not exist."""
+    """All that the commands of a batch may need. Anything that is not here does not exist."""
 
     derivation: Derivation
     head: Head

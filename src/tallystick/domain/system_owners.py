@@ -1,4 +1,4 @@
-"""System owners: `@fees`, `@fx`, …: owners with an account on every shard, each opened when it is first needed."""
+"""System owners, such as `@fees`: owners with an account on every shard. Each account is opened when first needed."""
 
 import re
 from typing import Final
@@ -8,7 +8,7 @@ import msgspec
 from tallystick.domain.limits import SYSTEM_OWNER_CHARACTERS_MAX
 
 SIGN: Final = "@"
-"""What the name of a system owner begins with, and of no other owner."""
+"""The first character of the name of a system owner, and of no other owner."""
 
 _NAME: Final = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
 PATTERN: Final = rf"{SIGN}{_NAME}"
@@ -16,7 +16,7 @@ _matches: Final = re.compile(PATTERN, re.ASCII).fullmatch
 
 
 class SystemAccount(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """A system owner's account on one shard, open already or not."""
+    """The account of a system owner on one shard, whether it is open or not."""
 
     account: int
     owner: str

@@ -11,5 +11,5 @@ def time_of(microseconds: int) -> datetime:
 
 
 def microseconds_of(time: datetime) -> int:
-    """Microseconds since 1970 of a time that names its zone."""
+    """Microseconds since 1970 of a time with its zone."""
     return (time - _EPOCH) // timedelta(microseconds=1)

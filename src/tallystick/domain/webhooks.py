@@ -23,7 +23,7 @@ _RETRY_AFTER_DIGITS_MAX: Final = 10
 
 
 class Secret:
-    """What messages are signed with. It does not show itself: not in a log, not in an error."""
+    """A secret that signs messages. Its `repr` does not show it, so it appears in no log and no error."""
 
     __slots__ = ("_value",)
 
@@ -40,11 +40,11 @@ class Secret:
         return hash(self._value)
 
     def reveal(self) -> bytes:
-        """The secret itself, to be encrypted."""
+        """The bytes of the secret, for encryption."""
         return self._value
 
     def text(self) -> str:
-        """The secret as receivers are given it, once: `whsec_…`."""
+        """The secret in the form that receivers get, once: `whsec_…`."""
         return _TEXT_PREFIX + base64.b64encode(self._value).decode()
 
     def signature(self, message: str, timestamp: int, body: bytes) -> str:
@@ -55,7 +55,10 @@ class Secret:
 
 
 class StoredSecret(NamedTuple):
-    """A secret as databases keep it: encrypted with the key of that name. Without a name: as it is, from earlier."""
+    """A secret as databases keep it: encrypted with the named key.
+
+    Without a name it is not encrypted (earlier versions).
+    """
 
     value: bytes
     key_name: str | None
@@ -65,10 +68,10 @@ class StoredSecret(NamedTuple):
 
 
 class WebhookEndpoint(NamedTuple):
-    """Where a tenant wants to be told, and of what. No kinds: all of them; no owner: everybody's.
+    """A tenant's URL for messages, and the events that it wants. No kinds: all kinds. No owner: all owners.
 
-    Messages are signed with both secrets until `previous_secret_until`. Of two versions the higher one is in force,
-    of two that are equal the one changed later.
+    Messages are signed with both secrets until `previous_secret_until`. The highest version is in force; of equal
+    versions, the one that was changed last.
     """
 
     id: str
@@ -86,16 +89,16 @@ class WebhookEndpoint(NamedTuple):
 
     @property
     def stages(self) -> bool:
-        """Whether it is told of each stage of what crosses shards: it asked for a kind of stages."""
+        """Whether the endpoint asked for a kind of stages, so that it gets each stage."""
         return asks_for_stages(self.kinds)
 
     @property
     def stored_kinds(self) -> Collection[Kind]:
-        """As which kinds the log has what it asked for."""
+        """The kinds of the log that may hold what it asked for."""
         return self.kinds if self.stages else stored_kinds(self.kinds or None)
 
     def shows(self, shard: int, record: Record) -> bool:
-        """Whether it asked for a transaction of one of those kinds, as far as that says what was asked for."""
+        """Whether it may have asked for a transaction of one of these kinds."""
         return self.stages or is_shown(shard, record, self.kinds or None)
 
     def secrets(self, now: datetime) -> list[StoredSecret]:
@@ -112,13 +115,13 @@ def signatures(secrets: Sequence[Secret], message: str, timestamp: int, body: by
 
 
 def retry_after_seconds(value: str, now: datetime) -> float | None:
-    """How long a header `Retry-After` asks to wait: seconds or a date (RFC 9110, 10.2.3). None: it cannot be read.
+    """The pause in seconds that a header `Retry-After` asks for (RFC 9110, 10.2.3); None if it cannot be read.
 
-    Never shorter than the shortest pause between attempts, and never longer than the longest.
+    The pause is never shorter than the shortest pause between attempts, and never longer than the longest.
     """
     text = value.strip()
     if text.isascii() and text.isdigit():
-        # A number of more digits than that is longer than any pause, and costs time to read.
+        # A number with more digits is longer than any pause, and takes time to read.
         seconds = float(text[:_RETRY_AFTER_DIGITS_MAX])
     else:
         try:
@@ -130,6 +133,6 @@ def retry_after_seconds(value: str, now: datetime) -> float | None:
 
 
 def retry_delay_seconds(attempts: int) -> float:
-    """How long to wait at most after so many attempts that failed: twice as long each time, up to an hour."""
+    """The longest pause after a number of failed attempts: it doubles each time, up to an hour."""
     doubled = limits.WEBHOOK_RETRY_DELAY_SECONDS_MIN * 2.0 ** min(attempts - 1, _DOUBLINGS_MAX)
     return min(doubled, limits.WEBHOOK_RETRY_DELAY_SECONDS_MAX)

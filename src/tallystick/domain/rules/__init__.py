@@ -1,4 +1,4 @@
-"""The rules: what each command does to the books, or why it is refused."""
+"""The rules: each command changes the books, or is refused for a reason."""
 
 from collections.abc import Callable
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""Opening accounts, and changing what was agreed about them."""
+"""Open accounts, and change their terms."""
 
 import msgspec
 
@@ -19,7 +19,7 @@ class IdentifierTakenError(Exception):
 
 
 def open_account(books: Books, command: OpenAccount) -> Outcome:
-    """Open an account under the identifier that the caller drew."""
+    """Open an account with the identifier that the caller has drawn."""
     if not bounds_are_valid(command.min_balance, command.max_balance):
         return refuse(RefusalCode.BOUNDS_INVALID, "min_balance")
     if books.account(command.account) is not None:

@@ -21,7 +21,7 @@ from tallystick.domain.sagas import SagaTerms
 
 
 def place_hold(books: Books, command: PlaceHold) -> Outcome:
-    """Set an amount of the source's balance aside for the destination."""
+    """Hold an amount of the source's balance for the destination."""
     if command.source == command.destination:
         return refuse(RefusalCode.SAME_ACCOUNT, "destination")
     if not 0 < command.amount <= AMOUNT_MAX:
@@ -58,7 +58,7 @@ def place_hold(books: Books, command: PlaceHold) -> Outcome:
 
 
 def capture_hold(books: Books, command: CaptureHold) -> Outcome:
-    """Pay the hold's destination from what the hold set aside."""
+    """Pay the hold's destination from the held amount."""
     hold = books.hold(command.tenant, command.hold)
     if hold is None:
         return refuse(RefusalCode.HOLD_NOT_FOUND, "id")
@@ -85,7 +85,7 @@ def capture_hold(books: Books, command: CaptureHold) -> Outcome:
 
 
 def void_hold(books: Books, command: VoidHold) -> Outcome:
-    """Release what is left of a hold."""
+    """Release the rest of a hold."""
     hold = books.hold(command.tenant, command.hold)
     if hold is None:
         return refuse(RefusalCode.HOLD_NOT_FOUND, "id")
@@ -140,7 +140,7 @@ def _not_open(hold: HoldState) -> Refused:
 
 
 def _next_status(books: Books, hold: HoldState, event: HoldEvent) -> HoldStatus | None:
-    # The shard's clock decides, whether or not the worker that expires holds has come by.
+    # The shard's clock decides, even if no worker has recorded the expiry yet.
     expired = books.now_us >= hold.expires_at_us
     if expired != (event is HoldEvent.EXPIRE):
         return None

@@ -1,4 +1,4 @@
-"""Keys whose requests are answered by another shard: their home records only that they are taken."""
+"""Keys whose requests go to another shard. Their home shard records only that they are in use."""
 
 from tallystick.domain.books import Books
 from tallystick.domain.commands import ClaimKey
@@ -6,5 +6,5 @@ from tallystick.domain.outcomes import Outcome, RefusalCode, refuse
 
 
 def claim_key(_: Books, command: ClaimKey) -> Outcome:
-    """Refuse the key to every other request, for ever: that is what is recorded under it."""
+    """Record a refusal under the key, so that no other request can ever use it."""
     return refuse(RefusalCode.IDEMPOTENCY_KEY_CLAIMED, str(command.shard))

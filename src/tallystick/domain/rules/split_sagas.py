@@ -1,7 +1,7 @@
 """The steps that only a saga with payees on several shards has: promise, confirm, revoke; give up, settle.
 
-A promise is judged as a credit is, and what it brings is held, so it can always be taken back, and confirming it
-can never be refused.
+A promise is judged like a credit, and its amount is held. So it can always be taken back, and its confirmation is
+never refused.
 """
 
 import msgspec
@@ -23,14 +23,14 @@ from tallystick.domain.sagas import SagaEvent, SagaStatus, credit_request
 
 
 def promise(books: Books, command: Promise) -> Outcome:
-    """Bring the payees of this shard what is theirs, and hold it."""
+    """Credit the payees of this shard, and hold the amounts."""
     legs = command.terms.credits_on(books.shard)
     payees = [Movement(leg.account, leg.amount, leg.amount, leg.param) for leg in legs]
     return receive(books, command, Kind.TRANSFER_PROMISED, legs, payees)
 
 
 def confirm(books: Books, command: Confirm) -> Outcome:
-    """Hold nothing any more of what was promised."""
+    """Release the hold on what was promised."""
     _require_promise(books, command)
     posted = books.append(command.tenant, Kind.TRANSFER_CONFIRMED, command.note, refers_to=command.saga)
     for leg in command.terms.credits_on(books.shard):
@@ -39,7 +39,7 @@ def confirm(books: Books, command: Confirm) -> Outcome:
 
 
 def revoke(books: Books, command: Revoke) -> Outcome:
-    """Take back what was promised, all of which is held still."""
+    """Take back what was promised. All of it is still held."""
     _require_promise(books, command)
     legs = command.terms.credits_on(books.shard)
     clearings = clearing_movements(books, shard_of(command.saga), command.tenant, totals_of(legs), 1)
@@ -52,7 +52,7 @@ def revoke(books: Books, command: Revoke) -> Outcome:
 
 
 def give_up(books: Books, command: GiveUp) -> Outcome:
-    """Record why the saga will not be finalized. Only after this may a promise be revoked."""
+    """Record why the saga will not be finalized. A promise may be revoked only after this."""
     state = saga_of(books, command.saga)
     if (answered := answer_of(state, SagaEvent.GIVE_UP)) is not None:
         return answered
@@ -66,7 +66,7 @@ def give_up(books: Books, command: GiveUp) -> Outcome:
 
 
 def settle(books: Books, command: Settle) -> Outcome:
-    """Record that all promises are confirmed, so that nothing is left to be done."""
+    """Record that all promises are confirmed, and the saga has ended."""
     state = saga_of(books, command.saga)
     if (answered := answer_of(state, SagaEvent.SETTLE)) is not None:
         return answered

@@ -1,4 +1,4 @@
-"""Opening the accounts of system owners together with what first needs them."""
+"""Open the accounts of system owners together with the first command that needs them."""
 
 from collections.abc import Callable, Iterable
 
@@ -13,13 +13,13 @@ from tallystick.domain.system_owners import SystemAccount
 
 
 class SystemAccountConflictError(Exception):
-    """A bug: a system owner's account is to be opened under an identifier that is not its own."""
+    """A bug: the identifier is not that of the system owner's account which is to be opened."""
 
 
 def with_opened(
     books: Books, tenant: int, wanted: Iterable[SystemAccount], act: Callable[[], Outcome]
 ) -> Outcome:
-    """Act on books in which these accounts of this shard are open. What is refused has opened nothing."""
+    """Apply a rule after opening these accounts of this shard. If the rule refuses, no account is opened."""
     here = [
         (one.account, books.derivation.of_system_owner(tenant, one.owner, one.asset))
         for one in dict.fromkeys(wanted)
@@ -31,7 +31,7 @@ def with_opened(
         if state is None:
             missing.append((identifier, account))
         elif not account.is_described_by(state.terms):
-            # One chance in 2^51 for each account.
+            # The probability is 1 in 2^51 for each account.
             return refuse(RefusalCode.IDENTIFIER_TAKEN)
     if not missing:
         return act()
@@ -47,7 +47,7 @@ def with_opened(
 def _open(books: Books, identifier: int, account: DerivedAccount) -> None:
     if identifier not in (account.account, account.former):
         raise SystemAccountConflictError(identifier)
-    # (A saga that was reserved before shards had keys names the former identifier.)
+    # A saga that was reserved before shards had keys names the former identifier.
     terms = msgspec.structs.replace(account.terms(), account=identifier)
     books.append(account.tenant, Kind.ACCOUNT_OPENED, NO_NOTE)
     books.append_terms(terms, AccountState(terms))
