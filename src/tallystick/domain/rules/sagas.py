@@ -45,7 +45,9 @@ def reserve(books: Books, tenant: int, terms: SagaTerms, note: Note) -> Outcome:
     if refusal is not None:
         return refusal
     for there in terms.payee_shards:
-        if (taken := taken_clearing(books, there, tenant, terms.credits_on(there))) is not None:
+        # The refusal names the payer's field, or, with payees on several shards, the payee's.
+        legs = terms.credits_on(there) if terms.is_split else terms.debits
+        if (taken := taken_clearing(books, there, tenant, legs)) is not None:
             return taken
     posted = books.append(tenant, Kind.TRANSFER_RESERVED, note, terms.refers_to)
     for movement in set_aside:
