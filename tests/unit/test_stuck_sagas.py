@@ -2,9 +2,9 @@
 
 import pytest
 
+from tallystick.background import alarms, pauses
+from tallystick.background.alarms import AlarmRate
 from tallystick.domain import limits
-from tallystick.ledger import alarms
-from tallystick.ledger.alarms import AlarmRate
 from tallystick.ledger.crossing.saga import stuck as stuck_sagas
 from tallystick.ledger.crossing.saga.stuck import StuckSagas
 
@@ -50,7 +50,7 @@ def test_no_more_stuck_sagas_are_remembered_than_are_watched(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "RECOVERY_SAGAS_WATCHED_MAX", 3)
-    monkeypatch.setattr(stuck_sagas, "jittered", float)
+    monkeypatch.setattr(pauses, "jittered", float)
     stuck = StuckSagas()
     for saga in range(5):
         stuck.note(saga)

@@ -105,7 +105,11 @@ FAILING_SECONDS_MAX: Final = 10.0
 KEY_CLAIM_SECONDS_MAX: Final = 0.5
 KEY_CLAIM_BUSY_SECONDS_MAX: Final = 5.0
 
-# Background work.
+# Background work: how long a worker pauses after a failure that is a bug, at first and at most; and how often it is
+# looked whether a shard was added that needs a worker.
+WORKER_PAUSE_SECONDS_MIN: Final = 0.5
+WORKER_PAUSE_SECONDS_MAX: Final = 30.0
+SHARD_WORKERS_INTERVAL_SECONDS: Final = 0.5
 EXPIRY_INTERVAL_SECONDS: Final = 1.0
 EXPIRY_LOOKBACK_SECONDS: Final = 120
 EXPIRY_HOLDS_PER_ROUND_MAX: Final = 500
@@ -134,7 +138,6 @@ RECOVERY_AGE_SECONDS: Final = 2.0
 RECOVERY_SAGAS_AT_A_TIME: Final = 2_000
 RECOVERY_SAGAS_WATCHED_MAX: Final = 50_000
 RECOVERY_DELAY_SECONDS_MAX: Final = 30.0
-RECOVERY_DOUBLINGS_MAX: Final = 16
 # An alarm of one sort comes so often in this time at most; a saga that has been open for long is one once in it.
 ALARM_SECONDS: Final = 60.0
 ALARMS_AT_A_TIME: Final = 20

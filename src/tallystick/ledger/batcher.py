@@ -12,6 +12,8 @@ from typing import Final, NamedTuple, NoReturn
 
 import structlog
 
+from tallystick.background.alarms import AlarmRate
+from tallystick.background.pauses import Backoff
 from tallystick.domain import limits
 from tallystick.domain.commands import Command
 from tallystick.domain.decide import Atomic, Decision, commands_of
@@ -19,12 +21,10 @@ from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.outcomes import Outcome, Posted, Unserved
 from tallystick.domain.rules.accounts import IdentifierTakenError
 from tallystick.ledger import metrics
-from tallystick.ledger.alarms import AlarmRate
 from tallystick.ledger.clock import Clock, ClockError
 from tallystick.ledger.condition import Condition, State
 from tallystick.ledger.errors import FaultyCommandError, OverloadedError, UnavailableError
 from tallystick.ledger.fair_queue import NO_WEIGHTS, FairQueue, Waiting
-from tallystick.ledger.pauses import jittered
 from tallystick.ledger.writing import BatchWriter, Decided
 from tallystick.store.errors import CommitUnknownError, ShardUnavailableError, StoreError
 
@@ -306,7 +306,7 @@ class Batcher:
 
     async def _connect(self) -> bool:
         """Be connected: try until it works, with growing pauses. False when stopped meanwhile."""
-        delay_seconds = limits.RECONNECT_DELAY_SECONDS_MIN
+        backoff = Backoff(limits.RECONNECT_DELAY_SECONDS_MIN, limits.RECONNECT_DELAY_SECONDS_MAX)
         while not self._writer.connected:
             if self._stopping:
                 return False
@@ -322,8 +322,7 @@ class Batcher:
                 self._fail_queue()
                 say = _log.error if isinstance(error, ClockError) else _log.warning
                 say("shard unavailable", shard=self._shard, reason=str(error))
-                await asyncio.sleep(jittered(delay_seconds))
-                delay_seconds = min(2 * delay_seconds, limits.RECONNECT_DELAY_SECONDS_MAX)
+                await asyncio.sleep(backoff.next_seconds())
         self._condition.is_over(State.AWAY)
         return True
 

@@ -4,10 +4,7 @@ It only finds them: whether a hold's time is over is judged inside the shard, by
 of these workers at once do no harm.
 """
 
-import asyncio
-
-import structlog
-
+from tallystick.background.worker import Worker
 from tallystick.domain import limits
 from tallystick.domain.commands import ExpireHold
 from tallystick.domain.outcomes import Posted
@@ -17,34 +14,24 @@ from tallystick.ledger.shard import Shard
 from tallystick.store.errors import StoreError
 from tallystick.store.reads import HoldToExpire
 
-_log = structlog.get_logger(__name__)
+
+def expiry_worker(shard: Shard) -> Worker:
+    """The worker that follows the holds of one shard."""
+    return Worker(
+        "expiry of holds",
+        Expiry(shard).expire_due,
+        interval_seconds=limits.EXPIRY_INTERVAL_SECONDS,
+        expected=(StoreError, NotTakenError, FaultyCommandError),
+        shard=shard.number,
+    )
 
 
-class ExpiryWorker:
+class Expiry:
     """Follows the holds of one shard in the order in which they expire."""
 
     def __init__(self, shard: Shard) -> None:
         self._shard = shard
         self._after_us = 0
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to look, once a second."""
-        self._task = asyncio.create_task(self._run(), name=f"expiry on shard {self._shard.number}")
-
-    async def stop(self) -> None:
-        """Stop looking."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self.expire_due()
-            except (StoreError, NotTakenError, FaultyCommandError) as error:
-                _log.warning("holds could not be expired now", shard=self._shard.number, reason=str(error))
-            await asyncio.sleep(limits.EXPIRY_INTERVAL_SECONDS)
 
     async def expire_due(self) -> None:
         """Release every hold whose time is over."""

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from tallystick.background.worker import Worker
 from tallystick.domain import limits
 from tallystick.ledger.condition import Condition, State
 from tallystick.store.connection import Connection, connect_writer, ping
@@ -28,33 +29,29 @@ class Pulse:
         self._condition = condition
         self._on_silence = on_silence
         self._connection: Connection | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._worker = Worker(
+            "pulse", self._feel, interval_seconds=limits.PULSE_INTERVAL_SECONDS, shard=shard
+        )
 
     def start(self) -> None:
         """Begin to feel."""
-        self._task = asyncio.create_task(self._run(), name=f"pulse of shard {self._shard}")
+        self._worker.start()
 
     async def stop(self) -> None:
         """Stop feeling."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._worker.stop()
         self._drop()
 
-    async def _run(self) -> None:
-        while True:
-            beat = asyncio.create_task(self._beat(), name=f"beat of shard {self._shard}")
-            try:
-                if not await _soon(beat) and not self._condition.silent:
-                    self._condition.begins(State.SILENT, "it does not answer")
-                    _log.warning("shard does not answer", shard=self._shard)
-                    await self._on_silence()
-                await beat
-            except Exception as error:  # noqa: BLE001 - a bug here must not leave the shard without its pulse
-                _log.error("ALARM: the pulse failed", shard=self._shard, exc_info=error)
-            finally:
-                beat.cancel()
-            await asyncio.sleep(limits.PULSE_INTERVAL_SECONDS)
+    async def _feel(self) -> None:
+        beat = asyncio.create_task(self._beat(), name=f"beat of shard {self._shard}")
+        try:
+            if not await _soon(beat) and not self._condition.silent:
+                self._condition.begins(State.SILENT, "it does not answer")
+                _log.warning("shard does not answer", shard=self._shard)
+                await self._on_silence()
+            await beat
+        finally:
+            beat.cancel()
 
     async def _beat(self) -> None:
         """Make one round trip. Where there is no answer in the end, the next one is made over a new connection."""

@@ -7,10 +7,11 @@ from typing import Generic, TypeVar
 from tallystick.domain.accounts import AccountState
 from tallystick.domain.identifiers import shard_of
 from tallystick.ledger.errors import ShardNotConfiguredError
-from tallystick.ledger.expiry import ExpiryWorker
+from tallystick.ledger.expiry import expiry_worker
 from tallystick.ledger.homes import Homes
 from tallystick.ledger.placement import Placement
 from tallystick.ledger.shard import Shard
+from tallystick.ledger.shard_workers import ShardWorkers
 
 ShardT = TypeVar("ShardT", bound=Shard)
 
@@ -31,7 +32,7 @@ class Router(Generic[ShardT]):
         """
         self._make = make_shard
         self._shards = {number: make_shard(number, dsn) for number, dsn in sorted(dsns.items())}
-        self._workers = {shard.number: ExpiryWorker(shard) for shard in self._shards.values()}
+        self._expiry = ShardWorkers("expiry of holds", lambda: self.shards, expiry_worker)
         self._homes = Homes(self._shards, self._shards if open_shards is None else open_shards)
 
     @property
@@ -111,8 +112,6 @@ class Router(Generic[ShardT]):
         shard = self._make(number, dsn)
         await shard.start()
         shard.pulse.start()
-        worker = self._workers[number] = ExpiryWorker(shard)
-        worker.start()
         # In one step, and by number: whoever goes through the shards now goes on with those there were.
         self._shards[number] = shard
         for one in sorted(self._shards):
@@ -124,8 +123,7 @@ class Router(Generic[ShardT]):
         for shard in self.shards:
             await shard.start()
             shard.pulse.start()
-        for worker in self._workers.values():
-            worker.start()
+        self._expiry.start()
 
     async def connected(self) -> None:
         """Wait until every shard can be written to; raises UnavailableError when one could not be reached in time."""
@@ -134,7 +132,6 @@ class Router(Generic[ShardT]):
 
     async def stop(self) -> None:
         """Stop the workers, write what waits, close."""
-        for worker in self._workers.values():
-            await worker.stop()
+        await self._expiry.stop()
         for shard in self.shards:
             await shard.stop()

@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 
 import structlog
 
+from tallystick.background.pauses import Backoff
 from tallystick.domain import limits
 from tallystick.domain.accounts import AccountState
 from tallystick.domain.canonical import EncodedBatch, chain, encode
@@ -28,7 +29,6 @@ from tallystick.domain.sagas import SagaState
 from tallystick.domain.snapshot import Head, Snapshot
 from tallystick.ledger import metrics
 from tallystick.ledger.clock import Clock
-from tallystick.ledger.pauses import jittered
 from tallystick.store.errors import BatchRejectedError, CommitUnknownError, ShardUnavailableError
 from tallystick.store.log import LogWriter
 
@@ -296,7 +296,7 @@ class BatchWriter:
         _log.warning("commit unknown, asking the ledger", shard=self._shard, batch=row.number)
         self.disconnected()
         deadline = time.monotonic() + limits.COMMIT_RESOLUTION_SECONDS_MAX
-        delay_seconds = limits.RECONNECT_DELAY_SECONDS_MIN
+        backoff = Backoff(limits.RECONNECT_DELAY_SECONDS_MIN, limits.RECONNECT_DELAY_SECONDS_MAX)
         while True:
             try:
                 await self.connect()
@@ -306,8 +306,7 @@ class BatchWriter:
                 self.disconnected()
                 if time.monotonic() > deadline:
                     raise CommitUnknownError(str(error)) from error
-                await asyncio.sleep(jittered(delay_seconds))
-                delay_seconds = min(2 * delay_seconds, limits.RECONNECT_DELAY_SECONDS_MAX)
+                await asyncio.sleep(backoff.next_seconds())
             else:
                 _log.info("commit resolved", shard=self._shard, batch=row.number, committed=committed)
                 return committed

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from tallystick.background.worker import begin
 from tallystick.domain import limits
 from tallystick.domain.commands import Kind
 from tallystick.domain.decide import Decision
@@ -44,7 +45,7 @@ class AccountQuota:
         if known is None or time.monotonic() > known.due_seconds:
             counting = self._counting.get(tenant)
             if counting is None:
-                counting = asyncio.create_task(self._count(tenant), name="counting accounts")
+                counting = begin("count of accounts", self._count(tenant))
                 self._counting[tenant] = counting
                 counting.add_done_callback(lambda _: self._counting.pop(tenant, None))
             if known is None:

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from tallystick.background.pauses import jittered
 from tallystick.domain import limits
 from tallystick.domain.accounts import AccountState
 from tallystick.domain.commands import KINDS, Kind
@@ -19,7 +20,6 @@ from tallystick.domain.sagas import SagaState
 from tallystick.followers.errors import BeyondHeadError, TooManyAccountsError
 from tallystick.followers.feed.feed import Slice, Wanted
 from tallystick.ledger.errors import UnavailableError
-from tallystick.ledger.pauses import jittered
 from tallystick.service import parameters, views
 from tallystick.service.errors import ParameterError
 from tallystick.service.remembered import Remembered

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import structlog
 
+from tallystick.background.worker import Worker
 from tallystick.domain import limits
 from tallystick.files import file_mark
+from tallystick.ledger.errors import NotTakenError
 from tallystick.service.configuration import Configuration, ConfigurationError, read_configuration
 from tallystick.service.migration import check_own_sessions, check_shards
 from tallystick.store.errors import StoreError
@@ -35,41 +37,35 @@ class ConfigurationFollower:
         self._refresh = refresh
         self._seen = file_mark(path)
         self._said: str | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._worker = Worker(
+            "configuration", self._look, interval_seconds=limits.CONFIGURATION_CHECK_SECONDS
+        )
 
     def start(self) -> None:
         """Begin to look."""
-        self._task = asyncio.create_task(self._run(), name="configuration follower")
+        self._worker.start()
 
     async def stop(self) -> None:
         """Stop looking."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._worker.stop()
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self._refresh()
-                mark = file_mark(self._path)
-                if mark != self._seen and await self._take_over():
-                    self._seen, self._said = mark, None
-            except Exception as error:  # noqa: BLE001 - nothing that is wrong with a file may end a server
-                self._say(str(error))
-            await asyncio.sleep(limits.CONFIGURATION_CHECK_SECONDS)
+    async def _look(self) -> None:
+        try:
+            await self._refresh()
+            mark = file_mark(self._path)
+            if mark != self._seen and await self._take_over():
+                self._seen, self._said = mark, None
+        except (ConfigurationError, StoreError, NotTakenError, OSError) as error:
+            self._say(str(error))
 
     async def _take_over(self) -> bool:
         """Serve what was added to the file. False when it is to be looked at again."""
-        try:
-            wanted = read_configuration(self._path)
-            if (refusal := self._refusal(wanted)) is not None:
-                self._say(refusal)
-                return False
-            unreachable = await asyncio.to_thread(check_shards, wanted)
-            await check_own_sessions(wanted, unreachable)
-        except (ConfigurationError, StoreError) as error:
-            self._say(str(error))
+        wanted = read_configuration(self._path)
+        if (refusal := self._refusal(wanted)) is not None:
+            self._say(refusal)
             return False
+        unreachable = await asyncio.to_thread(check_shards, wanted)
+        await check_own_sessions(wanted, unreachable)
         added = [shard for shard in wanted.shards if shard.number not in self._served.dsns]
         for shard in added:
             if (lost := unreachable.get(shard.number)) is not None:

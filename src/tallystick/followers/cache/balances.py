@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 import structlog
 
+from tallystick.background.alarms import AlarmRate
 from tallystick.domain import limits
 from tallystick.domain.accounts import AccountState
 from tallystick.domain.cached import CachedBalance, Mark, cached_balance, write_balance, write_state
 from tallystick.domain.decide import Decision
 from tallystick.followers.errors import PositionNotReachedError
 from tallystick.ledger import metrics
-from tallystick.store.alarms import AlarmInterval
 from tallystick.store.cache.balances import Cache, Cached, CacheError
 from tallystick.store.reads import Reader
 
@@ -59,7 +59,7 @@ class Balances:
         self._ahead: dict[int, int] = {}
         self._mark_position = 0
         self._stopping = False
-        self._alarms = AlarmInterval()
+        self._alarms = AlarmRate(1, limits.CACHE_ALARM_INTERVAL_SECONDS)
         label = str(shard)
         self._hits = metrics.CACHE_HITS.labels(label)
         self._misses = metrics.CACHE_MISSES.labels(label)
@@ -282,8 +282,8 @@ class Balances:
 
     def _alarm(self, what: str, **details: Any) -> None:
         """Now and then, and not for each read until somebody has mended it."""
-        if self._alarms.due():
-            _log.error(what, shard=self._shard, **details)
+        if (silenced := self._alarms.take()) is not None:
+            _log.error(what, shard=self._shard, silenced=silenced, **details)
 
     async def stop(self) -> None:
         """Stop asking and writing."""

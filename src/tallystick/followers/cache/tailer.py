@@ -14,11 +14,11 @@ from typing import Final
 
 import structlog
 
+from tallystick.background.pauses import jittered
 from tallystick.domain import limits
 from tallystick.domain.cached import Mark, balance_text, opening_mark, read_mark
 from tallystick.ledger import metrics
 from tallystick.ledger.errors import NotTakenError
-from tallystick.ledger.pauses import jittered
 from tallystick.store.cache.balances import Cache, CacheError, Passed
 from tallystick.store.errors import StoreError
 from tallystick.store.reads import PassedEntries, Reader

@@ -14,12 +14,12 @@ from typing import NamedTuple, TypeVar
 
 import structlog
 
+from tallystick.background.pauses import jittered
 from tallystick.domain import limits
 from tallystick.domain.record import Record
 from tallystick.followers.errors import BeyondHeadError, TooManyAccountsError
 from tallystick.followers.feed.follower import Follower, Subscription, Wanted, cost_of
 from tallystick.ledger.errors import OverloadedError, UnavailableError
-from tallystick.ledger.pauses import jittered
 from tallystick.ledger.rounds import Rounds
 from tallystick.ledger.turns import Turns
 from tallystick.store.errors import StoreError

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from tallystick.background.pauses import jittered
 from tallystick.domain import limits
 from tallystick.domain.record import Record
 from tallystick.domain.webhooks import WebhookEndpoint, retry_delay_seconds
@@ -17,7 +18,6 @@ from tallystick.followers.webhooks.secret_keys import SecretKeys
 from tallystick.followers.webhooks.sending import Attempt, Sender
 from tallystick.ledger.crossing.earlier_credits import EarlierCredits
 from tallystick.ledger.errors import NotTakenError
-from tallystick.ledger.pauses import jittered
 from tallystick.ledger.shard import Shard
 from tallystick.store.errors import StoreError
 from tallystick.store.webhooks import DeliveryState, Seen, WebhookStore

@@ -15,6 +15,7 @@ import msgspec
 import structlog
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
+from tallystick.background.alarms import AlarmRate
 from tallystick.domain import limits
 from tallystick.domain.cached import (
     CachedBalance,
@@ -23,7 +24,6 @@ from tallystick.domain.cached import (
     read_balance,
     read_mark,
 )
-from tallystick.store.alarms import AlarmInterval
 from tallystick.store.cache.address import read_cache_address
 from tallystick.store.cache.client import cache_client
 from tallystick.store.cache.scripts import digest, script
@@ -68,7 +68,7 @@ class _Circuit:
     """After an error nobody asks for a moment, which is longer when it goes on. `alarms` are raised meanwhile."""
 
     def __init__(self) -> None:
-        self.alarms = AlarmInterval()
+        self.alarms = AlarmRate(1, limits.CACHE_ALARM_INTERVAL_SECONDS)
         self._open_until = 0.0
         self._open_seconds = limits.CACHE_CIRCUIT_OPEN_SECONDS_MIN
 
@@ -247,8 +247,8 @@ class Cache:
         """Leave it alone for a moment, and say so."""
         circuit = self._circuits[shard]
         circuit.failed()
-        if circuit.alarms.due():
-            _log.error("ALARM: balances are read from PostgreSQL", shard=shard, reason=why)
+        if (silenced := circuit.alarms.take()) is not None:
+            _log.error("ALARM: balances are read from PostgreSQL", shard=shard, reason=why, silenced=silenced)
         return CacheError(why)
 
 

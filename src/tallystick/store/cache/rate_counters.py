@@ -12,8 +12,8 @@ from limits.aio.storage import MemoryStorage, RedisClusterStorage, RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.errors import StorageError
 
+from tallystick.background.alarms import AlarmRate
 from tallystick.domain import limits
-from tallystick.store.alarms import AlarmInterval
 from tallystick.store.cache.address import CacheAddress, read_cache_address
 from tallystick.store.cache.client import cluster_settings, connection_pool
 
@@ -41,7 +41,7 @@ class RateCounters:
         if address is not None:
             self._shared = SlidingWindowCounterRateLimiter(_storage(read_cache_address(address)))
         self._alone_until = 0.0
-        self._alarms = AlarmInterval()
+        self._alarms = AlarmRate(1, limits.CACHE_ALARM_INTERVAL_SECONDS)
 
     async def take(self, rate: RateLimitItem, *names: str, count: int) -> bool:
         """Count something if the rate allows it."""
@@ -67,10 +67,11 @@ class RateCounters:
 
     def _failed(self, error: Exception) -> None:
         self._alone_until = time.monotonic() + limits.CACHE_CIRCUIT_OPEN_SECONDS_MAX
-        if self._alarms.due():
+        if (silenced := self._alarms.take()) is not None:
             _log.error(
                 "ALARM: limits are counted by each server alone, because the cache does not count them",
                 reason=str(error) or type(error).__name__,
+                silenced=silenced,
             )
 
 

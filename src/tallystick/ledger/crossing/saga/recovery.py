@@ -7,31 +7,36 @@ now, and it never gives a saga up: it asks the other shard again, less and less 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import structlog
 
+from tallystick.background.alarms import AlarmRate
+from tallystick.background.pauses import Backoff
+from tallystick.background.worker import Worker
 from tallystick.domain import limits
 from tallystick.ledger import metrics
-from tallystick.ledger.alarms import AlarmRate
-from tallystick.ledger.crossing.looks import Looks
 from tallystick.ledger.crossing.saga.steps import SagaDriver
 from tallystick.ledger.errors import NotTakenError
-from tallystick.ledger.pauses import jittered
 from tallystick.ledger.shard import Shard
+from tallystick.ledger.shard_workers import ShardWorkers
 from tallystick.store.reads import OpenSaga
 
 _log = structlog.get_logger(__name__)
 
+_NAME: Final = "recovery of sagas"
 _US: Final = 1_000_000
 
 
-class _Attempts(NamedTuple):
-    """How often a saga was tried, and when it may be tried again (seconds of the monotonic clock)."""
+class _Watched:
+    """When an open saga may be tried again, and told of again (seconds of the monotonic clock)."""
 
-    number: int = 0
-    next_at: float = 0.0
-    alarm_at: float = 0.0
+    __slots__ = ("alarm_at", "backoff", "next_at")
+
+    def __init__(self) -> None:
+        self.backoff = Backoff(limits.RECOVERY_INTERVAL_SECONDS, limits.RECOVERY_DELAY_SECONDS_MAX)
+        self.next_at = 0.0
+        self.alarm_at = 0.0
 
 
 class Recovery:
@@ -43,7 +48,7 @@ class Recovery:
         self._find = find
         # All sagas up to here that had not ended are watched, so that an old one costs no look through the log.
         self._looked_through = 0
-        self._attempts: dict[int, _Attempts] = {}
+        self._watched: dict[int, _Watched] = {}
         self._alarms = AlarmRate()
 
     async def look(self) -> None:
@@ -54,8 +59,8 @@ class Recovery:
         """
         reader = self._home.reader
         await self._watch_new()
-        found = await reader.still_open_sagas(self._attempts)
-        self._attempts = {one.saga: self._attempts[one.saga] for one in found}
+        found = await reader.still_open_sagas(self._watched)
+        self._watched = {one.saga: self._watched[one.saga] for one in found}
         self._tell(found)
         due = self._due(found)
         for start in range(0, len(due), limits.RECOVERY_SAGAS_AT_A_TIME):
@@ -71,10 +76,10 @@ class Recovery:
         reader = self._home.reader
         # The log is serial: what is not there yet will come after the head.
         head = await reader.head_position()
-        while len(self._attempts) < limits.RECOVERY_SAGAS_WATCHED_MAX:
+        while len(self._watched) < limits.RECOVERY_SAGAS_WATCHED_MAX:
             page = await reader.open_sagas(self._looked_through, limits.RECOVERY_SAGAS_AT_A_TIME)
             for one in page:
-                self._attempts.setdefault(one.saga, _Attempts())
+                self._watched.setdefault(one.saga, _Watched())
             if len(page) < limits.RECOVERY_SAGAS_AT_A_TIME:
                 self._looked_through = max(head, page[-1].saga if page else 0)
                 return
@@ -85,16 +90,10 @@ class Recovery:
         driven = self._driver.driven
         due = []
         for one in found:
-            attempts = self._attempts[one.saga]
-            if one.age_us < limits.RECOVERY_AGE_SECONDS * _US or one.saga in driven or now < attempts.next_at:
+            watched = self._watched[one.saga]
+            if one.age_us < limits.RECOVERY_AGE_SECONDS * _US or one.saga in driven or now < watched.next_at:
                 continue
-            delay_seconds = min(
-                limits.RECOVERY_INTERVAL_SECONDS * 2**attempts.number, limits.RECOVERY_DELAY_SECONDS_MAX
-            )
-            self._attempts[one.saga] = attempts._replace(
-                number=min(attempts.number + 1, limits.RECOVERY_DOUBLINGS_MAX),
-                next_at=now + jittered(delay_seconds),
-            )
+            watched.next_at = now + watched.backoff.next_seconds()
             due.append(one.saga)
         return due
 
@@ -109,8 +108,8 @@ class Recovery:
         metrics.SAGAS_OLDEST_SECONDS.labels(label).set(max((one.age_us for one in found), default=0) / _US)
         now = time.monotonic()
         for one in found:
-            attempts = self._attempts[one.saga]
-            if one.age_us >= limits.ALARM_SECONDS * _US and now >= attempts.alarm_at:
+            watched = self._watched[one.saga]
+            if one.age_us >= limits.ALARM_SECONDS * _US and now >= watched.alarm_at:
                 if (silenced := self._alarms.take()) is not None:
                     _log.error(
                         "ALARM: a saga has been open for long: see `tallystick sagas`",
@@ -119,7 +118,7 @@ class Recovery:
                         age_seconds=one.age_us // _US,
                         silenced=silenced,
                     )
-                self._attempts[one.saga] = attempts._replace(alarm_at=now + limits.ALARM_SECONDS)
+                watched.alarm_at = now + limits.ALARM_SECONDS
 
 
 class Crossings:
@@ -129,8 +128,7 @@ class Crossings:
         """`shards` tells which there are now: shards may be added while this runs."""
         self._shards = shards
         self._drivers: dict[int, SagaDriver] = {}
-        self._recoveries: dict[int, Recovery] = {}
-        self._looks = Looks("recovery of sagas", shards, self._look, limits.RECOVERY_INTERVAL_SECONDS)
+        self._workers = ShardWorkers(_NAME, shards, self._recovery_worker)
 
     def find(self, number: int) -> Shard | None:
         """A shard by its number."""
@@ -144,22 +142,20 @@ class Crossings:
 
     def start(self) -> None:
         """Begin to look for sagas that nobody drives."""
-        self._looks.start()
+        self._workers.start()
 
     async def stop(self) -> None:
         """Stop looking, and let what is on its way end; what does not is found by the next process."""
-        await self._looks.stop()
+        await self._workers.stop()
         await asyncio.gather(
             *(driver.stop(limits.SAGA_STOP_SECONDS_MAX) for driver in self._drivers.values())
         )
 
-    async def _look(self, shard: Shard) -> None:
-        recovery = self._recoveries.get(shard.number)
-        if recovery is None:
-            recovery = self._recoveries[shard.number] = Recovery(shard, self.driver(shard), self.find)
-        try:
-            await recovery.look()
-        except NotTakenError as error:
-            _log.info("sagas could not be looked for now", shard=shard.number, reason=str(error))
-        except Exception as error:  # noqa: BLE001 - a bug here must not leave sagas without recovery
-            _log.error("ALARM: the recovery of sagas failed", shard=shard.number, exc_info=error)
+    def _recovery_worker(self, shard: Shard) -> Worker:
+        return Worker(
+            _NAME,
+            Recovery(shard, self.driver(shard), self.find).look,
+            interval_seconds=limits.RECOVERY_INTERVAL_SECONDS,
+            expected=(NotTakenError,),
+            shard=shard.number,
+        )

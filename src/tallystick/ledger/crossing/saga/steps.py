@@ -15,6 +15,7 @@ from typing import Final, Protocol
 import msgspec
 import structlog
 
+from tallystick.background.alarms import AlarmRate
 from tallystick.domain.commands import Command
 from tallystick.domain.identifiers import make_identifier
 from tallystick.domain.outcomes import Posted, Refused
@@ -30,7 +31,6 @@ from tallystick.domain.sagas import (
     next_step,
 )
 from tallystick.ledger import metrics
-from tallystick.ledger.alarms import AlarmRate
 from tallystick.ledger.batcher import Answer
 from tallystick.ledger.crossing.saga.split import PAYEES_STEPS, SplitJourney
 from tallystick.ledger.crossing.saga.stuck import StuckSagas

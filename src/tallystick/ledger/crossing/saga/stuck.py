@@ -6,14 +6,14 @@ Callers who ask again for what is pending, and the recovery, would try each of t
 import time
 from typing import NamedTuple
 
+from tallystick.background.pauses import Backoff
 from tallystick.domain import limits
-from tallystick.ledger.pauses import jittered
 
 
 class _Pause(NamedTuple):
-    """How often a saga was tried, and until when it rests (seconds of the monotonic clock)."""
+    """Until when a saga rests (seconds of the monotonic clock), and what says how long it rests next."""
 
-    attempts: int
+    backoff: Backoff
     until: float
 
 
@@ -31,10 +31,11 @@ class StuckSagas:
     def note(self, saga: int) -> None:
         """Note that a saga was tried and is stuck."""
         before = self._pauses.pop(saga, None)
-        attempts = 0 if before is None else before.attempts
-        delay_seconds = min(limits.RECOVERY_INTERVAL_SECONDS * 2**attempts, limits.RECOVERY_DELAY_SECONDS_MAX)
-        until = time.monotonic() + jittered(delay_seconds)
-        self._pauses[saga] = _Pause(min(attempts + 1, limits.RECOVERY_DOUBLINGS_MAX), until)
+        if before is None:
+            backoff = Backoff(limits.RECOVERY_INTERVAL_SECONDS, limits.RECOVERY_DELAY_SECONDS_MAX)
+        else:
+            backoff = before.backoff
+        self._pauses[saga] = _Pause(backoff, time.monotonic() + backoff.next_seconds())
         if len(self._pauses) > limits.RECOVERY_SAGAS_WATCHED_MAX:
             del self._pauses[next(iter(self._pauses))]
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import structlog
 
+from tallystick.background.pauses import Backoff
 from tallystick.domain import limits
 from tallystick.domain.commands import Command, PostTransaction, Reach, Transfer
 from tallystick.domain.decide import Atomic, Decision
@@ -21,7 +22,6 @@ from tallystick.ledger import metrics
 from tallystick.ledger.batcher import Answer
 from tallystick.ledger.crossing.two_phase.writing import PairWriter
 from tallystick.ledger.errors import FaultyCommandError, OverloadedError, UnavailableError
-from tallystick.ledger.pauses import jittered
 from tallystick.ledger.shard import Shard
 from tallystick.ledger.writing import Units
 from tallystick.store.errors import CommitUnknownError, ShardUnavailableError, StoreError
@@ -116,7 +116,7 @@ class Coordinator:
 
     async def _connect(self) -> bool:
         """Be connected: try until it works, with growing pauses. False when stopped meanwhile."""
-        delay_seconds = limits.RECONNECT_DELAY_SECONDS_MIN
+        backoff = Backoff(limits.RECONNECT_DELAY_SECONDS_MIN, limits.RECONNECT_DELAY_SECONDS_MAX)
         while not self._writer.connected:
             if self._stopping:
                 return False
@@ -125,8 +125,7 @@ class Coordinator:
             except Exception as error:  # noqa: BLE001 - nothing may end the task that writes
                 self._fail_queue()
                 _log.warning("shards unavailable", shards=self._label, reason=str(error))
-                await asyncio.sleep(jittered(delay_seconds))
-                delay_seconds = min(2 * delay_seconds, limits.RECONNECT_DELAY_SECONDS_MAX)
+                await asyncio.sleep(backoff.next_seconds())
         if self._queue:
             self._wake.set()
         return True

@@ -7,18 +7,23 @@ committed, unless the coordinator had it decided before, and then ends each half
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final
 
 import structlog
 
+from tallystick.background.worker import Worker
 from tallystick.domain import limits
 from tallystick.ledger import metrics
-from tallystick.ledger.crossing.looks import Looks
 from tallystick.ledger.errors import NotTakenError
 from tallystick.ledger.shard import Shard
+from tallystick.ledger.shard_workers import ShardWorkers
 from tallystick.store.errors import ShardUnavailableError, StoreError
 from tallystick.store.two_phase import PairBatch, PairLogWriter, PreparedHalf, prepared_halves
 
 _log = structlog.get_logger(__name__)
+
+_NAME: Final = "resolver of prepared transactions"
 
 
 class Resolver:
@@ -27,29 +32,31 @@ class Resolver:
     def __init__(self, shards: Callable[[], Sequence[Shard]]) -> None:
         """`shards` tells which there are now: shards may be added while this runs."""
         self._shards = shards
-        self._looks = Looks(
-            "resolver of prepared transactions", shards, self._look, limits.PREPARED_LOOK_SECONDS
-        )
+        self._workers = ShardWorkers(_NAME, shards, self._worker)
         self._next_alarm_at: dict[str, float] = {}
 
     def start(self) -> None:
         """Begin to look."""
-        self._looks.start()
+        self._workers.start()
 
     async def stop(self) -> None:
         """Stop looking."""
-        await self._looks.stop()
+        await self._workers.stop()
+
+    def _worker(self, shard: Shard) -> Worker:
+        return Worker(
+            _NAME,
+            partial(self._look, shard),
+            interval_seconds=limits.PREPARED_LOOK_SECONDS,
+            expected=(StoreError, NotTakenError),
+            shard=shard.number,
+        )
 
     async def _look(self, shard: Shard) -> None:
         """End what one shard has kept prepared for too long."""
-        try:
-            for half in await prepared_halves(shard.database):
-                if half.age_seconds >= limits.PREPARED_AGE_SECONDS_MAX:
-                    await self._end(shard, half)
-        except (StoreError, NotTakenError) as error:
-            _log.info("what is prepared could not be looked for now", shard=shard.number, reason=str(error))
-        except Exception as error:  # noqa: BLE001 - a bug here must not leave the shard without its resolver
-            _log.error("ALARM: the resolver failed", shard=shard.number, exc_info=error)
+        for half in await prepared_halves(shard.database):
+            if half.age_seconds >= limits.PREPARED_AGE_SECONDS_MAX:
+                await self._end(shard, half)
 
     async def _end(self, shard: Shard, half: PreparedHalf) -> None:
         """Find out what was decided, or have it decided, and do so."""

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import structlog
 
+from tallystick.background.pauses import Backoff
 from tallystick.domain import limits
 from tallystick.domain.canonical import EncodedBatch, chain, encode
 from tallystick.domain.decide import Decision
@@ -22,7 +23,6 @@ from tallystick.domain.rows import BatchRow
 from tallystick.domain.snapshot import Snapshot
 from tallystick.domain.two_phase import Crossing, PairDecision, decide_pair, needs_of
 from tallystick.ledger import metrics
-from tallystick.ledger.pauses import jittered
 from tallystick.ledger.shard import Shard
 from tallystick.store.errors import BatchRejectedError, CommitUnknownError, ShardUnavailableError
 from tallystick.store.two_phase import PairBatch, PairLogWriter
@@ -194,19 +194,20 @@ class PairWriter:
             CommitUnknownError: it took too long.
         """
         deadline = time.monotonic() + limits.COMMIT_RESOLUTION_SECONDS_MAX
-        delay_seconds = limits.RECONNECT_DELAY_SECONDS_MIN
+        backoff = Backoff(limits.RECONNECT_DELAY_SECONDS_MIN, limits.RECONNECT_DELAY_SECONDS_MAX)
+        counted = False
         while True:
             try:
                 return await ask(side.writer)
             except Exception as error:
                 # Whatever it is, the batch stays unknown until the shard has answered.
-                if delay_seconds == limits.RECONNECT_DELAY_SECONDS_MIN:
+                if not counted:
                     metrics.COMMITS_UNKNOWN.labels(str(side.shard)).inc()
+                    counted = True
                 _log.warning("commit unknown, asking again", shard=side.shard, reason=str(error))
                 if time.monotonic() > deadline:
                     raise CommitUnknownError(str(error)) from error
-            await asyncio.sleep(jittered(delay_seconds))
-            delay_seconds = min(2 * delay_seconds, limits.RECONNECT_DELAY_SECONDS_MAX)
+            await asyncio.sleep(backoff.next_seconds())
             with suppress(ShardUnavailableError):
                 await side.writer.reconnect()
 

@@ -1,0 +1,29 @@
+"""Pauses between attempts, so that many who wait for the same thing do not come back at once."""
+
+import random
+
+
+def jittered(delay_seconds: float) -> float:
+    """Something between half of a delay and all of it."""
+    return delay_seconds * random.uniform(0.5, 1.0)  # nosec B311  # noqa: S311 - no secret
+
+
+class Backoff:
+    """Pauses between attempts that fail: each is about twice as long as the one before, up to a limit."""
+
+    __slots__ = ("_delay_seconds", "_longest_seconds", "_shortest_seconds")
+
+    def __init__(self, shortest_seconds: float, longest_seconds: float) -> None:
+        self._shortest_seconds = shortest_seconds
+        self._longest_seconds = longest_seconds
+        self._delay_seconds = shortest_seconds
+
+    def next_seconds(self) -> float:
+        """How long to wait after one more attempt that failed; jittered."""
+        delay_seconds = self._delay_seconds
+        self._delay_seconds = min(2 * delay_seconds, self._longest_seconds)
+        return jittered(delay_seconds)
+
+    def reset(self) -> None:
+        """Begin with the shortest pause again, after an attempt that succeeded."""
+        self._delay_seconds = self._shortest_seconds
