@@ -18,8 +18,8 @@ from tests.acceptance.processes import COMMAND, COMMAND_TIMEOUT_SECONDS, environ
 from tests.existing_postgres.installations import DATABASE, Installation, move_money
 from tests.existing_postgres.servers import ExistingPostgres
 
-# One that rewrites indexes of `accounts`.
-LAST: Final = "0007.collation"
+# One that replaces views.
+LAST: Final = "0013.readable"
 WAITING: Final = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
 OTHERS_LOCK: Final = "SELECT pg_advisory_xact_lock(x'7a10'::bigint << 32)"
 SHORT_MS: Final = 50
@@ -81,7 +81,7 @@ def test_two_at_once(installation: Installation, tmp_path: Path) -> None:
 
 
 def test_one_that_is_killed_is_no_obstacle_to_the_next(behind: Installation, tmp_path: Path) -> None:
-    with locked(behind, "LOCK TABLE tenants IN ACCESS SHARE MODE"):
+    with locked(behind, "LOCK TABLE readable_accounts IN ACCESS SHARE MODE"):
         process = start(behind, tmp_path)
         wait_until_blocked(behind)
         process.kill()
@@ -107,7 +107,7 @@ def test_tables_in_use_are_not_waited_for_without_end(
     """Whoever waits for a table makes all others wait who come later."""
     monkeypatch.setattr(limits, "MIGRATION_LOCK_TIMEOUT_MS", SHORT_MS)
     with (
-        locked(behind, "LOCK TABLE accounts IN ACCESS SHARE MODE"),
+        locked(behind, "LOCK TABLE readable_accounts IN ACCESS SHARE MODE"),
         pytest.raises(SchemaError, match="cannot be migrated while others use its tables"),
     ):
         behind.migrate()

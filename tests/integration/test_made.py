@@ -17,6 +17,13 @@ OTHER_VIEW = """
     SELECT 8::int8 AS number, 0::int8 AS after_position, 9::int8 AS last_position
 """
 
+OTHER_READABLE_VIEW = """
+    CREATE OR REPLACE VIEW readable_open_sagas AS
+    SELECT 'txn'::text AS transaction, 1::int8 AS position, 'mine'::text COLLATE "C" AS tenant,
+        'none'::text AS asked_for, 'none'::text AS status, now() AS reserved_at, 1 AS other_shard,
+        NULL::json AS debits, NULL::json AS credits, 'none'::text AS description
+"""
+
 # What is done, what is said of it, and whether a statement mends it.
 CHANGES = [
     ("DROP TRIGGER immutable ON entries", "trigger immutable of entries is missing", True),
@@ -92,6 +99,29 @@ CHANGES = [
         "view of batch_being_written was changed",
         False,
     ),
+    ("DROP VIEW readable_open_holds", "view of readable_open_holds is missing", True),
+    (OTHER_READABLE_VIEW, "view of readable_open_sagas was changed", True),
+    ("DROP FUNCTION readable_number(text)", "function readable_number is missing", True),
+    (
+        "CREATE OR REPLACE FUNCTION readable_kind(kind integer) RETURNS text LANGUAGE sql AS 'SELECT NULL'",
+        "function readable_kind was changed",
+        True,
+    ),
+    (
+        "GRANT UPDATE ON entries TO tallystick_reader",
+        "the right of tallystick_reader to entries was changed",
+        True,
+    ),
+    (
+        "GRANT SELECT ON api_keys TO tallystick_reader",
+        "the right of tallystick_reader to api_keys should not be there",
+        True,
+    ),
+    (
+        "GRANT SELECT (secret) ON webhook_endpoints TO tallystick_reader",
+        "the right of tallystick_reader to webhook_endpoints should not be there",
+        True,
+    ),
 ]
 
 
@@ -139,6 +169,17 @@ def test_what_harms_nothing_is_left_alone(database: ShardDatabase, statement: st
         finally:
             if "ROLE" in statement:
                 connection.execute("DROP OWNED BY reporting; DROP ROLE reporting")
+
+
+def test_a_ledger_without_a_reader_is_whole(database: ShardDatabase) -> None:
+    """An owner who may make no roles, or a restored dump, has none: `migrate` grants its rights when it is there."""
+    with psycopg.connect(database.owner_dsn, autocommit=True) as connection:
+        connection.execute("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM tallystick_reader")
+        check_schema(database.server_dsn, SHARD, to_serve=True)
+        assert verify_shard(database.server_dsn, SHARD).ok
+        assert migrate(database.owner_dsn, SHARD) == []
+        granted = "SELECT has_table_privilege('tallystick_reader', 'readable_accounts', 'SELECT')"
+        assert connection.execute(granted).fetchone() == (True,)
 
 
 def test_the_file_says_what_the_migrations_make(database: ShardDatabase) -> None:

@@ -25,6 +25,10 @@ _NO_MORE: Final = frozenset(
     {"column", "constraint", "trigger", "rule", "row security", "child", "persistence", "grant", "view"}
 )
 _READING: Final = "SELECT"
+_READER: Final = "tallystick_reader"
+# What makes all that people read: run again as a whole, for no statement makes a view of what is known of it.
+_READABLE_NAMES: Final = "readable_"
+_READABLE_MIGRATION: Final = "migrations/0013.readable.sql"
 
 
 class Made(NamedTuple):
@@ -34,6 +38,16 @@ class Made(NamedTuple):
     table: str
     name: str
     definition: str
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether it is one of the views for people, or of what they are made of, which nothing else needs."""
+        return (self.table or self.name).startswith(_READABLE_NAMES)
+
+    @property
+    def is_right_of_reader(self) -> bool:
+        """Whether it is what the role of people may do, whom there need not be."""
+        return self.kind == "grant" and self.name == _READER
 
     def __str__(self) -> str:
         if self.kind == "grant":
@@ -77,7 +91,7 @@ def differences(found: Iterable[Made]) -> list[Difference]:
     wrong = [
         Difference(expected, there.get(place))
         for place, expected in made.items()
-        if place not in there or there[place] != expected
+        if there.get(place) != expected and (place in there or not expected.is_right_of_reader)
     ]
     return wrong + [
         Difference(None, one) for place, one in there.items() if place not in made and _harms(one)
@@ -99,15 +113,18 @@ def expect_as_made(connection: psycopg.Connection) -> None:
 
 
 def mend(connection: psycopg.Connection) -> list[Difference]:
-    """Make the schema of a session as it should be, as the owner; what was mended.
+    """Make the schema of a session as it should be, as the owner, and grant the reader's rights; what was mended.
 
     Raises:
         SchemaError: there is something that no statement mends.
     """
     mended = differences(look_at_schema(connection))
     schema = connection.execute(query("quoted_schema")).fetchone()
+    if any(one.thing.is_readable for one in mended):
+        connection.execute(_store_text(_READABLE_MIGRATION))
     for statement in _statements(mended, schema[0] if schema else ""):
         connection.execute(statement)
+    connection.execute(query("grant_reader"))
     left = differences(look_at_schema(connection))
     if left:
         raise SchemaError(
@@ -129,8 +146,11 @@ def _in_a_line(one: Made) -> str:
 
 @cache
 def _expected() -> dict[tuple[str, str, str], Made]:
-    text = resources.files("tallystick.store").joinpath(_FILE).read_bytes()
-    return {_place(one): one for one in msgspec.json.decode(text, type=list[Made])}
+    return {_place(one): one for one in msgspec.json.decode(_store_text(_FILE), type=list[Made])}
+
+
+def _store_text(name: str) -> bytes:
+    return resources.files("tallystick.store").joinpath(name).read_bytes()
 
 
 def _place(one: Made) -> tuple[str, str, str]:
@@ -140,7 +160,9 @@ def _place(one: Made) -> tuple[str, str, str]:
 def _harms(one: Made) -> bool:
     if one.kind == "index":
         return one.definition.startswith("CREATE UNIQUE")
-    return one.kind in _NO_MORE and not (one.kind == "grant" and one.definition == _READING)
+    if one.kind == "grant" and one.name != _READER:
+        return one.definition != _READING
+    return one.kind in _NO_MORE
 
 
 # What a statement can mend, in the order in which it can be made: triggers call functions.
@@ -155,7 +177,7 @@ _TAKING: Final[Mapping[str, LiteralString]] = {
     "row security": "ALTER TABLE {table} DISABLE ROW LEVEL SECURITY",
 }
 _MAKING: Final[Mapping[str, LiteralString]] = {
-    "function": "CREATE OR REPLACE FUNCTION {name}() {definition}",
+    "function": "CREATE OR REPLACE FUNCTION {name}{definition}",
     "constraint": "ALTER TABLE {table} ADD CONSTRAINT {name} {definition}",
     "index": "{definition}",
     "trigger": "{definition}; ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}",
@@ -165,7 +187,11 @@ _MAKING: Final[Mapping[str, LiteralString]] = {
 
 def _statements(wrong: Sequence[Difference], schema: str) -> list[sql.Composed]:
     """What takes away what is wrong, and then what makes what is missing."""
-    can = [one for one in wrong if one.thing.kind in _MENDED]
+    can = [
+        one
+        for one in wrong
+        if one.thing.kind in _MENDED and not (one.thing.is_readable and one.thing.kind == "function")
+    ]
     can.sort(key=lambda one: _MENDED.index(one.thing.kind))
     takes = [
         _filled(_TAKING[one.found.kind], one.found, schema)

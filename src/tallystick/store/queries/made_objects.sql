@@ -49,7 +49,7 @@ FROM tables JOIN pg_trigger ON tgrelid = tables.oid
 WHERE NOT tgisinternal
 UNION ALL
 SELECT 'function', '', proname::text,
-    concat_ws(' ',
+    '(' || pg_get_function_arguments(pg_proc.oid) || ') ' || concat_ws(' ',
         'RETURNS', format_type(prorettype, NULL), 'LANGUAGE', lanname,
         CASE provolatile WHEN 's' THEN 'STABLE' WHEN 'i' THEN 'IMMUTABLE' END,
         CASE WHEN prosecdef THEN 'SECURITY DEFINER' END,
@@ -59,7 +59,8 @@ SELECT 'function', '', proname::text,
         'AS', quote_literal(prosrc)
     )
 FROM pg_proc JOIN pg_language ON pg_language.oid = prolang
-WHERE pronamespace = current_schema()::regnamespace AND pronargs = 0
+-- (Functions of others may stand here too, and may have any arguments.)
+WHERE pronamespace = current_schema()::regnamespace AND (pronargs = 0 OR proname LIKE 'readable\_%')
 UNION ALL
 SELECT 'grant', name::text, CASE WHEN grantee = 0 THEN 'public' ELSE pg_get_userbyid(grantee)::text END,
     string_agg(privilege_type, ', ' ORDER BY privilege_type)

@@ -1,1 +1,0 @@
-COPY entries (account, position, amount, balance, held, held_after, bound, asset) FROM STDIN (FORMAT binary)

@@ -1,2 +1,0 @@
-COPY holds (hold, position, account, destination, amount, captured, expires_at, status)
-FROM STDIN (FORMAT binary)

@@ -1,1 +1,0 @@
-COPY requests (key, position, batch, code, param, detail, fingerprint) FROM STDIN (FORMAT binary)

@@ -1,2 +1,0 @@
-COPY transactions (position, recorded_at, tenant, kind, effective_at, refers_to, description, metadata)
-FROM STDIN (FORMAT binary)
