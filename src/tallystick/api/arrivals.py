@@ -1,6 +1,6 @@
-"""Bodies that are arriving: each must be there in time, and whole.
+"""Bodies of requests while they arrive: each must be complete in time.
 
-One timer looks after all of them: a timer for each costs four times as much in the way of a payment.
+One timer serves all of them. A timer for each would cost four times as much in each payment.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from tallystick.api.streams import Receive
 
 BODY: Final = "tallystick.body"
-"""Where the body of a request stands in its ASGI scope."""
+"""The key of a request's body in its ASGI scope."""
 
 _LOOK_SECONDS: Final = 0.5
 _NOTHING_YET: Final[Mapping[str, Any]] = {"type": "http.request", "body": b"", "more_body": True}
@@ -25,7 +25,7 @@ class LateError(Exception):
 
 
 class Arrivals:
-    """What requests of this process wait for their clients to send."""
+    """The requests of this process that wait for a body."""
 
     def __init__(self, seconds_max: float) -> None:
         self.seconds_max: Final = seconds_max
@@ -33,7 +33,7 @@ class Arrivals:
         self._looking = False
 
     async def in_time(self, reading: Awaitable[Result]) -> Result:
-        """What is read.
+        """Read with a limit of time.
 
         Raises:
             LateError: the client did not send it in time.
@@ -57,7 +57,7 @@ class Arrivals:
         """Cancel what is late, and look again as long as there is anything to look at."""
         late = time.monotonic() - self.seconds_max
         for task in [task for task, since in self._since.items() if since < late]:
-            # What is not among those that wait any more was cancelled here.
+            # If the task is not in the list any more, it was cancelled here.
             del self._since[task]
             task.cancel()
         self._looking = bool(self._since)
@@ -68,9 +68,9 @@ class Arrivals:
 class Body:
     """The body of one request, as the framework receives it.
 
-    The framework waits for its first part before it looks at anything, and takes what was cut off for the whole.
-    Here no wait is without an end, and it can be asked whether something is missing. A request that needs no body
-    is answered all the same.
+    The framework waits for the first part before it does anything, and takes a body that was cut off for a whole one.
+    Here every wait ends, and the caller can find out whether a part is missing. A request that needs no body is
+    answered without it.
     """
 
     def __init__(self, receive: Receive, arrivals: Arrivals) -> None:
@@ -83,7 +83,7 @@ class Body:
         self.cut_off = False
 
     def is_there(self, length: int | None) -> bool:
-        """Whether all of it has come, so that there is nothing to wait for; `length`: as the client has said."""
+        """Whether the whole body has arrived. `length`: as the client has announced."""
         return self._ended or self._bytes == length
 
     async def receive(self) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
-"""Connections of this process: none is kept that takes nothing, and no address has more than its share.
+"""Limits on connections of this process: clients that do not read are closed, and an address has a limited number.
 
-The HTTP server itself ends silent clients and half-sent headers (`--idle-seconds`), `endpoint` ends half-sent bodies.
-What is left is the number of connections, and clients that do not read what they are sent.
+The HTTP server closes silent clients and incomplete headers (`--idle-seconds`), `endpoint` ends incomplete bodies.
+This module limits the number of connections, and closes clients that do not read.
 """
 
 import ipaddress
@@ -32,12 +32,12 @@ class _Connection(NamedTuple):
 
 
 def guard_connections(port: int, per_address_max: int) -> None:
-    """Look after the connections to a port, in a thread that ends with the process.
+    """Limit the connections to a port, in a thread that ends with the process.
 
     Args:
         port: where this process listens; it must listen already.
-        per_address_max: how many connections one address may have; 0 is without a bound. An IPv6 network of 64 bits
-            is one address, since one client has all of it.
+        per_address_max: how many connections one address may have; 0 is no limit. An IPv6 network of 64 bits counts
+            as one address, because one client has all of it.
     """
     if not _DESCRIPTORS.is_dir():
         _log.warning("connections are not counted: this system does not list them", missing=str(_DESCRIPTORS))
@@ -45,7 +45,8 @@ def guard_connections(port: int, per_address_max: int) -> None:
     for descriptor in _sockets():
         with _copy(descriptor) as listener:
             if _is_at(listener, port, listening=True):
-                # Accepted connections inherit it: the system ends one whose client takes nothing for so long.
+                # Accepted connections inherit this option: the system closes one whose client does not read for that
+                # long.
                 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limits.UNREAD_ANSWER_MS_MAX)
     if per_address_max:
         threading.Thread(target=_guard, args=(port, per_address_max), name="connections", daemon=True).start()
@@ -54,7 +55,7 @@ def guard_connections(port: int, per_address_max: int) -> None:
 def _guard(port: int, per_address_max: int) -> None:
     pause = threading.Event()
     while not pause.wait(limits.CONNECTIONS_LOOK_SECONDS):
-        # All that is open counts here: below the bound there is nothing to look at.
+        # This counts all connections. Below the bound no address can have too many.
         if sum(1 for _ in _DESCRIPTORS.iterdir()) > per_address_max:
             for address, count in close_excess(port, per_address_max).items():
                 _log.warning("too many connections: the newest were closed", address=address, closed=count)
@@ -76,7 +77,7 @@ def close_excess(port: int, per_address_max: int) -> dict[str, int]:
 
 
 def _close(one: _Connection) -> bool:
-    """End a connection, unless it has ended and its number is another's now."""
+    """Close a connection, unless it is closed already and its number belongs to another one."""
     with suppress(OSError), _copy(one.descriptor) as connection:
         if _inode(connection) == one.inode:
             connection.shutdown(socket.SHUT_RDWR)
@@ -103,7 +104,7 @@ def _sockets() -> Iterator[int]:
 
 @contextmanager
 def _copy(descriptor: int) -> Iterator[socket.socket]:
-    """A socket of its own for what a descriptor stands for: another thread may close that one at any time."""
+    """A duplicate of a socket, because another thread may close the descriptor at any time."""
     with socket.socket(fileno=os.dup(descriptor)) as copy:
         yield copy
 

@@ -1,4 +1,4 @@
-"""What every request passes first: forms that mean different things to different programs mean nothing here."""
+"""The first stage for every request: it refuses forms that other programs may read in another way."""
 
 from typing import Final
 
@@ -6,11 +6,11 @@ from tallystick.api.arrivals import BODY, Arrivals, Body
 from tallystick.api.streams import Application, Receive, Scope, Send
 
 _NO_PATH: Final = "/-"
-"""A path that nothing stands at: the answer is 404, as for any other."""
+"""A path at which there is nothing: the answer is 404."""
 
 
 class Edge:
-    """The application behind it sees one form of each path, each version of HTTP by its name, and no endless body."""
+    """The application behind it sees one form of each path, known versions of HTTP, and bodies that end."""
 
     def __init__(self, application: Application, arrivals: Arrivals) -> None:
         self._application = application
@@ -30,5 +30,5 @@ class Edge:
 
 
 def _is_ambiguous(path: str, raw: bytes) -> bool:
-    """Whether a proxy in front may have read another path: empty segments, separators in disguise (RFC 3986, 6.2)."""
+    """Whether a proxy may read another path: empty segments or encoded separators (RFC 3986, 6.2)."""
     return b"//" in raw or "\\" in path or (b"%" in raw and path.count("/") != raw.count(b"/"))

@@ -1,6 +1,6 @@
-"""All error codes of the API: their status, what each means, and what a client should do. There is no other list.
+"""All error codes of the API: status, meaning, and what a client should do. There is no other list.
 
-Problem documents take their status from here; the OpenAPI document and docs/errors.md are made from it. To write that
+Problem documents take their status from here. The OpenAPI document and docs/errors.md are made from it. To write that
 page anew: `python -m tallystick.api.error_codes > docs/errors.md`.
 """
 
@@ -20,7 +20,7 @@ _NAME_ANOTHER: Final = "Check the identifier: it is mistyped, of another tenant,
 
 
 class ErrorCode(NamedTuple):
-    """One code. Where what is asked for is only to be read, `status_of_reading` counts."""
+    """One code. `status_of_reading` is its status in calls that only read."""
 
     code: str
     status: int
@@ -45,35 +45,35 @@ def _refusal(
     retry_after_seconds: int | None = None,
     status_of_reading: int | None = None,
 ) -> ErrorCode:
-    """What the ledger itself refuses; its meaning is the standing text that clients get as `detail`."""
+    """A refusal of the ledger. Its meaning is the standard text that clients get as `detail`."""
     meaning = REFUSAL_DETAILS[code]
     return ErrorCode(code.text, int(status), meaning, remedy, retry_after_seconds, status_of_reading)
 
 
 ERROR_CODES: Final = (
     # The request is malformed, or not allowed: nothing was written.
-    ErrorCode("parameter_invalid", 400, "A field, a header or a query parameter is not what it must be.", _CORRECT),
+    ErrorCode("parameter_invalid", 400, "A field, a header or a query parameter is invalid.", _CORRECT),
     ErrorCode(
-        "idempotency_key_missing", 400, "The call changes something and came without an idempotency key.",
+        "idempotency_key_missing", 400, "The call changes something, and has no idempotency key.",
         "Send an `Idempotency-Key` header: your own name for this request, the same each time that you send it.",
     ),
-    ErrorCode("request_invalid", 400, "The request is no HTTP that this server can read.", "Correct the request."),
-    ErrorCode("unauthorized", 401, "No API key was sent, or one that is not in force.", "Send a valid API key."),
+    ErrorCode("request_invalid", 400, "The request is not valid HTTP.", "Correct the request."),
+    ErrorCode("unauthorized", 401, "No API key was sent, or it is unknown or revoked.", "Send a valid API key."),
     ErrorCode("path_not_found", 404, "There is nothing at this path.", "See /docs for what there is."),
     ErrorCode(
         "webhook_not_found", 404, "There is no such webhook endpoint, or it was removed.", "See `GET /v1/webhooks`."
     ),
-    ErrorCode("method_not_allowed", 405, "The path does not answer to this method.", "See the header `Allow`."),
+    ErrorCode("method_not_allowed", 405, "The path does not support this method.", "See the header `Allow`."),
     ErrorCode(
         "body_timeout", 408, "The body did not arrive in time. The key is free.",
         "Send it again, the whole body at once.",
     ),
     # Something stands in the way.
     ErrorCode(
-        "asset_exists", 409, "The code is taken, by ISO 4217 or with another scale or name.", "Choose another code."
+        "asset_exists", 409, "The code is in use, by ISO 4217 or with another scale or name.", "Choose another code."
     ),
     ErrorCode(
-        "owner_placed_elsewhere", 409, "The owner does not live where `near` says, or no new owner may.",
+        "owner_placed_elsewhere", 409, "The owner does not live where `near` says, or no new owner may live there.",
         "Leave `near` out, or name another one. The key is free.",
     ),
     ErrorCode(
@@ -81,18 +81,18 @@ ERROR_CODES: Final = (
     ),
     ErrorCode(
         "too_many_accounts", 409, "The tenant has as many accounts as it may; closed ones count. The key is free.",
-        "Use those that there are: one that is closed can be opened again.",
+        "Use existing accounts: a closed one can be opened again.",
     ),
     ErrorCode(
         "webhook_key_missing", 409, "The server has no key to encrypt the secret of the endpoint with.",
-        "Tell the operator, who makes one with `tallystick webhooks make-key`.",
+        "Tell the operator, who creates one with `tallystick webhooks make-key`.",
     ),
     ErrorCode(
-        "too_many_assets", 409, "The tenant has defined as many assets as it may.", "Use those that there are."
+        "too_many_assets", 409, "The tenant has defined as many assets as it may.", "Use existing assets."
     ),
     _refusal(
         RefusalCode.HOLD_BUSY,
-        "Try again with the same key, after `Retry-After`: nothing is kept under the key, and it passes by itself.",
+        "Try again with the same key, after `Retry-After`: nothing is recorded, and it passes by itself.",
         status=HTTPStatus.CONFLICT,
         retry_after_seconds=limits.BUSY_HOLD_RETRY_AFTER_SECONDS,
     ),
@@ -113,9 +113,10 @@ ERROR_CODES: Final = (
         "Close one first, or follow several accounts in one stream.", limits.OVERLOADED_RETRY_AFTER_SECONDS,
     ),
     ErrorCode(
-        RATE_LIMITED, 429, "The tenant or the key asked for more than its limit allows. Nothing was done, and no "
-        "key was burned. `RateLimit-Policy` names the limit (`q` in `w` seconds), `RateLimit` what is left.",
-        "Try again with the same key, after `Retry-After`. What is larger than `q` never passes: send less at once.",
+        RATE_LIMITED, 429, "The tenant or the API key has reached a limit. Nothing was done, and the idempotency key "
+        "is still free. `RateLimit-Policy` names the limit (`q` in `w` seconds), `RateLimit` what is left.",
+        "Try again with the same key, after `Retry-After`. A request that is larger than `q` is always refused: "
+        "send less at once.",
     ),
     # The ledger refuses: this is the answer under the key, for ever.
     _refusal(
@@ -131,17 +132,17 @@ ERROR_CODES: Final = (
     _refusal(RefusalCode.HOLD_NOT_OPEN),
     _refusal(RefusalCode.ASSET_MISMATCH),
     _refusal(RefusalCode.ENTRIES_UNBALANCED),
-    _refusal(RefusalCode.CROSSES_TOO_MANY_SHARDS, "Go one of the ways that `detail` names, under a new key."),
-    _refusal(RefusalCode.CAPTURE_EXCEEDS_HOLD, "Capture less, under a new key."),
-    _refusal(RefusalCode.REVERSAL_EXCEEDS_ORIGINAL, "Reverse less, under a new key."),
-    _refusal(RefusalCode.IDENTIFIER_TAKEN, "Tell the operator: one chance in 2^51 came true. Another asset works."),
+    _refusal(RefusalCode.CROSSES_TOO_MANY_SHARDS, "Use one of the ways that `detail` names, with a new key."),
+    _refusal(RefusalCode.CAPTURE_EXCEEDS_HOLD, "Capture less, with a new key."),
+    _refusal(RefusalCode.REVERSAL_EXCEEDS_ORIGINAL, "Reverse less, with a new key."),
+    _refusal(RefusalCode.IDENTIFIER_TAKEN, "Tell the operator: its probability is 1 in 2^51. Another asset works."),
     _refusal(RefusalCode.ACCOUNT_CLOSED),
     _refusal(RefusalCode.ACCOUNT_FROZEN),
     _refusal(RefusalCode.ACCOUNT_NOT_EMPTY),
     _refusal(RefusalCode.BOUNDS_INVALID),
     _refusal(RefusalCode.INSUFFICIENT_FUNDS),
     _refusal(RefusalCode.BALANCE_LIMIT_EXCEEDED),
-    _refusal(RefusalCode.ATOMIC_BATCH_REFUSED, "See which of the outcomes has another code. Use new keys for all."),
+    _refusal(RefusalCode.ATOMIC_BATCH_REFUSED, "Look for the outcome with another code. Use new keys for all."),
     _refusal(RefusalCode.TRANSFER_CANCELLED),
     # The server.
     ErrorCode(
@@ -184,17 +185,17 @@ An error is a problem document (RFC 9457), `application/problem+json`:
     {{"type": "urn:tallystick:problem:insufficient_funds", "title": "Insufficient funds", "status": 422,
      "code": "insufficient_funds", "detail": "The available balance would fall …", "param": "source"}}
 
-`code` is stable: decide by it. `detail` is for people, and may be worded otherwise one day. `param` names the field,
-header or query parameter that it is about, where there is one.
+`code` is stable: decide by it. `detail` is a text for people and may change. `param` names the field, header or query
+parameter that caused the error, if there is one.
 
-- **400, 401, 404, 405, 408, 413, 415**: nothing was written, and no key was burned.
-- **409**: something stands in the way. With `Retry-After` it passes by itself: try again with the same key.
-- **429**: too much was asked for; nothing was written, and no key was burned.
-- **422**: the ledger refused. The answer is kept under the key: the same request gets it again, for ever.
-- **500, 503**: what became of the request is not known. Try again with the same key: it is carried out at most once.
+- **400, 401, 404, 405, 408, 413, 415**: nothing was written, and the idempotency key is still free.
+- **409**: the current state does not allow it. With `Retry-After` it passes by itself: try again with the same key.
+- **429**: a limit is reached. Nothing was written, and the idempotency key is still free.
+- **422**: the ledger refused. The refusal is recorded under the key: the same request gets the same answer, for ever.
+- **500, 503**: the outcome is not known. Try again with the same key: the request is carried out at most once.
 
 In the answer of `POST /v1/transfers/batch` each transfer that was refused has a `code` of this table, too;
-`shard_unavailable` there means that nothing was reserved and nothing is kept under the key.
+there `shard_unavailable` means that nothing was reserved, and nothing is recorded under the key.
 
 {table}
 

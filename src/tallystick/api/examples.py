@@ -1,6 +1,6 @@
-"""Examples in the description of the API: what a field looks like, so that a reader need not guess.
+"""Examples in the description of the API, one for each field.
 
-Fields of one name look alike wherever they stand. What a type says itself comes first.
+Fields with the same name have the same example everywhere. An example in the type itself takes precedence.
 """
 
 from typing import Any, Final
@@ -22,7 +22,7 @@ _OF_PATTERN: Final = {
     f"^{text.partition('_')[0]}_": text for text in (ACCOUNT, TRANSACTION, HOLD, ENDPOINT)
 } | {f"^{PATTERN}$": "@fees"}
 
-# By name. None: it is not there as a rule.
+# By name. None: the field is usually absent.
 _OF_NAME: Final[dict[str, Any]] = {
     "Idempotency-Key": "order 4711",
     "accounts": 2,
@@ -83,7 +83,7 @@ def with_examples(components: dict[str, Any]) -> dict[str, Any]:
 
 
 def example_of(name: str, schema: dict[str, Any]) -> Any:
-    """What a field or a parameter looks like.
+    """An example of a field or a parameter.
 
     Raises:
         KeyError: its name is not in the table above.
@@ -104,12 +104,12 @@ def example_of(name: str, schema: dict[str, Any]) -> Any:
 
 
 def _first(schema: dict[str, Any], word: str) -> Any:
-    """What a schema says under a word, or the first of its choices that does."""
+    """The value of a key in a schema, or in the first of its choices that has it."""
     return next((one[word] for one in (schema, *schema.get("anyOf", ())) if word in one), None)
 
 
 def _says_itself(schema: dict[str, Any]) -> bool:
-    """Whether what a field looks like follows from the rest: another object, a choice of words, yes or no."""
+    """Whether a field needs no example: another object, an enumeration, a boolean."""
     alternatives = (schema, schema.get("items", {}), *schema.get("anyOf", ()))
     return any(
         "$ref" in one or "enum" in one or "examples" in one or one.get("type") == "boolean"

@@ -25,7 +25,7 @@ class Alive:
 
 
 class ReadyQuery(msgspec.Struct, forbid_unknown_fields=True):
-    """What a probe wants to be up: one shard of all, or these, or all of them."""
+    """The shards that a probe requires: any one of all, some, or all."""
 
     shard: Annotated[
         list[Annotated[str, Meta(pattern="^[0-9]{1,4}$")]],
@@ -38,13 +38,13 @@ class ReadyQuery(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Ready:
-    """`/readyz`: which shards can be written to; 503 when none can, or not all of those that were asked for."""
+    """`/readyz`: the shards that can be written to; 503 if none can, or not all that were asked for."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     async def on_get(self, request: Request, response: Response) -> None:
-        """Say what is known of every shard. Nothing is asked of a database, so the answer never waits."""
+        """Answer with what is known of every shard. No database is asked, so the answer is immediate."""
         query: ReadyQuery = read_query(request, ReadyQuery)
         shards = {shard.number: _health(shard) for shard in self._engine.router.shards}
         wanted = {int(number) for number in query.shard}

@@ -1,4 +1,7 @@
-"""The operators' port: what this process counts, for Prometheus. No tenant's key opens it, and it asks for none."""
+"""The operators' port: the metrics of this process, for Prometheus.
+
+It is separate from the API and asks for no key.
+"""
 
 import socket
 import threading
@@ -26,13 +29,13 @@ class _Handler(WSGIRequestHandler):
 
 
 class _Server(WSGIServer):
-    """One scrape at a time: who floods this port takes one thread from the payments, and no more."""
+    """One scrape at a time: a flood of this port uses one thread and no more."""
 
-    # Two processes must not listen at one port: a scraper would get the figures now of one, now of the other.
+    # Two processes must not share a port: a scraper would get the figures of either one.
     allow_reuse_port = False
 
     def handle_error(self, _request: Any, client_address: Any) -> None:
-        """A scraper that has gone, or sent nothing in time."""
+        """Log a scraper that has disconnected, or sent nothing in time."""
         _log.debug("metrics were not sent", client=str(client_address), exc_info=True)
 
 
@@ -41,9 +44,9 @@ class _IPv6Server(_Server):
 
 
 def serve_metrics(host: str, ports: Sequence[int]) -> None:
-    """Serve this process's figures at the first of the ports that is free, in a thread that ends with the process.
+    """Serve the metrics of this process at the first free port, in a thread that ends with the process.
 
-    There is a port for each worker, and a worker that takes the place of another takes its port.
+    There is one port for each worker. A worker that replaces another takes its port.
     """
     threading.Thread(target=_serve, args=(host, ports), name="metrics", daemon=True).start()
 

@@ -1,4 +1,4 @@
-"""Errors as problem documents (RFC 9457): a stable code, what is wrong, and what would be right."""
+"""Errors as problem documents (RFC 9457): a stable code, what is wrong, and what is expected."""
 
 import re
 from http import HTTPStatus
@@ -63,12 +63,12 @@ def _problem(status: int, code: str, detail: str, param: str | None = None) -> P
 
 
 def refusal(refused: Refused, *, reading: bool = False) -> Answer:
-    """The answer to what was refused; `reading`: where something was only to be read."""
+    """The answer to a refusal. `reading`: the call only reads."""
     return answer(refused.code.text, refused.detail, refused.param, reading=reading)
 
 
 def malformed(error: msgspec.DecodeError, where: str) -> Answer:
-    """What is wrong with a body or a query that does not have the right form."""
+    """The error in the form of a body or a query."""
     match = _PLACE.match(str(error))
     detail, place = (match["detail"], match["place"]) if match else (str(error), None)
     # A place inside of metadata reads `metadata[...]`.

@@ -1,4 +1,4 @@
-"""API keys: made once, shown once, kept as hashes."""
+"""API keys: created, shown once, and stored as hashes."""
 
 import hashlib
 import secrets
@@ -17,14 +17,14 @@ DEFAULT_TENANT: Final = "default"
 
 
 class NewApiKey(NamedTuple):
-    """A key that was just made. `key` is nowhere else: it cannot be shown again."""
+    """A key that was just created. `key` is stored nowhere, so it cannot be shown again."""
 
     id: str
     key: str
 
 
 class ApiKeys:
-    """Who a key belongs to. A key just revoked is refused within a few seconds, on every server."""
+    """Finds the tenant of a key. A revoked key is refused within a few seconds, on every server."""
 
     def __init__(self, directory: ReplicatedDirectory) -> None:
         self.directory = directory
@@ -34,7 +34,7 @@ class ApiKeys:
         """The tenant that a key belongs to.
 
         Raises:
-            AuthenticationError: no such key is in force.
+            AuthenticationError: the key is unknown or revoked.
         """
         known = self._known.get(key)
         now = time.monotonic()
@@ -50,10 +50,10 @@ class ApiKeys:
         return found[1]
 
     async def create(self, name: str, tenant_name: str = DEFAULT_TENANT) -> NewApiKey:
-        """Make a key for a tenant, which is made too if it is new.
+        """Create a key for a tenant. A new tenant is created, too.
 
         Raises:
-            DirectoryIncompleteError: a shard cannot be reached; nobody was told the key, so make another one later.
+            DirectoryIncompleteError: a shard cannot be reached. The key was not shown, so create another one later.
         """
         tenant = await self.directory.make_tenant(tenant_name)
         identifier = secrets.token_hex(_IDENTIFIER_BYTES)
@@ -66,16 +66,16 @@ class ApiKeys:
         return await self.directory.list_api_keys()
 
     async def revoke(self, identifier: str) -> bool:
-        """Take a key out of force. False if there is no such key in force.
+        """Revoke a key. Returns False if there is no such valid key.
 
         Raises:
-            DirectoryIncompleteError: a shard cannot be reached; where it can, the key is out of force.
+            DirectoryIncompleteError: a shard cannot be reached. The key is revoked on the others.
         """
         return await self.directory.revoke_api_key(identifier)
 
 
 def identifier_of(key: str) -> str:
-    """The identifier of a key in force, which is a part of it."""
+    """The identifier of a key, which is a part of its text."""
     return key.split("_", 2)[1] if key.count("_") > 1 else ""
 
 

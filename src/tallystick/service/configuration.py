@@ -1,4 +1,4 @@
-"""The configuration file: which nodes and shards there are, how to reach their databases, and how they are used."""
+"""The configuration file: the nodes and shards, how to reach their databases, and how they are used."""
 
 import os
 import ssl
@@ -24,7 +24,7 @@ CONFIGURATION_VARIABLE: Final = "TALLYSTICK_CONFIG"
 OWNER_VARIABLE: Final = "TALLYSTICK_OWNER_CONFIG"
 """The environment variable with the path of the owner's file."""
 OWNER_FILE: Final = "owner.toml"
-"""The name of the owner's file, beside the configuration file, when nothing else is said."""
+"""The default name of the owner's file, in the folder of the configuration file."""
 
 ShardState = Literal["open", "full", "draining"]
 CrossShard = Literal["saga", "two_phase"]
@@ -34,16 +34,16 @@ _log = structlog.get_logger(__name__)
 
 
 class ConfigurationError(Exception):
-    """The configuration file is missing or wrong; the message says where, and what would be right."""
+    """The configuration file is missing or wrong. The message says where, and what is expected."""
 
 
 class ShardConfiguration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One shard.
 
-    `dsn` is what the server connects with, `owner_dsn` what `migrate` and `keys` do (default: the same); it stands in
-    the owner's file, which servers do not read. A shard that is
-    `open` takes new owners; one that is `full` does not, nor does one that is `draining`, which is being emptied by
-    hand. Owners who live there stay, and open further accounts there: an owner's accounts are never apart.
+    `dsn` is the connection string of servers, `owner_dsn` that of `migrate` and `keys` (default: the same).
+    `owner_dsn` is in the owner's file, which servers do not read. An `open` shard takes new owners. A `full` one does
+    not, nor does a `draining` one, which is being emptied by hand. Owners who live there stay, and open further
+    accounts there: all accounts of an owner are on one shard.
     """
 
     number: int
@@ -52,12 +52,12 @@ class ShardConfiguration(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     state: ShardState = "open"
 
     def __repr__(self) -> str:
-        """Without the connection strings, which may hold passwords."""
+        """The shard without its connection strings, which may contain passwords."""
         return f"ShardConfiguration({self.number}, state={self.state!r})"
 
     @property
     def owner(self) -> str:
-        """What `migrate` and `keys` connect with."""
+        """The connection string of `migrate` and `keys`."""
         return self.owner_dsn or self.dsn
 
 
@@ -67,13 +67,13 @@ class _OwnedShard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _OwnerFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The owner's file: for each shard what its owner connects with."""
+    """The owner's file: the connection string of each shard's owner."""
 
     shard: list[_OwnedShard] = []
 
 
 class NodeConfiguration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A PostgreSQL server with a name of its own, and the shards that it carries."""
+    """A PostgreSQL server: its name, and the shards that it carries."""
 
     name: str
     shard: list[ShardConfiguration]
@@ -82,18 +82,17 @@ class NodeConfiguration(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """An installation: `[[node]]` tables with the `[[node.shard]]` tables that they carry.
 
-    A shard stands below its node and does not name it, so that no name in the file can point at nothing. Whoever has
-    one server writes `[[shard]]` tables and no nodes. `cross_shard` is how a transfer crosses shards;
-    `saga_wait_seconds` how long its caller waits before the answer is `pending`;
-    `clock_tolerance_seconds` by how much the clocks of databases, servers and the log may differ;
-    `cache` the address of a Valkey or Redis for balances, which are read from PostgreSQL when there is none;
-    `cache_key` a secret, the same for all servers, with which balances are sealed there. Webhooks
-    go to https at public addresses, unless `webhooks_allow_http` and `webhooks_allow_private` say otherwise;
-    certificates of the authorities in `webhooks_ca_file` (PEM) are trusted beside those that the machine trusts.
-    `webhooks_key_file` holds the keys that their secrets are encrypted with, and is read by those who need them.
-    What is posted may be effective `effective_at_max_days_back` days ago at most.
-    Each tenant may have `accounts_per_tenant`, and `streams_per_tenant` open at a server. `limits` are each tenant's,
-    `key_limits` each key's; `[[tenant]]` and `[[key]]` tables tell of single ones.
+    A shard is written below its node and does not name it, so no name in the file can be wrong. With one server, use
+    `[[shard]]` tables and no nodes. `cross_shard` is the way in which a transfer crosses shards. `saga_wait_seconds`
+    is how long its caller waits before the answer is `pending`. `clock_tolerance_seconds` is the largest allowed
+    difference between the clocks of databases, servers and the log. `cache` is the address of a Valkey or Redis for
+    balances; without it they are read from PostgreSQL. `cache_key` is a secret, the same for all servers, that seals
+    balances in the cache. Webhooks go to https at public addresses, unless `webhooks_allow_http` and
+    `webhooks_allow_private` allow more. `webhooks_ca_file` (PEM) has certificates of authorities that are trusted in
+    addition to those of the machine. `webhooks_key_file` has the keys that encrypt the secrets of endpoints.
+    `effective_at_max_days_back` bounds the effective time of new transactions. `accounts_per_tenant` and
+    `streams_per_tenant` (open at one server) are quotas. `limits` apply to each tenant, `key_limits` to each key;
+    `[[tenant]]` and `[[key]]` tables to single ones.
     """
 
     shard: list[ShardConfiguration] = []
@@ -116,7 +115,7 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     key: list[KeyConfiguration] = []
 
     def __repr__(self) -> str:
-        """Without passwords."""
+        """The configuration without passwords."""
         cache = None if self.cache is None else read_cache_address(self.cache)
         return f"Configuration(shards={self.shards}, cross_shard={self.cross_shard!r}, cache={cache})"
 
@@ -137,12 +136,12 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
         return {shard.number: shard.owner for shard in self.shards}
 
     def with_shards(self, change: Callable[[ShardConfiguration], ShardConfiguration]) -> "Configuration":
-        """The same with each shard changed."""
+        """The configuration with each shard changed."""
         nodes = [msgspec.structs.replace(node, shard=list(map(change, node.shard))) for node in self.node]
         return msgspec.structs.replace(self, shard=list(map(change, self.shard)), node=nodes)
 
     def as_owner(self) -> "Configuration":
-        """The same, used by the owner of its tables."""
+        """The configuration with the connection strings of the owner."""
         return self.with_shards(lambda shard: msgspec.structs.replace(shard, dsn=shard.owner, owner_dsn=None))
 
     @property
@@ -157,10 +156,10 @@ def read_configuration(path: Path) -> Configuration:
 
 
 def read_owner_configuration(path: Path, owner_path: Path | None = None) -> Configuration:
-    """Read a configuration file with the owner's file, for those who act as the owner of the tables.
+    """Read a configuration file with the owner's file, for commands that act as the owner of the tables.
 
-    `owner_path`: by default what TALLYSTICK_OWNER_CONFIG names, or else owner.toml beside the configuration file, if
-    there is one.
+    `owner_path`: by default the path in TALLYSTICK_OWNER_CONFIG, or else owner.toml beside the configuration file, if
+    it exists.
     """
     configuration = read_configuration(path)
     if owner_path is None and (named := os.environ.get(OWNER_VARIABLE)):
@@ -199,7 +198,7 @@ def _checked(path: Path, configuration: Configuration) -> Configuration:
 
 
 def configuration_of(dsns: Iterable[tuple[int, str]], cross_shard: CrossShard = "saga") -> Configuration:
-    """Make the configuration of shards without a file: the number of each and its connection string."""
+    """The configuration of shards without a file: the number of each shard and its connection string."""
     shards = [ShardConfiguration(number, dsn) for number, dsn in dsns]
     configuration = Configuration(shard=shards, cross_shard=cross_shard)
     wrong = _what_is_wrong(configuration) if shards else "no database is named, and no configuration file"
@@ -209,7 +208,7 @@ def configuration_of(dsns: Iterable[tuple[int, str]], cross_shard: CrossShard = 
 
 
 def _what_is_wrong(configuration: Configuration) -> str | None:
-    """The first thing that is wrong, in words."""
+    """The first error of a configuration, in words; None if there is none."""
     shards = configuration.shards
     if not shards:
         return "expected at least one [[shard]], or [[node]] with a [[node.shard]]"
@@ -328,9 +327,9 @@ def _repeated(values: Iterable[Any]) -> Any | None:
 
 
 def write_configuration(path: Path, configuration: Configuration) -> None:
-    """Write a configuration file, and beside it the owner's file if an owner is named; each whole or not at all.
+    """Write a configuration file, and the owner's file beside it if an owner is given; each whole or not at all.
 
-    Only who writes them can read them, for they hold passwords.
+    Only the user who writes them can read them, because they contain passwords.
     """
     owned = [
         _OwnedShard(one.number, one.owner_dsn) for one in configuration.shards if one.owner_dsn is not None

@@ -1,10 +1,10 @@
-"""What can be wrong with a request before the ledger has seen it, or with a question that has no answer."""
+"""Errors of the service: of requests that the ledger does not take, and of reads that find nothing."""
 
 from typing import ClassVar
 
 
 class ParameterError(ValueError):
-    """A parameter is not what it must be; nothing was written and no key was burned."""
+    """A parameter is invalid. Nothing was written, and the idempotency key is still free."""
 
     def __init__(self, param: str, detail: str) -> None:
         super().__init__(f"{param}: {detail}")
@@ -13,7 +13,7 @@ class ParameterError(ValueError):
 
 
 class IdempotencyKeyMissingError(ValueError):
-    """A request that changes something carries no idempotency key. `param` is where it belongs."""
+    """A request that changes something has no idempotency key. `param` names its place."""
 
     def __init__(self, param: str = "Idempotency-Key") -> None:
         super().__init__(f"{param}: expected an idempotency key")
@@ -21,18 +21,17 @@ class IdempotencyKeyMissingError(ValueError):
 
 
 class AssetConflictError(ValueError):
-    """The code names an asset already, with another scale or name."""
+    """The code belongs to an asset with another scale or name."""
 
 
 class AuthenticationError(Exception):
-    """No API key, or one that is not in force."""
+    """There is no API key, or it is unknown or revoked."""
 
 
 class RateLimitedError(Exception):
-    """A tenant or a key asked for more than it may in a time; nothing was done and no key was burned.
+    """A tenant or an API key has reached a limit. Nothing was done, and the idempotency key is still free.
 
-    `policy` names the limit: `quota` in `window_seconds`, of which `left` may be asked for now, and more
-    `after_seconds`.
+    `policy` names the limit: `quota` in `window_seconds`. `left` is available now, and more in `after_seconds`.
     """
 
     def __init__(
@@ -55,7 +54,10 @@ class TooManyAssetsError(Exception):
 
 
 class TooManyOpenedAccountsError(Exception):
-    """The tenant has as many accounts as it may have; closed ones count. Nothing was written, no key was burned."""
+    """The tenant has as many accounts as it may have; closed ones count.
+
+    Nothing was written; the key is still free.
+    """
 
 
 class TooManyWebhooksError(Exception):
@@ -63,7 +65,7 @@ class TooManyWebhooksError(Exception):
 
 
 class NotFoundError(LookupError):
-    """What was to be read is not there, or is another tenant's. `code` is the stable name of that."""
+    """The object does not exist, or belongs to another tenant. `code` is the stable name of the error."""
 
     code: ClassVar[str]
     _what: ClassVar[str]

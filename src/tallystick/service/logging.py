@@ -1,4 +1,4 @@
-"""Logging of the processes: JSON lines for machines, coloured lines for people, never a secret in either."""
+"""Logging of processes: JSON lines for machines, coloured lines for people. Neither contains a secret."""
 
 import logging
 import os
@@ -29,9 +29,9 @@ _SECRETS: Final = (
 
 
 def configure_logging(*, default_level: str = "info", for_people: bool | None = None) -> None:
-    """Send what this process logs to stderr, from the level in TALLYSTICK_LOG_LEVEL on.
+    """Send the log of this process to stderr, from the level in TALLYSTICK_LOG_LEVEL on.
 
-    Lines are for people or JSON; when it is not said, for people on a terminal only.
+    Lines are JSON or for people. By default they are for people on a terminal, and JSON elsewhere.
 
     Raises:
         ConfigurationError: there is no such level.
@@ -48,7 +48,7 @@ def configure_logging(*, default_level: str = "info", for_people: bool | None = 
     ]
     _log_through_logging(*common, structlog.stdlib.ProcessorFormatter.wrap_for_formatter)
     ends: list[structlog.typing.Processor] = (
-        # Without the values of variables, which may be passwords.
+        # Without the values of variables, because they may be passwords.
         [
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
@@ -104,7 +104,7 @@ def _without_secrets(line: str) -> str:
 
 
 class _Formatter(structlog.stdlib.ProcessorFormatter):
-    """Takes secrets out of the finished line, so that no library's message and no traceback can hold one."""
+    """Removes secrets from the finished line, so that messages of libraries and tracebacks contain none."""
 
     def format(self, record: logging.LogRecord) -> str:
         return _without_secrets(super().format(record))

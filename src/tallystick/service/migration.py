@@ -1,4 +1,4 @@
-"""Bringing all shards of an installation to this version and to the configuration file, and refusing all others."""
+"""Migrate all shards of an installation to this version, and refuse shards that do not fit it."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -15,7 +15,7 @@ from tallystick.store.two_phase import check_prepared_transactions
 
 
 class ShardUnreachableError(ShardUnavailableError):
-    """A shard cannot be reached; the message names it and says what to do."""
+    """A shard cannot be reached. The message names it and says what to do."""
 
     def __init__(self, shard: int, error: ShardUnavailableError) -> None:
         super().__init__(
@@ -24,12 +24,12 @@ class ShardUnreachableError(ShardUnavailableError):
 
 
 def migrate_shard(number: int, owner_dsn: str, server_dsn: str | None = None) -> list[str]:
-    """Bring one shard to this version, and say which migrations that took.
+    """Migrate one shard to this version. Returns the migrations that were applied.
 
     Args:
         number: the shard's number.
-        owner_dsn: what its owner connects with.
-        server_dsn: what servers connect with, whose rights are looked at too.
+        owner_dsn: the connection string of its owner.
+        server_dsn: the connection string of servers. Their rights are checked, too.
 
     Raises:
         ShardUnreachableError: it cannot be reached.
@@ -42,9 +42,9 @@ def migrate_shard(number: int, owner_dsn: str, server_dsn: str | None = None) ->
 
 
 def unite_shards(configuration: Configuration) -> None:
-    """Make the directories of shards equal, and record which take new owners; after all of them were migrated.
+    """Make the directories of all shards equal, and record which shards take new owners. All must be migrated before.
 
-    Done while servers run, it makes nobody wait for more than a moment.
+    It may run while servers run, and delays requests only for a moment.
 
     Raises:
         ShardUnavailableError: a shard cannot be reached.
@@ -63,7 +63,7 @@ def unite_shards(configuration: Configuration) -> None:
 
 
 def check_shards(configuration: Configuration) -> dict[int, ShardUnreachableError]:
-    """Make sure that the shards are those that were migrated together; return those that cannot be reached.
+    """Check that the shards are those that were migrated together. Returns the shards that cannot be reached.
 
     Raises:
         SchemaError: a shard has the schema of another version, is another shard's, or is not prepared for servers.
@@ -92,7 +92,7 @@ def check_shards(configuration: Configuration) -> dict[int, ShardUnreachableErro
 
 
 async def check_own_sessions(configuration: Configuration, unreachable: Collection[int]) -> None:
-    """Make sure that no pooler on the way to a shard takes away what servers rely on, but for `unreachable` ones.
+    """Check that no connection pooler breaks what servers rely on, for all shards but `unreachable` ones.
 
     Raises:
         PreparationError: one does.
@@ -111,7 +111,7 @@ async def check_own_sessions(configuration: Configuration, unreachable: Collecti
 
 
 def risks_of_serving(configuration: Configuration, unreachable: Collection[int]) -> list[str]:
-    """What works, but leaves the log of a shard less protected than it could be; each with what to do."""
+    """Warnings about shards whose log is less protected than it could be. Each says what to do."""
     risks = [
         f"the file that servers read has the owner_dsn of shard {shard.number}, and who takes a server over has it, "
         f"too: move it to a file of its own, {OWNER_FILE} (see docs/existing-postgres.md)"

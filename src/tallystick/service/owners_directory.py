@@ -1,4 +1,4 @@
-"""Tenants and API keys as they are written: by the owner of the tables, and by no server."""
+"""Writing tenants and API keys, which only the owner of the tables may do."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,7 +10,10 @@ from tallystick.store.directory import Directory
 
 @asynccontextmanager
 async def owners_directory(owner_dsns: Mapping[int, str]) -> AsyncIterator[ReplicatedDirectory]:
-    """Open the directory of all shards for writing, with what the owner of each connects with, by number."""
+    """Open the directory of all shards for writing.
+
+    `dsns` are the connection strings of the owners, by shard number.
+    """
     async with AsyncExitStack() as opened:
         directories = {}
         for number, dsn in owner_dsns.items():

@@ -1,4 +1,4 @@
-"""Parameters: read what callers send into what the ledger works with, or say what would be right."""
+"""Parameters: convert what callers send to the values of the ledger, or say what is expected."""
 
 import re
 import time
@@ -47,7 +47,7 @@ def system_owner(name: str, param: str) -> str:
 
 
 def ordinary_owner(name: str, param: str) -> str:
-    """The name of an owner whose accounts are opened by request."""
+    """The name of an owner who is not a system owner."""
     if _words(name, param).startswith(SIGN):
         raise ParameterError(
             param,
@@ -85,7 +85,7 @@ def signed_amount(value: str | int, param: str) -> int:
 
 
 def integer(value: str | int, param: str) -> int:
-    """Any int64: a bound of a balance."""
+    """A bound of a balance: any int64."""
     try:
         return parse_integer(value)
     except AmountError as error:
@@ -93,7 +93,7 @@ def integer(value: str | int, param: str) -> int:
 
 
 def text(value: str, param: str, characters_max: int, characters_min: int = 1) -> str:
-    """A text that PostgreSQL can keep: no NUL, no half of a surrogate pair, not too long."""
+    """A text that PostgreSQL can store: no NUL, no half of a surrogate pair, not too long."""
     if not characters_min <= len(_words(value, param)) <= characters_max:
         raise ParameterError(param, f"expected {characters_min} to {characters_max} characters")
     if "\0" in value:
@@ -127,7 +127,7 @@ def note(
     effective_at: datetime | None,
     prefix: str = "",
 ) -> Note:
-    """What a caller writes beside a movement of money."""
+    """A caller's description, metadata and effective time."""
     if description is None and not entries and effective_at is None:
         return NO_NOTE
     if description is not None:
@@ -150,14 +150,14 @@ def past_time(value: datetime, param: str) -> int:
 
 
 def idempotency_key(value: str | None, param: str = "Idempotency-Key") -> str:
-    """The caller's name for this request."""
+    """The idempotency key of a request."""
     if value is None or not value:
         raise IdempotencyKeyMissingError(param)
     return text(value, param, limits.IDEMPOTENCY_KEY_CHARACTERS_MAX)
 
 
 def asset_code(value: str, param: str) -> str:
-    """The form of an asset's code; whether there is such an asset, the accounts know."""
+    """An asset's code. Only its form is checked, not whether the asset exists."""
     if not _ASSET_CODE.fullmatch(_words(value, param)):
         raise ParameterError(
             param, "expected an asset's code: 3 to 12 of A-Z, 0-9 and _, beginning with a letter"
@@ -188,7 +188,7 @@ def between(value: int, param: str, value_min: int, value_max: int) -> int:
 
 
 def _words(value: object, param: str) -> str:
-    """A text, as all but callers in Python send it."""
+    """A text. Only callers in Python can send anything else."""
     if isinstance(value, str):
         return value
     raise ParameterError(param, f"expected text, not {type(value).__name__}")

@@ -1,4 +1,4 @@
-"""No process of ours outlives the one that started it, also when that one was killed and could say nothing."""
+"""Ends a process when the process that started it is gone, even if that one was killed."""
 
 import multiprocessing
 import os
@@ -13,16 +13,16 @@ from tallystick.domain import limits
 
 POLL_INTERVAL_SECONDS: Final = 1.0
 GRACE_SECONDS: Final = limits.SHUTDOWN_SECONDS_MAX + 5.0
-"""How long an orphan may take to stop in order, before it ends without."""
+"""How long an orphan may take for an orderly stop. After that it ends at once."""
 
 _log = structlog.get_logger(__name__)
 
 
 def stop_when_orphaned(parent: int | None = None) -> None:
-    """Watch our parent from now on; when it is gone, stop this process as SIGTERM would.
+    """Watch the parent process. When it is gone, stop this process as SIGTERM would.
 
-    It is watched in a thread, which goes on also when an event loop hangs. `parent` is the process that started
-    us, as it has told us itself: it may be gone before we first look. A worker knows it without being told.
+    A thread watches it, because an event loop may hang. `parent` is the number of the parent, as the parent has
+    passed it: the parent may end before this process first looks. A worker knows it already.
     """
     expected = _starter() if parent is None else parent
 
@@ -38,7 +38,7 @@ def stop_when_orphaned(parent: int | None = None) -> None:
 
 
 def _starter() -> int:
-    # A worker was told who started it; asking now could already name the process that adopts orphans.
+    # Asking now could return the process that adopts orphans. A worker got the right number when it started.
     started_by = multiprocessing.parent_process()
     if started_by is not None and started_by.pid is not None:
         return started_by.pid

@@ -1,4 +1,4 @@
-"""The parties of a request: accounts by their identifiers, and system owners, whose accounts are chosen here."""
+"""The parties of a request: accounts, and system owners, for whom an account is chosen here."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -17,7 +17,7 @@ Party = int | str
 
 
 class Part(NamedTuple):
-    """One party's part in what is to move: a debit is negative. The asset is known where a system owner is named."""
+    """One party's part in a movement: a debit is negative. The asset is known if the party is a system owner."""
 
     party: Party
     amount: int
@@ -25,14 +25,14 @@ class Part(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """The account of each part, in order, and which of them are of system owners."""
+    """The account of each part, in order, and which of them belong to system owners."""
 
     accounts: tuple[int, ...]
     opens: tuple[SystemAccount, ...]
 
 
 class _Name(NamedTuple):
-    """What a system owner's account is for."""
+    """The owner and the asset of a system owner's account."""
 
     shard: int
     tenant: int
@@ -41,14 +41,14 @@ class _Name(NamedTuple):
 
 
 class Parties:
-    """Chooses accounts for system owners, and remembers which they are: they never change."""
+    """Chooses accounts for system owners, and remembers them, because they never change."""
 
     def __init__(self, router: Router[ServedShard]) -> None:
         self._router = router
         self._known: dict[_Name, SystemAccount] = {}
 
     async def ask(self, tenant: int, requests: Iterable[Sequence[Part]]) -> None:
-        """Find out which accounts the system owners have that are named in requests, before one is chosen.
+        """Look up the accounts of the system owners in a request, before accounts are chosen.
 
         Raises:
             UnavailableError: a shard cannot be asked.
@@ -71,13 +71,13 @@ class Parties:
             del self._known[next(iter(self._known))]
 
     def choose(self, tenant: int, parts: Sequence[Part]) -> Chosen:
-        """Put the accounts of system owners beside those of the others, so that no more shards are crossed.
+        """Choose accounts of system owners on the shards of the other accounts, so that no further shard is crossed.
 
-        It follows from the identifiers alone: a request that is sent again means the same accounts. The first shard
-        takes what names no account at all.
+        The choice depends on the identifiers alone, so a repeated request means the same accounts. If a request names
+        no account at all, the first shard is chosen.
 
         Raises:
-            UnavailableError: so many others were asked for meanwhile that these were forgotten.
+            UnavailableError: too many others were looked up meanwhile, so that these were forgotten.
         """
         accounts: list[int] = []
         opens: list[SystemAccount] = []
@@ -91,7 +91,7 @@ class Parties:
         return Chosen(tuple(accounts), tuple(opens))
 
     def _names(self, tenant: int, parts: Sequence[Part]) -> list[_Name | None]:
-        """The names of the accounts of system owners; None for the account of another."""
+        """The system owner of each account; None for other accounts."""
         payer_shard, payee_shard = _shards(parts, self._router.first_shard)
         return [
             None
@@ -102,7 +102,7 @@ class Parties:
 
     def _system_account(self, name: _Name) -> SystemAccount:
         if not self._router.has_shard(name.shard):
-            # Refused because of its shard, whichever account of it this is.
+            # The transfer will be refused because of its shards, whichever account is chosen.
             return SystemAccount(make_identifier(name.shard, LOCAL_NUMBER_MAX), name.owner, name.asset)
         known = self._known.get(name)
         if known is None:
@@ -111,7 +111,10 @@ class Parties:
 
 
 def _shards(parts: Sequence[Part], first_shard: int) -> tuple[int, int]:
-    """Where system owners pay, and where they are paid: with the payers where payees are too, else each side."""
+    """The shards on which system owners pay and are paid: the payers' shard if payees are there, too.
+
+    Else each side's.
+    """
     payers = {shard_of(party) for party, amount, _ in parts if isinstance(party, int) and amount < 0}
     payees = {shard_of(party) for party, amount, _ in parts if isinstance(party, int) and amount > 0}
     payer_shard = min(payers or payees or {first_shard})

@@ -1,4 +1,4 @@
-"""Large requests are worked through a piece at a time: one loop serves all tenants, and they take turns at it."""
+"""Large requests are handled in pieces, because one event loop serves all tenants. Tenants take turns."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
@@ -12,13 +12,16 @@ Made = TypeVar("Made")
 
 
 class Pieces:
-    """At most `PIECE_COMMANDS_MAX` items in `PIECE_ROUNDS` rounds of the loop; of a tenant, request by request."""
+    """Handles at most `PIECE_COMMANDS_MAX` items in `PIECE_ROUNDS` rounds of the loop.
+
+    One request of a tenant at a time.
+    """
 
     def __init__(self, tenant_weights: Mapping[int, int] = NO_WEIGHTS) -> None:
         self._rounds = Rounds(1, limits.PIECE_ROUNDS, tenant_weights)
 
     async def each(self, tenant: int, items: Sequence[Item], make: Callable[[Item], Made]) -> list[Made]:
-        """What is made of each item, in order. A request of one piece is carried out at once."""
+        """Apply a function to each item, in order. A request of one piece is handled at once."""
         size = limits.PIECE_COMMANDS_MAX
         if len(items) <= size:
             return list(map(make, items))

@@ -1,4 +1,4 @@
-"""What a process of ours sets about itself when it serves nothing but the ledger."""
+"""Settings of a process that does nothing but serve the ledger."""
 
 import gc
 
@@ -6,10 +6,10 @@ from tallystick.domain import limits
 
 
 def tune_garbage_collection() -> None:
-    """Collect less often, and leave alone what was there from the start.
+    """Collect garbage less often, and never look at objects that existed at the start.
 
-    Requests live for milliseconds and make no cycles. Measured: a sixth less processor time for each transfer.
-    Not done by the package itself, because a process that embeds it belongs to somebody else.
+    Objects of requests live for milliseconds and make no cycles. Measured: a sixth less processor time for each
+    transfer. The package itself does not do this, because the process that embeds it belongs to its user.
     """
     gc.collect()
     gc.freeze()

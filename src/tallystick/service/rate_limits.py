@@ -1,4 +1,4 @@
-"""Limits: how much a tenant and a key may ask for in a time, by what it costs the ledger."""
+"""Limits: the rates at which a tenant and a key may use the ledger."""
 
 import math
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ from tallystick.store.cache.rate_counters import RateCounters
 
 
 class Budget(Enum):
-    """What is counted together. Writes are counted in transfers, all else in requests.
+    """What is counted separately. Writes are counted in transfers, everything else in requests.
 
-    Refusals are counted when they are kept: see `refusal_budgets`.
+    Refusals are counted when they are recorded: see `refusal_budgets`.
     """
 
     READS = "reads"
@@ -28,9 +28,9 @@ class Budget(Enum):
 
 
 class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A rate for each budget, such as `"5000/second"` or `"10/minute"`; None: not told here.
+    """A rate for each budget, such as `"5000/second"` or `"10/minute"`; None if it is not set here.
 
-    `writes` counts transfers, `streams` those that are opened, `refusals` those that are kept under their keys.
+    `writes` counts transfers, `streams` opened streams, `refusals` refusals that are recorded under their keys.
     """
 
     reads: str | None = None
@@ -57,7 +57,7 @@ _DEFAULTS: Final = Rates(
 
 
 class TenantConfiguration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What is told of one tenant: its weight in the queues of the shards, and its own limits."""
+    """The settings of one tenant: its weight in the queues of the shards, and its own limits."""
 
     name: str
     weight: int = 1
@@ -65,14 +65,17 @@ class TenantConfiguration(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
 
 
 class KeyConfiguration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What is told of one API key: its limits, beside those of its tenant."""
+    """The settings of one API key: its limits, in addition to those of its tenant."""
 
     id: str
     limits: Rates = NO_RATES
 
 
 class RateLimits:
-    """Counts what tenants and keys ask for, and refuses what is too much. What has no rate is not counted."""
+    """Counts the requests of tenants and keys, and refuses those beyond a rate.
+
+    Budgets without a rate are not counted.
+    """
 
     def __init__(
         self,
@@ -81,7 +84,7 @@ class RateLimits:
         keys: Rates = NO_RATES,
         by_key: Mapping[str, Rates] | None = None,
     ) -> None:
-        """Take the rates of every tenant, of every key, and those of single keys."""
+        """`limits` apply to every tenant, `key_limits` to every key, and the others to single keys."""
         self._counters = counters
         self._of_tenants = _limits(tenants, _DEFAULTS)
         self._of_keys = _limits(keys)
@@ -90,18 +93,18 @@ class RateLimits:
         self._by_tenant: dict[int, dict[Budget, RateLimitItem]] = {}
 
     def set_tenant(self, tenant: int, rates: Rates) -> None:
-        """Give one tenant rates of its own."""
+        """Set the rates of one tenant."""
         self._by_tenant[tenant] = _limits(rates, self._tenants, _DEFAULTS)
 
     def rate(self, budget: Budget, tenant: int) -> RateLimitItem | None:
-        """What a tenant may have in a time; None: it is not limited."""
+        """The rate of a tenant's budget; None if it is not limited."""
         return self._by_tenant.get(tenant, self._of_tenants).get(budget)
 
     async def spend(self, budget: Budget, tenant: int, key: str, count: int = 1) -> None:
-        """Count something that is asked for.
+        """Count a request against its budget.
 
         Raises:
-            RateLimitedError: it is too much; nothing was done.
+            RateLimitedError: the budget is used up. Nothing was done.
         """
         rate = self._by_key.get(key, self._of_keys).get(budget)
         if rate is not None:
@@ -127,7 +130,7 @@ class RateLimits:
 
 
 def _limits(*rates: Rates) -> dict[Budget, RateLimitItem]:
-    """The rate of each budget: the first that is told."""
+    """The rate of each budget: the first that is set."""
     found = {
         budget: next((text for one in rates if (text := getattr(one, budget.value)) is not None), None)
         for budget in Budget

@@ -1,7 +1,7 @@
-"""How many refusals of a tenant are kept. A refusal costs its tenant nothing, and is kept for ever.
+"""Budgets of recorded refusals. A refusal costs its tenant nothing, and is recorded for ever.
 
-What is kept is counted after the commit, so a budget may be overdrawn by what was under way; it is paid back before
-anything more is kept. On the average no more is kept than the rate allows.
+Refusals are counted after the commit, so a budget may be overdrawn by those that were under way. The debt is paid
+back before more are recorded. On average the rate is kept.
 """
 
 import math
@@ -17,30 +17,30 @@ from tallystick.service.rate_limits import Budget, RateLimits
 
 
 class _Left(NamedTuple):
-    """How many refusals may be kept as of a moment; less than none when too many were."""
+    """How many refusals may be recorded as of a moment; negative if the budget is overdrawn."""
 
     tokens: float
     as_of_seconds: float
 
 
 class RefusalBudgets:
-    """Counts the refusals that this process keeps, for each tenant, against the rate of its limits."""
+    """Counts the refusals that this process records for each tenant, against the tenant's rate."""
 
     def __init__(self, rates: RateLimits) -> None:
         self._rates = rates
         self._left: dict[int, _Left] = {}
 
     def allows(self, tenant: int) -> bool:
-        """Whether another refusal of a tenant may be kept."""
+        """Whether another refusal of a tenant may be recorded."""
         return tenant not in self._left or self._now_left(tenant) >= 1
 
     def committed(self, decision: Decision) -> None:
-        """Count what a batch has kept."""
+        """Count the refusals that a batch has recorded."""
         for tenant, count in Counter(decision.refused_tenants).items():
             self._left[tenant] = _Left(self._now_left(tenant) - count, time.monotonic())
 
     def error(self, tenant: int, refused: Refused) -> RateLimitedError:
-        """What the caller is told in place of a refusal that is not kept."""
+        """The error in place of a refusal that is not recorded."""
         rate = self._rates.rate(Budget.REFUSALS, tenant)
         metrics.RATE_LIMITED.labels(Budget.REFUSALS.value, "tenant").inc()
         quota, seconds = (0, 1) if rate is None else (rate.amount, rate.get_expiry())

@@ -1,4 +1,4 @@
-"""What was made of something a moment ago, for who asks for the same next."""
+"""A small cache of results, by the identity of the object that they were made from."""
 
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -7,15 +7,15 @@ Made = TypeVar("Made")
 
 
 class Remembered(Generic[Made]):
-    """What was made of the last few objects. An object is another one than its equal: it is known by identity."""
+    """The results for the last few objects. Objects are compared by identity, not by equality."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        # The source is kept beside what was made of it, so that no other object can get its identity.
+        # The source is kept with its result, so that no other object can get its identity.
         self._made: dict[int, tuple[Any, Made]] = {}
 
     def of(self, source: object, make: Callable[[], Made]) -> Made:
-        """What was made of an object, or is made now."""
+        """The result for an object, made now if it is not there."""
         found = self._made.get(id(source))
         if found is None:
             found = self._made[id(source)] = source, make()

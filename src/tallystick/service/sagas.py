@@ -1,4 +1,4 @@
-"""What an operator sees of transfers that cross shards: which have not ended, how far they are, and why."""
+"""Open transfers between shards, for operators: the stage of each, and what it waits for."""
 
 from datetime import datetime
 from typing import Final
@@ -32,9 +32,9 @@ _ENDED: Final = {
 
 
 class Saga(msgspec.Struct, frozen=True):
-    """One transfer that crosses shards. `step` is what is done next, `why` what it waits for.
+    """One transfer between shards. `step` is the next step, `why` is what it waits for.
 
-    `other_shard` is None where payees are on several: `other_shards` are all of them.
+    `other_shard` is None if the payees are on several shards; `other_shards` has all of them.
     """
 
     id: str
@@ -52,13 +52,13 @@ class Saga(msgspec.Struct, frozen=True):
 
 
 class Sagas:
-    """All tenants' sagas, for whoever looks after the installation."""
+    """The sagas of all tenants, for operators."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     async def open(self) -> tuple[list[Saga], dict[int, str]]:
-        """Sagas that have not ended, the oldest of each shard first, and why a shard could not be asked."""
+        """Open sagas, the oldest of each shard first, and the shards that could not be asked, with the reason."""
         found: list[Saga] = []
         silent: dict[int, str] = {}
         for shard in self._engine.router.shards:
@@ -69,7 +69,7 @@ class Sagas:
         return found, silent
 
     async def drive(self, transaction: str, *, give_up: bool = False) -> Saga:
-        """Drive one saga on now. `give_up` asks for the money back, unless the other shard has credited it."""
+        """Drive one saga now. `give_up` asks for the money back, unless the other shard has credited it."""
         identifier = parameters.transaction(transaction, "id")
         shard = self._engine.router.shard(identifier)
         state = (await shard.reader.sagas([local_of(identifier)])).get(local_of(identifier))
@@ -118,7 +118,7 @@ class Sagas:
         )
 
     async def _split_stage(self, saga: int, state: SagaState) -> tuple[Stage, str]:
-        """How far an open saga of several payees' shards is: as its own shard says, and by what it waits for."""
+        """The stage of an open split saga: by its own shard, and by what it waits for."""
         stage = SPLIT_BEGINNINGS[state.status]
         found = {number: await self._stage(saga, number) for number in state.terms.payee_shards}
         if stage is not Stage.RESERVED:
@@ -132,7 +132,7 @@ class Sagas:
         return stage, "; ".join(why for asked, why in found.values() if asked is Stage.RESERVED)
 
     async def _stage(self, saga: int, other_shard: int) -> tuple[Stage, str]:
-        """How far an open saga is, asked of the other shard."""
+        """The stage of an open saga. The other shard is asked."""
         shard = self._engine.crossings.find(other_shard)
         if shard is None:
             return Stage.RESERVED, f"shard {other_shard} is not configured here: add it to the configuration"

@@ -1,4 +1,4 @@
-"""The file with the keys that secrets of webhooks are encrypted with: one in a line, the first of them encrypts."""
+"""The file with the keys that encrypt the secrets of webhooks: one in each line. The first key encrypts."""
 
 import os
 import stat
@@ -19,10 +19,10 @@ _COMMENT: Final = "#"
 
 
 class KeyFile:
-    """A file of keys that is followed: what is changed in it counts from the next look on."""
+    """A file of keys that is followed: a change takes effect at the next look."""
 
     def __init__(self, path: Path | None) -> None:
-        """Read it. Without a path there is no file, and no key.
+        """Read the file. Without a path there is no key.
 
         Raises:
             ConfigurationError: it cannot be read, holds something else, or others may read it.
@@ -32,7 +32,7 @@ class KeyFile:
         self.keys = SecretKeys(read_keys(path) if path is not None else ())
 
     def look(self) -> None:
-        """Take over what was changed; what is wrong is logged once, and the keys stay as they were."""
+        """Read the file again if it has changed. An error is logged once, and the keys stay as they were."""
         if self._path is None or (mark := file_mark(self._path)) == self._seen:
             return
         self._seen = mark
@@ -45,7 +45,7 @@ class KeyFile:
 
 
 def read_keys(path: Path) -> list[SecretKey]:
-    """The keys of a file, in its order. Empty lines and what follows a `#` are for people.
+    """The keys of a file, in its order. Empty lines and comments after a `#` are ignored.
 
     Raises:
         ConfigurationError: it cannot be read, holds something else, or others may read it; never with a key.
@@ -67,7 +67,7 @@ def read_keys(path: Path) -> list[SecretKey]:
 
 
 def add_key(path: Path) -> SecretKey:
-    """Make a key, and put it before all others in a file, or in a new one that only its owner can read.
+    """Create a key and put it before all others in a file. A new file can be read by its owner only.
 
     Raises:
         ConfigurationError: the file cannot be read or written.
@@ -75,7 +75,7 @@ def add_key(path: Path) -> SecretKey:
     path = path.resolve()
     before = None
     if path.exists():
-        read_keys(path)  # what is wrong with it is put right first
+        read_keys(path)  # a wrong file must be corrected first
         before = _read_private(path)
     key = SecretKey.new()
     made = f"# {key.name}, made {datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n{key.text()}\n"

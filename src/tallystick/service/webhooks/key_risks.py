@@ -1,4 +1,4 @@
-"""What is wrong with how secrets of webhooks are kept, as servers say when they start."""
+"""Warnings about secrets of webhooks, which servers log when they start."""
 
 from collections import defaultdict
 from collections.abc import Collection
@@ -15,7 +15,7 @@ _ENDPOINTS_NAMED_MAX: Final = 5
 
 
 def risks_of_secrets(configuration: Configuration, unreachable: Collection[int]) -> list[str]:
-    """Which secrets are not encrypted, or with a key that is missing; each with what to do.
+    """The secrets that are not encrypted, or whose key is missing. Each warning says what to do.
 
     Raises:
         ConfigurationError: the file of keys is wrong or missing.

@@ -1,4 +1,4 @@
-"""Encrypting the secrets of all endpoints with the first key: those that are not encrypted, or with another key."""
+"""Encrypt the secrets of all endpoints with the first key, if they are not encrypted or have another key."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -14,9 +14,10 @@ from tallystick.service.engine import Engine
 
 
 class KeyRotation(msgspec.Struct, frozen=True):
-    """What was done: with `key` are encrypted now the secrets of so many endpoints, of them `changed` just now.
+    """The result: how many secrets are encrypted with `key` now, and how many were `changed` by this run.
 
-    `unreadable` says of each endpoint whose secret could not be decrypted why. `unused_keys` are needed no more.
+    `unreadable` has the endpoints whose secret could not be decrypted, with the reason. `unused_keys` are not needed
+    any more.
     """
 
     key: str
@@ -27,16 +28,16 @@ class KeyRotation(msgspec.Struct, frozen=True):
 
 
 async def rotate_keys(engine: Engine, told: Callable[[int, int], None]) -> KeyRotation:
-    """Encrypt with the first key, on every shard; `told` how many of how many are done. Doing it again is harmless.
+    """Encrypt with the first key, on every shard. `told` is called with the progress. Repeating it is harmless.
 
     Raises:
         WebhookKeyMissingError: there is no key.
-        UnavailableError: a shard cannot be reached; what was done is done.
+        UnavailableError: a shard cannot be reached. What was done so far stays.
     """
     keys = engine.secret_keys
     keys.expect_one()
     stored = await engine.directory.stored_webhook_endpoints()
-    # Of each version on any shard: one that missed a change keeps what was encrypted with the key before.
+    # Look at each version on each shard: a shard that missed a change still has the secret under the former key.
     old = {one.id: one.tenant for one in stored if not _is_done(keys, one)}
     unreadable: dict[str, str] = {}
     for done, (identifier, tenant) in enumerate(old.items()):
@@ -60,7 +61,7 @@ def _is_done(keys: SecretKeys, endpoint: WebhookEndpoint) -> bool:
 
 
 async def _encrypt_again(engine: Engine, tenant: int, identifier: str) -> None:
-    """Make a new version of an endpoint, as a change of it does: the newest of several is in force."""
+    """Write a new version of an endpoint, as any change does. The newest version is in force."""
     for _ in range(limits.WEBHOOK_CHANGE_TRIES_MAX):
         endpoint = await engine.directory.newest_endpoint(tenant, identifier)
         if endpoint is None:
@@ -79,7 +80,7 @@ def _encrypted(keys: SecretKeys, endpoint: WebhookEndpoint, now: datetime) -> We
         return keys.encrypt(keys.decrypt(stored, endpoint.tenant, endpoint.id), endpoint.tenant, endpoint.id)
 
     if endpoint.state == "removed":
-        # Nothing is signed with it any more: what it was is forgotten, whether it can be decrypted or not.
+        # The former secret does not sign any more, so it is dropped, whether it can be decrypted or not.
         secret = keys.encrypt(Secret(bytes(limits.WEBHOOK_SECRET_BYTES)), endpoint.tenant, endpoint.id)
         return endpoint._replace(secret=secret, previous_secret=None, previous_secret_until=None)
     previous, until = endpoint.previous_secret, endpoint.previous_secret_until
