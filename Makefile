@@ -25,7 +25,7 @@ else
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv up test test-pythons crash-points simulate kills races webhooks attack fresh lint audit format schema lock bench clean again
+.PHONY: help venv up test test-pythons crash-points simulate kills races webhooks attack installed fresh lint audit format schema lock bench clean again
 
 define install
 "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -70,6 +70,9 @@ attack: $(VENV)/.development ## Attack at length, and run every test that docs/s
 	@TALLYSTICK_ATTACK_LENGTH=20 exec $(VENV)/bin/python -m pytest tests/attack \
 		$$(grep -o 'tests/[a-z0-9_/]*\.py::[a-z0-9_]*' docs/security.md | grep -v '^tests/attack/' | sort -u) $(ARGUMENTS)
 
+installed: $(VENV)/.development ## Install the wheel with extras and without, and use it (fetches packages)
+	@exec $(VENV)/bin/python -m pytest tests/installed/check_extras.py $(ARGUMENTS)
+
 fresh: $(VENV)/.development ## Begin anew on a bare system, as root and as a user, several times (takes root and debootstrap)
 	@exec $(VENV)/bin/python -m tests.fresh $(ARGUMENTS)
 
@@ -91,27 +94,32 @@ schema: $(VENV)/.development ## Write down what the migrations make, after one w
 	@exec $(VENV)/bin/python -m tests.made
 
 lock: $(VENV)/.development ## Lock the versions of what we depend on, with hashes
-	@$(COMPILE) $(ARGUMENTS) -o requirements/dev.txt pyproject.toml requirements/dev.in
-	@$(COMPILE) -c requirements/dev.txt -o requirements/runtime.txt pyproject.toml
+	@$(COMPILE) $(ARGUMENTS) --extra bench -o requirements/dev.txt pyproject.toml requirements/dev.in
+	@$(COMPILE) -c requirements/dev.txt --extra all -o requirements/runtime.txt pyproject.toml
+	@$(COMPILE) -c requirements/dev.txt --extra bench -o requirements/bench.txt pyproject.toml
 	@$(COMPILE) -c requirements/dev.txt -o requirements/build.txt requirements/build.in
 
-bench: $(VENV)/.runtime ## Measure on this machine
+bench: $(VENV)/.bench ## Measure on this machine
 	@exec $(VENV)/bin/tallystick bench $(ARGUMENTS)
 
 # The data in .data are somebody's ledger: they stay.
 clean: ## Remove the environment and the caches
 	@rm -rf $(VENV) .pythons dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find src bench tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment holds the path at which it was made: one that was moved or copied is made anew.
 ifneq ("$(shell cat $(VENV)/.place 2>/dev/null)","$(CURDIR)")
-$(VENV)/.runtime $(VENV)/.development: again
+$(VENV)/.runtime $(VENV)/.bench $(VENV)/.development: again
 endif
 $(VENV)/.runtime: requirements/runtime.txt requirements/build.txt pyproject.toml
 	@$(call install,runtime)
 
-# What development needs includes what running needs.
-$(VENV)/.development: requirements/dev.txt requirements/runtime.txt requirements/build.txt pyproject.toml
+# What measuring needs includes what running needs, and what development needs both.
+$(VENV)/.bench: requirements/bench.txt requirements/runtime.txt requirements/build.txt pyproject.toml bench/pyproject.toml
+	@$(call install,bench)
+
+$(VENV)/.development: requirements/dev.txt requirements/bench.txt requirements/runtime.txt requirements/build.txt \
+		pyproject.toml bench/pyproject.toml
 	@$(call install,development)
 
 endif

@@ -1,6 +1,7 @@
 """Makes an environment and installs what is locked into it, with a line that says how far it is.
 
-Run as `install.py runtime` or `install.py development` in the folder of the project. It needs nothing but Python.
+Run as `install.py runtime`, `install.py bench` or `install.py development` in the folder of the project; it needs
+nothing but Python.
 `VENV` is the folder of the environment, `.venv` if it is not set. An environment that was moved, or whose making was
 interrupted, is made anew.
 """
@@ -18,9 +19,15 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-REQUIREMENTS = {"runtime": ["runtime", "build"], "development": ["dev", "build"]}
-STAMPS = {"runtime": [".runtime"], "development": [".runtime", ".development"]}
-PURPOSES = {"runtime": "to run", "development": "to run and to be tested"}
+REQUIREMENTS = {"runtime": ["runtime", "build"], "bench": ["bench", "build"], "development": ["dev", "build"]}
+PROJECTS = {"runtime": ["."], "bench": [".", "bench"], "development": [".", "bench"]}
+"""The folders of what is ours. What measures is a project of its own."""
+STAMPS = {
+    "runtime": [".runtime"],
+    "bench": [".runtime", ".bench"],
+    "development": [".runtime", ".bench", ".development"],
+}
+PURPOSES = {"runtime": "to run", "bench": "to be measured", "development": "to run and to be tested"}
 
 REQUIREMENTS_FOLDER = Path(__file__).parent
 ENVIRONMENT = Path(os.environ.get("VENV", ".venv"))
@@ -87,7 +94,8 @@ def _is_whole() -> bool:
 def _is_new(what: str) -> bool:
     with suppress(FileNotFoundError):
         oldest = min((ENVIRONMENT / stamp).stat().st_mtime for stamp in STAMPS[what])
-        return all(path.stat().st_mtime <= oldest for path in [*_sources(what), Path("pyproject.toml")])
+        projects = [Path(folder) / "pyproject.toml" for folder in PROJECTS[what]]
+        return all(path.stat().st_mtime <= oldest for path in [*_sources(what), *projects])
     return False
 
 
@@ -112,9 +120,10 @@ def _install(what: str) -> None:
     progress = _Progress(f"Installing what it needs {PURPOSES[what]}", _names(sources))
     with progress:
         _pip(progress, "--require-hashes", *(f"--requirement={path}" for path in sources))
-        _pip(progress, "--no-deps", "--no-build-isolation", "--editable=.")
+        projects = [f"--editable={folder}" for folder in PROJECTS[what]]
+        _pip(progress, "--no-deps", "--no-build-isolation", *projects)
         # Compiled by whom it belongs to: root, who may be the first to run it, leaves that to others.
-        subprocess.run([PYTHON, "-m", "compileall", "-q", "src"], check=False)  # nosec B603  # Python itself, without a shell
+        subprocess.run([PYTHON, "-m", "compileall", "-q", "src", *PROJECTS[what][1:]], check=False)  # nosec B603  # Python itself, without a shell
 
 
 def _begin_to_change() -> None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tallystick.domain.outcomes import RefusalCode, Refused
+    from tallystick.extras import MissingExtraError
     from tallystick.followers.errors import PositionNotReachedError, WebhookKeyMissingError
-    from tallystick.followers.webhooks.sending import Attempt
+    from tallystick.followers.webhooks.messages import Attempt
     from tallystick.ledger.errors import (
         FaultyCommandError,
         NotTakenError,
@@ -77,6 +78,7 @@ __all__ = [
     "HoldNotFoundError",
     "IdempotencyKeyMissingError",
     "Ledger",
+    "MissingExtraError",
     "NewSecret",
     "NotFoundError",
     "NotTakenError",
@@ -115,7 +117,7 @@ _MODULES = {
     "Asset": "tallystick.service.views",
     "AssetConflictError": "tallystick.service.errors",
     "AssetTotal": "tallystick.service.views",
-    "Attempt": "tallystick.followers.webhooks.sending",
+    "Attempt": "tallystick.followers.webhooks.messages",
     "Balance": "tallystick.service.views",
     "BalanceChanges": "tallystick.service.events",
     "Balances": "tallystick.service.views",
@@ -130,6 +132,7 @@ _MODULES = {
     "HoldNotFoundError": "tallystick.service.errors",
     "IdempotencyKeyMissingError": "tallystick.service.errors",
     "Ledger": "tallystick.service.ledger",
+    "MissingExtraError": "tallystick.extras",
     "NewSecret": "tallystick.service.webhooks.endpoints",
     "NotFoundError": "tallystick.service.errors",
     "NotTakenError": "tallystick.ledger.errors",

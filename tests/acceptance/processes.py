@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 
 COMMAND = [sys.executable, "-P", "-m", "tallystick.cli"]
 READY_TIMEOUT_SECONDS = 60.0

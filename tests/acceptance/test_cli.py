@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tallystick.cli.main import commands
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
 from tallystick.service.configuration import (
     OWNER_FILE,

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol, Self, TypeVar
 import psycopg
 import requests
 
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.service.authentication import ApiKeys, NewApiKey
 from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
 from tallystick.service.owners_directory import owners_directory

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
 from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
 from tallystick.store.migrate import migrate

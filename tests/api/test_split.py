@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tallystick.domain.limits import SAGA_WAIT_SECONDS_MAX
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
 from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
 from tallystick.store.migrate import migrate

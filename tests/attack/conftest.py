@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tests.api.books import Books
 from tests.api.client import Client
 from tests.api.server import Installation, Server

@@ -11,8 +11,9 @@ import redis
 
 from tallystick import Ledger
 from tallystick.domain import limits
-from tallystick.embedded import EmbeddedPostgres, EmbeddedValkey
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
+from tallystick.embedded.valkey import EmbeddedValkey
 from tallystick.service.configuration import CrossShard
 from tallystick.service.engine import Engine
 from tallystick.store.migrate import migrate

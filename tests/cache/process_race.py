@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from tallystick.domain.cached import read_balance, read_mark
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
-from tallystick.embedded import EmbeddedValkey
+from tallystick.embedded.valkey import EmbeddedValkey
 from tests.cache.race import ViolationError
 from tests.cache.server_processes import LostError, NotServedError, ServerProcess, Starter
 from tests.cache.slow_wire import SlowWire

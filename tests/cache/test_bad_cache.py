@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from tallystick import Ledger
-from tallystick.embedded import EmbeddedValkey
+from tallystick.embedded.valkey import EmbeddedValkey
 from tests.cache.books import cached, key_of, mark_of, opened, paid, passed, seen, until, until_cached
 from tests.cache.conftest import Serve, alice_and_bob, serving
 

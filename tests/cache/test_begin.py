@@ -12,7 +12,7 @@ from tallystick.domain import limits
 from tallystick.domain.accounts import AccountState
 from tallystick.domain.cached import write_state
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
-from tallystick.embedded import EmbeddedValkey
+from tallystick.embedded.valkey import EmbeddedValkey
 from tallystick.followers.cache import tailer as tailer_module
 from tallystick.followers.cache.balances import Balances, FoundBalance
 from tallystick.followers.cache.tailer import Tailer

@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 
 from tallystick import Ledger
 from tallystick.domain import limits
-from tallystick.embedded import EmbeddedValkey
+from tallystick.embedded.valkey import EmbeddedValkey
 from tallystick.followers.cache.tailer import Tailer
 from tallystick.store.cache.balances import Cache, Cached, CacheError
 from tests.cache.books import mark_of, opened, seen, until, until_cached

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from tallystick.domain.cached import Mark, read_balance, read_mark
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
-from tallystick.embedded import EmbeddedValkey
+from tallystick.embedded.valkey import EmbeddedValkey
 from tests.awake import AwakeClock
 from tests.cache.server_processes import ServerProcess, Starter
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from tallystick.embedded import EmbeddedValkey
+from tallystick.embedded.valkey import EmbeddedValkey
 from tests.cache.planted import PLANTED
 from tests.cache.process_race import ProcessRace
 from tests.cache.race import ViolationError

@@ -6,7 +6,7 @@ import time
 import pytest
 import redis
 
-from tallystick.embedded import EmbeddedValkey
+from tallystick.embedded.valkey import EmbeddedValkey
 from tallystick.store.cache import balances as cache
 from tallystick.store.cache import scripts
 from tests.cache.conftest import Serve

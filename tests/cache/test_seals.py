@@ -8,7 +8,7 @@ import redis
 from structlog.testing import capture_logs
 
 from tallystick import Ledger
-from tallystick.embedded import EmbeddedValkey
+from tallystick.embedded.valkey import EmbeddedValkey
 from tallystick.service.engine import Engine
 from tests.cache.books import cached, key_of, opened, paid, passed, seen, until, until_cached
 from tests.engines import running

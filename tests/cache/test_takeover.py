@@ -10,7 +10,7 @@ import psutil
 import redis
 
 from tallystick import Ledger
-from tallystick.embedded import EmbeddedValkey
+from tallystick.embedded.valkey import EmbeddedValkey
 from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
 from tests.api.server import Server
 from tests.cache.books import mark_of, opened, paid, passed, until

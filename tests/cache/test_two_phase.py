@@ -14,7 +14,7 @@ from tallystick.domain.cached import read_balance
 from tallystick.domain.commands import Kind
 from tallystick.domain.decide import Decision
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
-from tallystick.embedded import EmbeddedValkey
+from tallystick.embedded.valkey import EmbeddedValkey
 from tallystick.service.events import Event, Events
 from tests.cache.books import cached, mark_of, opened, paid, passed, until, until_cached
 from tests.cache.conftest import serving

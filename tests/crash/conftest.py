@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tests.crash.databases import ShardDatabase, temporary_database, temporary_server
 from tests.crash.two_shards import TwoShards, two_shards
 

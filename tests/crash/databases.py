@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import psycopg
 
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.store.migrate import migrate
 from tallystick.verify.log import verify_shard
 

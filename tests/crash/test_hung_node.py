@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.service.authentication import ApiKeys
 from tallystick.service.owners_directory import owners_directory
 from tests.api.client import Answer, Client

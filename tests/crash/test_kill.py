@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 import pytest
 
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tests.crash.api_server import Answer, ApiServer, Client
 from tests.crash.databases import temporary_database, temporary_server, wait_for
 from tests.crash.load import CLIENTS, FINAL, Load, Payment, Told, await_answers

@@ -11,7 +11,7 @@ import pytest
 
 from tallystick.domain import limits
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tests.api.client import Answer, Client
 from tests.crash.api_server import ApiServer
 from tests.crash.databases import temporary_server, wait_for

@@ -18,7 +18,7 @@ from typing import Final
 
 import pytest
 
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tests.crash.crashes import Crash, crash, judge, points_of
 from tests.crash.databases import temporary_server
 from tests.crash.lives import Place

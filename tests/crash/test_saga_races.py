@@ -18,7 +18,7 @@ from tallystick.domain import limits
 from tallystick.domain.accounts import AccountStatus
 from tallystick.domain.commands import ChangeAccount
 from tallystick.domain.sagas import SagaState, SagaStatus
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.ledger.crossing.saga.steps import SagaDriver
 from tallystick.service import views
 from tests.crash.cutting_proxy import CuttingProxy, Moment

@@ -11,7 +11,7 @@ from tallystick import Ledger
 from tallystick.domain import limits
 from tallystick.domain.accounts import AccountStatus
 from tallystick.domain.sagas import SagaState, SagaStatus
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.verify.crossings import verify_crossings
 from tests.crash.databases import wait_for
 from tests.crash.saga_scenarios import AMOUNT, START, Subject

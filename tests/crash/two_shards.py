@@ -17,7 +17,7 @@ from tallystick.domain.identifiers import Prefix, format_identifier, make_identi
 from tallystick.domain.limits import LOCAL_NUMBER_MAX
 from tallystick.domain.outcomes import Posted
 from tallystick.domain.sagas import SagaState
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.ledger.shard import Shard
 from tallystick.service.engine import Engine
 from tallystick.service.transactions import TransferRequest

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import psycopg
 
 from tallystick.domain.canonical import chain_hash, genesis_hash
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.verify.streams import LogStreams
 from tests.forgery.builder import Marks
 

@@ -33,7 +33,7 @@ from tallystick.domain.canonical import EncodedBatch, chain, encode
 from tallystick.domain.needs import Needs
 from tallystick.domain.rows import Appended, BatchRow, RequestRow
 from tallystick.domain.times import microseconds_of
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.ledger import writing as writing_module
 from tallystick.ledger.writing import BatchWriter, Decided, Units
 from tallystick.service import ledger as ledger_module

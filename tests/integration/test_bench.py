@@ -15,13 +15,13 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
-from tallystick.bench.command import bench
-from tallystick.bench.measurement import Slice, latency, percentile
-from tallystick.bench.neighbour_floods import Flood
-from tallystick.bench.payments import Payments, Recipe
-from tallystick.bench.settings import Baseline, Settings, Through, Workload
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.store.migrate import migrate
+from tallystick_bench.command import bench
+from tallystick_bench.measurement import Slice, latency, percentile
+from tallystick_bench.neighbour_floods import Flood
+from tallystick_bench.payments import Payments, Recipe
+from tallystick_bench.settings import Baseline, Settings, Through, Workload
 
 ACCOUNTS = 2_000
 RUN_SECONDS_MAX = 60.0

@@ -22,7 +22,7 @@ from tallystick.domain.identifiers import (
     parse_identifier,
     shard_of,
 )
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
 from tallystick.service import views
 from tallystick.store.migrate import migrate

@@ -18,9 +18,11 @@ import psutil
 import psycopg
 import pytest
 
-from tallystick.embedded import DataFolderInUseError, DataFolderLock, EmbeddedPostgres, EmbeddedServerError
 from tallystick.embedded import postgres_binaries as binaries_module
 from tallystick.embedded import system_folder as system_folder_module
+from tallystick.embedded.errors import DataFolderInUseError, EmbeddedServerError
+from tallystick.embedded.lock import DataFolderLock
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.embedded.postgres_binaries import find_binaries
 from tallystick.embedded.postgres_cluster import LOG_BYTES_MAX, ClusterFolder
 from tallystick.embedded.processes import postgres_processes
@@ -34,7 +36,7 @@ ANSWER_TIMEOUT_SECONDS = 30.0
 HOLDER = """
 import sys, time
 from pathlib import Path
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 server = EmbeddedPostgres(Path(sys.argv[1]), durable=False)
 server.start()
 print(server.pid, flush=True)
@@ -46,7 +48,7 @@ ORDINARY = """
 import encodings.ascii, encodings.idna, encodings.latin_1, os, subprocess, sys, tempfile, traceback
 from pathlib import Path
 import psycopg, psycopg.errors
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 os.setgroups([])
 os.setgid(USER)
 os.setuid(USER)

@@ -15,7 +15,7 @@ from tests.crash.databases import one_value, wait_for
 
 from tallystick import Ledger, OwnerPlacementError, ParameterError, RefusalCode, Refused, UnavailableError
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
 from tallystick.ledger.placement import NOTHING_PLACED, following
 from tallystick.service.configuration import Configuration, ConfigurationError, ShardConfiguration, ShardState

@@ -25,7 +25,7 @@ from tests.crash.two_shards import (
 from tallystick import Ledger, RateLimitedError, RefusalCode, Refused, TransferRequest
 from tallystick.domain import limits
 from tallystick.domain.decide import NOTHING_DECIDED
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.service import views
 from tallystick.service.rate_limits import RateLimits
 from tallystick.service.refusal_budgets import RefusalBudgets

@@ -13,7 +13,7 @@ from tallystick import Ledger, RefusalCode, Refused, TransferRequest
 from tallystick.domain import limits
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tallystick.domain.sagas import SagaTerms
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
 from tallystick.ledger.errors import UnavailableError
 from tallystick.service import events, views

@@ -32,7 +32,7 @@ from tallystick.domain.outcomes import Posted
 from tallystick.domain.parts import stored_kinds
 from tallystick.domain.record import record_at
 from tallystick.domain.saga_commands import Finalize
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.ledger.batcher import Batcher
 from tallystick.service import views
 from tallystick.store.connection import connect_writer

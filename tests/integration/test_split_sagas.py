@@ -18,7 +18,7 @@ from tallystick.domain.identifiers import (
     parse_identifier,
 )
 from tallystick.domain.sagas import SagaState
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
 from tallystick.ledger.crossing.saga.split import SplitJourney
 from tallystick.service import views

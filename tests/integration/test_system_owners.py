@@ -13,7 +13,7 @@ from tests.crash.databases import temporary_server
 from tallystick import Ledger, RefusalCode, Refused, TransferRequest
 from tallystick.domain import limits
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.service import views
 from tallystick.service.configuration import CrossShard
 from tallystick.service.engine import Engine

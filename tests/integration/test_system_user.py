@@ -57,7 +57,7 @@ else:
 
 ONE = """
 from pathlib import Path
-from tallystick.embedded import EmbeddedServerError
+from tallystick.embedded.errors import EmbeddedServerError
 from tallystick.embedded.server_account import account_for
 try:
     account = account_for(Path("/nowhere"))

@@ -11,15 +11,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tallystick.bench.target import temporary_target
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.embedded.temporary_folders import claim
 from tallystick.embedded.valkey import EmbeddedValkey
+from tallystick_bench.target import temporary_target
 
 RUN = """
 import sys, tempfile, time
 from pathlib import Path
-from tallystick.bench.target import temporary_target
+from tallystick_bench.target import temporary_target
 from tallystick.embedded.valkey import EmbeddedValkey
 tempfile.tempdir = sys.argv[1]
 if sys.argv[2] == "bench":

@@ -33,7 +33,7 @@ from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tallystick.domain.outcomes import Outcome
 from tallystick.domain.rules import two_phase as two_phase_rules
 from tallystick.domain.sagas import SagaTerms
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.service import views
 from tallystick.service.configuration import CrossShard
 from tallystick.service.engine import Engine

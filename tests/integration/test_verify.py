@@ -17,7 +17,7 @@ from tests.forgery.words import IN_WORDS
 from tallystick import TransferRequest
 from tallystick.domain import limits
 from tallystick.domain.canonical import genesis_hash
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
 from tallystick.store.errors import SchemaError, ShardUnavailableError
 from tallystick.store.migrate import migrate

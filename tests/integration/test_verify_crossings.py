@@ -17,7 +17,7 @@ from tests.forgery.crossings import ONE, TWO, CrossingBuilder, build_crossings, 
 
 from tallystick.domain.identifiers import Prefix, format_identifier
 from tallystick.domain.sagas import Stage
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
 from tallystick.store.migrate import migrate
 from tallystick.verify.crossing_streams import CrossingStreams, ShardLostError

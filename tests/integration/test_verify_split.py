@@ -14,7 +14,7 @@ from tests.forgery.crossing_changes import HELD_AGAIN
 
 from tallystick.domain.identifiers import Prefix, local_of, parse_identifier
 from tallystick.domain.sagas import Stage
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
 from tallystick.service.sagas import Sagas
 from tallystick.store.migrate import migrate

@@ -14,7 +14,7 @@ from tests.webhook_keys import KEY
 from tallystick import Ledger
 from tallystick.api.problems import of_error
 from tallystick.domain import limits
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.followers.webhooks.addresses import AddressRules
 from tallystick.followers.webhooks.sending import Sender
 from tallystick.ledger.directory import DirectoryIncompleteError

@@ -11,7 +11,8 @@ import pytest
 from tallystick.domain import limits
 from tallystick.domain.webhooks import Secret
 from tallystick.followers.webhooks.addresses import AddressRules
-from tallystick.followers.webhooks.sending import Message, Sender
+from tallystick.followers.webhooks.messages import Message
+from tallystick.followers.webhooks.sending import Sender
 
 SECRETS = [Secret(b"s" * 32)]
 INTERIM = b"HTTP/1.1 103 Early Hints\r\n\r\n"

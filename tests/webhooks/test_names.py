@@ -14,8 +14,9 @@ from tallystick.domain import limits
 from tallystick.domain.webhooks import Secret
 from tallystick.followers.errors import UrlRefusedError
 from tallystick.followers.webhooks.addresses import AddressRules
+from tallystick.followers.webhooks.messages import Attempt, Message
 from tallystick.followers.webhooks.names import NameResolver
-from tallystick.followers.webhooks.sending import Attempt, Message, Sender
+from tallystick.followers.webhooks.sending import Sender
 from tests.webhooks.receiver import Receiver
 
 SLOW_NAMES = 150

@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 from standardwebhooks import Webhook
 
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.followers.webhooks.secret_keys import SecretKey
 from tallystick.service.webhooks.key_file import add_key
 from tests.api.books import Books

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tests.api.client import Client
 from tests.crash.api_server import ApiServer
 from tests.crash.two_shards import TwoShards

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tallystick.domain.commands import KINDS
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tests.api.books import Books
 from tests.api.client import Client
 from tests.crash.api_server import ApiServer

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Sequence
-from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final
 
 import falcon
@@ -369,7 +370,11 @@ class DocumentationPage:
     """`/docs` and the files that it needs."""
 
     def __init__(self) -> None:
-        folder = resources.files("swagger_ui") / "static"
+        # Only its files are used: the package is not imported, for it would import a framework.
+        package = find_spec("flask_swagger_ui")
+        if package is None or package.origin is None:
+            raise FileNotFoundError("the package flask_swagger_ui has no folder")
+        folder = Path(package.origin).parent / "dist"
         self._files = {name: (folder / name).read_bytes() for name in _ASSET_FILES}
 
     async def on_get(self, _request: Request, response: Response) -> None:

@@ -4,7 +4,8 @@ from typing import Final
 
 import click
 
-from tallystick.embedded import EmbeddedServerError
+from tallystick.embedded.errors import EmbeddedServerError
+from tallystick.extras import MissingExtraError
 from tallystick.followers.errors import WebhookKeyMissingError
 from tallystick.ledger.errors import NotTakenError, OwnerPlacementError
 from tallystick.service.configuration import ConfigurationError
@@ -14,6 +15,7 @@ from tallystick.store.errors import StoreError
 EXPECTED_ERRORS: Final = (
     ConfigurationError,
     EmbeddedServerError,
+    MissingExtraError,
     NotTakenError,
     OwnerPlacementError,
     ParameterError,

@@ -23,7 +23,7 @@ from tallystick.cli.ports import METRICS_PORT_ABOVE, METRICS_PORT_OPTION, reserv
 from tallystick.cli.session import open_api_keys, open_engine
 from tallystick.cli.stop_signals import StopSignals
 from tallystick.domain.hosts import PORT_MAX
-from tallystick.embedded import DataFolderLock
+from tallystick.embedded.lock import DataFolderLock
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
 from tallystick.files import write_private
 from tallystick.ledger.errors import UnavailableError

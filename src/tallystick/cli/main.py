@@ -1,34 +1,40 @@
 """`tallystick`: the group of all commands, each imported only when it runs."""
 
 import importlib
-import importlib.util
 import os
 import sys
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
 import click
 
+from tallystick.extras import ALL, require_extra
+
 
 class _Place(NamedTuple):
-    """Where a command is, and what it does in one line: known without importing it."""
+    """Where a command is, what it does in one line, and which extra it needs: known without importing it."""
 
     module: str
     summary: str
+    extra: str | None = None
 
 
 _COMMANDS: Final = {
-    "up": _Place("tallystick.cli.up", "Start everything on this machine and move money."),
-    "serve": _Place("tallystick.cli.serve", "Serve the HTTP API."),
+    "up": _Place("tallystick.cli.up", "Start everything on this machine and move money.", ALL),
+    "serve": _Place("tallystick.cli.serve", "Serve the HTTP API.", "server"),
     "migrate": _Place("tallystick.cli.migrate", "Bring the databases of all shards to this version."),
     "keys": _Place("tallystick.cli.keys", "Make, list and revoke API keys."),
     "accounts": _Place("tallystick.cli.accounts", "Open, show and change accounts."),
     "transfer": _Place("tallystick.cli.transfer", "Move money from one account to another."),
     "sagas": _Place("tallystick.cli.sagas", "List transfers between shards that have not ended."),
-    "webhooks": _Place("tallystick.cli.webhooks", "Tell others of what happens, signed and in order."),
+    "webhooks": _Place(
+        "tallystick.cli.webhooks", "Tell others of what happens, signed and in order.", "webhooks"
+    ),
     "verify": _Place("tallystick.cli.verify", "Check that the ledger is whole."),
-    "bench": _Place("tallystick.bench.command", "Measure on this machine."),
 }
+_BENCH: Final = "bench"
+_BENCH_SUMMARY: Final = "Measure on this machine."
 
 
 class Commands(click.Group):
@@ -36,27 +42,40 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the commands, in the order in which people need them."""
-        return [name for name, place in _COMMANDS.items() if _exists(place.module)]
+        return [*_COMMANDS, *([] if _bench() is None else [_BENCH])]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one command: the attribute of its module that has its name."""
+        """Import one command: the attribute of its module that has its name.
+
+        Raises:
+            MissingExtraError: what it needs is not installed.
+        """
+        command: click.Command
+        if cmd_name == _BENCH:
+            if (found := _bench()) is None:
+                raise click.ClickException(
+                    "what measures is not installed with the library: run `make bench` in a clone of the repository"
+                )
+            command = found.load()
+            return command
         place = _COMMANDS.get(cmd_name)
-        if place is None or not _exists(place.module):
+        if place is None:
             return None
-        command: click.Command = getattr(importlib.import_module(place.module), cmd_name)
+        if place.extra is not None:
+            require_extra(place.extra, f"tallystick {cmd_name}")
+        command = getattr(importlib.import_module(place.module), cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands for `--help`, without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, _COMMANDS[name].summary) for name in self.list_commands(ctx)])
+            summaries = {name: place.summary for name, place in _COMMANDS.items()} | {_BENCH: _BENCH_SUMMARY}
+            formatter.write_dl([(name, summaries[name]) for name in self.list_commands(ctx)])
 
 
-def _exists(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
+def _bench() -> EntryPoint | None:
+    """What measures is a package of its own: a user of the library does not install it."""
+    return next(iter(entry_points(group="tallystick.commands", name=_BENCH)), None)
 
 
 @click.group(

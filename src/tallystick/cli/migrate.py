@@ -7,6 +7,7 @@ import click
 
 from tallystick.cli.options import configuration_option, json_option, owner_option
 from tallystick.cli.output import print_json
+from tallystick.extras import MissingExtraError
 from tallystick.service.configuration import ConfigurationError, read_configuration, read_owner_configuration
 from tallystick.service.logging import configure_logging
 from tallystick.service.migration import (
@@ -47,8 +48,8 @@ def migrate(configuration_path: Path, owner_path: Path | None, as_json: bool) ->
     warnings = [*map(str, unreachable.values()), *risks_of_serving(configuration, unreachable)]
     try:
         warnings += risks_of_secrets(configuration, unreachable)
-    except ConfigurationError as error:
-        # Servers need the file, and migrating does not: its owner may have no right to read it.
+    except (ConfigurationError, MissingExtraError) as error:
+        # Servers need the file, and migrating does not: its owner may have no right to read it, or the core alone.
         warnings.append(str(error))
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)

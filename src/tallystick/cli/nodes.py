@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Event
 
 from tallystick.domain import limits
-from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.postgres import EmbeddedPostgres
 
 Say = Callable[[str], None]
 

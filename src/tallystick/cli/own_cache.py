@@ -5,7 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tallystick.domain import limits
-from tallystick.embedded import EmbeddedServerError, EmbeddedValkey
+from tallystick.embedded.errors import EmbeddedServerError
+from tallystick.embedded.valkey import EmbeddedValkey
 
 
 class OwnCache:

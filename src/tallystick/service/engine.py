@@ -2,19 +2,19 @@
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import structlog
 
 from tallystick.domain import limits
 from tallystick.domain.decide import NOTHING_DECIDED, Atomic, Decision
+from tallystick.extras import MissingExtraError, require_extra
 from tallystick.followers.webhooks.addresses import AddressRules
 from tallystick.followers.webhooks.events import EncodeEvent
 from tallystick.followers.webhooks.secret_keys import SecretKeys
-from tallystick.followers.webhooks.sending import Sender, trust_of
-from tallystick.followers.webhooks.workers import WebhookWorkers
 from tallystick.ledger.batcher import Answer
 from tallystick.ledger.crossing.earlier_credits import EarlierCredits
 from tallystick.ledger.crossing.key_claims import KeyClaims, answers_of_group
@@ -41,6 +41,10 @@ from tallystick.store.cache.balances import Cache
 from tallystick.store.cache.rate_counters import RateCounters
 from tallystick.store.directory import Directory
 from tallystick.store.two_phase import check_prepared_transactions
+
+if TYPE_CHECKING:
+    from tallystick.followers.webhooks.sending import Sender
+    from tallystick.followers.webhooks.workers import WebhookWorkers
 
 _log = structlog.get_logger(__name__)
 
@@ -98,7 +102,8 @@ class Engine:
         self.streams_per_tenant = limits.STREAMS_PER_TENANT_DEFAULT
         # What the configuration tells of tenants that were not found yet: they may be made later.
         self._tenants_to_find: dict[str, TenantConfiguration] = {}
-        self.webhook_sender = Sender(AddressRules())
+        self._address_rules = AddressRules()
+        self._ca_path: Path | None = None
         self._key_path: Path | None = None
         self._webhooks: WebhookWorkers | None = None
 
@@ -132,20 +137,14 @@ class Engine:
         engine.streams_per_tenant = configuration.streams_per_tenant
         engine._tenants_to_find = {one.name: one for one in configuration.tenant}
         ca_file = configuration.webhooks_ca_file
-        engine.webhook_sender = Sender(
-            AddressRules(configuration.webhooks_allow_http, configuration.webhooks_allow_private),
-            trust=None if ca_file is None else trust_of(Path(ca_file)),
+        engine._ca_path = None if ca_file is None else Path(ca_file)
+        engine._address_rules = AddressRules(
+            configuration.webhooks_allow_http, configuration.webhooks_allow_private
         )
         key_file = configuration.webhooks_key_file
         engine._key_path = None if key_file is None else Path(key_file)
         if encode_event is not None:
-            engine._webhooks = WebhookWorkers(
-                lambda: engine.router.shards,
-                engine.webhook_sender,
-                engine.secret_keys,
-                encode_event,
-                engine.earlier_credits,
-            )
+            engine._webhooks = engine._webhook_workers(encode_event)
         return engine
 
     @classmethod
@@ -155,6 +154,27 @@ class Engine:
         engine = cls.of(configuration, encode_event=encode_event)
         engine.follow(path, configuration)
         return engine
+
+    def _webhook_workers(self, encode_event: EncodeEvent) -> "WebhookWorkers":
+        require_extra("webhooks", "the delivery of webhooks")
+        from tallystick.followers.webhooks.workers import WebhookWorkers  # noqa: PLC0415 - an extra
+
+        return WebhookWorkers(
+            lambda: self.router.shards,
+            self.webhook_sender,
+            self.secret_keys,
+            encode_event,
+            self.earlier_credits,
+        )
+
+    @cached_property
+    def webhook_sender(self) -> "Sender":
+        """What sends messages; raises MissingExtraError when it is not installed."""
+        require_extra("webhooks", "sending webhooks")
+        from tallystick.followers.webhooks.sending import Sender, trust_of  # noqa: PLC0415 - an extra
+
+        trust = None if self._ca_path is None else trust_of(self._ca_path)
+        return Sender(self._address_rules, trust=trust)
 
     def _make_shard(self, number: int, dsn: str) -> ServedShard:
         return ServedShard(
@@ -182,7 +202,8 @@ class Engine:
 
     async def _refresh(self) -> None:
         """Learn of what may change while this runs: keys, a placement, tenants that the configuration names."""
-        self._key_file.look()
+        with suppress(MissingExtraError):  # then this process makes no webhooks, and needs no keys
+            self._key_file.look()
         await self.router.refresh_placement()
         for name, told in list(self._tenants_to_find.items()):
             if (tenant := await self.directory.find_tenant(name)) is not None:
@@ -267,7 +288,8 @@ class Engine:
             await self._follower.stop()
         if self._webhooks is not None:
             await self._webhooks.stop()
-        await self.webhook_sender.close()
+        if "webhook_sender" in self.__dict__:
+            await self.webhook_sender.close()
         await self.account_quota.stop()
         await self.crossings.stop()
         if self._two_phase is not None:

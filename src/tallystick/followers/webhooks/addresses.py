@@ -3,14 +3,16 @@
 import ipaddress
 import re
 import socket
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 from tallystick.domain import limits
 from tallystick.domain.hosts import split_host
 from tallystick.followers.errors import AddressRefusedError, UrlRefusedError
-from tallystick.followers.webhooks.names import NameResolver
 from tallystick.followers.webhooks.public_addresses import is_public
+
+if TYPE_CHECKING:
+    from tallystick.followers.webhooks.names import NameResolver
 
 
 class AddressRules(NamedTuple):
@@ -44,7 +46,7 @@ AddressInfo: TypeAlias = tuple[
 ]
 
 
-async def check_url(url: str, rules: AddressRules, names: NameResolver) -> str:
+async def check_url(url: str, rules: AddressRules, names: "NameResolver") -> str:
     """Make sure that messages may be sent to a url, as far as can be known now; they are checked again when sent.
 
     Raises:

@@ -14,8 +14,9 @@ from tallystick.domain.webhooks import WebhookEndpoint, retry_delay_seconds
 from tallystick.followers.errors import SecretUnreadableError
 from tallystick.followers.webhooks import metrics
 from tallystick.followers.webhooks.events import EncodeEvent, event_message
+from tallystick.followers.webhooks.messages import Attempt
 from tallystick.followers.webhooks.secret_keys import SecretKeys
-from tallystick.followers.webhooks.sending import Attempt, Sender
+from tallystick.followers.webhooks.sending import Sender
 from tallystick.ledger.crossing.earlier_credits import EarlierCredits
 from tallystick.ledger.errors import NotTakenError
 from tallystick.ledger.shard import Shard

@@ -11,7 +11,7 @@ from tallystick.domain.parts import part_of
 from tallystick.domain.record import Record
 from tallystick.domain.times import time_of
 from tallystick.domain.webhooks import WebhookEndpoint
-from tallystick.followers.webhooks.sending import Message
+from tallystick.followers.webhooks.messages import Message
 
 EncodeEvent: TypeAlias = Callable[[int, Record, bool], bytes]
 """The JSON of a shard's transaction, as the change feed says it; with stages (True) or as a part of a payment."""

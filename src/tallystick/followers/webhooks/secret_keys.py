@@ -8,10 +8,8 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from tallystick.domain.webhooks import Secret, StoredSecret, WebhookEndpoint
+from tallystick.extras import require_extra
 from tallystick.followers.errors import SecretUnreadableError, WebhookKeyMissingError
 
 KEY_BYTES: Final = 32
@@ -26,11 +24,15 @@ class SecretKey:
     """One key. It does not show itself: it is told by its name, which says nothing of it."""
 
     def __init__(self, value: bytes) -> None:
+        """Take its bytes; raises MissingExtraError when what encrypts is not installed."""
+        require_extra("webhooks", "the encryption of webhooks' secrets")
+        from tallystick.followers.webhooks.cipher import Cipher  # noqa: PLC0415 - an extra
+
         if len(value) != KEY_BYTES:
             raise ValueError(f"a key has {KEY_BYTES} bytes")
         self._value = value
         self.name = hashlib.sha256(b"tallystick webhook key\n" + value).hexdigest()[:_NAME_DIGITS]
-        self.cipher = AESGCM(value)
+        self.cipher = Cipher(value)
 
     def __repr__(self) -> str:
         return f"SecretKey({self.name})"
@@ -101,7 +103,7 @@ class SecretKeys:
         nonce, encrypted = stored.value[:_NONCE_BYTES], stored.value[_NONCE_BYTES:]
         try:
             return Secret(key.cipher.decrypt(nonce, encrypted, _identity(tenant, endpoint)))
-        except InvalidTag:
+        except ValueError:
             raise SecretUnreadableError(
                 f"the secret of webhook endpoint {endpoint} is not what key {key.name} has encrypted for it: it was "
                 f"altered in the database; give the endpoint a new one"

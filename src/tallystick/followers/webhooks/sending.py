@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import aiohttp
-import msgspec
 
 from tallystick.domain import limits
 from tallystick.domain.webhooks import Secret, retry_after_seconds, signatures
 from tallystick.followers.errors import AddressRefusedError
 from tallystick.followers.webhooks.addresses import AddressRules, check_url
 from tallystick.followers.webhooks.interim import BoundedConnector, TooManyInterimAnswersError
+from tallystick.followers.webhooks.messages import Attempt, Message
 from tallystick.followers.webhooks.names import NameResolver
 
 _SUCCESSES: Final = range(200, 300)
@@ -36,26 +36,6 @@ _CERTIFICATE_WORDS: Final = {
     62: "the certificate is for another name",
     64: "the certificate is for another address",
 }
-
-
-class Message(NamedTuple):
-    """What is sent: an identifier that is always the same for an event and an endpoint, and JSON."""
-
-    id: str
-    body: bytes
-
-
-class Attempt(msgspec.Struct, frozen=True):
-    """What came of sending a message once: `error` is None when the receiver has taken it.
-
-    `gone`: it wants nothing more, ever. `retry_after_seconds`: it wants to be asked again after that.
-    """
-
-    status: int | None
-    error: str | None
-    seconds: float
-    gone: bool = False
-    retry_after_seconds: float | None = None
 
 
 class _Answer(NamedTuple):

@@ -13,7 +13,7 @@ from tallystick.domain.identifiers import DIGITS, TEXT_DIGITS
 from tallystick.domain.webhooks import ID_PREFIX, Secret, State, WebhookEndpoint
 from tallystick.followers.errors import SecretUnreadableError, UrlRefusedError
 from tallystick.followers.webhooks.events import test_message
-from tallystick.followers.webhooks.sending import Attempt
+from tallystick.followers.webhooks.messages import Attempt
 from tallystick.ledger.errors import UnavailableError
 from tallystick.ledger.shard import Shard
 from tallystick.service import parameters

@@ -1,4 +1,4 @@
-"""The cache: servers that speak the protocol of Valkey and Redis. Only this module and its client know the driver.
+"""The cache: servers that speak the protocol of Valkey and Redis. Only its client (client.py) knows the driver.
 
 Nothing here is ever the truth: whoever gets a CacheError reads PostgreSQL.
 """
@@ -6,14 +6,13 @@ Nothing here is ever the truth: whoever gets a CacheError reads PostgreSQL.
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from types import NoneType
 from typing import Any, Final, NamedTuple
 
 import msgspec
 import structlog
-from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from tallystick.background.alarms import AlarmRate
 from tallystick.domain import limits
@@ -24,8 +23,8 @@ from tallystick.domain.cached import (
     read_balance,
     read_mark,
 )
+from tallystick.extras import require_extra
 from tallystick.store.cache.address import read_cache_address
-from tallystick.store.cache.client import cache_client
 from tallystick.store.cache.scripts import digest, script
 
 # How the driver tells a text, or that there is none.
@@ -36,6 +35,25 @@ _log = structlog.get_logger(__name__)
 
 class CacheError(Exception):
     """The cache did not do what was asked, or answered nonsense. PostgreSQL has the truth."""
+
+
+class CacheRefusedError(Exception):
+    """The cache answered a command with an error."""
+
+
+class UnknownScriptError(Exception):
+    """The cache does not know the script of a digest (any more)."""
+
+
+class CacheClient(NamedTuple):
+    """How a cache is asked.
+
+    `send` sends a command to whoever has its keys and waits for the answer; it raises CacheRefusedError,
+    UnknownScriptError, OSError, TimeoutError. `close` closes all connections.
+    """
+
+    send: Callable[..., Awaitable[Any]]
+    close: Callable[[], Awaitable[None]]
 
 
 class Cached(NamedTuple):
@@ -95,7 +113,13 @@ class Cache:
         """Take an address as `read_cache_address` knows it; it is connected to when it is used.
 
         With a `key` what is not sealed with it is nonsense.
+
+        Raises:
+            MissingExtraError: the driver is not installed.
         """
+        require_extra("cache", "a cache")
+        from tallystick.store.cache.client import cache_client  # noqa: PLC0415 - an extra
+
         self._seals = Seals(key)
         self._client = cache_client(read_cache_address(address))
         self._circuits: defaultdict[int, _Circuit] = defaultdict(_Circuit)
@@ -108,7 +132,7 @@ class Cache:
 
     async def close(self) -> None:
         """Close all connections."""
-        with suppress(RedisError, OSError, TimeoutError):
+        with suppress(OSError, TimeoutError):
             await asyncio.wait_for(self._client.close(), limits.CACHE_TIMEOUT_SECONDS)
 
     async def read(self, shard: int, accounts: Sequence[int]) -> Cached:
@@ -219,7 +243,7 @@ class Cache:
     async def _run(self, shard: int, name: str, keys: Sequence[str], *arguments: str | bytes | int) -> Any:
         """Run a script by its digest; one that the server does not know (any more) is sent whole."""
         parameters = (len(keys), *keys, *arguments)
-        with suppress(NoScriptError):
+        with suppress(UnknownScriptError):
             return await self._ask(shard, "EVALSHA", digest(name), *parameters)
         return await self._ask(shard, "EVAL", script(name), *parameters)
 
@@ -229,10 +253,10 @@ class Cache:
             raise CacheError("the cache failed a moment ago")
         try:
             answer = await self._call(*command)
-        except NoScriptError:
+        except UnknownScriptError:
             raise
-        except (RedisError, OSError, TimeoutError, ValueError) as error:
-            what = "refused" if isinstance(error, ResponseError) else "cannot be reached"
+        except (CacheRefusedError, OSError, TimeoutError, ValueError) as error:
+            what = "refused" if isinstance(error, CacheRefusedError) else "cannot be reached"
             raise self._failed(shard, f"the cache {what}: {str(error) or type(error).__name__}") from error
         return answer
 

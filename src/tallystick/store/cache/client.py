@@ -5,34 +5,45 @@ what a call may take, so that a server that hangs is found out, and another one 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import ClusterError, RedisClusterException, RedisError
+from redis.exceptions import ClusterError, NoScriptError, RedisClusterException, RedisError, ResponseError
 
 from tallystick.domain import limits
 from tallystick.store.cache.address import CacheAddress, Tls
-
-
-class CacheClient(NamedTuple):
-    """How a cache is asked.
-
-    `send` sends a command to whoever has its keys and waits for the answer; it raises RedisError, OSError,
-    TimeoutError. `close` closes all connections.
-    """
-
-    send: Callable[..., Awaitable[Any]]
-    close: Callable[[], Awaitable[None]]
+from tallystick.store.cache.balances import CacheClient, CacheRefusedError, UnknownScriptError
 
 
 def cache_client(address: CacheAddress) -> CacheClient:
     """The client of an address; it connects when it is used."""
+    client = _client(address)
+
+    async def send(*command: Any) -> Any:
+        try:
+            return await client.send(*command)
+        except NoScriptError as error:
+            raise UnknownScriptError(str(error)) from error
+        except ResponseError as error:
+            raise CacheRefusedError(str(error)) from error
+        except RedisError as error:
+            raise OSError(str(error) or type(error).__name__) from error
+
+    async def close() -> None:
+        with suppress(RedisError):
+            await client.close()
+
+    return CacheClient(send, close)
+
+
+def _client(address: CacheAddress) -> CacheClient:
+    """The same, with the errors of the driver."""
     if address.kind == "sentinel":
         return _sentinel_client(address)
     if address.kind == "cluster":

@@ -14,8 +14,8 @@ from limits.errors import StorageError
 
 from tallystick.background.alarms import AlarmRate
 from tallystick.domain import limits
+from tallystick.extras import require_extra
 from tallystick.store.cache.address import CacheAddress, read_cache_address
-from tallystick.store.cache.client import cluster_settings, connection_pool
 
 _PREFIX: Final = "tallystick:limits"
 # A server that answers nonsense fails in ways that no library foresees; no client may be refused for it.
@@ -76,6 +76,9 @@ class RateCounters:
 
 
 def _storage(address: CacheAddress) -> RedisStorage:
+    require_extra("cache", "a cache")
+    from tallystick.store.cache.client import cluster_settings, connection_pool  # noqa: PLC0415 - an extra
+
     if address.kind == "cluster":
         hosts = ",".join(f"{host}:{port}" for host, port in address.hosts)
         return RedisClusterStorage(

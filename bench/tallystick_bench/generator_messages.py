@@ -1,0 +1,33 @@
+"""What a generator of HTTP requests in another process is told, and what it answers: one line of JSON each."""
+
+import msgspec
+
+from tallystick_bench.payments import Recipe
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What to send, and where to. `batch_size` 0: one transfer a request, or with `reads` one balance."""
+
+    url: str
+    api_key: str
+    recipe: Recipe
+    batch_size: int
+    reads: bool = False
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """One turn: for a time, or for a number of transfers."""
+
+    seconds: float
+    transfers: int
+    concurrency: int
+
+
+class TurnReport(msgspec.Struct, frozen=True):
+    """What a turn came to: so many transfers or balances. A latency is of a request."""
+
+    done: int
+    seconds: float
+    latencies_seconds: list[float]
+    refused: int
+    failed: int

@@ -1,0 +1,1 @@
+"""What users install: the wheel, with extras and without, in environments of its own. `make installed` runs it."""
