@@ -1,7 +1,7 @@
-"""Times of the log: the database's clock says them, and this process's clock and the log's head must agree with it.
+"""Times of the log: the database's clock, compared with the clock of this process and the head of the log.
 
-A time that is once in the log stays: nothing after it may be earlier. So a clock that jumped ahead for a moment would
-have every later time wrong, and balances of a moment, holds that expire and statements with it.
+Times in the log never decrease. So a clock that jumps ahead for a moment would make every later time wrong, and with
+it balances at a time, the expiry of holds and statements.
 """
 
 import time
@@ -15,11 +15,11 @@ _MICROSECONDS: Final = 1_000_000
 
 
 class ClockError(ShardUnavailableError):
-    """Two clocks differ by too much: nothing is written until they agree again. The message says what to do."""
+    """Two clocks differ by too much. Nothing is written until they agree. The message says what to do."""
 
 
 class Clock:
-    """Judges the times of one shard."""
+    """Checks the times of one shard."""
 
     def __init__(self, shard: int, tolerance_seconds: float = limits.CLOCK_TOLERANCE_SECONDS_DEFAULT) -> None:
         self._shard = shard
@@ -29,21 +29,21 @@ class Clock:
 
     @staticmethod
     def own_us() -> int:
-        """What the clock of this process says (microseconds): read it before the database is asked for its own."""
+        """The clock of this process, in microseconds. Read it before the database is asked for its time."""
         return time.time_ns() // 1_000
 
     def recorded_at_us(self, database_us: int, head_us: int, asked_at_us: int) -> int:
-        """The time of a batch: the database's, but never before the head's.
+        """The time of a batch: the database's time, but never before that of the head.
 
         Args:
-            database_us: what the database said.
-            head_us: the time of the newest batch; 0 where there is none.
+            database_us: the database's time.
+            head_us: the time of the newest batch; 0 if there is none.
             asked_at_us: `own_us` before the database was asked.
 
         Raises:
             ClockError: the database's clock is too far from this process's, or the head is too far ahead of it.
         """
-        # The database said it at some moment between the question and now.
+        # The database read its clock between the question and now.
         ahead_us, behind_us = database_us - self.own_us(), asked_at_us - database_us
         if max(ahead_us, behind_us) > self._tolerance_us:
             self._refuse(

@@ -1,6 +1,6 @@
-"""What this process knows of a shard: whether it is there, whether it answers, and whether it takes what is written.
+"""The condition of a shard, as this process knows it: whether it is connected, answers, and accepts writes.
 
-It is told by those who find out: the batcher, and the pulse. Probes are told of it, and requests that would wait.
+The batcher and the pulse report to it. Probes read it, and so do requests that would have to wait.
 """
 
 import time
@@ -13,7 +13,7 @@ from tallystick.ledger import metrics
 
 
 class State(StrEnum):
-    """How a shard is. Of several troubles the one that comes first here is told."""
+    """The states of a shard. Of several troubles, the first in this order is shown."""
 
     AWAY = "away"
     SILENT = "silent"
@@ -22,7 +22,7 @@ class State(StrEnum):
 
 
 class Seen(NamedTuple):
-    """How a shard is, since when, and why if it is not up."""
+    """The state of a shard, since when, and the reason if it is not up."""
 
     state: State
     since: datetime
@@ -49,35 +49,35 @@ class Condition:
 
     @property
     def silent(self) -> bool:
-        """Whether it holds connections and does not answer: a request to it would wait."""
+        """Whether the shard keeps connections and does not answer, so that a request would wait."""
         return State.SILENT in self._troubles
 
     def begins(self, state: State, reason: str) -> None:
-        """Note that a trouble began, or goes on."""
+        """Report a trouble that began or continues."""
         known = self._troubles.get(state)
         since = datetime.now(UTC) if known is None else known.since
         self._troubles[state] = _Trouble(since, reason, time.monotonic())
         self._up.set(0)
 
     def is_over(self, state: State) -> None:
-        """Note that a trouble is over, if there was any."""
+        """Report the end of a trouble, if there was one."""
         if self._troubles.pop(state, None) is None:
             return
         if state is State.AWAY:
-            # What failed before says nothing of a shard that is back.
+            # A failure before the shard was lost says nothing about the shard now.
             self._troubles.pop(State.FAILING, None)
         if not self._troubles:
             self._up_since = datetime.now(UTC)
             self._up.set(1)
 
     def forget_old_failures(self) -> None:
-        """What was not written a while ago says nothing of what could be now, if nothing was tried since."""
+        """A failed write of some time ago says nothing about the shard now, if nothing was tried since."""
         failing = self._troubles.get(State.FAILING)
         if failing is not None and time.monotonic() > failing.last_seen + limits.FAILING_SECONDS_MAX:
             self.is_over(State.FAILING)
 
     def seen(self) -> Seen:
-        """How the shard is now."""
+        """The state of the shard now."""
         for state in _TROUBLES:
             if (trouble := self._troubles.get(state)) is not None:
                 return Seen(state, trouble.since, trouble.reason)

@@ -1,6 +1,6 @@
-"""Tenants, API keys, assets and webhook endpoints on every shard, so that no shard is needed to know who calls.
+"""Tenants, API keys, assets and webhook endpoints. Every shard has them, so none is needed to know a caller.
 
-Whatever is new is decided by the first shard, and the others repeat what it says. Each step may be done again.
+The first shard decides about new rows, and the others copy its decision. Each step may be repeated.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ _RUN_AGAIN: Final = "run it again when that is back"
 
 
 class DirectoryIncompleteError(UnavailableError):
-    """Some shards have a change of the directory and others could not be reached; the message says which."""
+    """Some shards have a change of the directory, and others could not be reached. The message names them."""
 
 
 class ReplicatedDirectory:
@@ -30,8 +30,8 @@ class ReplicatedDirectory:
     def __init__(self, directories: Mapping[int, Directory]) -> None:
         """Take the directory of each shard, by number."""
         self._directories = dict(sorted(directories.items()))
-        # Asked after the others until then, so that callers do not wait for a shard that is away each time; and as
-        # long as something that it was asked late is not answered.
+        # Shards that are asked last until this time, so that callers do not wait for a shard that is away each time.
+        # The same holds while a late answer is missing.
         self._silent_until: dict[int, float] = {}
         self._late: dict[int, set[asyncio.Task[Any]]] = defaultdict(set)
 
@@ -39,7 +39,7 @@ class ReplicatedDirectory:
         """Take one more shard."""
         self._directories = dict(sorted({**self._directories, number: directory}.items()))
 
-    # Reading: from the first shard that answers. Where one is late, the next one is asked as well.
+    # Reading: from the first shard that answers. If one is late, the next one is asked, too.
 
     async def find_api_key(self, hashed: bytes) -> tuple[str, int] | None:
         """The key's name for people and its tenant, if it is in force."""
@@ -64,7 +64,7 @@ class ReplicatedDirectory:
     async def newest_endpoint(self, tenant: int, identifier: str) -> WebhookEndpoint | None:
         """The version of a webhook endpoint that is in force, also when it was removed.
 
-        Of all the shards that answer, because the last change may have reached one of them alone.
+        All shards are asked, because the last change may have reached only one of them.
         """
         found: list[WebhookEndpoint | None] = []
 
@@ -90,7 +90,7 @@ class ReplicatedDirectory:
     # Writing: to all shards, in their order.
 
     async def make_tenant(self, name: str) -> int:
-        """The number of a tenant by name, which is made when it is new."""
+        """The number of a tenant by name. A new tenant is created."""
         decided: list[int] = []
 
         async def make(directory: Directory) -> None:
@@ -125,7 +125,7 @@ class ReplicatedDirectory:
 
     @asynccontextmanager
     async def making_webhook_endpoints(self) -> AsyncIterator[None]:
-        """Let nobody else make an endpoint until the end of the block. The first shard decides whose turn it is."""
+        """Let no other process create an endpoint until the end of the block. The lock is on the first shard."""
         number, first = next(iter(self._directories.items()))
         try:
             async with first.making_webhook_endpoints():
@@ -136,18 +136,18 @@ class ReplicatedDirectory:
             ) from error
 
     async def put_webhook_endpoint(self, endpoint: WebhookEndpoint) -> bool:
-        """Record a version of a webhook endpoint. False if somebody else has made the same version before."""
+        """Record a version of a webhook endpoint. Returns False if another process has made this version before."""
         made: list[bool] = []
 
         async def put(directory: Directory) -> None:
             if not made:
-                # The first shard decides whose version it is.
+                # The first shard decides which of two equal versions is recorded.
                 made.append(await directory.make_webhook_version(endpoint))
             elif made[0]:
                 await directory.put_webhook_endpoint(endpoint)
 
         if endpoint.state != "active":
-            # Whoever is to be told nothing more is told nothing more by the shards that answer.
+            # An endpoint that is paused or removed stops on the shards that answer.
             await self._each_that_answers(f"endpoint {endpoint.id} is {endpoint.state}", put)
             return made[0]
         makes_it = endpoint.version == 1
@@ -159,10 +159,10 @@ class ReplicatedDirectory:
         return made[0]
 
     async def revoke_api_key(self, identifier: str) -> bool:
-        """Take a key out of force on every shard that answers. False if there is no such key in force.
+        """Revoke a key on every shard that answers. Returns False if there is no such valid key.
 
         Raises:
-            DirectoryIncompleteError: a shard did not answer; the key is out of force on the others.
+            DirectoryIncompleteError: a shard did not answer. The key is revoked on the others.
         """
         revoked: list[bool] = []
 
@@ -176,7 +176,7 @@ class ReplicatedDirectory:
         asked: dict[asyncio.Task[Result], int] = {}
         for number in sorted(self._directories, key=lambda number: (self._is_silent(number), number)):
             if number in self._silent_until:
-                # Of many callers one finds out whether it is there again.
+                # Only one of many callers tries whether the shard is back.
                 self._leave_alone(number)
             asking = asyncio.create_task(_asked(ask, self._directories[number]), name="directory")
             asking.add_done_callback(_hear)
@@ -194,9 +194,9 @@ class ReplicatedDirectory:
     async def _answered(
         self, asked: dict[asyncio.Task[Result], int], wait_seconds: float
     ) -> asyncio.Task[Result] | None:
-        """Which of those that were asked answered first, if any in time; who cannot be reached is asked no more.
+        """The first of these shards that answers in time, if any. Shards that cannot be reached are not asked again.
 
-        The others are not cancelled, which would take a while where a shard hangs; no request waits for them.
+        The other calls are not cancelled, because that takes long if a shard hangs. No request waits for them.
         """
         deadline = time.monotonic() + wait_seconds
         while asked and (left := deadline - time.monotonic()) > 0:
@@ -237,7 +237,7 @@ class ReplicatedDirectory:
         number = 0
         done: list[int] = []
         try:
-            # Before the first one writes, so that a shard that is known to be away leaves nothing half done.
+            # Before the first write, so that nothing is half done if a shard is known to be away.
             for number, directory in self._directories.items():  # noqa: B007 - the error names it
                 await directory.ping()
             for number, directory in self._directories.items():
@@ -255,7 +255,7 @@ async def _asked(ask: Callable[[Directory], Awaitable[Result]], directory: Direc
 
 
 def _hear(asking: asyncio.Task[Any]) -> None:
-    """Take note of an answer that may come when it is needed no more."""
+    """Read an answer that may come when it is no longer needed."""
     if not asking.cancelled():
         asking.exception()
 

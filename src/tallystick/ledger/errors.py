@@ -1,4 +1,4 @@
-"""Why a request was not taken. It burned no key: the same request may be sent again."""
+"""Errors of requests that were not answered. The key is still free: the same request may be sent again."""
 
 from tallystick.domain.outcomes import NOT_CONFIGURED_DETAIL
 
@@ -14,12 +14,12 @@ class OverloadedError(NotTakenError):
 class UnavailableError(NotTakenError):
     """The shard did not answer in time. Send the request again with the same idempotency key.
 
-    If it was carried out all the same, the answer will say so.
+    If the first one was carried out, the answer is that of the first one.
     """
 
 
 class ShardNotConfiguredError(UnavailableError):
-    """The shard is not one of those that this process was told of; whether it has what was asked for is not known."""
+    """The shard is not in the configuration of this process. So it is not known whether the object exists."""
 
     def __init__(self, shard: int) -> None:
         super().__init__(NOT_CONFIGURED_DETAIL.format(shard))
@@ -27,7 +27,7 @@ class ShardNotConfiguredError(UnavailableError):
 
 
 class OwnerPlacementError(ValueError):
-    """An owner cannot live where it was asked to: it lives elsewhere, or no new owner may live there."""
+    """An owner cannot be placed on the requested shard: it lives elsewhere, or the shard takes no new owners."""
 
 
 class FaultyCommandError(Exception):

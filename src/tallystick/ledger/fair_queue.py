@@ -1,7 +1,8 @@
 """A queue that tenants share fairly: deficit round robin over lanes, one for each tenant that waits.
 
-Lanes take turns. A turn gives a lane credit by its weight, and what it takes costs its size, so that a lane that puts
-in more waits longer by itself. Within a lane the order is kept. A pure structure: no clock, no waiting.
+Lanes take turns. Each turn gives a lane credit in proportion to its weight, and each item costs its size. So a lane
+with more items waits longer without delaying others. Within a lane the order is kept. A pure structure: no clock, no
+waiting.
 """
 
 from collections import deque
@@ -17,7 +18,7 @@ NO_WEIGHTS: Final[Mapping[int, int]] = MappingProxyType({})
 
 
 class Waiting(NamedTuple, Generic[Item]):
-    """An item, whose lane it is in, and what it costs."""
+    """An item, its lane and its cost."""
 
     lane: int
     size: int
@@ -25,7 +26,7 @@ class Waiting(NamedTuple, Generic[Item]):
 
 
 class _Lane(Generic[Item]):
-    """What one tenant has waiting, and how much of it may be taken before it is another's turn."""
+    """The waiting items of one tenant, and the cost that may still be taken in this turn."""
 
     __slots__ = ("credit", "size", "turn_credit", "waiting")
 
@@ -37,14 +38,17 @@ class _Lane(Generic[Item]):
 
 
 class FairQueue(Generic[Item]):
-    """Items by lane. Among lanes that always have something, what is taken is shared by weight."""
+    """Items by lane. Lanes that are never empty share the throughput by weight."""
 
     def __init__(self, turn_size: int, weights: Mapping[int, int] = NO_WEIGHTS) -> None:
-        """`turn_size` is what a lane of weight 1 may take in one turn; lanes that are not named have weight 1."""
+        """`turn_size` is the cost that a lane of weight 1 may take in one turn.
+
+        Lanes without a weight have weight 1.
+        """
         self._turn_size = turn_size
         self._weights = weights
         self._lanes: dict[int, _Lane[Item]] = {}
-        # The lanes in the order of their turns: the first one has its turn now.
+        # The lanes in the order of their turns: it is the turn of the first one.
         self._turns: deque[_Lane[Item]] = deque()
         self.size = 0
 
@@ -52,11 +56,11 @@ class FairQueue(Generic[Item]):
         return bool(self._turns)
 
     def __iter__(self) -> Iterator[Item]:
-        """All that wait, lane by lane."""
+        """All waiting items, lane by lane."""
         return (waiting.item for waiting in chain.from_iterable(lane.waiting for lane in self._turns))
 
     def size_of(self, lane: int) -> int:
-        """What waits in one lane."""
+        """The waiting items of one lane."""
         found = self._lanes.get(lane)
         return 0 if found is None else found.size
 
@@ -66,7 +70,7 @@ class FairQueue(Generic[Item]):
         self._add(lane, size)
 
     def put_back(self, taken: Iterable[Waiting[Item]]) -> None:
-        """Put what was taken before all others of its lanes again, in the order in which it was taken."""
+        """Put items back at the front of their lanes, in the order in which they were taken."""
         for waiting in reversed(list(taken)):
             self._lane(waiting.lane).waiting.appendleft(waiting)
             self._add(waiting.lane, waiting.size)
@@ -85,7 +89,7 @@ class FairQueue(Generic[Item]):
         lane.size -= waiting.size
         self.size -= waiting.size
         if not lane.waiting:
-            # A lane with nothing to do saves no credit for later.
+            # An empty lane does not keep credit.
             turns.popleft()
             del self._lanes[waiting.lane]
             if turns:
@@ -93,7 +97,7 @@ class FairQueue(Generic[Item]):
         return waiting
 
     def clear(self) -> list[Item]:
-        """Take all that wait."""
+        """Take all items."""
         items = list(self)
         self._lanes.clear()
         self._turns.clear()

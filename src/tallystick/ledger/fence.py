@@ -1,4 +1,4 @@
-"""Keeping the placement of a shard as it is while owners are placed on it."""
+"""Keep the placement of a shard unchanged while owners are placed on it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,10 +11,10 @@ from tallystick.store.errors import ShardUnavailableError
 
 
 class Fence:
-    """One lock of the database for all of this process who place an owner on the shard at the same time.
+    """One database lock for all tasks of this process that place an owner on the shard at the same time.
 
-    They hold it in rounds: who comes after a round has begun a while ago begins another one, which waits behind
-    `migrate` if that has asked for its turn.
+    They share it in rounds. A task that comes some time after a round has begun starts another round, which waits
+    behind `migrate` if `migrate` wants the lock.
     """
 
     def __init__(self, database: Database) -> None:
@@ -32,7 +32,7 @@ class Fence:
 
     @asynccontextmanager
     async def held_alone(self) -> AsyncIterator[None]:
-        """The same, and no other server places an owner on the shard meanwhile. Raises UnavailableError."""
+        """The same, and no other server places an owner on the shard in the meantime. Raises UnavailableError."""
         try:
             async with self._database.holding("hold_placement_alone"):
                 yield
@@ -41,7 +41,7 @@ class Fence:
 
 
 class _Round:
-    """Those who hold the lock together: the first has it taken, the last gives it back."""
+    """The tasks that hold the lock together. The first takes it, the last releases it."""
 
     def __init__(self, database: Database, closes_at: float) -> None:
         self.closes_at = closes_at
@@ -64,7 +64,7 @@ class _Round:
 
     async def _taken(self) -> None:
         try:
-            # Shielded: who goes away must not take the lock away from the others.
+            # Shielded: a cancelled task must not take the lock away from the others.
             await asyncio.shield(self._taking)
         except ShardUnavailableError as error:
             raise UnavailableError("the shard that takes this owner cannot be reached now") from error

@@ -1,4 +1,4 @@
-"""Where owners live: an owner stays where the first account was opened, whatever becomes of the shards.
+"""Homes of owners: an owner stays on the shard of its first account, even if shards are added or closed.
 
 Why two processes never give one owner two homes: docs/decisions/0008-homes-of-owners.md.
 """
@@ -22,7 +22,7 @@ ShardT = TypeVar("ShardT", bound=Shard)
 
 
 class _Answer(NamedTuple):
-    """What a shard said about an owner: where it lives, as far as the shard knows, or why that is not known."""
+    """A shard's answer about an owner: its home, if the shard knows it, or why the answer is missing."""
 
     shard: int
     home: int | None
@@ -30,23 +30,23 @@ class _Answer(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """Where an owner lives, if a shard that answered knows, and why others did not."""
+    """The home of an owner, if a shard knows it, and why other shards did not answer."""
 
     home: int | None
     silent: dict[int, str]
 
     def raise_if_unknown(self) -> None:
-        """Raise UnavailableError when the owner may live on a shard that did not answer."""
+        """Raise UnavailableError if the owner may live on a shard that did not answer."""
         if self.home is None:
             for shard, why in self.silent.items():
                 raise UnavailableError(f"the owner may have accounts on shard {shard}, which {why}")
 
 
 class Homes(Generic[ShardT]):
-    """Looks owners up on the shards that may have them, and places new ones."""
+    """Looks up owners on the shards that may have them, and places new owners."""
 
     def __init__(self, shards: Mapping[int, ShardT], open_shards: Collection[int]) -> None:
-        """Take the shards, to which some may be added; `open_shards` count until a placement was recorded."""
+        """`shards` may grow later; `open_shards` are used until a placement is recorded."""
         self._shards = shards
         self._fences: dict[int, Fence] = {}
         self._lookups: dict[int, OwnerLookups] = {}
@@ -74,7 +74,7 @@ class Homes(Generic[ShardT]):
     @asynccontextmanager
     async def _opening(self, tenant: int, owner: str) -> AsyncIterator[ShardT]:
         if len(self.placement.candidates(tenant, owner)) > 1:
-            # Whoever lives on another shard does not need the one that takes new owners.
+            # An owner who lives on another shard does not need the one that takes new owners.
             found = await self._look_up(tenant, owner)
             found.raise_if_unknown()
             if found.home is not None:
@@ -85,7 +85,7 @@ class Homes(Generic[ShardT]):
 
     @asynccontextmanager
     async def _placing(self, tenant: int, owner: str) -> AsyncIterator[ShardT]:
-        """The same for an owner that may be new: looked up while no other placement can come into force."""
+        """The same for an owner who may be new: the placement cannot change during the look-up."""
         while True:
             choice = self.placement.choice(tenant, owner)
             async with self._fence(choice).held():
@@ -100,12 +100,12 @@ class Homes(Generic[ShardT]):
                     return
 
     async def _place(self, tenant: int, owner: str, shard: int) -> None:
-        """Have an owner who is new live on a shard: where the placement puts it, it is recorded that it is there.
+        """Place a new owner on a shard. The shard that the placement would have chosen records it.
 
         Raises what `opening` raises.
         """
         while (choice := self.placement.choice(tenant, owner)) != shard:
-            # An owner who lives somewhere already keeps no other request waiting.
+            # An owner who has a home already does not need the lock.
             if (await self._look_up(tenant, owner)).home is not None:
                 return
             async with self._fence(choice).held_alone():
@@ -146,7 +146,7 @@ class Homes(Generic[ShardT]):
     async def _accounts_everywhere(
         self, tenant: int, owner: str, after: int, row_count: int
     ) -> list[AccountState]:
-        """The same of a system owner, who lives on every shard."""
+        """The same for a system owner, who lives on every shard."""
         shards = [self._shard(number) for number in sorted({*self.placement.shards, *self._shards})]
         pages = await asyncio.gather(
             *(shard.reader.accounts_of_owner(tenant, owner, after, row_count) for shard in shards)
@@ -155,7 +155,7 @@ class Homes(Generic[ShardT]):
         return [state for page in pages for state in page][:row_count]
 
     async def refresh(self) -> None:
-        """Take over the newest placement that a shard was told of; shards that do not answer are passed over."""
+        """Read the newest recorded placement. Shards that do not answer are skipped."""
 
         async def ask(shard: Shard) -> None:
             try:
@@ -168,7 +168,7 @@ class Homes(Generic[ShardT]):
     # Looking up.
 
     async def _look_up(self, tenant: int, owner: str) -> _Found:
-        """Ask every shard that may have this owner, by the newest placement that any of them was told of."""
+        """Ask every shard that may have this owner, according to the newest placement that any of them has."""
         while True:
             placement = self.placement
             candidates = placement.candidates(tenant, owner)
@@ -193,7 +193,7 @@ class Homes(Generic[ShardT]):
         self._take_over(told)
         home = number if answer.has_accounts else answer.placed_on
         if told.version < placement.version and home is None:
-            # Others may still place owners here by what was in force before.
+            # Other servers may still place owners here by an older placement.
             return _Answer(number, None, "was not told of the newest placement: run `tallystick migrate`")
         return _Answer(number, home)
 
@@ -220,7 +220,7 @@ class Homes(Generic[ShardT]):
 
 
 async def _until_home_is_known(asked: list[asyncio.Task[_Answer]]) -> _Found:
-    """Collect answers; once the owner's home is known, nobody waits for shards that cannot matter any more."""
+    """Collect answers. Once the owner's home is known, do not wait for shards that cannot matter."""
     silent: dict[int, str] = {}
     for next_answer in asyncio.as_completed(asked):
         answer = await next_answer

@@ -1,4 +1,4 @@
-"""Asking a shard about owners: all who wait are asked about at once."""
+"""Look up owners on a shard. All owners that wait are looked up in one query."""
 
 import asyncio
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from tallystick.store.placements import OwnerLookup, look_up_owners
 
 
 class _Waiting(NamedTuple):
-    """One owner, and who waits for what the shard says."""
+    """An owner, and the callers that wait for the answer."""
 
     tenant: int
     owner: str
@@ -17,7 +17,7 @@ class _Waiting(NamedTuple):
 
 
 class OwnerLookups:
-    """Look-ups on one shard. Each is part of a query that is sent after it was asked for."""
+    """Look-ups on one shard. Each is answered by a query that is sent after it was requested."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -25,7 +25,7 @@ class OwnerLookups:
         self._asking: asyncio.Task[None] | None = None
 
     async def ask(self, tenant: int, owner: str) -> OwnerLookup:
-        """What the shard says about an owner. Raises what `database.rows` raises."""
+        """The shard's answer about an owner. Raises what `database.rows` raises."""
         answer: asyncio.Future[OwnerLookup] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(tenant, owner, answer))
         if self._asking is None or self._asking.done():
@@ -38,7 +38,7 @@ class OwnerLookups:
             del self._waiting[: limits.OWNER_LOOKUPS_AT_A_TIME]
             try:
                 answers = await look_up_owners(self._database, [(one.tenant, one.owner) for one in asked])
-            except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must be told
+            except Exception as error:  # noqa: BLE001 - whatever it is, the waiting callers need an answer
                 for one in asked:
                     if not one.answer.done():
                         one.answer.set_exception(error)

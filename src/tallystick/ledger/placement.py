@@ -1,4 +1,4 @@
-"""Which shard takes a new owner, and which may have taken an owner before: pure, by rendezvous hashing."""
+"""The shard that takes a new owner, and the shards that may have taken an owner before, by rendezvous hashing."""
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
@@ -13,14 +13,14 @@ _WEIGHT_MASK: Final = 2**64 - 1
 _MULTIPLIER: Final = 0x9E3779B97F4A7C15
 
 Generation = tuple[int, ...]
-"""The shards that took new owners at one time."""
+"""The shards that took new owners during one period."""
 
 
 class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where owners are placed, and where they were: recorded in every shard's database by `tallystick migrate`.
+    """Where owners are placed, and where they were placed before. `tallystick migrate` records it in every shard.
 
-    `version` counts the changes; 0 was never recorded. `shards` are all that there are. `generations` only grows:
-    the last is in force, and an owner may live where any of them would have placed it.
+    `version` counts the changes; 0 was never recorded. `shards` are all shards. `generations` only grows: the last
+    one is in force, and an owner may live where any of them would have placed it.
     """
 
     version: int
@@ -28,13 +28,13 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     generations: tuple[Generation, ...]
 
     def choice(self, tenant: int, owner: str) -> int:
-        """The shard that takes this owner, if it is new."""
+        """The shard that takes this owner, if the owner is new."""
         return _choose(self.generations[-1:], tenant, owner)[0]
 
     def candidates(self, tenant: int, owner: str) -> list[int]:
         """Every shard that this owner may live on, the one that takes it now first."""
         chosen = _choose(self.generations, tenant, owner)
-        # Without a record nobody knows what was chosen before.
+        # Without a record, earlier choices are unknown.
         return chosen if self.version else list(dict.fromkeys((*chosen, *self.shards)))
 
     def homes_of_key(self, key: bytes) -> list[int]:
@@ -45,7 +45,7 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return list(dict.fromkeys(_home(generation, number) for generation in self.generations))
 
     def followed_by(self, shards: Collection[int], open_shards: Collection[int]) -> "Placement":
-        """The next version, with these shards; the same one when nothing is different."""
+        """The next version, with these shards; the same version if nothing has changed."""
         generation = tuple(sorted(open_shards))
         # Only the last place of a generation matters: a shard that is filled and opened again adds nothing.
         generations = (*(earlier for earlier in self.generations if earlier != generation), generation)
@@ -54,26 +54,26 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def unrecorded(shards: Collection[int], open_shards: Collection[int]) -> Placement:
-    """The placement of shards that were never told of one: those that are open take new owners."""
+    """The placement of shards without a record: the open shards take new owners."""
     return Placement(0, tuple(sorted(shards)), (tuple(sorted(open_shards)),))
 
 
 NOTHING_PLACED: Final = Placement(0, (), ())
-"""What a shard knows that was never told of a placement."""
+"""The placement of a shard without a record."""
 
 
 def following(
     told: Mapping[int, Placement], with_accounts: Collection[int], open_shards: Collection[int]
 ) -> Placement:
-    """What comes after the placements that these shards were told of.
+    """The placement that follows the recorded ones.
 
     Args:
-        told: what each shard was told, by number; together they are the shards from now on.
+        told: the recorded placement of each shard, by number. These are all shards from now on.
         with_accounts: the shards that have any account.
         open_shards: those that take new owners from now on.
     """
     newest = max(told.values(), key=lambda placement: placement.version)
-    # Nobody knows by which choice these got their owners: anybody may live there.
+    # It is unknown how owners were placed on these shards: any owner may live there.
     served_before = tuple((shard,) for shard in sorted(with_accounts) if shard not in newest.shards)
     generations = (*served_before, *newest.generations)
     return msgspec.structs.replace(newest, generations=generations).followed_by(told, open_shards)

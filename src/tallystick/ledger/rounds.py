@@ -1,6 +1,6 @@
-"""Turns at this process's one loop: a little in some rounds of it, tenants in turns.
+"""Spread work over rounds of the event loop: a little in each round, and tenants in turns.
 
-What is ready meanwhile does not wait for all of it.
+So other work that becomes ready does not wait for all of it.
 """
 
 import asyncio
@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from tallystick.ledger.fair_queue import NO_WEIGHTS, FairQueue
 
 Act = Callable[[], bool]
-"""What has its turn; False when it was not wanted any more, so that the next one has it."""
+"""Called when its turn comes. Returns False if it is not needed any more, so that the next one has the turn."""
 
 
 class Rounds:
-    """What costs at most `at_once` (or is one thing) in so many rounds of the loop."""
+    """Does work of the cost `at_once`, or one piece of work, in a number of rounds of the loop."""
 
     def __init__(self, at_once: int, rounds: int, tenant_weights: Mapping[int, int] = NO_WEIGHTS) -> None:
         self._at_once = at_once
@@ -22,14 +22,14 @@ class Rounds:
         self._going_round = False
 
     def call(self, tenant: int, cost: int, act: Act) -> None:
-        """Have something done when it is its turn."""
+        """Do something when its turn comes."""
         self._waiting.put(tenant, cost, act)
         if not self._going_round:
             self._going_round = True
             self._give_turns()
 
     def turn(self, tenant: int, cost: int) -> asyncio.Future[None]:
-        """A turn to wait for; cancel it when it is not wanted any more."""
+        """A turn to wait for. Cancel it if it is not needed any more."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def give() -> bool:

@@ -1,4 +1,4 @@
-"""Few at a time, and tenants take turns: for work that would take from others what they need."""
+"""Limit expensive work to a few at a time, with tenants in turns."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,12 +10,12 @@ from tallystick.ledger.fair_queue import FairQueue
 
 
 class Turns:
-    """So many places. Who waits for one has a turn by tenant, not by who asks most often."""
+    """A number of places. Tenants take turns for a free place, however often they ask."""
 
     def __init__(
         self, places: int, what: str, waiting_per_tenant_max: int = limits.TURNS_WAITING_PER_TENANT_MAX
     ) -> None:
-        """`what` is done there, for who is told that too many wait."""
+        """`what` names the work, for the error if too many wait."""
         self._free = places
         self._waiting_per_tenant_max = waiting_per_tenant_max
         self._what = what
@@ -47,7 +47,7 @@ class Turns:
                 await mine
         except BaseException as error:
             if mine.done() and not mine.cancelled():
-                # It was given a place in the same moment.
+                # It got a place at the same moment.
                 self._release()
             if isinstance(error, TimeoutError):
                 raise OverloadedError(f"waited too long for {self._what}") from None

@@ -1,4 +1,4 @@
-"""Addresses of databases: whatever libpq understands, also for a library that understands less."""
+"""Addresses of databases: connection strings of libpq, also for a library that understands only a part of them."""
 
 import os
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
-# What only libpq understands and what we see to ourselves: how long to wait, and what a connection is called.
+# Options that only libpq understands, and options that the ledger sets itself: time limits, and names of connections.
 _LEFT_OUT: Final = frozenset(
     {
         "connect_timeout",
@@ -38,17 +38,20 @@ def database_uri(dsn: str) -> str:
 
 
 def database_place(dsn: str) -> tuple[str, ...] | None:
-    """Which database a connection string leads to, to tell two apart; None when it is not a connection string."""
+    """The database of a connection string, in a form that can be compared; None if it is not a connection string."""
     try:
         parts = conninfo_to_dict(dsn)
     except ProgrammingError:
         return None
-    # What libpq takes for a part that is missing may differ from user to user, but not from shard to shard.
+    # libpq's defaults for missing parts may differ between users, but not between shards.
     return tuple(str(parts.get(name, "")) for name in ("service", "host", "hostaddr", "port", "dbname"))
 
 
 def options_of(dsn: str, settings: Mapping[str, str]) -> str:
-    """The options of a connection string with settings of ours behind them, for libpq, which else takes either."""
+    """The options of a connection string, followed by settings of the ledger.
+
+    Libpq alone would use only one of both.
+    """
     own = str(conninfo_to_dict(dsn).get("options") or "")
     return " ".join([own, *(f"-c {name}={value}" for name, value in settings.items())]).strip()
 
@@ -64,7 +67,7 @@ def user_name(dsn: str) -> str | None:
 
 
 def names_database(dsn: str) -> bool:
-    """Whether a connection string says which database it means: libpq would take one that is called like the user."""
+    """Whether a connection string names a database. libpq would use one with the name of the user."""
     return database_name(dsn) is not None or "service" in conninfo_to_dict(dsn)
 
 

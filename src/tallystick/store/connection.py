@@ -19,23 +19,23 @@ Rows: TypeAlias = list[asyncpg.Record]
 SETTINGS: Final = {
     "timezone": "UTC",
     "statement_timeout": str(limits.STATEMENT_TIMEOUT_MS),
-    # An answer goes out only when the commit is on disk, whatever the database's default is.
+    # Answers are sent only after the commit is on disk, whatever the database's default is.
     "synchronous_commit": "on",
-    # A batch must see what was committed while it waited for the lock: one snapshot for all would be older.
+    # A batch must see what was committed while it waited for the lock. A snapshot of the transaction would be older.
     "default_transaction_isolation": "read committed",
     # Every query of the server is a handful of index descents; statistics of a table that has
     # just begun to grow must not talk the planner out of them.
     "enable_seqscan": "off",
     "jit": "off",
 }
-"""What every session of a server asks for when it connects."""
+"""The settings of every session of a server."""
 
-# Beyond the server's own limit: for a server that does not even say so any more.
+# Longer than the server's own limit, for a server that does not answer at all.
 _COMMAND_TIMEOUT_SECONDS: Final = limits.STATEMENT_TIMEOUT_MS / 1000 + limits.CONNECT_TIMEOUT_SECONDS
 
 
 async def connect_writer(dsn: str, name: str = "tallystick writer") -> Connection:
-    """Open a connection of its own: the one over which a shard's batches are written, or one that holds a lock.
+    """Open a separate connection, for the batches of a shard or for a lock.
 
     Raises:
         ShardUnavailableError: PostgreSQL cannot be reached.
@@ -57,7 +57,7 @@ async def ping(connection: Connection) -> None:
 
 
 async def close_connection(connection: Connection) -> None:
-    """Close a connection politely, or, where the server does not answer, at once."""
+    """Close a connection in order, or at once if the server does not answer."""
     try:
         await connection.close(timeout=limits.CLOSE_TIMEOUT_SECONDS)
     except (asyncpg.PostgresError, *CONNECTION_LOST):
@@ -65,7 +65,7 @@ async def close_connection(connection: Connection) -> None:
 
 
 class Database:
-    """One shard's database, for reading and for what stands beside the log: pools of connections.
+    """Pools of connections to one shard's database, for reading and for tables beside the log.
 
     `rows` and `holding` raise ShardUnavailableError when PostgreSQL cannot be reached in time.
     """
@@ -73,11 +73,11 @@ class Database:
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
         self._readers: Pool | None = None
-        # Apart from the others: who holds a lock waits for readers, and must not wait for those who wait for it.
+        # Separate from the readers: the holder of a lock needs a reader, and readers may wait for the lock.
         self._holders: Pool | None = None
 
     async def open(self) -> None:
-        """Make the pools; they connect when they are used, so that a lost shard keeps no server from starting."""
+        """Make the pools. They connect when they are used, so that a server starts even if a shard is away."""
         self._readers = await self._pool("tallystick reader", limits.READ_CONNECTIONS_MAX)
         self._holders = await self._pool("tallystick holder", limits.HOLDING_CONNECTIONS_MAX)
 
@@ -92,7 +92,7 @@ class Database:
         )
 
     async def abandon(self) -> None:
-        """End all connections, and begin with new ones: those who wait for an answer hear that there is none."""
+        """Close all connections and begin with new ones. Callers that wait for an answer get an error."""
         abandoned = (self._readers, self._holders)
         await self.open()
         for pool in abandoned:

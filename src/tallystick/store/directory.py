@@ -1,4 +1,4 @@
-"""What stands beside the log: tenants, API keys, custom assets and webhook endpoints."""
+"""The tables beside the log: tenants, API keys, custom assets and webhook endpoints."""
 
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
@@ -39,12 +39,12 @@ class Directory:
         await self._rows("ping")
 
     async def find_api_key(self, hashed: bytes) -> tuple[str, int] | None:
-        """The key's name for people and its tenant, if it is in force."""
+        """The name and the tenant of a valid key; None if the key is unknown or revoked."""
         rows = await self._rows("find_api_key", hashed)
         return (rows[0][0], rows[0][1]) if rows else None
 
     async def add_api_key(self, identifier: str, tenant: int, name: str, hashed: bytes) -> None:
-        """Put a key in force; doing it again changes nothing."""
+        """Add a key. Repeating it changes nothing."""
         await self._rows("add_api_key", identifier, tenant, name, hashed)
 
     async def list_api_keys(self) -> list[ApiKeyRow]:
@@ -52,7 +52,7 @@ class Directory:
         return [ApiKeyRow(*row) for row in await self._rows("list_api_keys")]
 
     async def revoke_api_key(self, identifier: str) -> bool:
-        """Take a key out of force. False if there is no such key in force."""
+        """Revoke a key. Returns False if there is no such valid key."""
         return bool(await self._rows("revoke_api_key", identifier))
 
     async def find_tenant(self, name: str) -> int | None:
@@ -61,7 +61,7 @@ class Directory:
         return rows[0][0] if rows else None
 
     async def add_tenant(self, name: str, number: int | None = None) -> None:
-        """Make a tenant with this number, or the next one, unless the name or the number is taken."""
+        """Add a tenant with this number, or the next one, unless the name or the number is in use."""
         await self._rows("add_tenant", name, number)
 
     async def assets(self, tenant: int) -> list[AssetRow]:
@@ -73,22 +73,25 @@ class Directory:
         await self._rows("add_asset", tenant, *asset)
 
     async def webhook_endpoints(self, tenant: int) -> list[WebhookEndpoint]:
-        """A tenant's endpoints that were not removed, oldest first, but for those of a newer version."""
+        """The endpoints of a tenant that were not removed, oldest first.
+
+        Without those of a newer version of the ledger.
+        """
         rows = await self._rows("webhook_endpoints", tenant)
         return [endpoint_of(tuple(row)) for row in rows if is_known(tuple(row))]
 
     async def webhook_endpoint(self, tenant: int, identifier: str) -> WebhookEndpoint | None:
-        """One of a tenant's endpoints, also when it was removed."""
+        """One endpoint of a tenant, even if it was removed."""
         rows = await self._rows("webhook_endpoint", tenant, identifier)
         return endpoint_of(tuple(rows[0])) if rows else None
 
     async def stored_webhook_endpoints(self) -> list[WebhookEndpoint]:
-        """The endpoints of all tenants, also those that were removed, but for those of a newer version."""
+        """The endpoints of all tenants, including removed ones; without those of a newer version of the ledger."""
         rows = await self._rows("directory_webhook_endpoints")
         return [endpoint_of(tuple(row)) for row in rows if is_known(tuple(row))]
 
     def making_webhook_endpoints(self) -> AbstractAsyncContextManager[None]:
-        """A block that nobody else is in at the same time, in whatever process."""
+        """A block that only one process may execute at a time."""
         return self._holding("webhook_endpoints_lock")
 
     async def put_webhook_endpoint(self, endpoint: WebhookEndpoint) -> None:
@@ -96,5 +99,5 @@ class Directory:
         await self._rows("webhook_put_endpoint", *endpoint_parameters(endpoint), False)
 
     async def make_webhook_version(self, endpoint: WebhookEndpoint) -> bool:
-        """Record a version of an endpoint that nobody has made yet. False if somebody has."""
+        """Record a new version of an endpoint. Returns False if the version exists."""
         return bool(await self._rows("webhook_put_endpoint", *endpoint_parameters(endpoint), True))

@@ -1,4 +1,4 @@
-"""Making the directories of all shards equal: what one of them has, all get."""
+"""Make the directories of all shards equal: each shard gets the rows of all others."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -13,7 +13,7 @@ from tallystick.store.queries import query
 
 
 class _Table(NamedTuple):
-    """How one table of the directory is read and written, and how many columns its key has."""
+    """The queries for one table of the directory, and the number of columns of its key."""
 
     read: LiteralString
     write: LiteralString
@@ -32,13 +32,13 @@ _TABLES: Final = {
 
 
 def copy_directory(dsns: Mapping[int, str]) -> None:
-    """Give every shard the rows of all others, as their owner. Doing it again is harmless.
+    """Copy the rows of each shard to all others, as the owner of the tables. Repeating it is harmless.
 
     A key that is revoked anywhere is revoked everywhere.
 
     Raises:
         ShardUnavailableError: PostgreSQL cannot be reached.
-        DirectoryConflictError: two shards say different things about the same tenant, key, asset or endpoint.
+        DirectoryConflictError: two shards have different data about a tenant, key, asset or endpoint.
     """
     with translated(), ExitStack() as transactions:
         connections = {

@@ -9,10 +9,10 @@ import psycopg
 
 
 class StoreError(Exception):
-    """PostgreSQL did not do what was asked."""
+    """PostgreSQL did not execute a statement."""
 
     sqlstate: str | None = None
-    """PostgreSQL's code of what was wrong, if it gave one."""
+    """The SQLSTATE, if PostgreSQL gave one."""
 
 
 class ShardUnavailableError(StoreError):
@@ -20,7 +20,7 @@ class ShardUnavailableError(StoreError):
 
 
 class CommitUnknownError(StoreError):
-    """The connection was lost during COMMIT: the batch was written or not, and the ledger must be asked."""
+    """The connection was lost during COMMIT. Whether the batch was written must be looked up in the log."""
 
 
 class BatchRejectedError(StoreError):
@@ -28,7 +28,7 @@ class BatchRejectedError(StoreError):
 
 
 class NotPermittedError(BatchRejectedError):
-    """The role that is connected may not do this."""
+    """The connected role lacks a right."""
 
 
 class SchemaError(StoreError):
@@ -36,28 +36,28 @@ class SchemaError(StoreError):
 
 
 class PreparationError(SchemaError):
-    """A database, or a role on it, is not prepared for the ledger; the message has the statements that mend it."""
+    """A database or a role is not prepared for the ledger. The message has the statements that repair it."""
 
 
 class DirectoryConflictError(StoreError):
     """The shards do not agree about tenants, API keys, assets or webhook endpoints."""
 
 
-# Classes of SQLSTATE that speak of the statement, not of the server: data, integrity, syntax or access
+# Classes of SQLSTATE that are about the statement, not about the server: data, integrity, syntax or access
 # (https://www.postgresql.org/docs/current/errcodes-appendix.html). Everything else means that the server
 # cannot serve now: shutting down, out of resources, a standby, a statement that took too long.
 _STATEMENT_CLASSES: Final = ("22", "23", "42")
 _NOT_PERMITTED: Final = "42501"
 
-# How a driver says that a connection is lost. InternalClientError is among them: a session that was ended while
-# nobody used it is met in that state when the server's last words were read and its hang-up was not
+# The driver's errors for a lost connection. InternalClientError is one of them: it is raised for an unused session
+# that was ended, if the server's last message was read and the end of the connection was not
 # (https://github.com/MagicStack/asyncpg/issues/784).
 CONNECTION_LOST: Final = (asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError, OSError)
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise ShardUnavailableError or BatchRejectedError in place of what a driver raised."""
+    """Translate errors of a driver to ShardUnavailableError or BatchRejectedError."""
     try:
         yield
     except (asyncpg.PostgresError, psycopg.Error) as error:
@@ -76,7 +76,7 @@ def translated() -> Iterator[None]:
 
 @contextmanager
 def translated_commit() -> Iterator[None]:
-    """Like `translated`, for the round trip that commits: whatever is no refusal leaves the result unknown."""
+    """Like `translated`, for the round trip that commits: any error but a refusal leaves the result unknown."""
     try:
         with translated():
             yield

@@ -1,4 +1,4 @@
-"""Reading one shard's log by position: which positions somebody asks for."""
+"""Read one shard's log by position: find the positions that callers ask for."""
 
 from collections.abc import Collection
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from tallystick.store.connection import Database
 
 
 class OpenedAccount(NamedTuple):
-    """An account that was opened or changed, and whose it is: the tenant's number, and the owner in their words."""
+    """An account that was opened or changed, with its tenant and its owner."""
 
     account: int
     tenant: int

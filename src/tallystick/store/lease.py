@@ -1,8 +1,8 @@
-"""A lease: what only one process of an installation does at a time, and another takes over when it dies.
+"""A lease: the right of one process to do a job. Another process takes over when it dies.
 
-It is a lock of a PostgreSQL session: there is no time to wait out and no clock to trust. The session ends with the
-process, and PostgreSQL notices within seconds when the machine of the process is gone. (A shard's tailer has another
-kind, in the cache that it writes, which runs out.)
+A lease is a lock of a PostgreSQL session, so it needs no time-out and no clock. The session ends with the process. If
+the machine of the process disappears, PostgreSQL notices within seconds. (The tailer of a shard has another kind of
+lease, in the cache, which expires.)
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _KEEPALIVES: Final = (
 
 @asynccontextmanager
 async def leased(dsn: str, lock: str, try_seconds: float) -> AsyncIterator[Ask]:
-    """Wait until a named query gets the lock, and hold it until the end of the block.
+    """Wait until a named query has taken the lock, and hold it until the end of the block.
 
     Args:
         dsn: the database that the lock is in.
@@ -32,7 +32,7 @@ async def leased(dsn: str, lock: str, try_seconds: float) -> AsyncIterator[Ask]:
         try_seconds: how long to wait before asking again.
 
     Yields:
-        What runs a named query over the session that holds the lock: when it raises, the lock may be lost.
+        A function that runs a named query over the session of the lock. If it raises, the lock may be lost.
 
     Raises:
         ShardUnavailableError: PostgreSQL cannot be reached.
@@ -46,7 +46,7 @@ async def leased(dsn: str, lock: str, try_seconds: float) -> AsyncIterator[Ask]:
 
         with translated():
             await connection.execute(_KEEPALIVES)
-        while not (await ask(lock))[0][0]:  # noqa: ASYNC110 - other processes cannot wake this one
+        while not (await ask(lock))[0][0]:  # noqa: ASYNC110 - no event of another process can be awaited
             await asyncio.sleep(try_seconds)
         yield ask
     finally:

@@ -30,12 +30,12 @@ _FOLDER = str(resources.files("tallystick.store") / "migrations")
 
 
 def migrate(dsn: str, shard: int, server_dsn: str | None = None) -> list[str]:
-    """Apply what is missing, as the owner, and mark a new database as this shard's: everything or nothing.
+    """Apply missing migrations, as the owner, and mark a new database as this shard's: everything or nothing.
 
     Args:
-        dsn: what the owner connects with.
+        dsn: the connection string of the owner.
         shard: the shard's number.
-        server_dsn: what servers connect with. Its role is looked at too when both lead to the same place.
+        server_dsn: the connection string of servers. Its role is checked, too, if both lead to the same database.
 
     Returns:
         The names of the migrations that were applied now, and what was not as they had made it, and was mended.
@@ -69,8 +69,9 @@ def migrate(dsn: str, shard: int, server_dsn: str | None = None) -> list[str]:
 class _Library(PostgresqlPsycopgBackend):  # type: ignore[misc]
     """The migration library, over a connection of ours and within a transaction of ours.
 
-    By itself it commits a migration, and then that it was applied; whoever is killed in between, or holds its lock,
-    leaves a database that it never takes up again. (So no migration may ask to be run without a transaction.)
+    The library itself commits a migration, and then the record of it. A process that is killed in between, or while
+    it holds the library's lock, would leave a database that cannot be migrated. (So no migration may run without a
+    transaction.)
     """
 
     def __init__(self, connection: psycopg.Connection) -> None:
@@ -91,7 +92,7 @@ class _Library(PostgresqlPsycopgBackend):  # type: ignore[misc]
             internalmigrations.upgrade(self)
 
     def log_migration(self, *_: Any) -> None:
-        """Keep no log: it asks the system for our name, and in a container there may be none."""
+        """Keep no log: the library would ask the system for a user name, and a container may have none."""
 
 
 def _wait_for_others(connection: psycopg.Connection, shard: int) -> None:
@@ -145,7 +146,7 @@ def check_schema(dsn: str, shard: int, *, to_serve: bool = False) -> None:
 
 
 def schema_differences(dsn: str) -> list[Difference]:
-    """What of a database is not as the migrations of this version made it.
+    """The differences between a database and what the migrations of this version make.
 
     Raises:
         ShardUnavailableError: PostgreSQL cannot be reached.
@@ -155,12 +156,12 @@ def schema_differences(dsn: str) -> list[Difference]:
 
 
 async def shard_number(dsn: str) -> int:
-    """Which shard a database is, if it can be served with the schema of this version. Raises like `check_schema`."""
+    """The number of the shard of a database, if this version can serve it. Raises like `check_schema`."""
     return await asyncio.to_thread(_shard_number, dsn)
 
 
 def serving_risks(dsn: str) -> list[str]:
-    """What works with this connection string of servers, but leaves the ledger less protected than it could be.
+    """Warnings about a connection string of servers that works, but protects the ledger less than possible.
 
     Raises:
         ShardUnavailableError: PostgreSQL cannot be reached.
@@ -205,7 +206,7 @@ def _connect(dsn: str) -> psycopg.Connection:
                 dsn, connect_timeout=limits.CONNECT_TIMEOUT_SECONDS, client_encoding="utf8"
             )
         except psycopg.OperationalError as error:
-            # The library keeps no code of what went wrong while it connected, only words.
+            # For errors during a connection the library keeps only the text, not the code.
             said = str(error).strip()
             database, role = (error.pgconn.db, error.pgconn.user) if error.pgconn else (b"", b"")
             if 'FATAL:  database "' in said and said.endswith("does not exist"):

@@ -1,6 +1,6 @@
-"""The placement of owners as the shards' databases know it: read with every look-up, recorded by `migrate`.
+"""The recorded placement of owners in each shard's database: read with every look-up, written by `migrate`.
 
-It stands as the comment of the table `shard`: a text that only the ledger understands.
+It is stored as the comment of the table `shard`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,9 +17,9 @@ from tallystick.store.queries import query
 
 
 class OwnerLookup(NamedTuple):
-    """What a shard knows of an owner, as of one moment: whether it has accounts, and the placement it was told of.
+    """What a shard knows about an owner at one moment: whether it has accounts, and the recorded placement.
 
-    `placed_on` is where an owner lives that was placed beside another.
+    `placed_on` is the shard of an owner who was placed beside another owner.
     """
 
     has_accounts: bool
@@ -28,48 +28,48 @@ class OwnerLookup(NamedTuple):
 
 
 class ShardLookup(NamedTuple):
-    """Whether a shard has any account, and the placement that it was told of."""
+    """Whether a shard has any account, and its recorded placement."""
 
     has_accounts: bool
     placement: str | None
 
 
 async def look_up_owners(database: Database, owners: Sequence[tuple[int, str]]) -> list[OwnerLookup]:
-    """Ask a shard about owners, each a tenant and a name. Raises what `database.rows` raises."""
+    """Look up owners on a shard, each a tenant and a name. Raises what `database.rows` raises."""
     tenants, names = [tenant for tenant, _ in owners], [name for _, name in owners]
     return [OwnerLookup(*row) for row in await database.rows("look_up_owners", tenants, names)]
 
 
 async def record_owner_home(database: Database, tenant: int, owner: str, shard: int) -> None:
-    """Say where an owner lives that is placed beside another. Raises what `database.rows` raises."""
+    """Record the shard of an owner who is placed beside another owner. Raises what `database.rows` raises."""
     await database.rows("record_owner_home", tenant, owner, shard)
 
 
 async def recorded_placement(database: Database) -> str | None:
-    """The placement that a shard was told of. Raises what `database.rows` raises."""
+    """The recorded placement of a shard. Raises what `database.rows` raises."""
     (row,) = await database.rows("look_up_shard")
     return ShardLookup(*row).placement
 
 
 def placement_of(dsn: str) -> str | None:
-    """The placement that a shard was told of. Raises ShardUnavailableError."""
+    """The recorded placement of a shard. Raises ShardUnavailableError."""
     with translated(), psycopg.connect(dsn, connect_timeout=limits.CONNECT_TIMEOUT_SECONDS) as connection:
         return _look_up(connection).placement
 
 
 def change_placement(dsns: Mapping[int, str], change: Callable[[Mapping[int, ShardLookup]], str]) -> None:
-    """Record a placement in all shards, as their owner, while nobody places an owner on any of them.
+    """Record a placement in all shards, as the owner of the tables, while no server places an owner on any of them.
 
     Args:
         dsns: the owner's connection string of each shard, by number.
-        change: makes the new placement from what the shards say, by number.
+        change: makes the new placement from the recorded ones, by number of the shard.
 
     Raises:
         ShardUnavailableError: PostgreSQL cannot be reached.
     """
     with translated(), ExitStack() as transactions:
         connections = {}
-        # By number, so that two who do this at once wait for each other in the same order.
+        # In the order of their numbers, so that two of these commands cannot wait for each other in a circle.
         for number, dsn in sorted(dsns.items()):
             connection = psycopg.connect(dsn, connect_timeout=limits.CONNECT_TIMEOUT_SECONDS)
             connections[number] = transactions.enter_context(connection)

@@ -1,6 +1,6 @@
-"""Whether a database and its roles are prepared for the ledger: what is missing, and the statement that mends it.
+"""Checks that a database and its roles are prepared: what is missing, and the statements that repair it.
 
-docs/existing-postgres.md says the same for those who prepare them beforehand.
+docs/existing-postgres.md says the same for administrators who prepare them beforehand.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _NAMED_RELATIONS_MAX: Final = 3
 
 
 class Inspection(NamedTuple):
-    """What a session sees of its database, and of the role that servers connect as (`login`)."""
+    """The state of a database, and of the role that servers connect as (`login`), as a session sees it."""
 
     database: str
     database_owner: str
@@ -39,10 +39,10 @@ class Inspection(NamedTuple):
     """The first schema of the search path that exists and that the role may use: new tables are made there."""
     may_create_tables: bool
     relations: list[str]
-    """What the schema holds, without what belongs to extensions or to the migration library."""
+    """The objects in the schema, without those of extensions and of the migration library."""
     ledger_schemas: list[str]
     ledger_owner: str | None
-    """Whose the ledger in the schema is, if there is one."""
+    """The owner of the ledger in the schema, if there is one."""
     has_rights_of_owner: bool
     server_role_exists: bool
     login: str
@@ -53,19 +53,19 @@ class Inspection(NamedTuple):
     login_may_use_schema: bool
     login_may_read: bool
     other_logins: list[str]
-    """Other members of the same group who may connect only because everybody may."""
+    """Other members of the same group that may connect only because every role may."""
 
 
 class Missing(NamedTuple):
-    """One thing that is missing, and the statements that mend it."""
+    """A missing thing, and the statements that repair it."""
 
     what: str
     statements: tuple[sql.Composable, ...] = ()
-    """None where something else is to be done, which `what` says then."""
+    """None if no statement repairs it; `what` then says what to do."""
 
 
 def inspect(connection: psycopg.Connection, login: str | None = None) -> Inspection:
-    """Look at the database of a connection. `login`: what servers connect as; None for the connection's own role.
+    """Inspect the database of a connection. `login`: the role of servers; None for the connection's own role.
 
     Raises:
         PreparationError: PostgreSQL is too old, or the database's encoding is not UTF8.
@@ -76,7 +76,7 @@ def inspect(connection: psycopg.Connection, login: str | None = None) -> Inspect
     if found is None:
         raise ShardUnavailableError("the database was dropped")
     if found.encoding != "UTF8":
-        # The ledger hashes texts as UTF-8, and must be given the same bytes back.
+        # The ledger hashes texts as UTF-8, and must read the same bytes again.
         anew = _remedy([_create_database(found.database, found.database_owner)])
         raise PreparationError(
             f"database {found.database} has the encoding {found.encoding}, and the ledger needs UTF8: "
@@ -100,9 +100,9 @@ def expect_version(database: str, version: int) -> None:
 
 
 def expect_ready_to_migrate(found: Inspection, *, login_is_known: bool) -> None:
-    """Make sure that the role of `found` can make or change the ledger here, and that servers can use it then.
+    """Check that the role of `found` can create or change the ledger here, and that servers can use it afterwards.
 
-    `login_is_known`: whether `found.login` is what servers connect as, on this very server.
+    `login_is_known`: whether `found.login` is the role of servers on this PostgreSQL server.
 
     Raises:
         PreparationError: something is missing, or the schema is another application's.
@@ -118,9 +118,9 @@ def expect_ready_to_migrate(found: Inspection, *, login_is_known: bool) -> None:
 
 
 def expect_ready_to_use(found: Inspection, *, to_serve: bool) -> None:
-    """Make sure that the ledger is there, and that the role of `found` finds it first and may read it.
+    """Check that the ledger exists, and that the role of `found` finds it first and may read it.
 
-    `to_serve`: that it may also do what servers do.
+    `to_serve`: also check the rights of servers.
 
     Raises:
         PreparationError: the database is empty, or something is missing.
@@ -141,7 +141,7 @@ def expect_ready_to_use(found: Inspection, *, to_serve: bool) -> None:
 
 
 def risks_of_serving(found: Inspection) -> list[str]:
-    """What works, but leaves the ledger less protected than it could be; each with what to do."""
+    """Warnings about a ledger that is less protected than it could be. Each says what to do."""
     risks = []
     if found.is_superuser or found.has_rights_of_owner:
         owns = f"has the rights of {found.ledger_owner}, who owns the tables,"
@@ -161,14 +161,14 @@ def risks_of_serving(found: Inspection) -> list[str]:
 
 
 def database_is_missing(database: str, role: str) -> PreparationError:
-    """What to say when a database that `role` connects to is not there."""
+    """The error for a missing database."""
     return PreparationError(
         f"the database is missing: correct the configuration, or {_remedy([_create_database(database, role)])}"
     )
 
 
 def role_may_not_connect(database: str, role: str) -> PreparationError:
-    """What to say when PostgreSQL does not let `role` into a database."""
+    """The error for a role that may not connect to a database."""
     return PreparationError(
         f"role {role} may not connect to database {database}: {_remedy([_grant_connect(database, role)])}"
     )
@@ -280,7 +280,7 @@ def _missing_for_login(found: Inspection) -> list[Missing]:
     if not found.login_is_member:
         missing.append(Missing(f"role {login} is not a member of tallystick_server", (grant,)))
     elif not found.login_inherits:
-        # Whether rights are inherited is the member's before PostgreSQL 16, and the membership's since.
+        # Inheritance of rights is an attribute of the member before PostgreSQL 16, and of the membership since then.
         since_16 = found.version >= _VERSION_OF_INHERITING_MEMBERSHIPS
         mends = (
             grant + sql.SQL(" WITH INHERIT TRUE") if since_16 else _statement("ALTER ROLE {} INHERIT", login)
@@ -298,7 +298,7 @@ def _missing_for_login(found: Inspection) -> list[Missing]:
 def _expect_no_strangers(found: Inspection) -> None:
     if found.ledger_owner is not None or not found.relations:
         return
-    # Not only those with our names: a later version may need any name.
+    # Not only tables with the names of the ledger: a later version may need any name.
     named = ", ".join(found.relations[:_NAMED_RELATIONS_MAX])
     more = len(found.relations) - _NAMED_RELATIONS_MAX
     raise PreparationError(

@@ -1,6 +1,6 @@
-"""Keys are a tenant's, not a shard's: a request whose key has its home on another shard claims it there first.
+"""A key belongs to a tenant, not to a shard. If its home is another shard, the key is claimed there first.
 
-Why, what it costs, and what holds while a home is away: docs/decisions/0010-a-key-is-the-tenants.md.
+The reasons, the cost, and what holds while a home is away: docs/decisions/0010-a-key-is-the-tenants.md.
 """
 
 import asyncio
@@ -25,23 +25,23 @@ _log = structlog.get_logger(__name__)
 
 
 class KeyClaims:
-    """Claims keys on their homes. A home that does not answer is passed over, and holds up one request in a while."""
+    """Claims keys on their homes. A home that does not answer is skipped; only one request at times waits for it."""
 
     def __init__(self, find: Callable[[int], Shard | None], placement: Callable[[], Placement]) -> None:
         """`find` gives a shard by its number, `placement` the one in force."""
         self._find = find
         self._placement = placement
-        # Claims that were not answered in time, by home: while there are any, no other request waits for it.
+        # Claims that were not answered in time, by home. While there are any, no other request waits for that home.
         self._late: dict[int, set[asyncio.Task[list[Answer]]]] = {}
 
     async def claim(self, shard: Shard, units: Units) -> dict[int, Refused]:
-        """Claim the keys of commands that go to a shard; the refusals of those whose keys are taken, by place.
+        """Claim the keys of commands that go to a shard. Returns the refusals where keys are in use, by index.
 
-        A place counts commands, those of an `Atomic` each.
+        The index counts commands, including each command of an `Atomic`.
 
         Raises:
             OverloadedError: the queue of a home is full.
-            UnavailableError: the shard cannot be asked what it has answered before.
+            UnavailableError: the shard cannot be asked for its earlier answers.
             FaultyCommandError: a bug refused a claim.
         """
         wanted, unclaimed = self._wanted(shard, units)
@@ -61,13 +61,13 @@ class KeyClaims:
     def _wanted(self, shard: Shard, units: Units) -> tuple[dict[int, dict[int, ClaimKey]], dict[int, bytes]]:
         """The claims to make, by home and by place of the command; and the keys that are not claimed, by place.
 
-        A claim is kept whatever becomes of the request, so none is made for one whose refusal is not kept.
+        A claim is recorded whatever the outcome, so no claim is made for a request whose refusal is not recorded.
         """
         placement = self._placement()
         wanted: dict[int, dict[int, ClaimKey]] = {}
         unclaimed: dict[int, bytes] = {}
         if placement.generations == ((shard.number,),):
-            # A single shard is every key's home.
+            # A single shard is the home of every key.
             return wanted, unclaimed
         for place, command in enumerate(commands_of(units)):
             if command.request is None:
@@ -81,7 +81,7 @@ class KeyClaims:
         return wanted, unclaimed
 
     async def _claim_on(self, number: int, claims: Sequence[ClaimKey]) -> Sequence[Answer]:
-        """What a home answers to claims; nothing if it does not answer."""
+        """The answers of a home to claims; empty if it does not answer."""
         home = self._find(number)
         if home is not None and home.batcher.responsive and not self._late.get(number):
             claiming = asyncio.create_task(
@@ -109,7 +109,7 @@ async def _not_tried(shard: Shard, unclaimed: Mapping[int, bytes]) -> dict[int, 
 
 
 async def _answered(claiming: asyncio.Task[list[Answer]], home: Shard) -> bool:
-    """Wait for a claim: a little while, and longer where its home is only busy."""
+    """Wait for a claim: for a short time, or longer if its home is only busy."""
     deadline = time.monotonic() + limits.KEY_CLAIM_BUSY_SECONDS_MAX
     while True:
         await asyncio.wait([claiming], timeout=limits.KEY_CLAIM_SECONDS_MAX)
@@ -118,21 +118,21 @@ async def _answered(claiming: asyncio.Task[list[Answer]], home: Shard) -> bool:
 
 
 def _hear(claiming: asyncio.Task[list[Answer]]) -> None:
-    """Take note of what became of claims that no request may wait for any more."""
+    """Read the results of claims for which no request waits any more."""
     if not claiming.cancelled():
         claiming.exception()
 
 
 def _refusal(answer: Answer) -> Refused | None:
-    """Why a request must not go on; None: its key is its own."""
+    """The refusal of a request whose key is in use; None if the key belongs to it."""
     outcome = answer.outcome
     if isinstance(outcome, Posted):
-        # It was answered by its key's home, which it is sent to no more.
+        # The home of the key has answered it before.
         return refuse(RefusalCode.IDEMPOTENCY_KEY_REUSED, "path")
     return None if outcome.code is RefusalCode.IDEMPOTENCY_KEY_CLAIMED else outcome
 
 
 def answers_of_group(units: Units, refused: dict[int, Refused]) -> list[Answer]:
-    """The answers to a group of which a key was taken: nothing of it was tried, and nothing is kept."""
+    """The answers to a group with a key that is in use: none of it was tried, and nothing is recorded."""
     alike = refuse(RefusalCode.ATOMIC_BATCH_REFUSED)
     return [Answer(refused.get(place, alike), NOTHING_DECIDED) for place in range(len(commands_of(units)))]

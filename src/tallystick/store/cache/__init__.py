@@ -1,1 +1,1 @@
-"""What Valkey or Redis is asked: balances, and the counters of limits."""
+"""Valkey or Redis: cached balances, and the counters of limits."""

@@ -33,7 +33,7 @@ _YES: Final = {"yes": True, "true": True, "1": True, "no": False, "false": False
 
 @dataclass(frozen=True, kw_only=True)
 class Tls:
-    """How both sides prove who they are: files of PEM. Without a file of CAs, those of the system count."""
+    """The certificates of both sides, as PEM files. Without a file of CAs, those of the system are used."""
 
     ca_path: str | None = None
     certificate_path: str | None = None
@@ -44,10 +44,9 @@ class Tls:
 
 @dataclass(frozen=True, kw_only=True)
 class CacheAddress:
-    """Where a cache is, and what it is asked with. `socket_path` is for one server without `hosts`.
+    """The address of a cache, with its credentials. `socket_path` is for one server without `hosts`.
 
-    `hosts` are the server's, the Sentinels' or those of the cluster that are asked for the others; `master` is the
-    name by which Sentinels know whom they watch.
+    `hosts` are the server, the Sentinels, or some nodes of the cluster; `master` is the name that Sentinels know.
     """
 
     kind: Kind
@@ -63,10 +62,10 @@ class CacheAddress:
 
 
 def read_cache_address(text: str) -> CacheAddress:
-    """An address as it is written in the configuration.
+    """Read an address from the configuration.
 
     Raises:
-        ValueError: no address of a cache; the message says what is expected, and repeats no password.
+        ValueError: this is not an address of a cache. The message says what is expected, and contains no password.
     """
     scheme, separator, rest = text.partition("://")
     name, _, way = scheme.partition("+")
@@ -77,7 +76,7 @@ def read_cache_address(text: str) -> CacheAddress:
         raise ValueError(
             "cache has a # in it: in a user or a password write % codes for it and for / ? @ % [ ]"
         )
-    # Not by the standard library: in its newer versions a url has one host in brackets, and no other beside it.
+    # The standard library cannot read this: in newer versions a URL has one host in brackets at most.
     rest, _, query = rest.partition("?")
     authority, slash, path = rest.partition("/")
     options = _options(query, is_socket=is_socket, way=way, with_tls=name in _TLS_SCHEMES)
@@ -117,7 +116,7 @@ def read_cache_address(text: str) -> CacheAddress:
 
 
 def _options(query: str, *, is_socket: bool, way: str, with_tls: bool) -> dict[str, str]:
-    """What stands after the question mark; names are those of the driver's own addresses."""
+    """The options after the question mark, with the names that the driver uses."""
     known = {"username", "password"}
     if way != "cluster":
         known |= {"db"}
@@ -127,7 +126,7 @@ def _options(query: str, *, is_socket: bool, way: str, with_tls: bool) -> dict[s
         known |= {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"}
     options = dict(parse_qsl(query, keep_blank_values=True))
     if set(options) - known:
-        # It is not repeated: it may be the rest of a password with a question mark in it.
+        # The message does not repeat it: it may be a part of a password that contains a question mark.
         raise ValueError(f"cache has an option that is not known here: expected {', '.join(sorted(known))}")
     return options
 

@@ -1,7 +1,7 @@
-"""Clients of a cache: of one server, of the master that Sentinels name, of a cluster. None tries anything again.
+"""Clients of a cache: of one server, of the master that Sentinels name, or of a cluster. None of them retries.
 
-PostgreSQL is there, and quicker than a second try. What one of several servers may take to answer is shorter than
-what a call may take, so that a server that hangs is found out, and another one asked.
+PostgreSQL can answer, and is faster than a second attempt. If there are several servers, the time limit for each is
+shorter than that of the whole call, so that another server can be asked when one hangs.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from tallystick.store.cache.balances import CacheClient, CacheRefusedError, Unkn
 
 
 def cache_client(address: CacheAddress) -> CacheClient:
-    """The client of an address; it connects when it is used."""
+    """The client for an address. It connects when it is first used."""
     client = _client(address)
 
     async def send(*command: Any) -> Any:
@@ -43,7 +43,7 @@ def cache_client(address: CacheAddress) -> CacheClient:
 
 
 def _client(address: CacheAddress) -> CacheClient:
-    """The same, with the errors of the driver."""
+    """The same client, which raises errors of the driver."""
     if address.kind == "sentinel":
         return _sentinel_client(address)
     if address.kind == "cluster":
@@ -54,13 +54,13 @@ def _client(address: CacheAddress) -> CacheClient:
 
 
 def connection_pool(address: CacheAddress) -> ConnectionPool:
-    """Connections to one server, or to the master that Sentinels name, for a library that brings its own commands."""
+    """Connections to one server, or to the master that Sentinels name, for a library with its own commands."""
     server = _master(address, _sentinels(address)) if address.kind == "sentinel" else _server(address)
     return server.connection_pool
 
 
 def cluster_settings(address: CacheAddress) -> dict[str, Any]:
-    """How the nodes of a cluster are connected to, for the same library."""
+    """The options for connections to the nodes of a cluster, for the same library."""
     return {"require_full_coverage": False, **_settings(address, limits.CACHE_NODE_TIMEOUT_SECONDS)}
 
 
@@ -91,7 +91,7 @@ def _master(address: CacheAddress, sentinels: Sentinel) -> Redis:
 
 
 def _sentinel_client(address: CacheAddress) -> CacheClient:
-    """Asks the master. Each new connection asks the Sentinels, one after the other, who that is."""
+    """Sends to the master. Each new connection asks the Sentinels, one after the other, for its address."""
     sentinels = _sentinels(address)
     master = _master(address, sentinels)
 
@@ -138,10 +138,10 @@ def _tls(tls: Tls) -> dict[str, Any]:
 
 
 class _Cluster(RedisCluster):
-    """Asks the node that has a slot. It sends nothing but scripts and MGET, of keys of one slot."""
+    """Sends to the node that has a slot. It sends only scripts and MGET, for keys of one slot."""
 
-    # A key is never asked for on its way from one node to another: a script could set there what is then overwritten
-    # by what comes after it. So ASK is not followed; MOVED is, by `send`.
+    # Keys that are being moved between nodes are never used: the move could overwrite what a script sets meanwhile.
+    # So ASK is not followed. MOVED is, by `send`.
     RedisClusterRequestTTL = 1
 
     def __init__(self, address: CacheAddress) -> None:
@@ -149,17 +149,17 @@ class _Cluster(RedisCluster):
         self._starting: asyncio.Task[RedisCluster] | None = None
         super().__init__(
             startup_nodes=[ClusterNode(host, port) for host, port in address.hosts],
-            # One lost node is the loss of its shards alone.
+            # A lost node affects only its own shards.
             require_full_coverage=False,
-            # That would close all connections after so many moves.
+            # The default would close all connections after a number of moves.
             reinitialize_steps=0,
             **_settings(address, limits.CACHE_NODE_TIMEOUT_SECONDS),
         )
-        # The driver's own would ask a server which commands there are.
+        # The driver's own parser would ask a server for its commands.
         self.commands_parser = _Keys()  # type: ignore[assignment]  # it does all that is asked of one
 
     async def send(self, *command: Any) -> Any:
-        """Ask, and once more where a slot has moved: the first time has told where it is now."""
+        """Send a command, and once more if its slot has moved: the first answer names the new node."""
         for _ in range(2):
             try:
                 return await self._ask(*command)
@@ -169,7 +169,7 @@ class _Cluster(RedisCluster):
         raise OSError("keys of the shard are on their way from one node of the cluster to another")
 
     async def end(self) -> None:
-        """Close all connections, those of a beginning that failed too."""
+        """Close all connections, including those of a failed start."""
         if self._starting is not None:
             self._starting.cancel()
             with suppress(RedisError, RedisClusterException, OSError, asyncio.CancelledError):
@@ -183,7 +183,7 @@ class _Cluster(RedisCluster):
         additional_startup_nodes_info: list[tuple[str, int]] | None = None,
         last_failed_node_name: str | None = None,
     ) -> RedisCluster:
-        """Learn which node has which slot. It goes on when those who asked for it wait no longer."""
+        """Read which node has which slot. This goes on even if its callers stop waiting."""
         if self._starting is None or self._starting.done():
             self._starting = asyncio.create_task(
                 self._start(additional_startup_nodes_info, last_failed_node_name)
@@ -195,7 +195,7 @@ class _Cluster(RedisCluster):
         try:
             return await super().initialize(more, failed)
         except RedisClusterException:
-            # Perhaps all that were found have been replaced: those that were named are asked too the next time.
+            # All known nodes may have been replaced. So the configured ones are asked again the next time.
             for host, port in self._given:
                 node = ClusterNode(host, port, **self.connection_kwargs)
                 self.nodes_manager.startup_nodes.setdefault(node.name, node)
@@ -205,16 +205,16 @@ class _Cluster(RedisCluster):
         try:
             return await self.execute_command(*command)
         except RedisClusterException as error:
-            # The driver's own are no RedisError.
+            # The driver's own errors are not RedisErrors.
             raise OSError(str(error)) from error
         except KeyError:
-            # No node had the slot when they were asked: they are asked again the next time.
+            # No node had the slot. The nodes are asked again the next time.
             self._initialize = True
             raise OSError("no node of the cluster has the shard's slot") from None
 
 
 class _Keys:
-    """Where keys stand in a command: in MGET, everywhere. Those of scripts the driver knows."""
+    """The positions of the keys in a command: all arguments of MGET. The driver knows those of scripts."""
 
     async def initialize(self, _node: object) -> None:
         """Nothing is to be asked for."""
@@ -224,6 +224,6 @@ class _Keys:
 
 
 def _seen(task: asyncio.Task[Any]) -> None:
-    """Nobody may be left who waits for its error."""
+    """Read the error of a task that nobody awaits, so that asyncio does not log it."""
     if not task.cancelled():
         task.exception()
