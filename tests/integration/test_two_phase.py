@@ -351,6 +351,25 @@ async def test_many_transfers_in_one_request(pair: Pair) -> None:
     assert_books_agree(pair)
 
 
+async def test_a_tenants_flood_does_not_delay_another(pair: Pair) -> None:
+    async with engines.running(Engine(pair.dsns, cross_shard="two_phase")) as engine:
+        loud, quiet = Ledger(engine, 1), Ledger(engine, 2)
+        flooded, paying = await open_accounts(loud), await open_accounts(quiet)
+        requests = [
+            TransferRequest(flooded.wallets[1], flooded.banks[2], 1, "USD", f"flood {number}")
+            for number in range(3_000)
+        ]
+        flood = asyncio.create_task(loud.transfers(requests))
+        # The flood's keys are claimed first: the quiet one pays once it is being written.
+        while await balance(loud, flooded.banks[2]) == -START_BALANCE:
+            pass
+        assert isinstance(
+            await pay(quiet, paying.wallets[1], paying.wallets[2], 1, "quiet"), views.Transaction
+        )
+        assert not flood.done()
+        assert len(await flood) == len(requests)
+
+
 async def test_reversals_and_captures_cross_as_sagas(pair: Pair) -> None:
     async with running(pair.dsns) as ledger:
         accounts = await open_accounts(ledger)

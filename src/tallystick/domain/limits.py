@@ -176,6 +176,7 @@ API_STARTS_IN_VAIN_MAX: Final = 3
 # Two-phase commit between two shards: how long a batch may keep both logs before it is prepared, and when a batch
 # that nobody ends is ended by the resolver. (PostgreSQL's clock says how old it is.)
 PAIR_QUEUE_COMMANDS_MAX: Final = 16_384
+PAIR_QUEUE_COMMANDS_PER_TENANT_MAX: Final = 8_192
 PAIR_LOCKS_SECONDS_MAX: Final = 5.0
 PREPARED_AGE_SECONDS_MAX: Final = 2.0
 PREPARED_LOOK_SECONDS: Final = 0.5

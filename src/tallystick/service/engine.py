@@ -84,7 +84,7 @@ class Engine:
         self.earlier_credits = EarlierCredits(self.crossings.find)
         self._key_claims = KeyClaims(self.crossings.find, lambda: self.router.placement)
         if cross_shard == "two_phase":
-            self._two_phase = TwoPhase(self.crossings.find)
+            self._two_phase = TwoPhase(self.crossings.find, self.tenant_weights)
         self.saga_wait_seconds = limits.SAGA_WAIT_SECONDS_DEFAULT
         self.directory = ReplicatedDirectory(
             {shard.number: Directory(shard.database) for shard in self.router.shards}

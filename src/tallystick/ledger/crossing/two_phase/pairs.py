@@ -5,8 +5,8 @@ in the batcher, one task owns the connections, so a caller that goes away cancel
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import structlog
@@ -22,6 +22,7 @@ from tallystick.ledger import metrics
 from tallystick.ledger.batcher import Answer
 from tallystick.ledger.crossing.two_phase.writing import PairWriter
 from tallystick.ledger.errors import FaultyCommandError, OverloadedError, UnavailableError
+from tallystick.ledger.fair_queue import NO_WEIGHTS, FairQueue
 from tallystick.ledger.shard import Shard
 from tallystick.ledger.writing import Units
 from tallystick.store.errors import CommitUnknownError, ShardUnavailableError, StoreError
@@ -42,8 +43,8 @@ class PairAnswer(NamedTuple):
         return isinstance(self.outcome, Posted) and self.outcome.position >= self.decision.first_position
 
 
-class _Waiting(NamedTuple):
-    """The commands of one request in the queue, and who waits for their answers."""
+class _Piece(NamedTuple):
+    """Some of the commands of one request, and who waits for their answers."""
 
     crossings: Sequence[Crossing]
     answers: asyncio.Future[list[PairAnswer]]
@@ -55,12 +56,11 @@ class Coordinator:
     `submit` puts commands in a bounded queue and waits; `_run` is the loop that writes them, batch by batch.
     """
 
-    def __init__(self, one: Shard, other: Shard) -> None:
+    def __init__(self, one: Shard, other: Shard, tenant_weights: Mapping[int, int] = NO_WEIGHTS) -> None:
         self._label = "/".join(map(str, sorted((one.number, other.number))))
         self._shards = (one, other)
         self._writer = PairWriter(one, other)
-        self._queue: deque[_Waiting] = deque()
-        self._queued_commands = 0
+        self._queue: FairQueue[_Piece] = FairQueue(limits.PIECE_COMMANDS_MAX, tenant_weights)
         self._wake = asyncio.Event()
         self._stopping = False
         self._task = asyncio.create_task(self._run(), name=f"coordinator of shards {self._label}")
@@ -75,17 +75,29 @@ class Coordinator:
         """
         if self._stopping:
             raise self._unavailable()
-        if self._queued_commands + len(crossings) > limits.PAIR_QUEUE_COMMANDS_MAX:
-            raise OverloadedError(f"{self._queued_commands} commands wait for the shards {self._label}")
-        answers: asyncio.Future[list[PairAnswer]] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(crossings, answers))
-        self._queued_commands += len(crossings)
+        tenant = crossings[0].command.tenant
+        self._require_room(tenant, len(crossings))
+        pieces = [self._put(tenant, piece) for piece in _pieces(crossings)]
         self._wake.set()
         try:
             async with asyncio.timeout(limits.REQUEST_TIMEOUT_SECONDS):
-                return await answers
+                return list(chain.from_iterable(await asyncio.gather(*pieces)))
         except TimeoutError:
             raise UnavailableError(f"the shards {self._label} did not answer in time") from None
+
+    def _require_room(self, tenant: int, command_count: int) -> None:
+        """Raises OverloadedError when so many commands would be too many, of this tenant or of all."""
+        queue = self._queue
+        if (
+            queue.size + command_count > limits.PAIR_QUEUE_COMMANDS_MAX
+            or queue.size_of(tenant) + command_count > limits.PAIR_QUEUE_COMMANDS_PER_TENANT_MAX
+        ):
+            raise OverloadedError(f"{queue.size} commands wait for the shards {self._label}")
+
+    def _put(self, tenant: int, crossings: Sequence[Crossing]) -> asyncio.Future[list[PairAnswer]]:
+        answers: asyncio.Future[list[PairAnswer]] = asyncio.get_running_loop().create_future()
+        self._queue.put(tenant, len(crossings), _Piece(crossings, answers))
+        return answers
 
     async def stop(self) -> None:
         """Take no more, write what waits, and close; bounded in time."""
@@ -130,19 +142,18 @@ class Coordinator:
             self._wake.set()
         return True
 
-    def _take(self) -> list[_Waiting]:
-        """The next batch: all that wait, up to a limit, without those whose callers have gone."""
-        batch: list[_Waiting] = []
+    def _take(self) -> list[_Piece]:
+        """The next batch: all that wait, tenant by tenant, up to a limit, without those whose callers have gone."""
+        batch: list[_Piece] = []
         count = 0
         while self._queue and count < limits.BATCH_COMMANDS_MAX:
-            waiting = self._queue.popleft()
-            self._queued_commands -= len(waiting.crossings)
-            if not waiting.answers.done():
-                batch.append(waiting)
-                count += len(waiting.crossings)
+            waiting = self._queue.take()
+            if not waiting.item.answers.done():
+                batch.append(waiting.item)
+                count += waiting.size
         return batch
 
-    async def _post(self, batch: list[_Waiting]) -> None:
+    async def _post(self, batch: list[_Piece]) -> None:
         """Write a batch and answer; if it is refused as a whole, find out who is at fault."""
         crossings = [crossing for waiting in batch for crossing in waiting.crossings]
         try:
@@ -159,7 +170,7 @@ class Coordinator:
             for shard in self._shards:
                 shard.batcher.tell_listeners(decision.shards[shard.number])
 
-    async def _post_one_by_one(self, batch: list[_Waiting], error: Exception) -> None:
+    async def _post_one_by_one(self, batch: list[_Piece], error: Exception) -> None:
         """A bug: the faulty request fails alone, its neighbours are answered."""
         try:
             await self._writer.roll_back()
@@ -176,15 +187,19 @@ class Coordinator:
         _fail(batch, FaultyCommandError("the command could not be carried out; nothing was written"))
 
     def _fail_queue(self) -> None:
-        waiting, self._queue = list(self._queue), deque()
-        self._queued_commands = 0
-        _fail(waiting, self._unavailable())
+        _fail(self._queue.clear(), self._unavailable())
 
     def _unavailable(self) -> UnavailableError:
         return UnavailableError(f"the shards {self._label} cannot be written to now")
 
 
-def _answer(batch: Sequence[_Waiting], decision: PairDecision) -> None:
+def _pieces(crossings: Sequence[Crossing]) -> Iterator[Sequence[Crossing]]:
+    """A request in pieces, so that what other tenants ask for can be written in between."""
+    size = limits.PIECE_COMMANDS_MAX
+    return (crossings[start : start + size] for start in range(0, len(crossings), size))
+
+
+def _answer(batch: Sequence[_Piece], decision: PairDecision) -> None:
     """Tell everybody of a committed batch."""
     outcomes = iter(decision.outcomes)
     for waiting in batch:
@@ -200,7 +215,7 @@ def _answer(batch: Sequence[_Waiting], decision: PairDecision) -> None:
             metrics.OUTCOMES.labels(str(home), name).inc()
 
 
-def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
+def _fail(batch: Sequence[_Piece], error: Exception) -> None:
     for waiting in batch:
         if not waiting.answers.done():
             waiting.answers.set_exception(error)
@@ -212,9 +227,12 @@ class TwoPhase:
     Each coordinator is made when something first crosses between its shards.
     """
 
-    def __init__(self, find: Callable[[int], Shard | None]) -> None:
-        """`find` gives a shard by its number."""
+    def __init__(
+        self, find: Callable[[int], Shard | None], tenant_weights: Mapping[int, int] = NO_WEIGHTS
+    ) -> None:
+        """`find` gives a shard by its number; tenants take turns by weight, as in the queue of a shard."""
         self._find = find
+        self._tenant_weights = tenant_weights
         self._coordinators: dict[frozenset[int], Coordinator] = {}
 
     async def submit(self, home: Shard, units: Units) -> Sequence[Answer | PairAnswer]:
@@ -250,7 +268,7 @@ class TwoPhase:
         ]
         pair = frozenset((home.number, other.number))
         if pair not in self._coordinators:
-            self._coordinators[pair] = Coordinator(home, other)
+            self._coordinators[pair] = Coordinator(home, other, self._tenant_weights)
         return await self._coordinators[pair].submit(crossings)
 
     def _other_shard(self, home: Shard, unit: Command | Atomic) -> Shard | None:
