@@ -13,7 +13,8 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 import pytest
 
-from tallystick.api.operations import OPERATIONS, Key, Operation
+from tallystick.api.calls import Key, Operation
+from tallystick.api.operations import OPERATIONS
 from tests.api.client import Answer, Client, new_key
 from tests.api.server import Installation, Server
 from tests.attack.things import KEY, UNKNOWN, Sample, Things, made_by, named, samples, with_one_place_changed

@@ -8,7 +8,7 @@ import redis
 
 from tallystick import Ledger, Refused
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
-from tallystick.service.views import Balance, Transaction
+from tallystick.views import Balance, Transaction
 
 SETTLE_SECONDS_MAX = 60.0
 

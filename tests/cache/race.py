@@ -12,7 +12,7 @@ from typing import Any
 
 from tallystick import Ledger
 from tallystick.service.engine import Engine
-from tallystick.service.views import Balance
+from tallystick.views import Balance
 from tests.cache.books import opened, paid, seen
 
 ACCOUNTS = 6

@@ -15,7 +15,7 @@ from tallystick.domain.commands import Kind
 from tallystick.domain.decide import Decision
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tallystick.embedded.valkey import EmbeddedValkey
-from tallystick.service.events import Event, Events
+from tallystick.views import Event, Events
 from tests.cache.books import cached, mark_of, opened, paid, passed, until, until_cached
 from tests.cache.conftest import serving
 

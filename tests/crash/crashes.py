@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from tallystick import views
 from tallystick.ledger.errors import FaultyCommandError
-from tallystick.service import views
 from tests.crash.lives import Life, Place, live, recover
 from tests.crash.points import Fault, Point
 from tests.crash.saga_scenarios import REFUSED, Pair, Scenario, Subject

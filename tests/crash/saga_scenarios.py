@@ -3,10 +3,9 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
-from tallystick import Ledger, Refused
+from tallystick import Ledger, Refused, views
 from tallystick.domain.accounts import AccountStatus
 from tallystick.domain.identifiers import Prefix, format_identifier, local_of, parse_identifier
-from tallystick.service import views
 from tests.crash.two_shards import (
     AWAY,
     HOME,

@@ -5,12 +5,11 @@ from typing import Final
 
 import pytest
 
-from tallystick import Ledger
+from tallystick import Ledger, views
 from tallystick.domain.accounts import AccountStatus
 from tallystick.domain.identifiers import Prefix, local_of, parse_identifier
 from tallystick.domain.sagas import SagaState
 from tallystick.ledger.crossing.saga.split import SplitJourney
-from tallystick.service import views
 from tests.crash.saga_scenarios import AMOUNT, REFUSED, START, Pair, Scenario, Subject, give_up, word
 from tests.crash.two_shards import (
     AWAY,

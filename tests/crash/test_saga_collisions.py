@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
-from tallystick import Ledger
+from tallystick import Ledger, views
 from tallystick.domain import derived_accounts
 from tallystick.domain.accounts import AccountKind
 from tallystick.domain.commands import OpenAccount
@@ -30,7 +30,6 @@ from tallystick.domain.limits import (
 )
 from tallystick.domain.outcomes import RefusalCode, Refused
 from tallystick.domain.rules import sagas
-from tallystick.service import views
 from tallystick.verify.crossings import verify_crossings
 from tallystick.verify.log import verify_shard
 from tallystick.verify.problems import ProblemKind

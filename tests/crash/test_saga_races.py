@@ -13,14 +13,13 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
-from tallystick import Ledger, RefusalCode, Refused, UnavailableError
+from tallystick import Ledger, RefusalCode, Refused, UnavailableError, views
 from tallystick.domain import limits
 from tallystick.domain.accounts import AccountStatus
 from tallystick.domain.commands import ChangeAccount
 from tallystick.domain.sagas import SagaState, SagaStatus
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.ledger.crossing.saga.steps import SagaDriver
-from tallystick.service import views
 from tests.crash.cutting_proxy import CuttingProxy, Moment
 from tests.crash.databases import WAIT_SECONDS_MAX, one_value, temporary_server, wait_for
 from tests.crash.two_shards import (

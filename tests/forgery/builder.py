@@ -5,9 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple, TypeVar
 
-from tallystick import Ledger, Refused, TransferRequest
+from tallystick import Ledger, Refused, TransferRequest, views
 from tallystick.domain.identifiers import Prefix, parse_identifier
-from tallystick.service import views
 from tests.crash.databases import WAIT_SECONDS_MAX
 
 Answer = TypeVar("Answer")

@@ -27,7 +27,15 @@ from tests.crash.databases import (
 )
 from tests.engines import running
 
-from tallystick import FaultyCommandError, Ledger, OverloadedError, RefusalCode, Refused, UnavailableError
+from tallystick import (
+    FaultyCommandError,
+    Ledger,
+    OverloadedError,
+    RefusalCode,
+    Refused,
+    UnavailableError,
+    views,
+)
 from tallystick.domain import limits
 from tallystick.domain.canonical import EncodedBatch, chain, encode
 from tallystick.domain.needs import Needs
@@ -37,7 +45,6 @@ from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.ledger import writing as writing_module
 from tallystick.ledger.writing import BatchWriter, Decided, Units
 from tallystick.service import ledger as ledger_module
-from tallystick.service import views
 from tallystick.service.engine import Engine
 from tallystick.store.log import LogWriter
 

@@ -19,9 +19,8 @@ from tests.crash.two_shards import (
 )
 from tests.engines import running
 
-from tallystick import Ledger, UnavailableError
+from tallystick import Ledger, UnavailableError, views
 from tallystick.ledger.clock import Clock, ClockError
-from tallystick.service import views
 from tallystick.service.engine import Engine
 
 pytestmark = pytest.mark.timeout(180)

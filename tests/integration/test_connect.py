@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 from tests.crash.databases import temporary_server
 
-from tallystick import ConfigurationError, Ledger, UnavailableError
+from tallystick import ConfigurationError, Ledger, UnavailableError, views
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
-from tallystick.service import views
 from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
 from tallystick.service.migration import migrate_shard, unite_shards
 

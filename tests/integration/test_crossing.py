@@ -14,6 +14,7 @@ from tallystick import (
     ShardNotConfiguredError,
     TransferRequest,
     UnavailableError,
+    views,
 )
 from tallystick.domain import limits
 from tallystick.domain.identifiers import (
@@ -24,7 +25,6 @@ from tallystick.domain.identifiers import (
 )
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
-from tallystick.service import views
 from tallystick.store.migrate import migrate
 
 FUNDS = 10_000
@@ -97,7 +97,7 @@ async def expect_posted(answer: object) -> views.Transaction:
 
 async def balances(world: World, *accounts: str) -> list[tuple[int, int]]:
     """Balance and held of accounts."""
-    found = []
+    found: list[tuple[int, int]] = []
     for account in accounts:
         state = await world.ledger.account(account)
         assert isinstance(state, views.Account)

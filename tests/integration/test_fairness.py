@@ -12,16 +12,17 @@ import pytest
 from tests.crash.cutting_proxy import CuttingProxy, Moment
 from tests.crash.databases import WAIT_SECONDS_MAX, ShardDatabase, assert_whole, one_value
 
-from tallystick import Ledger, OverloadedError, RefusalCode, Refused
-from tallystick.api import answers, event_answers, operations
-from tallystick.api.event_answers import event_json
+from tallystick import Ledger, OverloadedError, RefusalCode, Refused, views
+from tallystick.api import answers, operations, streams
+from tallystick.api.calls import Call
 from tallystick.api.requests import TransferBatchRequest
 from tallystick.domain import limits
 from tallystick.followers.feed.feed import Feed, _Read
 from tallystick.followers.feed.follower import Heard, Subscription, Wanted
-from tallystick.service import tenancy, transactions, views
-from tallystick.service.events import Event
+from tallystick.service import tenancy, transactions
 from tallystick.service.transactions import TransactionCalls, TransferRequest
+from tallystick.views import Event
+from tallystick.views.encoding import encode
 
 Answers = Sequence[views.Transaction | Refused]
 FLOOD_TRANSFERS = 3_000
@@ -180,7 +181,7 @@ async def test_a_large_request_is_never_worked_through_at_once(
         count(TransactionCalls, "_transfer_command")
         count(tenancy, "_record")
         count(transactions, "_transaction")
-        count(answers, "outcome")
+        count(answers, "encoded_outcome")
         going = asyncio.create_task(go_round())
         rows = [
             {"source": tenant.bank, "destination": tenant.wallet, "amount": 1, "asset": "USD"}
@@ -188,12 +189,10 @@ async def test_a_large_request_is_never_worked_through_at_once(
             for number in range(FLOOD_TRANSFERS)
         ]
         body = msgspec.convert({"transfers": rows}, TransferBatchRequest)
-        await operations.transfer_batch(
-            operations.Call(tenant.ledger, tenant.ledger._engine.pieces, "", body, None, "")
-        )
+        await operations.transfer_batch(Call(tenant.ledger, tenant.ledger._engine.pieces, "", body, None, ""))
         going.cancel()
     assert dict(most) == dict.fromkeys(
-        ("_transfer_command", "_record", "_transaction", "outcome"), limits.PIECE_COMMANDS_MAX
+        ("_transfer_command", "_record", "_transaction", "encoded_outcome"), limits.PIECE_COMMANDS_MAX
     )
 
 
@@ -267,17 +266,17 @@ async def test_an_event_is_encoded_once_for_all_its_listeners(
 ) -> None:
     encoded: list[int] = []
 
-    def counted(view: Event) -> bytes:
-        encoded.append(view.position)
-        return event_json(view)
+    def counted(event: Event) -> bytes:
+        encoded.append(event.position)
+        return encode(event)
 
-    monkeypatch.setattr(event_answers, "event_json", counted)
+    monkeypatch.setattr(streams, "encode", counted)
     async with asyncio.timeout(WAIT_SECONDS_MAX), Ledger.connect(database.server_dsn) as ledger:
         tenant = await Tenant.open(ledger, 1)
 
         async def listen(ready: asyncio.Event) -> list[bytes]:
             heard: list[bytes] = []
-            async with aclosing(event_answers.event_parts(await ledger.follow_events())) as parts:
+            async with aclosing(streams.event_parts(await ledger.follow_events())) as parts:
                 async for part in parts:
                     ready.set()
                     heard.extend(message.data for message in part.messages)

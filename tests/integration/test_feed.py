@@ -11,16 +11,15 @@ import psycopg
 import pytest
 from tests.crash.databases import ShardDatabase
 
-from tallystick import Ledger, Refused, TransferRequest, UnavailableError
+from tallystick import Ledger, Refused, TransferRequest, UnavailableError, views
 from tallystick.domain import limits
 from tallystick.domain.decide import Decision
 from tallystick.domain.identifiers import Prefix, parse_identifier
 from tallystick.domain.record import Record, record_at
 from tallystick.followers.feed.follower import Follower, Subscription, Wanted
-from tallystick.service import views
 from tallystick.service.errors import ParameterError
-from tallystick.service.events import Event
 from tallystick.store.feed import FeedReader
+from tallystick.views import Event
 
 ROUNDS = 150
 HEARD_SECONDS_MAX = 60.0

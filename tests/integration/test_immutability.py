@@ -15,9 +15,8 @@ import pytest
 from psycopg import sql
 from tests.crash.databases import ShardDatabase, assert_whole, temporary_database, temporary_server, wait_for
 
-from tallystick import Ledger, Refused
+from tallystick import Ledger, Refused, views
 from tallystick.embedded.postgres import EmbeddedPostgres
-from tallystick.service import views
 
 LOG_TABLES = ("batches", "transactions", "entries", "accounts", "holds", "sagas", "requests")
 ROLES = ("server", "owner")

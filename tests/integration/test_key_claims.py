@@ -22,11 +22,10 @@ from tests.crash.two_shards import (
     two_shards,
 )
 
-from tallystick import Ledger, RateLimitedError, RefusalCode, Refused, TransferRequest
+from tallystick import Ledger, RateLimitedError, RefusalCode, Refused, TransferRequest, views
 from tallystick.domain import limits
 from tallystick.domain.decide import NOTHING_DECIDED
 from tallystick.embedded.postgres import EmbeddedPostgres
-from tallystick.service import views
 from tallystick.service.rate_limits import RateLimits
 from tallystick.service.refusal_budgets import RefusalBudgets
 from tallystick.store.cache.rate_counters import RateCounters

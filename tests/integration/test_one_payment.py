@@ -9,14 +9,13 @@ import pytest
 from tests import engines
 from tests.crash.databases import temporary_server
 
-from tallystick import Ledger, RefusalCode, Refused, TransferRequest
+from tallystick import Ledger, RefusalCode, Refused, TransferRequest, views
 from tallystick.domain import limits
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tallystick.domain.sagas import SagaTerms
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
 from tallystick.ledger.errors import UnavailableError
-from tallystick.service import events, views
 from tallystick.service.configuration import CrossShard
 from tallystick.service.engine import Engine
 from tallystick.store.migrate import migrate
@@ -319,9 +318,9 @@ async def test_a_stage_is_read_as_it_is_when_it_is_asked_for(books: Books) -> No
     assert (stage.id == payment.id) is not books.crosses
 
 
-async def heard(books: Books, *kinds: str, stages: bool = False) -> list[events.Event]:
+async def heard(books: Books, *kinds: str, stages: bool = False) -> list[views.Event]:
     """What the change feeds say of the payer, then of the payee, but for what is told of both at once."""
-    found: dict[tuple[int, int], events.Event] = {}
+    found: dict[tuple[int, int], views.Event] = {}
     for account in (books.payer, books.payee):
         page = await books.ledger.events(accounts=[account], kinds=kinds, stages=stages)
         found |= {(event.shard, event.position): event for event in page.items}

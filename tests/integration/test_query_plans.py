@@ -24,7 +24,7 @@ from tests.crash.databases import (
     wait_for,
 )
 
-from tallystick import Ledger, TransferRequest
+from tallystick import Ledger, TransferRequest, views
 from tallystick.domain.commands import Transfer
 from tallystick.domain.identifiers import Prefix, make_identifier, parse_identifier
 from tallystick.domain.limits import INT64_MAX, LOCAL_NUMBER_MAX
@@ -34,7 +34,6 @@ from tallystick.domain.record import record_at
 from tallystick.domain.saga_commands import Finalize
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.ledger.batcher import Batcher
-from tallystick.service import views
 from tallystick.store.connection import connect_writer
 from tallystick.store.queries import query
 

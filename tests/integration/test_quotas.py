@@ -7,8 +7,7 @@ import pytest
 from tests.crash.databases import WAIT_SECONDS_MAX, ShardDatabase, one_value
 from tests.crash.two_shards import AWAY, TwoShards, serving, shard_in
 
-from tallystick import Ledger, ParameterError, TooManyOpenedAccountsError
-from tallystick.service import views
+from tallystick import Ledger, ParameterError, TooManyOpenedAccountsError, views
 from tallystick.store.reads import Reader
 
 ACCOUNTS = "SELECT count(*) FROM accounts WHERE tenant = 1"

@@ -16,7 +16,7 @@ from tests.crash.two_shards import account_name, fund, open_accounts, serving, s
 from tests.forgery.builder import build
 from tests.forgery.crossings import build_crossings
 
-from tallystick import Ledger, Refused
+from tallystick import Ledger, Refused, views
 from tallystick.domain.commands import SENT_KINDS, Kind, PostTransaction
 from tallystick.domain.identifiers import (
     Prefix,
@@ -28,7 +28,6 @@ from tallystick.domain.identifiers import (
 from tallystick.domain.limits import LOCAL_NUMBER_MAX, SHARD_NUMBER_MAX
 from tallystick.domain.outcomes import Posted
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
-from tallystick.service import views
 from tallystick.service.sagas import Sagas
 from tallystick.store.migrate import migrate
 

@@ -7,7 +7,7 @@ import pytest
 from tests.crash.databases import temporary_server
 from tests.crash.two_shards import account_name, fund, open_accounts, serving, set_status, shard_in
 
-from tallystick import Ledger, RefusalCode, Refused
+from tallystick import Ledger, RefusalCode, Refused, views
 from tallystick.domain import limits
 from tallystick.domain.accounts import AccountStatus
 from tallystick.domain.identifiers import (
@@ -21,7 +21,6 @@ from tallystick.domain.sagas import SagaState
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
 from tallystick.ledger.crossing.saga.split import SplitJourney
-from tallystick.service import views
 from tallystick.service.sagas import Sagas
 from tallystick.store.migrate import migrate
 from tallystick.verify.crossings import verify_crossings

@@ -10,11 +10,10 @@ import pytest
 from tests import engines
 from tests.crash.databases import temporary_server
 
-from tallystick import Ledger, RefusalCode, Refused, TransferRequest
+from tallystick import Ledger, RefusalCode, Refused, TransferRequest, views
 from tallystick.domain import limits
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tallystick.embedded.postgres import EmbeddedPostgres
-from tallystick.service import views
 from tallystick.service.configuration import CrossShard
 from tallystick.service.engine import Engine
 from tallystick.service.errors import ParameterError

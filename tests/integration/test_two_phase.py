@@ -24,7 +24,15 @@ from tests.crash.databases import (
     wait_for,
 )
 
-from tallystick import FaultyCommandError, Ledger, RefusalCode, Refused, TransferRequest, UnavailableError
+from tallystick import (
+    FaultyCommandError,
+    Ledger,
+    RefusalCode,
+    Refused,
+    TransferRequest,
+    UnavailableError,
+    views,
+)
 from tallystick.domain import limits
 from tallystick.domain import two_phase as two_phase_decisions
 from tallystick.domain.books import Books
@@ -34,7 +42,6 @@ from tallystick.domain.outcomes import Outcome
 from tallystick.domain.rules import two_phase as two_phase_rules
 from tallystick.domain.sagas import SagaTerms
 from tallystick.embedded.postgres import EmbeddedPostgres
-from tallystick.service import views
 from tallystick.service.configuration import CrossShard
 from tallystick.service.engine import Engine
 from tallystick.store.migrate import migrate

@@ -21,8 +21,7 @@ from tests.crash.databases import temporary_server
 from tests.webhook_keys import KEY
 from tests.webhooks.receiver import Receiver, receiving
 
-from tallystick import Ledger, Refused
-from tallystick.api import event_answers
+from tallystick import Ledger, Refused, views
 from tallystick.domain import limits
 from tallystick.domain.commands import KINDS
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
@@ -30,12 +29,12 @@ from tallystick.embedded.postgres_cluster import LOGIN_ROLE
 from tallystick.followers.webhooks.addresses import AddressRules
 from tallystick.followers.webhooks.sending import Sender
 from tallystick.followers.webhooks.workers import WebhookWorkers
-from tallystick.service import views
 from tallystick.service.configuration import CrossShard
 from tallystick.service.engine import Engine
-from tallystick.service.events import Event
 from tallystick.service.webhooks.endpoints import Webhooks
 from tallystick.store.migrate import migrate
+from tallystick.views import Event
+from tallystick.views.encoding import encode
 
 STEPS: Final = 50
 FUNDS: Final = 300
@@ -244,7 +243,7 @@ async def whole_feed(ledger: Ledger, wallet: str, kind: str) -> list[Event]:
 
 def as_json(event: Event) -> Mapping[str, Any]:
     """An event as it goes over the wire."""
-    found: Mapping[str, Any] = msgspec.json.decode(event_answers.event_json(event))
+    found: Mapping[str, Any] = msgspec.json.decode(encode(event))
     return found
 
 
@@ -305,7 +304,6 @@ async def engine(dsns: dict[int, str], request: pytest.FixtureRequest) -> AsyncI
         lambda: made.router.shards,
         made.webhook_sender,
         made.secret_keys,
-        event_answers.record_json,
         made.earlier_credits,
     )
     async with engines.running(made) as running:

@@ -15,13 +15,13 @@ from falcon.asgi import Request, Response
 
 from tallystick.api import problems
 from tallystick.api.arrivals import Arrivals
+from tallystick.api.calls import Operation
 from tallystick.api.documentation import Description, DocumentationPage
 from tallystick.api.edge import Edge
 from tallystick.api.endpoint import Endpoint, MalformedError, Tenants, write_problem
 from tallystick.api.error_codes import INTERNAL_ERROR
-from tallystick.api.event_answers import record_json
 from tallystick.api.health import Alive, Ready
-from tallystick.api.operations import OPERATIONS, Operation
+from tallystick.api.operations import OPERATIONS
 from tallystick.api.streams import Application, Consumers, Streams
 from tallystick.domain import limits
 from tallystick.service.configuration import CONFIGURATION_VARIABLE
@@ -75,7 +75,7 @@ def _when_asked_to_stop(act: Callable[[], None]) -> None:
 def create_app(body_seconds_max: float = limits.IDLE_SECONDS_DEFAULT) -> Application:
     """The application for the configuration file that TALLYSTICK_CONFIG names; a body may take so long to arrive."""
     arrivals = Arrivals(body_seconds_max)
-    engine = Engine.of_file(Path(os.environ[CONFIGURATION_VARIABLE]), record_json)
+    engine = Engine.of_file(Path(os.environ[CONFIGURATION_VARIABLE]))
     return Edge(Consumers(application(engine, arrivals)), arrivals)
 
 

@@ -10,18 +10,20 @@ import falcon
 import msgspec
 from falcon.asgi import Request, Response
 
-from tallystick.api.answers import Health, Hold, Problem, Transaction
+from tallystick.api.answers import Health, Problem
+from tallystick.api.calls import Key, Operation
 from tallystick.api.error_codes import INTERNAL_ERROR, RATE_LIMITED, ErrorCode, error_code, table
 from tallystick.api.examples import example_of, with_examples
 from tallystick.api.health import ReadyQuery
-from tallystick.api.operations import OPERATIONS, Key, Operation
+from tallystick.api.operations import OPERATIONS
 from tallystick.api.streams import EVENT_STREAM, LAST_EVENT_ID
-from tallystick.api.webhooks import EventMessage, TestMessage
 from tallystick.domain import limits
 from tallystick.domain.identifiers import Prefix, identifier_pattern
 from tallystick.domain.outcomes import RefusalCode, Unserved
 from tallystick.domain.system_owners import PATTERN
 from tallystick.domain.webhooks import ID_PREFIX
+from tallystick.views import EventMessage, Hold, TestMessage, Transaction
+from tallystick.views.encoding import schema_of
 
 _REFERENCE: Final = "#/components/schemas/{name}"
 _PATTERN_OF: Final = {
@@ -76,7 +78,7 @@ def openapi_document() -> dict[str, Any]:
     for operation in OPERATIONS:
         types |= {found for found in (operation.answer, operation.body) if found is not None}
     _, components = msgspec.json.schema_components(
-        sorted(types, key=lambda one: one.__name__), ref_template=_REFERENCE
+        sorted(types, key=lambda one: one.__name__), schema_hook=schema_of, ref_template=_REFERENCE
     )
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:

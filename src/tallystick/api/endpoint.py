@@ -14,7 +14,7 @@ from falcon.asgi import Request, Response
 from tallystick.api import problems, streams
 from tallystick.api.answers import awaited
 from tallystick.api.arrivals import BODY, Arrivals, Body, LateError
-from tallystick.api.operations import Call, Key, Operation, StreamHandler
+from tallystick.api.calls import Call, Key, Operation, StreamHandler
 from tallystick.api.requests import TransferBatchRequest
 from tallystick.domain import limits
 from tallystick.domain.outcomes import Refused
@@ -23,6 +23,7 @@ from tallystick.service.engine import Engine
 from tallystick.service.errors import AuthenticationError, IdempotencyKeyMissingError, ParameterError
 from tallystick.service.ledger import Ledger
 from tallystick.service.rate_limits import Budget
+from tallystick.views.encoding import encode
 
 Responder = Callable[..., Awaitable[None]]
 
@@ -32,7 +33,6 @@ _BEARER: Final = "bearer "
 _KEY_HEADER: Final = b"idempotency-key"
 _ENCODING_HEADER: Final = "Content-Encoding"
 _PLAIN: Final = "identity"
-_encode = msgspec.json.Encoder().encode
 
 
 _INTEGER: Final = re.compile(r"-?[0-9]{1,19}", re.ASCII)
@@ -127,7 +127,7 @@ def _responder(
             response.status = _PENDING
             response.set_header("Location", place)
         response.content_type = _JSON
-        response.data = _encode(found)
+        response.data = encode(found)
 
     return respond
 
@@ -151,7 +151,7 @@ def write_problem(response: Response, answer: problems.Answer) -> None:
     """Answer with a problem document."""
     response.status = answer.problem.status
     response.content_type = problems.PROBLEM_TYPE
-    response.data = _encode(answer.problem)
+    response.data = encode(answer.problem)
     for name, value in answer.headers.items():
         response.set_header(name, value)
 

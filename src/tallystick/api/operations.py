@@ -1,77 +1,21 @@
 """What the API can do: one entry for each call, from which both the routes and the OpenAPI document are made."""
 
-from collections.abc import Awaitable, Callable
-from enum import Enum
 from http import HTTPStatus
-from typing import Any, NamedTuple
 
-from msgspec import Struct
-
-from tallystick.api import answers, event_answers, requests, webhooks
+from tallystick import views
+from tallystick.api import answers, requests, streams, webhooks
+from tallystick.api.calls import Call, Key, Operation
 from tallystick.api.error_codes import POSITION_NOT_REACHED
-from tallystick.api.streams import Parts
 from tallystick.domain.outcomes import RefusalCode, Refused
 from tallystick.service.errors import ParameterError
-from tallystick.service.ledger import Ledger, TransferRequest
-from tallystick.service.pieces import Pieces
+from tallystick.service.ledger import TransferRequest
 from tallystick.service.rate_limits import Budget
 
 
-class Key(Enum):
-    """Whether a call takes an Idempotency-Key header."""
-
-    REQUIRED = "required"
-    NONE = "none"
-
-
-class Call(NamedTuple):
-    """One call as it came in, checked for its form."""
-
-    ledger: Ledger
-    pieces: Pieces
-    identifier: str
-    body: Any
-    query: Any
-    idempotency_key: str
-    last_event_id: int | None = None
-
-
-Handler = Callable[[Call], Awaitable[Struct | Refused]]
-StreamHandler = Callable[[Call], Awaitable[Parts]]
-
-
-class Operation(NamedTuple):
-    """One call of the API: what it takes, what it answers, and who carries it out."""
-
-    method: str
-    path: str
-    name: str
-    summary: str
-    handler: Handler
-    answer: type[Struct]
-    status: HTTPStatus = HTTPStatus.OK
-    body: type[Struct] | None = None
-    query: type[Struct] | None = None
-    key: Key = Key.NONE
-    # Why the ledger may refuse it, and which other errors there are than those of every call: see `error_codes`.
-    refusals: tuple[RefusalCode, ...] = ()
-    errors: tuple[str, ...] = ()
-    # Who carries it out for callers that accept text/event-stream, and what each of its events is.
-    stream: StreamHandler | None = None
-    streamed: type[Struct] | None = None
-    # Which budget it is taken from; None: reads where it is a GET, else writes.
-    budget: Budget | None = None
-
-    @property
-    def taken_from(self) -> Budget:
-        """The budget that a call is taken from."""
-        return self.budget or (Budget.READS if self.method == "GET" else Budget.WRITES)
-
-
-async def open_account(call: Call) -> answers.Account | Refused:
+async def open_account(call: Call) -> views.Account | Refused:
     """Open an account."""
     body: requests.OpenAccountRequest = call.body
-    found = await call.ledger.open_account(
+    return await call.ledger.open_account(
         body.owner,
         body.asset,
         kind=body.kind,
@@ -81,25 +25,23 @@ async def open_account(call: Call) -> answers.Account | Refused:
         near=body.near,
         idempotency_key=call.idempotency_key,
     )
-    return found if isinstance(found, Refused) else answers.account(found)
 
 
-async def list_accounts(call: Call) -> answers.AccountList:
+async def list_accounts(call: Call) -> views.Page[views.Account]:
     """List an owner's accounts."""
     query: requests.AccountsQuery = call.query
-    page = await call.ledger.accounts(query.owner, cursor=query.cursor, limit=query.limit)
-    return answers.AccountList([answers.account(item) for item in page.items], page.next_cursor)
+    return await call.ledger.accounts(query.owner, cursor=query.cursor, limit=query.limit)
 
 
-async def get_account(call: Call) -> answers.Account:
+async def get_account(call: Call) -> views.Account:
     """Get an account."""
-    return answers.account(await call.ledger.account(call.identifier))
+    return await call.ledger.account(call.identifier)
 
 
-async def change_account(call: Call) -> answers.Account | Refused:
+async def change_account(call: Call) -> views.Account | Refused:
     """Change an account."""
     body: requests.ChangeAccountRequest = call.body
-    found = await call.ledger.change_account(
+    return await call.ledger.change_account(
         call.identifier,
         status=body.status,
         min_balance=body.min_balance,
@@ -107,49 +49,45 @@ async def change_account(call: Call) -> answers.Account | Refused:
         metadata=body.metadata,
         idempotency_key=call.idempotency_key,
     )
-    return found if isinstance(found, Refused) else answers.account(found)
 
 
-async def get_balance(call: Call) -> answers.Balance:
+async def get_balance(call: Call) -> views.Balance:
     """Get a balance: at least as new as `min_position`."""
     query: requests.BalanceQuery = call.query
-    found = await call.ledger.balance(
+    return await call.ledger.balance(
         call.identifier,
         at=query.at,
         effective_at=query.effective_at,
         min_position=query.min_position or 0,
         strong=query.consistency == "strong",
     )
-    return answers.balance(found)
 
 
-async def get_balances(call: Call) -> answers.BalanceList:
+async def get_balances(call: Call) -> views.Balances:
     """Get many balances."""
     body: requests.BalancesRequest = call.body
-    found = await call.ledger.balances(
+    return await call.ledger.balances(
         body.accounts, min_positions=body.min_positions, strong=body.consistency == "strong"
     )
-    return answers.balances(found)
 
 
-async def get_system_owner_balances(call: Call) -> answers.SystemOwnerBalances:
+async def get_system_owner_balances(call: Call) -> views.SystemOwnerBalances:
     """Sum up what a system owner has on all shards."""
-    return answers.system_owner_balances(await call.ledger.system_owner_balances(call.identifier))
+    return await call.ledger.system_owner_balances(call.identifier)
 
 
-async def list_entries(call: Call) -> answers.HistoryList:
+async def list_entries(call: Call) -> views.Page[views.HistoryEntry]:
     """List an account's history."""
     query: requests.EntriesQuery = call.query
-    page = await call.ledger.entries(
+    return await call.ledger.entries(
         call.identifier, cursor=query.cursor, limit=query.limit, stages=query.stages
     )
-    return answers.HistoryList([answers.history_entry(item) for item in page.items], page.next_cursor)
 
 
-async def transfer(call: Call) -> answers.Transaction | Refused:
+async def transfer(call: Call) -> views.Transaction | Refused:
     """Move money."""
     body: requests.TransferRequest = call.body
-    found = await call.ledger.transfer(
+    return await call.ledger.transfer(
         body.source,
         body.destination,
         body.amount,
@@ -159,7 +97,6 @@ async def transfer(call: Call) -> answers.Transaction | Refused:
         metadata=body.metadata,
         effective_at=body.effective_at,
     )
-    return found if isinstance(found, Refused) else answers.transaction(found)
 
 
 async def transfer_batch(call: Call) -> answers.EncodedTransferBatch:
@@ -184,28 +121,27 @@ async def transfer_batch(call: Call) -> answers.EncodedTransferBatch:
     )
 
 
-async def post_transaction(call: Call) -> answers.Transaction | Refused:
+async def post_transaction(call: Call) -> views.Transaction | Refused:
     """Post a transaction of several entries."""
     body: requests.TransactionRequest = call.body
-    found = await call.ledger.post(
+    return await call.ledger.post(
         [(entry.account, entry.amount, entry.asset) for entry in body.entries],
         idempotency_key=call.idempotency_key,
         description=body.description,
         metadata=body.metadata,
         effective_at=body.effective_at,
     )
-    return found if isinstance(found, Refused) else answers.transaction(found)
 
 
-async def get_transaction(call: Call) -> answers.Transaction:
+async def get_transaction(call: Call) -> views.Transaction:
     """Get a transaction."""
-    return answers.transaction(await call.ledger.transaction(call.identifier, stages=call.query.stages))
+    return await call.ledger.transaction(call.identifier, stages=call.query.stages)
 
 
-async def reverse(call: Call) -> answers.Transaction | Refused:
+async def reverse(call: Call) -> views.Transaction | Refused:
     """Reverse a transaction."""
     body: requests.ReverseRequest = call.body
-    found = await call.ledger.reverse(
+    return await call.ledger.reverse(
         call.identifier,
         body.amount,
         idempotency_key=call.idempotency_key,
@@ -213,13 +149,12 @@ async def reverse(call: Call) -> answers.Transaction | Refused:
         metadata=body.metadata,
         effective_at=body.effective_at,
     )
-    return found if isinstance(found, Refused) else answers.transaction(found)
 
 
-async def place_hold(call: Call) -> answers.Hold | Refused:
+async def place_hold(call: Call) -> views.Hold | Refused:
     """Set money aside."""
     body: requests.HoldRequest = call.body
-    found = await call.ledger.hold(
+    return await call.ledger.hold(
         body.source,
         body.destination,
         body.amount,
@@ -230,18 +165,17 @@ async def place_hold(call: Call) -> answers.Hold | Refused:
         metadata=body.metadata,
         effective_at=body.effective_at,
     )
-    return found if isinstance(found, Refused) else answers.hold(found)
 
 
-async def get_hold(call: Call) -> answers.Hold:
+async def get_hold(call: Call) -> views.Hold:
     """Get a hold."""
-    return answers.hold(await call.ledger.held(call.identifier))
+    return await call.ledger.held(call.identifier)
 
 
-async def capture(call: Call) -> answers.Hold | Refused:
+async def capture(call: Call) -> views.Hold | Refused:
     """Pay from a hold."""
     body: requests.CaptureRequest = call.body
-    found = await call.ledger.capture(
+    return await call.ledger.capture(
         call.identifier,
         body.amount,
         final=body.final,
@@ -250,37 +184,35 @@ async def capture(call: Call) -> answers.Hold | Refused:
         metadata=body.metadata,
         effective_at=body.effective_at,
     )
-    return found if isinstance(found, Refused) else answers.hold(found)
 
 
-async def void(call: Call) -> answers.Hold | Refused:
+async def void(call: Call) -> views.Hold | Refused:
     """Release a hold."""
     body: requests.VoidRequest = call.body
-    found = await call.ledger.void(
+    return await call.ledger.void(
         call.identifier,
         idempotency_key=call.idempotency_key,
         description=body.description,
         metadata=body.metadata,
         effective_at=body.effective_at,
     )
-    return found if isinstance(found, Refused) else answers.hold(found)
 
 
 async def list_assets(call: Call) -> answers.AssetList:
     """List all assets."""
-    return answers.AssetList([answers.asset(asset) for asset in await call.ledger.assets()])
+    return answers.AssetList(await call.ledger.assets())
 
 
-async def create_asset(call: Call) -> answers.Asset:
+async def create_asset(call: Call) -> views.Asset:
     """Define an asset."""
     body: requests.AssetRequest = call.body
-    return answers.asset(await call.ledger.create_asset(body.code, body.scale, body.name))
+    return await call.ledger.create_asset(body.code, body.scale, body.name)
 
 
-async def list_events(call: Call) -> event_answers.EventList:
+async def list_events(call: Call) -> views.Events:
     """Read a page of the log."""
     query: requests.EventsQuery = call.query
-    page = await call.ledger.events(
+    return await call.ledger.events(
         shard=query.shard,
         after=query.after or 0,
         limit=query.limit,
@@ -289,10 +221,9 @@ async def list_events(call: Call) -> event_answers.EventList:
         kinds=query.kind,
         stages=query.stages,
     )
-    return event_answers.EventList([event_answers.event(item) for item in page.items], page.position)
 
 
-async def follow_events(call: Call) -> Parts:
+async def follow_events(call: Call) -> streams.Parts:
     """Follow the log."""
     query: requests.EventsQuery = call.query
     found = await call.ledger.follow_events(
@@ -303,10 +234,10 @@ async def follow_events(call: Call) -> Parts:
         kinds=query.kind,
         stages=query.stages,
     )
-    return event_answers.event_parts(found)
+    return streams.event_parts(found)
 
 
-async def follow_balance(call: Call) -> Parts:
+async def follow_balance(call: Call) -> streams.Parts:
     """Follow a balance."""
     query: requests.BalanceQuery = call.query
     for name in ("at", "effective_at"):
@@ -315,7 +246,7 @@ async def follow_balance(call: Call) -> Parts:
     found = await call.ledger.follow_balance(
         call.identifier, after=call.last_event_id, min_position=query.min_position or 0
     )
-    return event_answers.balance_parts(found)
+    return streams.balance_parts(found)
 
 
 _ACCOUNT = "/v1/accounts/{identifier}"
@@ -342,7 +273,7 @@ _OF_HOLD = (RefusalCode.HOLD_NOT_FOUND, RefusalCode.HOLD_NOT_OPEN, RefusalCode.H
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
-        "POST", "/v1/accounts", "openAccount", "Open an account", open_account, answers.Account,
+        "POST", "/v1/accounts", "openAccount", "Open an account", open_account, views.Account,
         _CREATED, body=requests.OpenAccountRequest, key=Key.REQUIRED,
         refusals=(RefusalCode.BOUNDS_INVALID, RefusalCode.ACCOUNT_NOT_FOUND),
         errors=("owner_placed_elsewhere", "too_many_accounts"),
@@ -352,16 +283,16 @@ OPERATIONS: tuple[Operation, ...] = (
         query=requests.AccountsQuery,
     ),
     Operation(
-        "GET", _ACCOUNT, "getAccount", "Get an account", get_account, answers.Account, refusals=_NOT_AN_ACCOUNT,
+        "GET", _ACCOUNT, "getAccount", "Get an account", get_account, views.Account, refusals=_NOT_AN_ACCOUNT,
     ),
     Operation(
         "PATCH", _ACCOUNT, "changeAccount", "Freeze, unfreeze, close, reopen or change an account",
-        change_account, answers.Account, body=requests.ChangeAccountRequest, key=Key.REQUIRED,
+        change_account, views.Account, body=requests.ChangeAccountRequest, key=Key.REQUIRED,
         refusals=(*_NOT_AN_ACCOUNT, RefusalCode.ACCOUNT_NOT_EMPTY, RefusalCode.BOUNDS_INVALID),
     ),
     Operation(
         "GET", f"{_ACCOUNT}/balance", "getBalance", "Get a balance, now or at a past time", get_balance,
-        answers.Balance, query=requests.BalanceQuery, stream=follow_balance, streamed=answers.Balance,
+        views.Balance, query=requests.BalanceQuery, stream=follow_balance, streamed=views.Balance,
         refusals=_NOT_AN_ACCOUNT, errors=(POSITION_NOT_REACHED,),
     ),
     Operation(
@@ -370,7 +301,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET", "/v1/system-owners/{identifier}/balances", "getSystemOwnerBalances",
-        "Get what a system owner has on all shards", get_system_owner_balances, answers.SystemOwnerBalances,
+        "Get what a system owner has on all shards", get_system_owner_balances, views.SystemOwnerBalances,
     ),
     Operation(
         "GET", f"{_ACCOUNT}/entries", "listEntries", "List an account's history, newest first", list_entries,
@@ -379,7 +310,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "POST", "/v1/transfers", "transfer", "Move money from one account to another", transfer,
-        answers.Transaction, _CREATED, body=requests.TransferRequest, key=Key.REQUIRED,
+        views.Transaction, _CREATED, body=requests.TransferRequest, key=Key.REQUIRED,
         refusals=_PAYING,
     ),
     Operation(
@@ -389,49 +320,49 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "POST", "/v1/transactions", "postTransaction", "Post one transaction of several entries",
-        post_transaction, answers.Transaction, _CREATED, body=requests.TransactionRequest, key=Key.REQUIRED,
+        post_transaction, views.Transaction, _CREATED, body=requests.TransactionRequest, key=Key.REQUIRED,
         refusals=(*_PAYING, RefusalCode.ENTRIES_UNBALANCED, RefusalCode.CROSSES_TOO_MANY_SHARDS),
     ),
     Operation(
-        "GET", _TRANSACTION, "getTransaction", "Get a transaction", get_transaction, answers.Transaction,
+        "GET", _TRANSACTION, "getTransaction", "Get a transaction", get_transaction, views.Transaction,
         query=requests.TransactionQuery, refusals=(RefusalCode.TRANSACTION_NOT_FOUND,),
     ),
     Operation(
         "POST", f"{_TRANSACTION}/reverse", "reverseTransaction", "Reverse a transaction, whole or in part",
-        reverse, answers.Transaction, _CREATED, body=requests.ReverseRequest, key=Key.REQUIRED,
+        reverse, views.Transaction, _CREATED, body=requests.ReverseRequest, key=Key.REQUIRED,
         refusals=(
             *_MOVING, RefusalCode.TRANSACTION_NOT_FOUND, RefusalCode.TRANSACTION_NOT_REVERSIBLE,
             RefusalCode.REVERSAL_EXCEEDS_ORIGINAL,
         ),
     ),
     Operation(
-        "POST", "/v1/holds", "placeHold", "Set money aside", place_hold, answers.Hold, _CREATED,
+        "POST", "/v1/holds", "placeHold", "Set money aside", place_hold, views.Hold, _CREATED,
         body=requests.HoldRequest, key=Key.REQUIRED,
         refusals=_PAYING,
     ),
-    Operation("GET", _HOLD, "getHold", "Get a hold", get_hold, answers.Hold, refusals=(RefusalCode.HOLD_NOT_FOUND,)),
+    Operation("GET", _HOLD, "getHold", "Get a hold", get_hold, views.Hold, refusals=(RefusalCode.HOLD_NOT_FOUND,)),
     Operation(
         "POST", f"{_HOLD}/capture", "captureHold", "Pay from a hold, once or several times", capture,
-        answers.Hold, body=requests.CaptureRequest, key=Key.REQUIRED,
+        views.Hold, body=requests.CaptureRequest, key=Key.REQUIRED,
         refusals=(*_MOVING, *_OF_HOLD, RefusalCode.CAPTURE_EXCEEDS_HOLD),
     ),
     Operation(
-        "POST", f"{_HOLD}/void", "voidHold", "Release what is left of a hold", void, answers.Hold,
+        "POST", f"{_HOLD}/void", "voidHold", "Release what is left of a hold", void, views.Hold,
         body=requests.VoidRequest, key=Key.REQUIRED,
         refusals=_OF_HOLD,
     ),
     Operation(
         "GET", "/v1/events", "listEvents", "Read a shard's log by position, or follow it", list_events,
-        event_answers.EventList, query=requests.EventsQuery, stream=follow_events, streamed=event_answers.Event,
+        answers.EventList, query=requests.EventsQuery, stream=follow_events, streamed=views.Event,
     ),
     Operation("GET", "/v1/assets", "listAssets", "List all assets", list_assets, answers.AssetList),
     Operation(
-        "POST", "/v1/assets", "createAsset", "Define an asset of your own", create_asset, answers.Asset, _CREATED,
+        "POST", "/v1/assets", "createAsset", "Define an asset of your own", create_asset, views.Asset, _CREATED,
         body=requests.AssetRequest,
         errors=("asset_exists", "too_many_assets"),
     ),
     Operation(
-        "POST", "/v1/webhooks", "createWebhook", "Be told of what happens", webhooks.create, webhooks.NewSecret,
+        "POST", "/v1/webhooks", "createWebhook", "Be told of what happens", webhooks.create, views.NewSecret,
         _CREATED, body=webhooks.WebhookRequest,
         errors=("too_many_webhooks", "webhook_key_missing"),
     ),
@@ -443,16 +374,16 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "PATCH", _WEBHOOK, "changeWebhook", "Change, pause or resume an endpoint", webhooks.change,
-        webhooks.Webhook, body=webhooks.ChangeWebhookRequest,
+        views.Webhook, body=webhooks.ChangeWebhookRequest,
         errors=("webhook_not_found",),
     ),
     Operation(
-        "DELETE", _WEBHOOK, "removeWebhook", "Remove an endpoint", webhooks.remove, webhooks.Webhook,
+        "DELETE", _WEBHOOK, "removeWebhook", "Remove an endpoint", webhooks.remove, views.Webhook,
         errors=("webhook_not_found",),
     ),
     Operation(
         "POST", f"{_WEBHOOK}/rotate", "rotateWebhookSecret", "Give an endpoint a new secret", webhooks.rotate,
-        webhooks.NewSecret, body=webhooks.RotateRequest,
+        views.NewSecret, body=webhooks.RotateRequest,
         errors=("webhook_not_found", "webhook_key_missing"),
     ),
     Operation(
@@ -461,7 +392,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "POST", f"{_WEBHOOK}/replay", "replayWebhook", "Deliver again from a position on", webhooks.replay,
-        webhooks.WebhookProgress, body=webhooks.ReplayRequest,
+        views.WebhookProgress, body=webhooks.ReplayRequest,
         errors=("webhook_not_found",),
     ),
 )  # fmt: skip

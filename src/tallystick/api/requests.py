@@ -5,22 +5,10 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from tallystick.api.fields import (
-    AccountId,
-    Amount,
-    AssetCode,
-    Bound,
-    Description,
-    Metadata,
-    Owner,
-    Party,
-    PastTime,
-    SignedAmount,
-    number,
-    text,
-)
+from tallystick.api.fields import Amount, Bound, Description, Party, PastTime, SignedAmount, number
 from tallystick.domain import limits
 from tallystick.domain.commands import KINDS
+from tallystick.views.fields import AccountId, AssetCode, Metadata, Owner, text
 
 
 class OpenAccountRequest(Struct, forbid_unknown_fields=True):

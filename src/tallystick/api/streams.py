@@ -10,17 +10,21 @@ from typing import Any, Final, NamedTuple
 import structlog
 from falcon.asgi import Request, Response, SSEvent
 
+from tallystick import views
 from tallystick.domain import limits
 from tallystick.followers.errors import FeedError
 from tallystick.ledger import metrics
 from tallystick.ledger.errors import NotTakenError, OverloadedError
 from tallystick.service.errors import AuthenticationError, ParameterError, TooManyStreamsError
+from tallystick.service.remembered import Remembered
 from tallystick.store.errors import StoreError
+from tallystick.views.encoding import encode
 
 EVENT_STREAM: Final = "text/event-stream"
 LAST_EVENT_ID: Final = "Last-Event-ID"
 
 _log = structlog.get_logger(__name__)
+_texts: Final[Remembered[bytes]] = Remembered(limits.FEED_EVENTS_REMEMBERED_MAX)
 
 
 class Message(NamedTuple):
@@ -170,6 +174,24 @@ class Streams:
             _log.debug("stream ended", stream=name, reason=str(error))
         finally:
             self._open[caller.tenant] -= 1
+
+
+async def event_parts(found: AsyncGenerator[views.Events, None]) -> Parts:
+    """A feed as parts of a stream; all its listeners have an event's JSON in common."""
+    async with aclosing(found):
+        async for one in found:
+            yield Part([Message(item.position, _json_once(item)) for item in one.items], one.position)
+
+
+async def balance_parts(found: AsyncGenerator[views.BalanceChanges, None]) -> Parts:
+    """One account's balances as parts of a stream."""
+    async with aclosing(found):
+        async for one in found:
+            yield Part([Message(item.position, encode(item)) for item in one.items], one.position)
+
+
+def _json_once(event: views.Event) -> bytes:
+    return _texts.of(event, lambda: encode(event))
 
 
 async def _unless_unknown(authenticate: Authenticate) -> None:

@@ -1,18 +1,15 @@
 """Webhook endpoints: what callers send, what they get, and the calls."""
 
-from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from tallystick.api.event_answers import Event
-from tallystick.api.fields import Owner, Position, WebhookId, number, text
+from tallystick.api.calls import Call
+from tallystick.api.fields import number
 from tallystick.domain import limits
 from tallystick.domain.commands import KINDS
-from tallystick.service.webhooks import endpoints
-
-if TYPE_CHECKING:
-    from tallystick.api.operations import Call
+from tallystick.views.fields import Owner, text
+from tallystick.views.webhooks import NewSecret, Webhook, WebhookProgress
 
 Url = Annotated[str, text("Where messages are sent to: https.", limits.WEBHOOK_URL_CHARACTERS_MAX)]
 Kinds = Annotated[
@@ -65,45 +62,6 @@ class ReplayRequest(Struct, forbid_unknown_fields=True):
     ]
 
 
-class Webhook(Struct):
-    """An endpoint, without its secrets. `previous_secret_until`: until when the secret before the newest is valid."""
-
-    id: WebhookId
-    url: str
-    kinds: list[str]
-    owner: str | None
-    state: Literal["active", "paused", "removed"]
-    created_at: datetime
-    changed_at: datetime
-    previous_secret_until: datetime | None
-
-
-class NewSecret(Struct):
-    """An endpoint, and its new secret: keep it now, for it cannot be shown again."""
-
-    webhook: Webhook
-    secret: Annotated[
-        str, Meta(description="`whsec_` and base 64, as libraries for Standard Webhooks take it.")
-    ]
-
-
-class WebhookProgress(Struct):
-    """How far an endpoint has been told of one shard: everything up to `position`, of `head`."""
-
-    shard: int
-    position: Position
-    head: Position
-    state: Annotated[
-        Literal["delivering", "retrying", "paused", "parked"],
-        Meta(description="`parked`: it failed for too long, and waits for a replay, also when it is paused."),
-    ]
-    attempts: int
-    failing_since: datetime | None
-    next_attempt_at: datetime | None
-    parked_at: datetime | None
-    last_error: str | None
-
-
 class WebhookDetails(Struct):
     """An endpoint, and how far it has been told of each shard."""
 
@@ -120,28 +78,6 @@ class WebhookList(Struct):
     items: list[Webhook]
 
 
-class EventMessage(Struct):
-    """What is sent to an endpoint. `type` is the event's kind, `timestamp` when it was recorded."""
-
-    type: Annotated[str, Meta(extra_json_schema={"enum": list(KINDS)})]
-    timestamp: datetime
-    data: Event
-
-
-class TestData(Struct):
-    """Which endpoint is tested."""
-
-    endpoint: WebhookId
-
-
-class TestMessage(Struct):
-    """What is sent to an endpoint to test it, at `timestamp`. It tells of nothing that happened."""
-
-    type: Literal["webhook.test"]
-    timestamp: datetime
-    data: TestData
-
-
 class TestResult(Struct):
     """What the receiver answered; `error` is null when it has taken the message."""
 
@@ -151,84 +87,50 @@ class TestResult(Struct):
     seconds: float
 
 
-async def create(call: "Call") -> NewSecret:
+async def create(call: Call) -> NewSecret:
     """Make an endpoint."""
     body: WebhookRequest = call.body
-    return _secret(await call.ledger.webhooks.create(body.url, body.kinds, body.owner))
+    return await call.ledger.webhooks.create(body.url, body.kinds, body.owner)
 
 
-async def all_of(call: "Call") -> WebhookList:
+async def all_of(call: Call) -> WebhookList:
     """List the endpoints."""
-    return WebhookList([_webhook(one) for one in await call.ledger.webhooks.all()])
+    return WebhookList(await call.ledger.webhooks.all())
 
 
-async def get(call: "Call") -> WebhookDetails:
+async def get(call: Call) -> WebhookDetails:
     """Get one endpoint."""
     found = await call.ledger.webhooks.get(call.identifier)
     told = await call.ledger.webhooks.progress(call.identifier)
-    deliveries = [_progress(one) for one in told.deliveries]
-    return WebhookDetails(_webhook(found), deliveries, told.unreachable_shards)
+    return WebhookDetails(found, told.deliveries, told.unreachable_shards)
 
 
-async def change(call: "Call") -> Webhook:
+async def change(call: Call) -> Webhook:
     """Change an endpoint."""
     body: ChangeWebhookRequest = call.body
-    return _webhook(
-        await call.ledger.webhooks.change(
-            call.identifier, url=body.url, kinds=body.kinds, owner=body.owner, state=body.state
-        )
+    return await call.ledger.webhooks.change(
+        call.identifier, url=body.url, kinds=body.kinds, owner=body.owner, state=body.state
     )
 
 
-async def remove(call: "Call") -> Webhook:
+async def remove(call: Call) -> Webhook:
     """Remove an endpoint."""
-    return _webhook(await call.ledger.webhooks.remove(call.identifier))
+    return await call.ledger.webhooks.remove(call.identifier)
 
 
-async def rotate(call: "Call") -> NewSecret:
+async def rotate(call: Call) -> NewSecret:
     """Give an endpoint a new secret."""
     body: RotateRequest = call.body
-    return _secret(await call.ledger.webhooks.rotate(call.identifier, body.overlap_seconds))
+    return await call.ledger.webhooks.rotate(call.identifier, body.overlap_seconds)
 
 
-async def test(call: "Call") -> TestResult:
+async def test(call: Call) -> TestResult:
     """Send a test message."""
     attempt = await call.ledger.webhooks.test(call.identifier)
     return TestResult(attempt.error is None, attempt.status, attempt.error, attempt.seconds)
 
 
-async def replay(call: "Call") -> WebhookProgress:
+async def replay(call: Call) -> WebhookProgress:
     """Deliver again from a position on."""
     body: ReplayRequest = call.body
-    return _progress(await call.ledger.webhooks.replay(call.identifier, body.shard, body.position))
-
-
-def _webhook(view: endpoints.Webhook) -> Webhook:
-    return Webhook(
-        view.id,
-        view.url,
-        view.kinds,
-        view.owner,
-        view.state,  # type: ignore[arg-type]  # one of the words above
-        view.created_at,
-        view.changed_at,
-        view.previous_secret_until,
-    )
-
-
-def _secret(view: endpoints.NewSecret) -> NewSecret:
-    return NewSecret(_webhook(view.webhook), view.secret)
-
-
-def _progress(view: endpoints.ShardProgress) -> WebhookProgress:
-    return WebhookProgress(
-        view.shard,
-        view.position,
-        view.head,
-        view.state,  # type: ignore[arg-type]  # one of the words above
-        view.attempts,
-        view.failing_since,
-        view.next_attempt_at,
-        view.parked_at,
-        view.last_error,
-    )
+    return await call.ledger.webhooks.replay(call.identifier, body.shard, body.position)

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import click
 
-from tallystick.api import answers
+from tallystick import views
 from tallystick.cli.errors import CommandError
 from tallystick.cli.options import configuration_option, json_option, tenant_option
 from tallystick.cli.outcomes import expect_posted
@@ -17,7 +17,6 @@ from tallystick.cli.session import open_ledger
 from tallystick.domain import limits
 from tallystick.domain.outcomes import RefusalCode, Refused, refuse
 from tallystick.ledger.errors import NotTakenError
-from tallystick.service import views
 from tallystick.service.configuration import read_configuration
 from tallystick.service.errors import AccountNotFoundError
 from tallystick.service.ledger import UNSET, Ledger
@@ -119,9 +118,7 @@ def show(
     view, history = expect_posted(_run(configuration_path, tenant, read), as_json=as_json)
     entries = history.items
     if as_json:
-        print_json(
-            {"account": answers.account(view), "entries": [answers.history_entry(entry) for entry in entries]}
-        )
+        print_json({"account": view, "entries": entries})
         return
     _print_account(view, as_json=False)
     if entries:
@@ -166,8 +163,7 @@ def list_accounts(
         as_json=as_json,
     )
     if as_json:
-        items = [answers.account(view) for view in page.items]
-        print_json({"accounts": items, "next_cursor": page.next_cursor})
+        print_json({"accounts": page.items, "next_cursor": page.next_cursor})
         return
     print_rows(
         ("Account", "Shard", "Asset", "Kind", "Status", "Balance", "Held", "Available"),
@@ -191,7 +187,7 @@ def total(configuration_path: Path, tenant: str, system_owner: str, as_json: boo
     found = _run(configuration_path, tenant, lambda ledger: ledger.system_owner_balances(system_owner))
     view = expect_posted(found, as_json=as_json)
     if as_json:
-        print_json(answers.system_owner_balances(view))
+        print_json(view)
         return
     print_rows(
         ("Asset", "Balance", "Held", "Available", "Accounts"),
@@ -284,7 +280,7 @@ def _bound(text: str | None) -> str | None:
 
 def _print_account(view: views.Account, *, as_json: bool) -> None:
     if as_json:
-        print_json(answers.account(view))
+        print_json(view)
         return
     print_fields(
         {

@@ -12,10 +12,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from tallystick.views.encoding import encode
+
 
 def print_json(value: object) -> None:
     """Print one line of JSON."""
-    click.echo(msgspec.json.encode(value))
+    click.echo(encode(value))
 
 
 def print_fields(fields: Mapping[str, object]) -> None:

@@ -5,9 +5,8 @@ import secrets
 from pathlib import Path
 
 import click
-import msgspec
 
-from tallystick.api import answers
+from tallystick import views
 from tallystick.cli.errors import CommandError
 from tallystick.cli.options import configuration_option, json_option, tenant_option
 from tallystick.cli.outcomes import expect_posted
@@ -15,9 +14,10 @@ from tallystick.cli.output import print_fields, print_json
 from tallystick.cli.session import open_ledger
 from tallystick.domain.outcomes import Refused
 from tallystick.ledger.errors import NotTakenError
-from tallystick.service import parameters, views
+from tallystick.service import parameters
 from tallystick.service.configuration import read_configuration
 from tallystick.service.logging import configure_logging
+from tallystick.views.encoding import builtins_of
 
 KEY_BYTES = 16
 
@@ -66,7 +66,7 @@ def transfer(
         raise CommandError(f"{error}: run it again with --key {request_key}") from None
     posted = expect_posted(outcome, as_json=as_json)
     if as_json:
-        print_json({**msgspec.to_builtins(answers.transaction(posted)), "idempotency_key": request_key})
+        print_json({**builtins_of(posted), "idempotency_key": request_key})
         return
     print_fields(
         {

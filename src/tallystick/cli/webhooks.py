@@ -16,10 +16,11 @@ from tallystick.cli.session import open_engine, open_ledger
 from tallystick.domain.commands import KINDS
 from tallystick.service.configuration import read_configuration
 from tallystick.service.logging import configure_logging
-from tallystick.service.webhooks.endpoints import NewSecret, ShardProgress, Webhook, Webhooks
+from tallystick.service.webhooks.endpoints import Webhooks
 from tallystick.service.webhooks.key_file import add_key
 from tallystick.service.webhooks.key_rotation import KeyRotation
 from tallystick.service.webhooks.key_rotation import rotate_keys as rotate_secrets
+from tallystick.views import NewSecret, Webhook, WebhookProgress
 
 Result = TypeVar("Result")
 
@@ -242,7 +243,7 @@ def _with_webhooks(path: Path, tenant: str, act: Callable[[Webhooks], Awaitable[
 class _Told(NamedTuple):
     """How far endpoints have been told, by their names, and which shards could not be asked."""
 
-    deliveries: list[tuple[str, ShardProgress]]
+    deliveries: list[tuple[str, WebhookProgress]]
     unreachable_shards: list[int]
 
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-import msgspec
-
+from tallystick import views
 from tallystick.domain import limits
 from tallystick.domain.accounts import DEFAULT_MIN_BALANCE, AccountKind, AccountStatus
 from tallystick.domain.commands import ChangeAccount, Command, OpenAccount, RequestKey
@@ -18,7 +17,7 @@ from tallystick.domain.rules.accounts import IdentifierTakenError
 from tallystick.followers.cache.balances import FoundBalance
 from tallystick.followers.errors import PositionNotReachedError
 from tallystick.ledger.errors import FaultyCommandError
-from tallystick.service import parameters, views
+from tallystick.service import parameters
 from tallystick.service.cursor import read_cursor, write_cursor
 from tallystick.service.errors import AccountNotFoundError, ParameterError, TooManyOpenedAccountsError
 from tallystick.service.history import History
@@ -172,7 +171,7 @@ class AccountCalls(Tenancy):
             )
             for state in states:
                 asset = state.terms.asset
-                totals[asset] = totals.get(asset, views.AssetTotal(asset)).plus(state)
+                totals[asset] = totals.get(asset, views.AssetTotal.of_none(asset)).plus(state)
             after = states[-1].terms.account if len(states) == limits.PAGE_ROWS_MAX else None
         return views.SystemOwnerBalances(owner, [totals[asset] for asset in sorted(totals)])
 
@@ -211,13 +210,7 @@ class AccountCalls(Tenancy):
                 then = await shard.reader.balance_at(identifier, at_us)
             else:
                 then = await shard.reader.balance_effective(identifier, effective_us or 0)
-        return msgspec.structs.replace(
-            views.logged_balance_view(state),
-            balance=then.balance,
-            held=then.held,
-            available=None if then.held is None else then.balance - then.held,
-            position=then.position,
-        )
+        return views.logged_balance_view(state, then.balance, then.held, then.position)
 
     async def _balance_now(self, account: str, min_position: int, *, strong: bool) -> views.Balance:
         identifier = parameters.account(account, "id")
@@ -227,7 +220,7 @@ class AccountCalls(Tenancy):
         found = read.get(identifier)
         if found is None or found.balance.tenant != self._tenant:
             raise AccountNotFoundError(account)
-        return views.balance_view(account, found)
+        return _newest_balance(account, found)
 
     async def balances(
         self,
@@ -274,7 +267,7 @@ class AccountCalls(Tenancy):
             if one is None or one.balance.tenant != self._tenant:
                 not_found.append(account)
             else:
-                balances.append(views.balance_view(account, one))
+                balances.append(_newest_balance(account, one))
         return views.Balances(balances, not_found)
 
     async def entries(
@@ -319,6 +312,10 @@ class AccountCalls(Tenancy):
         if found.account is None:
             raise FaultyCommandError("the transaction changed no account")
         return views.account_view(found.account)
+
+
+def _newest_balance(account: str, found: FoundBalance) -> views.Balance:
+    return views.balance_view(account, found.balance, "cache" if found.from_cache else "database")
 
 
 def _optional(value: Amount | None, param: str) -> int | None:

@@ -9,8 +9,8 @@ from tallystick.domain import limits
 from tallystick.ledger.directory import ReplicatedDirectory
 from tallystick.service import parameters
 from tallystick.service.errors import AssetConflictError, TooManyAssetsError
-from tallystick.service.views import Asset
 from tallystick.store.directory import AssetRow
+from tallystick.views import Asset
 
 
 @cache

@@ -13,7 +13,6 @@ from tallystick.domain import limits
 from tallystick.domain.decide import NOTHING_DECIDED, Atomic, Decision
 from tallystick.extras import MissingExtraError, require_extra
 from tallystick.followers.webhooks.addresses import AddressRules
-from tallystick.followers.webhooks.events import EncodeEvent
 from tallystick.followers.webhooks.secret_keys import SecretKeys
 from tallystick.ledger.batcher import Answer
 from tallystick.ledger.crossing.earlier_credits import EarlierCredits
@@ -109,9 +108,9 @@ class Engine:
 
     @classmethod
     def of(
-        cls, configuration: Configuration, *, recover: bool = True, encode_event: EncodeEvent | None = None
+        cls, configuration: Configuration, *, recover: bool = True, deliver_webhooks: bool = False
     ) -> Self:
-        """The engine of a configuration file. With `encode_event` it delivers webhooks, as servers do."""
+        """The engine of a configuration file. With `deliver_webhooks` it delivers webhooks, as servers do."""
         engine = cls(
             configuration.dsns,
             open_shards=configuration.open_shards,
@@ -143,19 +142,19 @@ class Engine:
         )
         key_file = configuration.webhooks_key_file
         engine._key_path = None if key_file is None else Path(key_file)
-        if encode_event is not None:
-            engine._webhooks = engine._webhook_workers(encode_event)
+        if deliver_webhooks:
+            engine._webhooks = engine._webhook_workers()
         return engine
 
     @classmethod
-    def of_file(cls, path: Path, encode_event: EncodeEvent) -> Self:
+    def of_file(cls, path: Path) -> Self:
         """The engine of a configuration file that it follows: shards that are added there are served too."""
         configuration = read_configuration(path)
-        engine = cls.of(configuration, encode_event=encode_event)
+        engine = cls.of(configuration, deliver_webhooks=True)
         engine.follow(path, configuration)
         return engine
 
-    def _webhook_workers(self, encode_event: EncodeEvent) -> "WebhookWorkers":
+    def _webhook_workers(self) -> "WebhookWorkers":
         require_extra("webhooks", "the delivery of webhooks")
         from tallystick.followers.webhooks.workers import WebhookWorkers  # noqa: PLC0415 - an extra
 
@@ -163,7 +162,6 @@ class Engine:
             lambda: self.router.shards,
             self.webhook_sender,
             self.secret_keys,
-            encode_event,
             self.earlier_credits,
         )
 

@@ -3,91 +3,27 @@
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
-from datetime import datetime
 from typing import Final
 
-import msgspec
-
+from tallystick import views
 from tallystick.background.pauses import jittered
 from tallystick.domain import limits
 from tallystick.domain.accounts import AccountState
-from tallystick.domain.commands import KINDS, Kind
-from tallystick.domain.identifiers import Prefix, format_identifier, make_identifier, shard_of
-from tallystick.domain.outcomes import Refused
-from tallystick.domain.parts import asks_for_stages, own_entries, part_of
+from tallystick.domain.commands import KINDS
+from tallystick.domain.identifiers import shard_of
+from tallystick.domain.parts import asks_for_stages
 from tallystick.domain.record import Record
-from tallystick.domain.sagas import SagaState
 from tallystick.followers.errors import BeyondHeadError, TooManyAccountsError
 from tallystick.followers.feed.feed import Slice, Wanted
 from tallystick.ledger.errors import UnavailableError
-from tallystick.service import parameters, views
+from tallystick.service import parameters
 from tallystick.service.errors import ParameterError
 from tallystick.service.remembered import Remembered
 from tallystick.service.served_shard import ServedShard
 from tallystick.service.tenancy import Tenancy
 
-_views: Final[Remembered["Event"]] = Remembered(limits.FEED_EVENTS_REMEMBERED_MAX)
-_stage_views: Final[Remembered["Event"]] = Remembered(limits.FEED_EVENTS_REMEMBERED_MAX)
-_CROSSING_STATES: Final = {
-    Kind.TRANSFER_RESERVED: views.PENDING,
-    Kind.TRANSFER_FINALIZED: views.POSTED,
-    Kind.TRANSFER_RELEASED: "refused",
-    Kind.TRANSFER_GIVEN_UP: views.PENDING,
-    Kind.TRANSFER_SETTLED: views.POSTED,
-}
-
-
-class Crossing(msgspec.Struct, frozen=True):
-    """What of a transfer between shards one position wrote.
-
-    `transaction` is what the caller was answered with, `kind` what they asked for, `state` how far it is as of this
-    position. `entries` are (account, asset, signed amount). `counterpart` is the other shard's transaction, and
-    `refusal` why it was released: each where this position says so.
-    """
-
-    transaction: str
-    kind: str
-    state: str
-    entries: list[tuple[str, str, int]]
-    counterpart: str | None
-    refusal: Refused | None
-
-
-class Event(msgspec.Struct, frozen=True):
-    """One transaction of the log, as its position wrote it: it never looks otherwise, whatever happens later.
-
-    Of a payment that crosses shards each shard tells its accounts' part: `transaction` and `kind` are the payment's,
-    `entries` those of this shard's accounts, unless stages were asked for.
-    `account` and `hold` are what it opened or changed, as of this position.
-    """
-
-    shard: int
-    position: int
-    transaction: str
-    kind: str
-    recorded_at: datetime
-    effective_at: datetime
-    refers_to: str | None
-    description: str | None
-    metadata: dict[str, str]
-    entries: list[views.Entry]
-    account: views.Account | None
-    hold: views.Hold | None
-    crossing: Crossing | None
-
-
-class Events(msgspec.Struct, frozen=True):
-    """Some events in the order of the log. Nothing else that was asked for stands up to `position`."""
-
-    items: list[Event]
-    position: int
-
-
-class BalanceChanges(msgspec.Struct, frozen=True):
-    """One account's balances in the order of the log. There was no other change of it up to `position`."""
-
-    items: list[views.Balance]
-    position: int
+_views: Final[Remembered[views.Event]] = Remembered(limits.FEED_EVENTS_REMEMBERED_MAX)
+_stage_views: Final[Remembered[views.Event]] = Remembered(limits.FEED_EVENTS_REMEMBERED_MAX)
 
 
 class EventCalls(Tenancy):
@@ -103,7 +39,7 @@ class EventCalls(Tenancy):
         owner: str | None = None,
         kinds: Sequence[str] = (),
         stages: bool = False,
-    ) -> Events:
+    ) -> views.Events:
         """A page of a shard's log after a position; the next page begins after its `position`.
 
         `accounts` and `kinds`: of any of these; none named is all. A page that is full has the same events for ever.
@@ -127,7 +63,7 @@ class EventCalls(Tenancy):
         owner: str | None = None,
         kinds: Sequence[str] = (),
         stages: bool = False,
-    ) -> AsyncGenerator[Events, None]:
+    ) -> AsyncGenerator[views.Events, None]:
         """Follow a shard's log from a position (default: from now), for ever; empty `Events` while nothing happens.
 
         Whoever is cut off goes on from the last `position`: nothing is missed, and nothing comes twice.
@@ -139,13 +75,13 @@ class EventCalls(Tenancy):
         with _told_of_parameters():
             await home.feed.check(wanted, after)
 
-        async def follow() -> AsyncGenerator[Events, None]:
-            yield Events([], after)
+        async def follow() -> AsyncGenerator[views.Events, None]:
+            yield views.Events([], after)
             async with aclosing(home.feed.follow(wanted, after)) as slices:
                 said = after
                 async for found in slices:
                     while (events := await self._events_or_none(home, wanted, found)) is None:
-                        yield Events([], said)
+                        yield views.Events([], said)
                     said = found.position
                     yield events
 
@@ -153,7 +89,7 @@ class EventCalls(Tenancy):
 
     async def follow_balance(
         self, account: str, *, after: int | None = None, min_position: int = 0
-    ) -> AsyncGenerator[BalanceChanges, None]:
+    ) -> AsyncGenerator[views.BalanceChanges, None]:
         """Follow an account's balance: as it is now, then each change; or each change after a position.
 
         "Now" is not before `min_position`.
@@ -175,15 +111,16 @@ class EventCalls(Tenancy):
         with _told_of_parameters():
             await home.feed.check(wanted, begin)
 
-        async def follow() -> AsyncGenerator[BalanceChanges, None]:
-            yield BalanceChanges([views.logged_balance_view(state)] if after is None else [], begin)
+        async def follow() -> AsyncGenerator[views.BalanceChanges, None]:
+            now = views.logged_balance_view(state, state.balance, state.held, state.position)
+            yield views.BalanceChanges([now] if after is None else [], begin)
             async with aclosing(home.feed.follow(wanted, begin)) as slices:
                 async for found in slices:
-                    yield BalanceChanges(_balances(state, found.records), found.position)
+                    yield views.BalanceChanges(_balances(state, found.records), found.position)
 
         return follow()
 
-    async def _events(self, home: ServedShard, wanted: Wanted, found: Slice) -> Events:
+    async def _events(self, home: ServedShard, wanted: Wanted, found: Slice) -> views.Events:
         """What is wanted of a slice, as callers see it.
 
         Raises:
@@ -193,9 +130,11 @@ class EventCalls(Tenancy):
         if not wanted.stages:
             records = await self._engine.earlier_credits.all_told(home.number, records)
             records = [record for record in records if wanted.shows(home.number, record)]
-        return Events([_view_once(home.number, record, wanted.stages) for record in records], found.position)
+        return views.Events(
+            [_view_once(home.number, record, wanted.stages) for record in records], found.position
+        )
 
-    async def _events_or_none(self, home: ServedShard, wanted: Wanted, found: Slice) -> Events | None:
+    async def _events_or_none(self, home: ServedShard, wanted: Wanted, found: Slice) -> views.Events | None:
         """The same for a stream, which outlives the loss of a shard; None, after a pause, while it is lost."""
         try:
             return await self._events(home, wanted, found)
@@ -254,70 +193,16 @@ def _told_of_parameters() -> Iterator[None]:
         raise ParameterError("owner", str(error)) from None
 
 
-def event_view(shard: int, record: Record, *, stages: bool) -> Event:
-    """One transaction of the log as its position wrote it: as the part of a payment that it is, or as it stands."""
-    part = None if stages else part_of(shard, record)
-    if part is not None:
-        record = record._replace(entries=tuple(own_entries(record)))
-    # Without what became of it on the other shard.
-    plain = views.transaction_view(shard, record._replace(saga=None, other_half=None))
-    crossing = None if record.saga is None else _crossing(shard, record, record.saga)
-    refers_to = plain.refers_to if part is None else views.reference(part.kind, part.refers_to)
-    if part is None and record.transaction.kind is Kind.TRANSFER_RESERVED:
-        refers_to = views.transaction_view(shard, record).refers_to
-    payment = None if part is None else part.payment
-    return Event(
-        shard=shard,
-        position=plain.position,
-        transaction=plain.id if payment is None else format_identifier(Prefix.TRANSACTION, payment),
-        kind=plain.kind if part is None else part.kind.text,
-        recorded_at=plain.recorded_at,
-        effective_at=plain.effective_at,
-        refers_to=refers_to,
-        description=plain.description,
-        metadata=dict(plain.metadata),
-        entries=plain.entries,
-        account=None if record.account is None else views.account_view(record.account),
-        hold=None if record.hold is None else views.hold_view(shard, record.hold, payment),
-        crossing=crossing,
-    )
-
-
-def _crossing(shard: int, record: Record, saga: SagaState) -> Crossing:
-    # The saga may have ended since: only the position that ended it says how.
-    reserving = record.transaction.kind is Kind.TRANSFER_RESERVED
-    terms = saga.terms
-    counterpart = None
-    if saga.counterpart is not None and not reserving:
-        other = make_identifier(terms.other_shard, saga.counterpart)
-        counterpart = format_identifier(Prefix.TRANSACTION, other)
-    legs = [*((leg, -leg.amount) for leg in terms.debits), *((leg, leg.amount) for leg in terms.credits)]
-    return Crossing(
-        transaction=format_identifier(Prefix.TRANSACTION, make_identifier(shard, saga.saga)),
-        kind=terms.operation.text,
-        state=_CROSSING_STATES[record.transaction.kind],
-        entries=[
-            (format_identifier(Prefix.ACCOUNT, leg.account), leg.asset or "", amount) for leg, amount in legs
-        ],
-        counterpart=counterpart,
-        refusal=None if reserving else saga.refusal,
-    )
-
-
-def _view_once(shard: int, record: Record, stages: bool) -> Event:
+def _view_once(shard: int, record: Record, stages: bool) -> views.Event:
     """The view of a record, which all who follow the log have in common."""
     views_of_records = _stage_views if stages else _views
-    return views_of_records.of(record, lambda: event_view(shard, record, stages=stages))
+    return views_of_records.of(record, lambda: views.event_view(shard, record, stages=stages))
 
 
 def _balances(state: AccountState, records: Sequence[Record]) -> list[views.Balance]:
     """An account's balance after each of these transactions that moved it."""
     return [
-        views.logged_balance_view(
-            msgspec.structs.replace(
-                state, balance=entry.balance, held=entry.held_after, position=entry.position
-            )
-        )
+        views.logged_balance_view(state, entry.balance, entry.held_after, entry.position)
         for record in records
         for entry in record.entries
         if entry.account == state.terms.account

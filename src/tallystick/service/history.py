@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from tallystick import views
 from tallystick.domain import limits
 from tallystick.domain.parts import STAGE_KINDS, amount_of, held_of, part_of, pending_part
 from tallystick.ledger.crossing.earlier_credits import EarlierCredits
 from tallystick.ledger.shard import Shard
-from tallystick.service import views
 from tallystick.store.reads import HistoryRow
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+from tallystick import views
 from tallystick.domain import limits
 from tallystick.domain.commands import CaptureHold, Command, Kind, PlaceHold, VoidHold
 from tallystick.domain.fingerprint import Operation
@@ -12,7 +13,7 @@ from tallystick.domain.outcomes import RefusalCode, Refused
 from tallystick.domain.record import Record, payment_of
 from tallystick.domain.rows import TransactionRow
 from tallystick.ledger.errors import FaultyCommandError
-from tallystick.service import parameters, views
+from tallystick.service import parameters
 from tallystick.service.errors import HoldNotFoundError
 from tallystick.service.parties import Part
 from tallystick.service.served_shard import ServedShard

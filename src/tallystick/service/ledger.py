@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from tallystick import views
 from tallystick.ledger.errors import UnavailableError
-from tallystick.service import views
 from tallystick.service.accounts import AccountCalls
 from tallystick.service.configuration import (
     Configuration,

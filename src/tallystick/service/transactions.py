@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from tallystick import views
 from tallystick.domain import limits
 from tallystick.domain.commands import (
     RECEIVED_KINDS,
@@ -27,7 +28,7 @@ from tallystick.domain.record import Record, payment_of
 from tallystick.domain.sagas import SagaState, SagaStatus
 from tallystick.domain.system_owners import SIGN
 from tallystick.ledger.errors import UnavailableError
-from tallystick.service import parameters, views
+from tallystick.service import parameters
 from tallystick.service.errors import ParameterError, TransactionNotFoundError
 from tallystick.service.parties import Part
 from tallystick.service.served_shard import ServedShard

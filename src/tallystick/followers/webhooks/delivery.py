@@ -13,7 +13,7 @@ from tallystick.domain.record import Record
 from tallystick.domain.webhooks import WebhookEndpoint, retry_delay_seconds
 from tallystick.followers.errors import SecretUnreadableError
 from tallystick.followers.webhooks import metrics
-from tallystick.followers.webhooks.events import EncodeEvent, event_message
+from tallystick.followers.webhooks.events import event_message
 from tallystick.followers.webhooks.messages import Attempt
 from tallystick.followers.webhooks.secret_keys import SecretKeys
 from tallystick.followers.webhooks.sending import Sender
@@ -34,7 +34,6 @@ class Delivery:
         shard: Shard,
         sender: Sender,
         keys: SecretKeys,
-        encode_event: EncodeEvent,
         earlier_credits: EarlierCredits,
         *,
         turns: asyncio.Semaphore,
@@ -44,7 +43,6 @@ class Delivery:
         self._shard = shard
         self._sender = sender
         self._keys = keys
-        self._encode_event = encode_event
         self._earlier_credits = earlier_credits
         self._turns = turns
         self._store = WebhookStore(shard.database)
@@ -171,7 +169,7 @@ class Delivery:
         state, endpoint = self._state, self._endpoint
         if state is None:
             return False
-        message = event_message(endpoint, self._shard.number, record, self._encode_event)
+        message = event_message(endpoint, self._shard.number, record)
         secrets = self._keys.secrets(endpoint, datetime.now(UTC))
         self._unreadable = None
         attempt = await self._sender.send(endpoint.url, message, secrets)

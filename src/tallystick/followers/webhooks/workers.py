@@ -9,7 +9,6 @@ import structlog
 from tallystick.domain import limits
 from tallystick.followers.webhooks import metrics
 from tallystick.followers.webhooks.delivery import Delivery
-from tallystick.followers.webhooks.events import EncodeEvent
 from tallystick.followers.webhooks.secret_keys import SecretKeys
 from tallystick.followers.webhooks.sending import Sender
 from tallystick.ledger.crossing.earlier_credits import EarlierCredits
@@ -32,14 +31,12 @@ class ShardWorker:
         shard: Shard,
         sender: Sender,
         keys: SecretKeys,
-        encode_event: EncodeEvent,
         earlier_credits: EarlierCredits,
     ) -> None:
         self._shard = shard
         self._earlier_credits = earlier_credits
         self._sender = sender
         self._keys = keys
-        self._encode_event = encode_event
         self._store = WebhookStore(shard.database)
         self._deliveries: dict[str, Delivery] = {}
         self._turns = asyncio.Semaphore(limits.WEBHOOK_QUERIES_AT_A_TIME)
@@ -90,7 +87,6 @@ class ShardWorker:
                     self._shard,
                     self._sender,
                     self._keys,
-                    self._encode_event,
                     self._earlier_credits,
                     turns=self._turns,
                     first=seen,
@@ -105,13 +101,11 @@ class WebhookWorkers:
         shards: Callable[[], Sequence[Shard]],
         sender: Sender,
         keys: SecretKeys,
-        encode_event: EncodeEvent,
         earlier_credits: EarlierCredits,
     ) -> None:
         self._shards = shards
         self._sender = sender
         self._keys = keys
-        self._encode_event = encode_event
         self._earlier_credits = earlier_credits
         self._workers: dict[int, ShardWorker] = {}
         self._task: asyncio.Task[None] | None = None
@@ -133,6 +127,6 @@ class WebhookWorkers:
             for shard in self._shards():
                 if shard.number not in self._workers:
                     self._workers[shard.number] = ShardWorker(
-                        shard, self._sender, self._keys, self._encode_event, self._earlier_credits
+                        shard, self._sender, self._keys, self._earlier_credits
                     )
             await asyncio.sleep(limits.WEBHOOK_LEASE_SECONDS)

@@ -20,56 +20,13 @@ from tallystick.service import parameters
 from tallystick.service.engine import Engine
 from tallystick.service.errors import ParameterError, TooManyWebhooksError, WebhookNotFoundError
 from tallystick.store.webhooks import Progress, WebhookStore
+from tallystick.views.webhooks import DeliveryState, NewSecret, Told, Webhook, WebhookProgress, webhook_view
 
 Unset = msgspec.UnsetType
 UNSET: Final = msgspec.UNSET
 
 _TEST_BYTES: Final = 8
 STATES: Final[dict[str, State]] = {"active": "active", "paused": "paused"}
-
-
-class Webhook(msgspec.Struct, frozen=True):
-    """An endpoint as callers see it: never with a secret. No kinds: all of them; no owner: everybody's."""
-
-    id: str
-    url: str
-    kinds: list[str]
-    owner: str | None
-    state: str
-    created_at: datetime
-    changed_at: datetime
-    previous_secret_until: datetime | None
-
-
-class NewSecret(msgspec.Struct, frozen=True):
-    """An endpoint and the secret it just got, which is shown this once."""
-
-    webhook: Webhook
-    secret: str
-
-
-class ShardProgress(msgspec.Struct, frozen=True):
-    """How far an endpoint has been told of one shard's log: everything up to `position`, of `head`.
-
-    `attempts` are those of the next event; when it has failed for too long it is parked, and waits for a replay.
-    """
-
-    shard: int
-    position: int
-    head: int
-    state: str
-    attempts: int
-    failing_since: datetime | None
-    next_attempt_at: datetime | None
-    parked_at: datetime | None
-    last_error: str | None
-
-
-class Told(msgspec.Struct, frozen=True):
-    """How far an endpoint has been told of each shard, but for those that could not be asked."""
-
-    deliveries: list[ShardProgress]
-    unreachable_shards: list[int]
 
 
 class Webhooks:
@@ -81,11 +38,11 @@ class Webhooks:
 
     async def all(self) -> list[Webhook]:
         """The endpoints, oldest first."""
-        return [_view(endpoint) for endpoint in await self._all()]
+        return [webhook_view(endpoint) for endpoint in await self._all()]
 
     async def get(self, identifier: str) -> Webhook:
         """One endpoint."""
-        return _view(await self._find(identifier))
+        return webhook_view(await self._find(identifier))
 
     async def create(self, url: str, kinds: Sequence[str] = (), owner: str | None = None) -> NewSecret:
         """Make an endpoint, which is told of everything from now on.
@@ -120,7 +77,7 @@ class Webhooks:
                     f"there may be {limits.WEBHOOK_ENDPOINTS_PER_TENANT_MAX} endpoints at most: remove one first"
                 )
             await self._engine.directory.put_webhook_endpoint(endpoint)
-        return NewSecret(_view(endpoint), secret.text())
+        return NewSecret(webhook_view(endpoint), secret.text())
 
     async def _checked(self, url: str) -> str:
         try:
@@ -148,11 +105,11 @@ class Webhooks:
             changes["owner"] = _owner(owner)
         if state is not UNSET:
             changes["state"] = parameters.choice(state, STATES, "state")
-        return _view(await self._change(identifier, lambda endpoint: endpoint._replace(**changes)))
+        return webhook_view(await self._change(identifier, lambda endpoint: endpoint._replace(**changes)))
 
     async def remove(self, identifier: str) -> Webhook:
         """Tell an endpoint nothing more, for ever. Again, so that a shard that was away then learns of it."""
-        return _view(
+        return webhook_view(
             await self._change(
                 identifier, lambda endpoint: endpoint._replace(state="removed"), removed_too=True
             )
@@ -179,7 +136,7 @@ class Webhooks:
                 previous_secret_until=until if is_readable else None,
             )
 
-        return NewSecret(_view(await self._change(identifier, rotated)), secret.text())
+        return NewSecret(webhook_view(await self._change(identifier, rotated)), secret.text())
 
     async def test(self, identifier: str) -> Attempt:
         """Send a message that tells of nothing, once, now."""
@@ -195,7 +152,7 @@ class Webhooks:
     async def progress(self, identifier: str) -> Told:
         """How far an endpoint has been told, of each shard that can be reached."""
         endpoint = await self._find(identifier)
-        deliveries: list[ShardProgress] = []
+        deliveries: list[WebhookProgress] = []
         unreachable_shards: list[int] = []
         for shard in self._engine.router.shards:
             try:
@@ -206,7 +163,7 @@ class Webhooks:
                 deliveries += [self._progress(endpoint, shard.number, one) for one in found]
         return Told(deliveries, unreachable_shards)
 
-    async def replay(self, identifier: str, shard_number: int, position: int) -> ShardProgress:
+    async def replay(self, identifier: str, shard_number: int, position: int) -> WebhookProgress:
         """Deliver a shard's log again from a position on, that one included; what was parked goes on there.
 
         Raises:
@@ -224,9 +181,9 @@ class Webhooks:
         (progress,) = await store.progress([identifier])
         return self._progress(endpoint, shard_number, progress)
 
-    def _progress(self, endpoint: WebhookEndpoint, shard: int, one: Progress) -> ShardProgress:
+    def _progress(self, endpoint: WebhookEndpoint, shard: int, one: Progress) -> WebhookProgress:
         trouble = self._engine.secret_keys.why_unreadable(endpoint.secret, endpoint.tenant, endpoint.id)
-        return ShardProgress(
+        return WebhookProgress(
             shard,
             one.position,
             one.head,
@@ -284,20 +241,7 @@ def _owner(owner: str | None) -> str | None:
     return None if owner is None else parameters.text(owner, "owner", limits.OWNER_CHARACTERS_MAX)
 
 
-def _view(endpoint: WebhookEndpoint) -> Webhook:
-    return Webhook(
-        id=endpoint.id,
-        url=endpoint.url,
-        kinds=[kind.text for kind in endpoint.kinds],
-        owner=endpoint.owner,
-        state=endpoint.state,
-        created_at=endpoint.created_at,
-        changed_at=endpoint.changed_at,
-        previous_secret_until=endpoint.previous_secret_until,
-    )
-
-
-def _delivery_state(endpoint: WebhookEndpoint, one: Progress, *, waits: bool) -> str:
+def _delivery_state(endpoint: WebhookEndpoint, one: Progress, *, waits: bool) -> DeliveryState:
     if one.parked_at:
         return "parked"
     if endpoint.state == "paused":

@@ -1,0 +1,80 @@
+"""The public types: what the Python package returns is what the API encodes. They are made of rows that never change.
+
+So the same question about the same position has the same answer. Times are UTC.
+"""
+
+from tallystick.views.accounts import (
+    Account,
+    AssetTotal,
+    Balance,
+    Balances,
+    SystemOwnerBalances,
+    account_view,
+    balance_view,
+    logged_balance_view,
+)
+from tallystick.views.assets import Asset
+from tallystick.views.events import (
+    BalanceChanges,
+    Crossing,
+    CrossingEntry,
+    Event,
+    Events,
+    Refusal,
+    event_view,
+)
+from tallystick.views.fields import MinorUnits
+from tallystick.views.history import HistoryEntry, history_view, payment_line
+from tallystick.views.holds import Hold, hold_view
+from tallystick.views.pages import Page
+from tallystick.views.transactions import PENDING, POSTED, REFUSED, Entry, Transaction, transaction_view
+from tallystick.views.webhooks import (
+    EventMessage,
+    NewSecret,
+    TestData,
+    TestMessage,
+    Told,
+    Webhook,
+    WebhookProgress,
+    webhook_view,
+)
+
+__all__ = [
+    "PENDING",
+    "POSTED",
+    "REFUSED",
+    "Account",
+    "Asset",
+    "AssetTotal",
+    "Balance",
+    "BalanceChanges",
+    "Balances",
+    "Crossing",
+    "CrossingEntry",
+    "Entry",
+    "Event",
+    "EventMessage",
+    "Events",
+    "HistoryEntry",
+    "Hold",
+    "MinorUnits",
+    "NewSecret",
+    "Page",
+    "Refusal",
+    "SystemOwnerBalances",
+    "TestData",
+    "TestMessage",
+    "Told",
+    "Transaction",
+    "Webhook",
+    "WebhookProgress",
+    "account_view",
+    "balance_view",
+    "event_view",
+    "history_view",
+    "hold_view",
+    "logged_balance_view",
+    "payment_line",
+    "transaction_view",
+    "webhook_view",
+]

@@ -1,0 +1,14 @@
+"""What is counted."""
+
+import msgspec
+
+from tallystick.views.fields import AssetCode
+
+
+class Asset(msgspec.Struct, frozen=True):
+    """What is counted. `scale` is the number of digits after the point."""
+
+    code: AssetCode
+    scale: int
+    name: str
+    custom: bool

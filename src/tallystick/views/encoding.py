@@ -1,0 +1,25 @@
+"""The JSON of the public types, and what it looks like."""
+
+from typing import Any, Final
+
+import msgspec
+
+from tallystick.views.fields import MinorUnits
+
+# Called for what msgspec does not know: MinorUnits. It raises TypeError for what is no integer.
+_digits: Final = int.__repr__
+
+encode: Final = msgspec.json.Encoder(enc_hook=_digits).encode
+
+
+def builtins_of(view: msgspec.Struct) -> dict[str, Any]:
+    """A public type as a dictionary of what JSON knows."""
+    found: dict[str, Any] = msgspec.to_builtins(view, enc_hook=_digits)
+    return found
+
+
+def schema_of(kind: type) -> dict[str, Any]:
+    """The JSON schema of what msgspec does not know."""
+    if kind is MinorUnits:
+        return {"description": "Minor units.", "examples": ["1250"], "type": "string"}
+    raise NotImplementedError

@@ -1,0 +1,96 @@
+"""Webhook endpoints, as callers see them, and the messages that are sent to them."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from tallystick.domain.commands import KINDS
+from tallystick.domain.webhooks import State, WebhookEndpoint
+from tallystick.views.events import Event
+from tallystick.views.fields import Position, WebhookId
+
+DeliveryState = Literal["delivering", "retrying", "paused", "parked"]
+
+
+class Webhook(msgspec.Struct, frozen=True):
+    """An endpoint, without its secrets. `previous_secret_until`: until when the secret before the newest is valid."""
+
+    id: WebhookId
+    url: str
+    kinds: list[str]
+    owner: str | None
+    state: State
+    created_at: datetime
+    changed_at: datetime
+    previous_secret_until: datetime | None
+
+
+class NewSecret(msgspec.Struct, frozen=True):
+    """An endpoint, and its new secret: keep it now, for it cannot be shown again."""
+
+    webhook: Webhook
+    secret: Annotated[
+        str, Meta(description="`whsec_` and base 64, as libraries for Standard Webhooks take it.")
+    ]
+
+
+class WebhookProgress(msgspec.Struct, frozen=True):
+    """How far an endpoint has been told of one shard: everything up to `position`, of `head`."""
+
+    shard: int
+    position: Position
+    head: Position
+    state: Annotated[
+        DeliveryState,
+        Meta(description="`parked`: it failed for too long, and waits for a replay, also when it is paused."),
+    ]
+    attempts: int
+    failing_since: datetime | None
+    next_attempt_at: datetime | None
+    parked_at: datetime | None
+    last_error: str | None
+
+
+class Told(msgspec.Struct, frozen=True):
+    """How far an endpoint has been told of each shard, but for those that could not be asked."""
+
+    deliveries: list[WebhookProgress]
+    unreachable_shards: list[int]
+
+
+class EventMessage(msgspec.Struct, frozen=True):
+    """What is sent to an endpoint. `type` is the event's kind, `timestamp` when it was recorded."""
+
+    type: Annotated[str, Meta(extra_json_schema={"enum": list(KINDS)})]
+    timestamp: datetime
+    data: Event
+
+
+class TestData(msgspec.Struct, frozen=True):
+    """Which endpoint is tested."""
+
+    endpoint: WebhookId
+
+
+class TestMessage(msgspec.Struct, frozen=True):
+    """What is sent to an endpoint to test it, at `timestamp`. It tells of nothing that happened."""
+
+    type: Literal["webhook.test"]
+    timestamp: datetime
+    data: TestData
+
+
+def webhook_view(endpoint: WebhookEndpoint) -> Webhook:
+    """An endpoint as callers see it."""
+    return Webhook(
+        id=endpoint.id,
+        url=endpoint.url,
+        kinds=[kind.text for kind in endpoint.kinds],
+        owner=endpoint.owner,
+        state=endpoint.state,
+        created_at=endpoint.created_at,
+        changed_at=endpoint.changed_at,
+        previous_secret_until=endpoint.previous_secret_until,
+    )
