@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tallystick.domain.diagrams import DIAGRAMS
+from tests.diagrams import DIAGRAMS
 
 PAGE = Path(__file__).parents[2] / "docs" / "crossing-shards.md"
 

@@ -1,6 +1,6 @@
 """State machines as Mermaid diagrams for the documentation, drawn from the tables that the code follows.
 
-`python -m tallystick.domain.diagrams` prints them. A test compares the documentation with them.
+`python -m tests.diagrams` prints them. A test compares the documentation with them.
 """
 
 from collections.abc import Iterable, Mapping
