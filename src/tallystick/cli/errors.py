@@ -1,4 +1,9 @@
-"""How a command ends when it could not do what was asked: one line that says what to do, and an exit status."""
+"""Errors of commands: one line that says what to do, and an exit status.
+
+- `CommandError`: the command could not do what was asked
+  - `PortTakenError` (in `ports`): another program uses the port
+- `StopRequestedError` (in `stop_signals`): somebody asked the command to stop
+"""
 
 from typing import Final
 

@@ -1,4 +1,8 @@
-"""What goes wrong with the servers that we start ourselves."""
+"""Errors of the servers that this product starts itself.
+
+- `EmbeddedServerError`: a server could not be started or used
+  - `DataFolderInUseError`: another process uses the data folder
+"""
 
 
 class EmbeddedServerError(Exception):

@@ -1,10 +1,11 @@
-"""What a follower of the log refuses, or cannot do.
+"""Errors of followers of the log.
 
 - `PositionNotReachedError`, a `NotTakenError`: ask again
 - `FeedError`: asking again does not help
   - `TooManyAccountsError`
   - `BeyondHeadError`
 - `AddressRefusedError`, `UrlRefusedError`: where webhooks are not sent
+- `TooManyInterimAnswersError` (in `webhooks/interim`): a receiver sends interim answers without end
 - `WebhookKeyMissingError`, `SecretUnreadableError`: secrets of webhooks
 """
 

@@ -1,4 +1,14 @@
-"""Errors of requests that were not answered. The key is still free: the same request may be sent again."""
+"""Errors of the ledger.
+
+- `NotTakenError`: the request was not answered. Its key is still free: send the same request again
+  - `OverloadedError`: too many commands wait
+  - `UnavailableError`: the shard did not answer in time
+    - `ShardNotConfiguredError`: this process does not know the shard
+    - `DirectoryIncompleteError` (in `directory`): some shards have the change, and others could not be reached
+- `OwnerPlacementError`: an owner cannot live on the requested shard
+- `FaultyCommandError`: a bug
+- `ClockError` (in `clock`), a `ShardUnavailableError`: two clocks differ by too much
+"""
 
 from tallystick.domain.outcomes import NOT_CONFIGURED_DETAIL
 

@@ -1,4 +1,14 @@
-"""Errors of the service: of requests that the ledger does not take, and of reads that find nothing."""
+"""Errors of the service: of requests that the ledger does not take, and of reads that find nothing.
+
+- `ParameterError`, `IdempotencyKeyMissingError`, `AssetConflictError`: correct the request
+- `AuthenticationError`: send a valid API key
+- `RateLimitedError`: send the request again later
+- `TooManyStreamsError`, `TooManyAssetsError`, `TooManyOpenedAccountsError`, `TooManyWebhooksError`: a quota
+- `NotFoundError`: there is nothing to read
+  - `AccountNotFoundError`, `TransactionNotFoundError`, `HoldNotFoundError`, `WebhookNotFoundError`
+- `ConfigurationError` (in `configuration`): correct the configuration file
+- `ShardUnreachableError` (in `migration`), a `ShardUnavailableError`: start the database, or correct its address
+"""
 
 from typing import ClassVar
 

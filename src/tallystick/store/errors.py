@@ -1,4 +1,17 @@
-"""The driver's errors, translated in one place into the few that the rest of the product tells apart."""
+"""Errors of the store. The errors of the drivers are translated to these in one place.
+
+- `StoreError`: PostgreSQL did not execute a statement
+  - `ShardUnavailableError`: it cannot be reached
+  - `CommitUnknownError`: the connection was lost during COMMIT
+  - `BatchRejectedError`: it refused the rows, which is a bug
+    - `NotPermittedError`: the role lacks a right
+  - `SchemaError`: the schema does not fit this version
+    - `PreparationError`: the database or a role is not prepared
+  - `DirectoryConflictError`: the shards do not agree
+  - `PreparedTransactionsError` (in `two_phase`): PostgreSQL is not set up for two-phase commit
+- `CacheError` (in `cache/balances`): the cache did not answer
+- `CacheRefusedError`, `UnknownScriptError` (in `cache/balances`): what a client of the cache raises
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
