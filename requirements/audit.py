@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 FOLDER: Final = Path(__file__).parent
-CODE: Final = ("src", "requirements")
+CODE: Final = ("src", "bench", "requirements")
 LOCKED: Final = ("dev", "build")
 """What is installed to run is locked in `dev` in the same versions."""
 
