@@ -16,7 +16,7 @@ import psycopg
 from tallystick.domain import limits
 from tallystick.domain.canonical import COPY_HEADER, COPY_TRAILER, encode
 from tallystick.domain.commands import Kind
-from tallystick.domain.fingerprint import Operation, fingerprint
+from tallystick.domain.fingerprint import RequestKind, fingerprint
 from tallystick.domain.identifiers import Prefix, parse_identifier
 from tallystick.domain.rows import Appended, BatchRow, EntryRow, RequestRow, TransactionRow
 from tallystick.store.address import options_of
@@ -92,7 +92,7 @@ class CopyBaseline:
             appended.entries.append(
                 EntryRow(destination, self._position, amount, FUNDS_PER_ACCOUNT + amount, 0, 0, None, ASSET)
             )
-            asked = fingerprint(Operation.TRANSFER, source, destination, amount, ASSET)
+            asked = fingerprint(RequestKind.TRANSFER, source, destination, amount, ASSET)
             appended.requests.append(
                 RequestRow(os.urandom(16), self._position, None, None, None, None, asked)
             )

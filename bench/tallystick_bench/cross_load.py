@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from tallystick.domain.commands import RequestKey, Transfer
-from tallystick.domain.fingerprint import Operation, fingerprint, request_key
+from tallystick.domain.fingerprint import RequestKind, fingerprint, request_key
 from tallystick.domain.limits import SAGA_WAIT_SECONDS_DEFAULT
 from tallystick.domain.outcomes import Refused
 from tallystick.domain.record import record_at
 from tallystick.domain.sagas import SagaStatus
-from tallystick.ledger.batcher import Answer
+from tallystick.ledger.batcher import DecidedOutcome
 from tallystick.ledger.crossing.two_phase.pairs import PairAnswer
 from tallystick.ledger.errors import FaultyCommandError, NotTakenError
 from tallystick.ledger.shard import Shard
@@ -85,7 +85,7 @@ class CrossLoad:
         tally.latencies_seconds.extend([took_seconds] * count)
         tally.refused += sum([isinstance(answer.outcome, Refused) for answer in answers])
 
-    async def _drive(self, shard: Shard, answers: Sequence[Answer | PairAnswer]) -> None:
+    async def _drive(self, shard: Shard, answers: Sequence[DecidedOutcome | PairAnswer]) -> None:
         sagas = []
         for answer in answers:
             if not isinstance(answer.outcome, Refused) and answer.decision.appended.sagas:
@@ -106,7 +106,7 @@ class CrossLoad:
             destination = chooser.choice(self._wallets[there])
         amount = 1 + chooser.randrange(AMOUNT_MINOR_UNITS_MAX)
         self._number += 1
-        asked_for = fingerprint(Operation.TRANSFER, source, destination, amount, ASSET)
+        asked_for = fingerprint(RequestKind.TRANSFER, source, destination, amount, ASSET)
         return Transfer(
             tenant=TENANT,
             request=RequestKey(request_key(TENANT, f"{self._run}-{self._number}"), asked_for),

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Final
 
 from tallystick.domain.commands import RequestKey, Transfer
-from tallystick.domain.fingerprint import Operation, fingerprint, request_key
+from tallystick.domain.fingerprint import RequestKind, fingerprint, request_key
 from tallystick.domain.identifiers import Prefix, parse_identifier
 from tallystick.domain.outcomes import Refused
 from tallystick.ledger.errors import FaultyCommandError, NotTakenError
@@ -85,7 +85,7 @@ def _account(text: str) -> int:
 
 
 def _command(payer: int, payee: int, amount: int, key: str) -> Transfer:
-    asked_for = fingerprint(Operation.TRANSFER, payer, payee, amount, ASSET)
+    asked_for = fingerprint(RequestKind.TRANSFER, payer, payee, amount, ASSET)
     return Transfer(
         tenant=TENANT,
         request=RequestKey(request_key(TENANT, key), asked_for),

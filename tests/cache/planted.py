@@ -8,7 +8,7 @@ import msgspec
 from tallystick.domain.accounts import AccountState
 from tallystick.domain.cached import Mark, opening_mark, write_state
 from tallystick.followers.cache import balances
-from tallystick.followers.cache.balances import Balances, FoundBalance
+from tallystick.followers.cache.balances import BalanceReader, FoundBalance
 from tallystick.followers.cache.tailer import Tailer
 from tallystick.store.cache import balances as cache
 from tallystick.store.cache import scripts
@@ -53,32 +53,32 @@ def _generation_again() -> None:
 
 def _nothing_remembered() -> None:
     """A server believes the cache though what it wrote or answered never arrived there."""
-    Balances._floor = property(lambda _self: 0, lambda _self, _value: None)  # type: ignore[assignment]  # it is planted
-    Balances._ahead = property(lambda _self: {}, lambda _self, _value: None)  # type: ignore[assignment]  # it is planted
+    BalanceReader._floor = property(lambda _self: 0, lambda _self, _value: None)  # type: ignore[assignment]  # it is planted
+    BalanceReader._ahead = property(lambda _self: {}, lambda _self, _value: None)  # type: ignore[assignment]  # it is planted
 
 
 def _min_position_ignored() -> None:
     """Whoever wants to read his own write gets what there is."""
-    read = Balances.read
+    read = BalanceReader.read
 
     async def ignoring(
-        self: Balances, accounts: Sequence[int], *, min_position: int = 0, strong: bool = False
+        self: BalanceReader, accounts: Sequence[int], *, min_position: int = 0, strong: bool = False
     ) -> dict[int, FoundBalance]:
         return await read(self, accounts, strong=strong)
 
-    Balances.read = ignoring  # type: ignore[method-assign]  # it is planted
+    BalanceReader.read = ignoring  # type: ignore[method-assign]  # it is planted
 
 
 def _strong_is_weak() -> None:
     """Who asks PostgreSQL is answered by the cache."""
-    read = Balances.read
+    read = BalanceReader.read
 
     async def weak(
-        self: Balances, accounts: Sequence[int], *, min_position: int = 0, strong: bool = False
+        self: BalanceReader, accounts: Sequence[int], *, min_position: int = 0, strong: bool = False
     ) -> dict[int, FoundBalance]:
         return await read(self, accounts, min_position=min_position)
 
-    Balances.read = weak  # type: ignore[method-assign]  # it is planted
+    BalanceReader.read = weak  # type: ignore[method-assign]  # it is planted
 
 
 def _never_was() -> None:

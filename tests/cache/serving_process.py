@@ -22,7 +22,7 @@ from tallystick import Ledger, Refused
 from tallystick.domain import limits
 from tallystick.domain.commands import RequestKey, Transfer
 from tallystick.domain.decide import Decision
-from tallystick.domain.fingerprint import Operation, fingerprint, request_key
+from tallystick.domain.fingerprint import RequestKind, fingerprint, request_key
 from tallystick.domain.identifiers import Prefix, parse_identifier
 from tallystick.ledger.errors import NotTakenError
 from tallystick.service.engine import Engine
@@ -136,7 +136,7 @@ class Serving:
 
 def _payment(payer: int, payee: int) -> Transfer:
     key = secrets.token_hex(8)
-    asked_for = fingerprint(Operation.TRANSFER, payer, payee, 1, "USD")
+    asked_for = fingerprint(RequestKind.TRANSFER, payer, payee, 1, "USD")
     return Transfer(
         tenant=TENANT,
         request=RequestKey(request_key(TENANT, key), asked_for),

@@ -14,7 +14,7 @@ from tallystick.domain.cached import write_state
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tallystick.embedded.valkey import EmbeddedValkey
 from tallystick.followers.cache import tailer as tailer_module
-from tallystick.followers.cache.balances import Balances, FoundBalance
+from tallystick.followers.cache.balances import BalanceReader, FoundBalance
 from tallystick.followers.cache.tailer import Tailer
 from tallystick.ledger import metrics
 from tallystick.store.cache.balances import Cache
@@ -73,9 +73,9 @@ class Scene(NamedTuple):
     def account(self) -> int:
         return parse_identifier(Prefix.ACCOUNT, self.bob)
 
-    def server(self) -> Balances:
+    def server(self) -> BalanceReader:
         """What another server process has."""
-        return Balances(self.shard, self.reader, self.cache)
+        return BalanceReader(self.shard, self.reader, self.cache)
 
     def tailer(self) -> Tailer:
         return Tailer(self.shard, self.reader, self.cache)
@@ -83,7 +83,7 @@ class Scene(NamedTuple):
     async def pay(self, key: str) -> int:
         return (await paid(self.ledger, self.alice, self.bob, 1, key)).position
 
-    async def read(self, server: Balances) -> FoundBalance:
+    async def read(self, server: BalanceReader) -> FoundBalance:
         return (await server.read([self.account]))[self.account]
 
     async def state(self) -> AccountState:

@@ -21,8 +21,8 @@ from tallystick.domain.limits import LOCAL_NUMBER_MAX
 from tallystick.domain.outcomes import Outcome, Posted, Refused
 from tallystick.domain.saga_commands import Credit, Finalize, RefuseCredit, Release
 from tallystick.domain.sagas import SagaState, credit_request
-from tallystick.domain.two_phase import Crossing
-from tallystick.ledger.batcher import Answer
+from tallystick.domain.two_phase import CrossingCommand
+from tallystick.ledger.batcher import DecidedOutcome
 from tallystick.ledger.crossing.two_phase.pairs import Coordinator
 from tallystick.ledger.shard import Shard
 
@@ -71,7 +71,7 @@ class CrossingBuilder:
         self.shards = shards
         self.marks: dict[str, int] = {}
 
-    async def submit(self, shard: int, command: Command) -> Answer:
+    async def submit(self, shard: int, command: Command) -> DecidedOutcome:
         (answer,) = await self.shards[shard].batcher.submit([command])
         return answer
 
@@ -177,7 +177,7 @@ class CrossingBuilder:
         """Have something that crosses posted on both shards by two-phase commit."""
         coordinator = Coordinator(self.shards[ONE], self.shards[TWO])
         try:
-            (answer,) = await coordinator.submit([Crossing(shard, command)])
+            (answer,) = await coordinator.submit([CrossingCommand(shard, command)])
         finally:
             await coordinator.stop()
         assert isinstance(answer.outcome, Posted), answer.outcome

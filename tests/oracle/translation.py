@@ -9,7 +9,7 @@ from tallystick.domain.accounts import AccountKind, AccountStatus, AccountTerms
 from tallystick.domain.commands import Kind, Leg, Note, Reach, RequestKey
 from tallystick.domain.decide import Atomic
 from tallystick.domain.derived_accounts import Derivation
-from tallystick.domain.fingerprint import Field, Operation
+from tallystick.domain.fingerprint import Field, RequestKind
 from tallystick.domain.identifiers import make_identifier
 from tallystick.domain.outcomes import Outcome, Posted, RefusalCode, Refused, refuse
 from tallystick.domain.saga_commands import (
@@ -119,7 +119,7 @@ class Translation:
         if isinstance(command, words.Open):
             return commands.OpenAccount(
                 tenant=command.tenant,
-                request=_request(command, Operation.OPEN_ACCOUNT),
+                request=_request(command, RequestKind.OPEN_ACCOUNT),
                 account=self.account(command.account),
                 owner=command.owner,
                 asset=command.asset,
@@ -130,7 +130,7 @@ class Translation:
             )
         return commands.ChangeAccount(
             tenant=command.tenant,
-            request=_request(command, Operation.CHANGE_ACCOUNT),
+            request=_request(command, RequestKind.CHANGE_ACCOUNT),
             account=self.account(command.id),
             status=msgspec.UNSET if command.status == "keep" else AccountStatus[command.status.upper()],
             min_balance=msgspec.UNSET if command.min_balance == "keep" else command.min_balance,
@@ -143,7 +143,7 @@ class Translation:
             case words.Transfer():
                 return commands.Transfer(
                     tenant=command.tenant,
-                    request=_request(command, Operation.TRANSFER),
+                    request=_request(command, RequestKind.TRANSFER),
                     opens=self.opens(command.tenant, named_accounts(command)),
                     source=self.account(command.source),
                     destination=self.account(command.destination),
@@ -155,7 +155,7 @@ class Translation:
             case words.Hold():
                 return commands.PlaceHold(
                     tenant=command.tenant,
-                    request=_request(command, Operation.HOLD),
+                    request=_request(command, RequestKind.HOLD),
                     opens=self.opens(command.tenant, named_accounts(command)),
                     source=self.account(command.source),
                     destination=self.account(command.destination),
@@ -168,7 +168,7 @@ class Translation:
             case words.Transaction():
                 return commands.PostTransaction(
                     tenant=command.tenant,
-                    request=_request(command, Operation.TRANSACTION),
+                    request=_request(command, RequestKind.TRANSACTION),
                     opens=self.opens(command.tenant, named_accounts(command)),
                     entries=tuple((self.account(account), amount) for account, amount in command.entries),
                     foreign_assets=self.foreign_assets(command.tenant, named_accounts(command)),
@@ -183,7 +183,7 @@ class Translation:
             case words.Capture():
                 return commands.CaptureHold(
                     tenant=command.tenant,
-                    request=_request(command, Operation.CAPTURE),
+                    request=_request(command, RequestKind.CAPTURE),
                     hold=identify(command.id),
                     amount=command.amount,
                     final=command.final,
@@ -192,7 +192,7 @@ class Translation:
             case words.Void():
                 return commands.VoidHold(
                     tenant=command.tenant,
-                    request=_request(command, Operation.VOID),
+                    request=_request(command, RequestKind.VOID),
                     hold=identify(command.id),
                     note=_note(command),
                 )
@@ -201,7 +201,7 @@ class Translation:
             case words.Reverse():
                 return commands.Reverse(
                     tenant=command.tenant,
-                    request=_request(command, Operation.REVERSE),
+                    request=_request(command, RequestKind.REVERSE),
                     transaction=identify(command.id),
                     amount=command.amount,
                     payers=tuple(self.part(payer) for payer in command.payers),
@@ -363,7 +363,7 @@ def _note(command: words.Noted) -> Note:
     return Note(command.description, command.metadata, command.effective_at)
 
 
-def _request(command: words.Command, operation: Operation) -> RequestKey | None:
+def _request(command: words.Command, operation: RequestKind) -> RequestKey | None:
     if command.key is None:
         return None
     values = [_field(command, name) for name in fingerprint.FIELDS[operation]]

@@ -12,7 +12,7 @@ from tallystick.domain.identifiers import make_identifier
 from tallystick.domain.outcomes import Outcome, Posted, RefusalCode, Refused, refuse
 from tallystick.domain.saga_commands import Credit, Finalize, RefuseCredit, Release
 from tallystick.domain.sagas import SAGA_STAGES, Found, SagaState, Stage, Step, credit_request, next_step
-from tallystick.ledger.batcher import Answer
+from tallystick.ledger.batcher import DecidedOutcome
 from tallystick.ledger.crossing.saga.split import SplitJourney
 from tallystick.ledger.errors import FaultyCommandError
 from tests.simulation.violation import Violation
@@ -156,7 +156,7 @@ class SplitAttempt:
             return
         self._asked.discard(shard)
         try:
-            self._journey.follow(shard, Answer(outcome, NOTHING_DECIDED._replace(sagas=dict(sagas))))
+            self._journey.follow(shard, DecidedOutcome(outcome, NOTHING_DECIDED._replace(sagas=dict(sagas))))
         except FaultyCommandError as error:
             raise Violation(f"{error}: {outcome}") from error
         if self.step is not step:

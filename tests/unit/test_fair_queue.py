@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallystick.ledger.fair_queue import FairQueue, Waiting
+from tallystick.ledger.fair_queue import FairQueue, Queued
 
 TURN_SIZE = 100
 SIZES = st.integers(1, 3 * TURN_SIZE)
@@ -93,6 +93,6 @@ def test_what_is_put_back_may_be_of_lanes_that_are_gone() -> None:
     queue.put_back(taken)
     assert queue.size_of(1) == 20
     assert [waiting for waiting in (queue.take() for _ in range(3)) if waiting.lane == 1] == [
-        Waiting(1, 10, "a"),
-        Waiting(1, 10, "c"),
+        Queued(1, 10, "a"),
+        Queued(1, 10, "c"),
     ]

@@ -2,7 +2,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallystick.domain.fingerprint import FIELDS, Field, Operation, differing_field, fingerprint, request_key
+from tallystick.domain.fingerprint import (
+    FIELDS,
+    Field,
+    RequestKind,
+    differing_field,
+    fingerprint,
+    request_key,
+)
 
 fields: st.SearchStrategy[Field] = st.one_of(
     st.none(),
@@ -11,11 +18,11 @@ fields: st.SearchStrategy[Field] = st.one_of(
     st.text(st.characters(codec="utf-8"), max_size=80),
     st.lists(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=2, max_size=2), max_size=4),
 )
-operations = st.sampled_from(Operation)
+operations = st.sampled_from(RequestKind)
 
 
 @given(data=st.data(), operation=operations)
-def test_the_first_field_that_differs_is_named(data: st.DataObject, operation: Operation) -> None:
+def test_the_first_field_that_differs_is_named(data: st.DataObject, operation: RequestKind) -> None:
     names = FIELDS[operation]
     values = data.draw(st.lists(fields, min_size=len(names), max_size=len(names)))
     place = data.draw(st.integers(0, len(names) - 1))
@@ -29,7 +36,7 @@ def test_the_first_field_that_differs_is_named(data: st.DataObject, operation: O
 
 @pytest.mark.parametrize(
     ("operation", "place"),
-    [(operation, place) for operation in Operation for place in range(len(FIELDS[operation]))],
+    [(operation, place) for operation in RequestKind for place in range(len(FIELDS[operation]))],
 )
 @pytest.mark.parametrize(
     ("first", "second"),
@@ -48,7 +55,9 @@ def test_the_first_field_that_differs_is_named(data: st.DataObject, operation: O
         ([], None),
     ],
 )
-def test_each_field_of_each_operation(operation: Operation, place: int, first: Field, second: Field) -> None:
+def test_each_field_of_each_operation(
+    operation: RequestKind, place: int, first: Field, second: Field
+) -> None:
     names = FIELDS[operation]
     values: list[Field] = ["same"] * len(names)
     one = fingerprint(operation, *values[:place], first, *values[place + 1 :])
@@ -58,14 +67,14 @@ def test_each_field_of_each_operation(operation: Operation, place: int, first: F
 
 
 @given(first=operations, second=operations, values=st.lists(fields, max_size=4))
-def test_another_call_is_named_path(first: Operation, second: Operation, values: list[Field]) -> None:
+def test_another_call_is_named_path(first: RequestKind, second: RequestKind, values: list[Field]) -> None:
     if first is not second:
         assert differing_field(fingerprint(first, *values), fingerprint(second, *values)) == "path"
 
 
 @given(operation=operations, values=st.lists(fields, max_size=4), absent=st.integers(0, 5))
 def test_the_same_request_has_the_same_fingerprint(
-    operation: Operation, values: list[Field], absent: int
+    operation: RequestKind, values: list[Field], absent: int
 ) -> None:
     assert fingerprint(operation, *values) == fingerprint(operation, *values, *([None] * absent))
 
@@ -76,13 +85,13 @@ def test_fingerprints_stay_small() -> None:
 
 
 def test_operations_have_fields_of_their_own() -> None:
-    assert FIELDS.keys() == set(Operation)
+    assert FIELDS.keys() == set(RequestKind)
     for names in FIELDS.values():
         assert len(set(names)) == len(names)
 
 
 def test_stored_numbers_never_change() -> None:
-    assert {operation.name: int(operation) for operation in Operation} == {
+    assert {operation.name: int(operation) for operation in RequestKind} == {
         "OPEN_ACCOUNT": 1,
         "CHANGE_ACCOUNT": 2,
         "TRANSFER": 3,

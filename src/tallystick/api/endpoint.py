@@ -44,7 +44,7 @@ _TOO_DEEP: Final = msgspec.DecodeError("JSON is nested too deeply")
 class MalformedError(Exception):
     """A body or query that does not have the right form, with the answer that says why."""
 
-    def __init__(self, answer: problems.Answer) -> None:
+    def __init__(self, answer: problems.ProblemResponse) -> None:
         super().__init__(answer.problem.detail)
         self.answer = answer
 
@@ -147,7 +147,7 @@ async def _parts(stream: StreamHandler, call: Call) -> streams.Parts:
         raise
 
 
-def write_problem(response: Response, answer: problems.Answer) -> None:
+def write_problem(response: Response, answer: problems.ProblemResponse) -> None:
     """Answer with a problem document."""
     response.status = answer.problem.status
     response.content_type = problems.PROBLEM_TYPE

@@ -41,20 +41,20 @@ _FIELD: Final = re.compile(r"(?:unknown|required) field `(?P<field>[^`]*)`")
 _QUOTED_CHARACTERS_MAX: Final = 200
 
 
-class Answer(NamedTuple):
+class ProblemResponse(NamedTuple):
     """A problem and the headers that go with it."""
 
     problem: Problem
     headers: dict[str, str]
 
 
-def answer(code: str, detail: str, param: str | None = None, *, reading: bool = False) -> Answer:
+def answer(code: str, detail: str, param: str | None = None, *, reading: bool = False) -> ProblemResponse:
     """A problem document with the status of its code, and when to try again."""
     known = error_code(code)
     status = known.status_of_reading if reading and known.status_of_reading is not None else known.status
     after_seconds = known.retry_after_seconds
     headers = {} if after_seconds is None else {"Retry-After": str(after_seconds)}
-    return Answer(_problem(status, code, detail, param), headers)
+    return ProblemResponse(_problem(status, code, detail, param), headers)
 
 
 def _problem(status: int, code: str, detail: str, param: str | None = None) -> Problem:
@@ -62,12 +62,12 @@ def _problem(status: int, code: str, detail: str, param: str | None = None) -> P
     return Problem(f"urn:tallystick:problem:{code}", title, status, code, detail, param)
 
 
-def refusal(refused: Refused, *, reading: bool = False) -> Answer:
+def refusal(refused: Refused, *, reading: bool = False) -> ProblemResponse:
     """The answer to a refusal. `reading`: the call only reads."""
     return answer(refused.code.text, refused.detail, refused.param, reading=reading)
 
 
-def malformed(error: msgspec.DecodeError, where: str) -> Answer:
+def malformed(error: msgspec.DecodeError, where: str) -> ProblemResponse:
     """The error in the form of a body or a query."""
     match = _PLACE.match(str(error))
     detail, place = (match["detail"], match["place"]) if match else (str(error), None)
@@ -80,7 +80,7 @@ def malformed(error: msgspec.DecodeError, where: str) -> Answer:
     return answer("parameter_invalid", detail, param or where)
 
 
-def of_error(error: Exception) -> Answer | None:  # noqa: C901, PLR0911, PLR0912 - a table
+def of_error(error: Exception) -> ProblemResponse | None:  # noqa: C901, PLR0911, PLR0912 - a table
     """The problem document of an expected error; None for a bug."""
     match error:
         case ParameterError():
@@ -110,7 +110,7 @@ def of_error(error: Exception) -> Answer | None:  # noqa: C901, PLR0911, PLR0912
             return answer("webhook_key_missing", f"{str(error).capitalize()}.")
         case AuthenticationError():
             found = answer("unauthorized", f"Send a valid key: {error}.", "Authorization")
-            return Answer(found.problem, {"WWW-Authenticate": "Bearer"})
+            return ProblemResponse(found.problem, {"WWW-Authenticate": "Bearer"})
         case RateLimitedError():
             return _rate_limited(error)
         case OverloadedError():
@@ -129,10 +129,10 @@ def of_error(error: Exception) -> Answer | None:  # noqa: C901, PLR0911, PLR0912
             return None
 
 
-def _rate_limited(error: RateLimitedError) -> Answer:
+def _rate_limited(error: RateLimitedError) -> ProblemResponse:
     """With the fields of draft-ietf-httpapi-ratelimit-headers."""
     found = answer(RATE_LIMITED, f"{error}.")
-    return Answer(
+    return ProblemResponse(
         found.problem,
         {
             "Retry-After": str(error.after_seconds),
@@ -142,18 +142,18 @@ def _rate_limited(error: RateLimitedError) -> Answer:
     )
 
 
-def _not_found(error: NotFoundError) -> Answer:
+def _not_found(error: NotFoundError) -> ProblemResponse:
     if isinstance(error, WebhookNotFoundError):
         return answer(error.code, f"{error}: see GET /v1/webhooks.", "id")
     return answer(error.code, error_code(error.code).meaning, "id", reading=True)
 
 
-def _unserved(reason: Unserved, what: str) -> Answer:
+def _unserved(reason: Unserved, what: str) -> ProblemResponse:
     again = "Send the same request again: with the same Idempotency-Key it is carried out at most once."
     return answer(reason.value, f"{what} {again}")
 
 
-def _of_framework(error: falcon.HTTPError) -> Answer:
+def _of_framework(error: falcon.HTTPError) -> ProblemResponse:
     code = {
         HTTPStatus.NOT_FOUND: "path_not_found",
         HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
@@ -161,4 +161,4 @@ def _of_framework(error: falcon.HTTPError) -> Answer:
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "content_type_unsupported",
     }.get(error.status_code, "request_invalid")
     detail = error.description or "See /docs for what this server answers to."
-    return Answer(_problem(error.status_code, code, detail), dict(error.headers or {}))
+    return ProblemResponse(_problem(error.status_code, code, detail), dict(error.headers or {}))

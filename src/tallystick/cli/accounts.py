@@ -22,7 +22,7 @@ from tallystick.service.errors import AccountNotFoundError
 from tallystick.service.ledger import UNSET, Ledger
 from tallystick.service.logging import configure_logging
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 ENTRIES_SHOWN = 10
 NO_BOUND = "none"
@@ -261,9 +261,9 @@ def _set_status(
 
 
 def _run(
-    configuration_path: Path, tenant: str, ask: Callable[[Ledger], Awaitable[Answer]]
-) -> Answer | Refused:
-    async def run() -> Answer | Refused:
+    configuration_path: Path, tenant: str, ask: Callable[[Ledger], Awaitable[Result]]
+) -> Result | Refused:
+    async def run() -> Result | Refused:
         async with open_ledger(read_configuration(configuration_path), tenant) as ledger:
             try:
                 return await ask(ledger)

@@ -136,7 +136,7 @@ def replay(
     found = _with_webhooks(
         configuration_path, tenant, lambda hooks: hooks.replay(identifier, shard, position)
     )
-    _show_told(_Told([(identifier, found)], []), as_json=as_json)
+    _show_told(_Progress([(identifier, found)], []), as_json=as_json)
 
 
 @webhooks.command(epilog="Example: tallystick webhooks rotate hook_0123456789abcd")
@@ -240,17 +240,17 @@ def _with_webhooks(path: Path, tenant: str, act: Callable[[Webhooks], Awaitable[
     return asyncio.run(run())
 
 
-class _Told(NamedTuple):
+class _Progress(NamedTuple):
     """How far endpoints have been told, by their names, and which shards could not be asked."""
 
     deliveries: list[tuple[str, WebhookProgress]]
     unreachable_shards: list[int]
 
 
-async def _told(hooks: Webhooks, identifier: str | None) -> _Told:
+async def _told(hooks: Webhooks, identifier: str | None) -> _Progress:
     names = [one.id for one in await hooks.all()] if identifier is None else [identifier]
     told = await asyncio.gather(*(hooks.progress(name) for name in names))
-    return _Told(
+    return _Progress(
         [(name, one) for name, found in zip(names, told, strict=True) for one in found.deliveries],
         sorted({number for found in told for number in found.unreachable_shards}),
     )
@@ -264,7 +264,7 @@ def _show_secret(made: NewSecret, *, as_json: bool) -> None:
         click.echo("Keep the secret now: it cannot be shown again.", err=True)
 
 
-def _show_told(found: _Told, *, as_json: bool) -> None:
+def _show_told(found: _Progress, *, as_json: bool) -> None:
     for number in found.unreachable_shards:
         click.echo(f"Shard {number} cannot be reached now: what it says is not shown.", err=True)
     if as_json:

@@ -20,7 +20,7 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[object])
 
 
-class Operation(IntEnum):
+class RequestKind(IntEnum):
     """The call that a fingerprint belongs to. The numbers are stored and never change."""
 
     OPEN_ACCOUNT = 1
@@ -33,10 +33,10 @@ class Operation(IntEnum):
     REVERSE = 8
 
 
-FIELDS: Final[dict[Operation, tuple[str, ...]]] = {
-    Operation.OPEN_ACCOUNT: ("owner", "asset", "kind", "min_balance", "max_balance", "metadata", "near"),
-    Operation.CHANGE_ACCOUNT: ("id", "status", "min_balance", "max_balance", "metadata"),
-    Operation.TRANSFER: (
+FIELDS: Final[dict[RequestKind, tuple[str, ...]]] = {
+    RequestKind.OPEN_ACCOUNT: ("owner", "asset", "kind", "min_balance", "max_balance", "metadata", "near"),
+    RequestKind.CHANGE_ACCOUNT: ("id", "status", "min_balance", "max_balance", "metadata"),
+    RequestKind.TRANSFER: (
         "source",
         "destination",
         "amount",
@@ -45,8 +45,8 @@ FIELDS: Final[dict[Operation, tuple[str, ...]]] = {
         "metadata",
         "effective_at",
     ),
-    Operation.TRANSACTION: ("entries", "description", "metadata", "effective_at"),
-    Operation.HOLD: (
+    RequestKind.TRANSACTION: ("entries", "description", "metadata", "effective_at"),
+    RequestKind.HOLD: (
         "source",
         "destination",
         "amount",
@@ -56,9 +56,9 @@ FIELDS: Final[dict[Operation, tuple[str, ...]]] = {
         "metadata",
         "effective_at",
     ),
-    Operation.CAPTURE: ("id", "amount", "final", "description", "metadata", "effective_at"),
-    Operation.VOID: ("id", "description", "metadata", "effective_at"),
-    Operation.REVERSE: ("id", "amount", "description", "metadata", "effective_at"),
+    RequestKind.CAPTURE: ("id", "amount", "final", "description", "metadata", "effective_at"),
+    RequestKind.VOID: ("id", "description", "metadata", "effective_at"),
+    RequestKind.REVERSE: ("id", "amount", "description", "metadata", "effective_at"),
 }
 
 
@@ -68,7 +68,7 @@ def request_key(tenant: int, idempotency_key: str) -> bytes:
     return hashlib.sha256(tenant.to_bytes(4, "big") + text).digest()[:_KEY_BYTES]
 
 
-def fingerprint(operation: Operation, *values: Field) -> bytes:
+def fingerprint(operation: RequestKind, *values: Field) -> bytes:
     """The fingerprint of a request. `values` are in the order of FIELDS; missing ones at the end take no space."""
     last = len(values)
     while last and values[last - 1] is None:
@@ -85,11 +85,11 @@ def _short(value: Field) -> Field:
     return value
 
 
-def asked_for(fingerprint: bytes) -> tuple[Operation, list[object]] | None:
+def asked_for(fingerprint: bytes) -> tuple[RequestKind, list[object]] | None:
     """The operation of a fingerprint, and its fields in the order of FIELDS; None if it cannot be read."""
     try:
         operation, *values = _decoder.decode(fingerprint)
-        return Operation(operation), values  # type: ignore[arg-type]  # raises for what is none
+        return RequestKind(operation), values  # type: ignore[arg-type]  # raises for what is none
     except (msgspec.DecodeError, ValueError):
         return None
 
@@ -99,7 +99,7 @@ def differing_field(recorded: bytes, requested: bytes) -> str:
     first, second = _decoder.decode(recorded), _decoder.decode(requested)
     if first[0] != second[0]:
         return "path"
-    names = FIELDS[Operation(int(str(first[0])))]
+    names = FIELDS[RequestKind(int(str(first[0])))]
     for index, name in enumerate(names, start=1):
         if _at(first, index) != _at(second, index):
             return name

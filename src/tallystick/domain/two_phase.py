@@ -22,7 +22,7 @@ _RULES: Final[dict[type[Command], Callable[[Books, Any, Cross], Outcome]]] = {
 }
 
 
-class Crossing(NamedTuple):
+class CrossingCommand(NamedTuple):
     """A transfer or a transaction of several entries between two shards, and the number of the payer's."""
 
     home: int
@@ -41,7 +41,7 @@ class PairDecision(NamedTuple):
 
 
 def decide_pair(
-    first: Snapshot, second: Snapshot, crossings: Sequence[Crossing], now_us: Sequence[int]
+    first: Snapshot, second: Snapshot, crossings: Sequence[CrossingCommand], now_us: Sequence[int]
 ) -> PairDecision:
     """Answer what crosses between two shards, in either direction, in order.
 
@@ -71,7 +71,7 @@ def _rule(there: Books) -> Rule:
     return lambda here, command: _RULES[type(command)](here, command, cross)
 
 
-def needs_of(crossings: Iterable[Crossing], derivation: Derivation, other_shard: int) -> Needs:
+def needs_of(crossings: Iterable[CrossingCommand], derivation: Derivation, other_shard: int) -> Needs:
     """What must be read on one of the two shards: keys of the payers there, accounts, and the clearing accounts."""
     needs, shard = Needs(), derivation.shard
     for home, command in crossings:

@@ -24,7 +24,7 @@ from tallystick.ledger import metrics
 from tallystick.ledger.clock import Clock, ClockError
 from tallystick.ledger.condition import Condition, State
 from tallystick.ledger.errors import FaultyCommandError, OverloadedError, UnavailableError
-from tallystick.ledger.fair_queue import NO_WEIGHTS, FairQueue, Waiting
+from tallystick.ledger.fair_queue import NO_WEIGHTS, FairQueue, Queued
 from tallystick.ledger.writing import BatchWriter, Decided
 from tallystick.store.errors import CommitUnknownError, ShardUnavailableError, StoreError
 
@@ -34,7 +34,7 @@ _log = structlog.get_logger(__name__)
 _LEDGER_LANE: Final = 0
 
 
-class Answer(NamedTuple):
+class DecidedOutcome(NamedTuple):
     """An outcome, and the decision that it is part of."""
 
     outcome: Outcome
@@ -51,13 +51,15 @@ class _Request:
 
     __slots__ = ("answers", "deadline", "found", "left")
 
-    def __init__(self, command_count: int, answers: asyncio.Future[list[Answer]], deadline: float) -> None:
+    def __init__(
+        self, command_count: int, answers: asyncio.Future[list[DecidedOutcome]], deadline: float
+    ) -> None:
         self.answers = answers
         self.deadline = deadline
-        self.found: list[Answer] = []
+        self.found: list[DecidedOutcome] = []
         self.left = command_count
 
-    def answer(self, found: list[Answer]) -> None:
+    def answer(self, found: list[DecidedOutcome]) -> None:
         """Take the answers to the next commands; tell the caller when these were the last."""
         self.left -= len(found)
         self.found += found
@@ -81,7 +83,7 @@ class _Piece(NamedTuple):
 class _Batch(NamedTuple):
     """What is written together, and what was decided about it ahead of its turn."""
 
-    waiting: list[Waiting[_Piece]]
+    waiting: list[Queued[_Piece]]
     ahead: Decided | None = None
 
     @property
@@ -93,7 +95,7 @@ class _Batch(NamedTuple):
 class _Written(NamedTuple):
     """A batch that is committed, and who of it waits for an answer."""
 
-    waiting: list[Waiting[_Piece]]
+    waiting: list[Queued[_Piece]]
     decision: Decision
 
 
@@ -126,7 +128,7 @@ class Batcher:
         self._wake = asyncio.Event()
         self._stopping = False
         # What was taken from the queue and not answered yet: being written, and decided ahead.
-        self._taken: list[Waiting[_Piece]] = []
+        self._taken: list[Queued[_Piece]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._listeners: list[Callable[[Decision], None]] = []
         self._alarms = AlarmRate()
@@ -204,7 +206,9 @@ class Batcher:
         self._fail_queue()
         await self._writer.close()
 
-    async def submit(self, units: Sequence[Command | Atomic], *, of_saga: bool = False) -> list[Answer]:
+    async def submit(
+        self, units: Sequence[Command | Atomic], *, of_saga: bool = False
+    ) -> list[DecidedOutcome]:
         """Have the commands of one request decided and written; an answer for each, after the commit.
 
         Steps of sagas (`of_saga`) find room in a queue that is full for others: they free what those reserved.
@@ -221,7 +225,7 @@ class Batcher:
         lane = _lane_of(commands)
         self._require_room(lane, len(commands), limits.QUEUE_SAGA_STEPS_MAX if of_saga else 0)
         loop = asyncio.get_running_loop()
-        answers: asyncio.Future[list[Answer]] = loop.create_future()
+        answers: asyncio.Future[list[DecidedOutcome]] = loop.create_future()
         request = _Request(len(commands), answers, loop.time() + limits.REQUEST_TIMEOUT_SECONDS)
         self._note_lane(lane, loop.time())
         for piece in _pieces(request, units, len(commands)):
@@ -343,7 +347,7 @@ class Batcher:
 
     def _take(self) -> _Batch:
         """The next batch: all that wait, up to limits, without those whose callers have gone."""
-        batch: list[Waiting[_Piece]] = []
+        batch: list[Queued[_Piece]] = []
         count = 0
         shared = asyncio.get_running_loop().time() < self._shared_until
         of_tenant_max = limits.BATCH_COMMANDS_PER_TENANT_MAX if shared else limits.BATCH_COMMANDS_MAX
@@ -400,7 +404,7 @@ class Batcher:
         self._batch_seconds.observe(time.perf_counter() - started)
         return _Written(batch.waiting, decision)
 
-    async def _post_one_by_one(self, waiting: list[Waiting[_Piece]], error: Exception) -> None:
+    async def _post_one_by_one(self, waiting: list[Queued[_Piece]], error: Exception) -> None:
         """A bug, or an identifier drawn twice: the faulty request fails alone, its neighbours are answered."""
         try:
             await self._writer.roll_back()
@@ -432,7 +436,10 @@ class Batcher:
             request = waiting.item.request
             if not request.answers.done():
                 request.answer(
-                    [Answer(outcome, written.decision) for outcome in written.decision.outcomes[start:end]]
+                    [
+                        DecidedOutcome(outcome, written.decision)
+                        for outcome in written.decision.outcomes[start:end]
+                    ]
                 )
             start = end
         self._count(written.decision.outcomes)
@@ -458,7 +465,7 @@ class Batcher:
         metrics.UNSERVED.labels(str(self._shard), reason.value).inc()
 
 
-def _fail(batch: Sequence[Waiting[_Piece]], error: Exception) -> None:
+def _fail(batch: Sequence[Queued[_Piece]], error: Exception) -> None:
     for waiting in batch:
         waiting.item.request.fail(error)
 

@@ -17,7 +17,7 @@ WEIGHT_DEFAULT: Final = 1
 NO_WEIGHTS: Final[Mapping[int, int]] = MappingProxyType({})
 
 
-class Waiting(NamedTuple, Generic[Item]):
+class Queued(NamedTuple, Generic[Item]):
     """An item, its lane and its cost."""
 
     lane: int
@@ -34,7 +34,7 @@ class _Lane(Generic[Item]):
         self.turn_credit = turn_credit
         self.credit = 0
         self.size = 0
-        self.waiting: deque[Waiting[Item]] = deque()
+        self.waiting: deque[Queued[Item]] = deque()
 
 
 class FairQueue(Generic[Item]):
@@ -66,16 +66,16 @@ class FairQueue(Generic[Item]):
 
     def put(self, lane: int, size: int, item: Item) -> None:
         """Put an item behind all others of its lane."""
-        self._lane(lane).waiting.append(Waiting(lane, size, item))
+        self._lane(lane).waiting.append(Queued(lane, size, item))
         self._add(lane, size)
 
-    def put_back(self, taken: Iterable[Waiting[Item]]) -> None:
+    def put_back(self, taken: Iterable[Queued[Item]]) -> None:
         """Put items back at the front of their lanes, in the order in which they were taken."""
         for waiting in reversed(list(taken)):
             self._lane(waiting.lane).waiting.appendleft(waiting)
             self._add(waiting.lane, waiting.size)
 
-    def take(self) -> Waiting[Item]:
+    def take(self) -> Queued[Item]:
         """Take the next item; raises IndexError when nothing waits."""
         turns = self._turns
         lane = turns[0]

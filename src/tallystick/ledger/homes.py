@@ -21,7 +21,7 @@ from tallystick.store.placements import record_owner_home, recorded_placement
 ShardT = TypeVar("ShardT", bound=Shard)
 
 
-class _Answer(NamedTuple):
+class _HomeAnswer(NamedTuple):
     """A shard's answer about an owner: its home, if the shard knows it, or why the answer is missing."""
 
     shard: int
@@ -181,21 +181,21 @@ class Homes(Generic[ShardT]):
             if self.placement is placement:
                 return found
 
-    async def _ask(self, number: int, placement: Placement, tenant: int, owner: str) -> _Answer:
+    async def _ask(self, number: int, placement: Placement, tenant: int, owner: str) -> _HomeAnswer:
         shard = self._shards.get(number)
         if shard is None:
-            return _Answer(number, None, "this server has not been told of yet")
+            return _HomeAnswer(number, None, "this server has not been told of yet")
         try:
             answer = await self._lookups_on(shard).ask(tenant, owner)
         except (StoreError, NotTakenError):
-            return _Answer(number, None, "cannot be reached now")
+            return _HomeAnswer(number, None, "cannot be reached now")
         told = read_placement(answer.placement)
         self._take_over(told)
         home = number if answer.has_accounts else answer.placed_on
         if told.version < placement.version and home is None:
             # Other servers may still place owners here by an older placement.
-            return _Answer(number, None, "was not told of the newest placement: run `tallystick migrate`")
-        return _Answer(number, home)
+            return _HomeAnswer(number, None, "was not told of the newest placement: run `tallystick migrate`")
+        return _HomeAnswer(number, home)
 
     def _take_over(self, told: Placement) -> None:
         if told.version > self.placement.version:
@@ -219,7 +219,7 @@ class Homes(Generic[ShardT]):
         return self._fences.setdefault(number, Fence(shard.database))
 
 
-async def _until_home_is_known(asked: list[asyncio.Task[_Answer]]) -> _Found:
+async def _until_home_is_known(asked: list[asyncio.Task[_HomeAnswer]]) -> _Found:
     """Collect answers. Once the owner's home is known, do not wait for shards that cannot matter."""
     silent: dict[int, str] = {}
     for next_answer in asyncio.as_completed(asked):

@@ -8,7 +8,7 @@ from tallystick.store.connection import Database
 from tallystick.store.placements import OwnerLookup, look_up_owners
 
 
-class _Waiting(NamedTuple):
+class _WaitingOwner(NamedTuple):
     """An owner, and the callers that wait for the answer."""
 
     tenant: int
@@ -21,13 +21,13 @@ class OwnerLookups:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[_WaitingOwner] = []
         self._asking: asyncio.Task[None] | None = None
 
     async def ask(self, tenant: int, owner: str) -> OwnerLookup:
         """The shard's answer about an owner. Raises what `database.rows` raises."""
         answer: asyncio.Future[OwnerLookup] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(tenant, owner, answer))
+        self._waiting.append(_WaitingOwner(tenant, owner, answer))
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask_all(), name="look-ups of owners")
         return await answer

@@ -10,7 +10,7 @@ from tallystick import views
 from tallystick.domain import limits
 from tallystick.domain.accounts import DEFAULT_MIN_BALANCE, AccountKind, AccountStatus
 from tallystick.domain.commands import ChangeAccount, Command, OpenAccount, RequestKey
-from tallystick.domain.fingerprint import Field, Operation
+from tallystick.domain.fingerprint import Field, RequestKind
 from tallystick.domain.identifiers import Prefix, make_identifier, shard_of
 from tallystick.domain.outcomes import RefusalCode, Refused, refuse
 from tallystick.domain.rules.accounts import IdentifierTakenError
@@ -66,7 +66,15 @@ class AccountCalls(Tenancy):
         if await self._engine.assets.find(self._tenant, asset) is None:
             raise ParameterError("asset", "expected the code of an asset: see GET /v1/assets")
         request = self._optional_request(
-            idempotency_key, Operation.OPEN_ACCOUNT, owner, asset, kind, lower, upper, written_metadata, near
+            idempotency_key,
+            RequestKind.OPEN_ACCOUNT,
+            owner,
+            asset,
+            kind,
+            lower,
+            upper,
+            written_metadata,
+            near,
         )
         beside = None if near is None else await self._shard_beside(near)
         if isinstance(beside, Refused):
@@ -125,7 +133,7 @@ class AccountCalls(Tenancy):
                 "status", "expected at least one of status, min_balance, max_balance, metadata"
             )
         request = self._optional_request(
-            idempotency_key, Operation.CHANGE_ACCOUNT, identifier, *map(_change_field, changes)
+            idempotency_key, RequestKind.CHANGE_ACCOUNT, identifier, *map(_change_field, changes)
         )
         shard = self._shard(identifier)
         command = ChangeAccount(

@@ -14,7 +14,7 @@ from tallystick.domain.decide import NOTHING_DECIDED, Atomic, Decision
 from tallystick.extras import MissingExtraError, require_extra
 from tallystick.followers.webhooks.addresses import AddressRules
 from tallystick.followers.webhooks.secret_keys import SecretKeys
-from tallystick.ledger.batcher import Answer
+from tallystick.ledger.batcher import DecidedOutcome
 from tallystick.ledger.crossing.earlier_credits import EarlierCredits
 from tallystick.ledger.crossing.key_claims import KeyClaims, answers_of_group
 from tallystick.ledger.crossing.saga.recovery import Crossings
@@ -229,7 +229,7 @@ class Engine:
         if sum(batcher.room_of(tenant) for batcher in batchers) < command_count:
             batchers[0].refuse_overloaded()
 
-    async def submit(self, shard: Shard, units: Units) -> Sequence[Answer | PairAnswer]:
+    async def submit(self, shard: Shard, units: Units) -> Sequence[DecidedOutcome | PairAnswer]:
         """Have the commands of one request written, if their keys are free: see `Batcher.submit`.
 
         An `Atomic` comes alone.
@@ -242,11 +242,11 @@ class Engine:
         left = [unit for place, unit in enumerate(units) if place not in refused]
         written = iter(await self._write(shard, left) if left else ())
         return [
-            Answer(refused[place], NOTHING_DECIDED) if place in refused else next(written)
+            DecidedOutcome(refused[place], NOTHING_DECIDED) if place in refused else next(written)
             for place in range(len(units))
         ]
 
-    async def _write(self, shard: Shard, units: Units) -> Sequence[Answer | PairAnswer]:
+    async def _write(self, shard: Shard, units: Units) -> Sequence[DecidedOutcome | PairAnswer]:
         if self._two_phase is None:
             return await shard.batcher.submit(units)
         return await self._two_phase.submit(shard, units)

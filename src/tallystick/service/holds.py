@@ -6,7 +6,7 @@ import time
 from tallystick import views
 from tallystick.domain import limits
 from tallystick.domain.commands import CaptureHold, Command, Kind, PlaceHold, VoidHold
-from tallystick.domain.fingerprint import Operation
+from tallystick.domain.fingerprint import RequestKind
 from tallystick.domain.holds import HoldStatus
 from tallystick.domain.identifiers import local_of
 from tallystick.domain.outcomes import RefusalCode, Refused
@@ -45,7 +45,7 @@ class HoldCalls(Tenancy):
         note = parameters.note(description, metadata, effective_at)
         request = self._noted_request(
             idempotency_key,
-            Operation.HOLD,
+            RequestKind.HOLD,
             note,
             payer,
             said,
@@ -89,7 +89,7 @@ class HoldCalls(Tenancy):
         note = parameters.note(description, metadata, effective_at)
         request = self._noted_request(
             idempotency_key,
-            Operation.CAPTURE,
+            RequestKind.CAPTURE,
             note,
             identifier,
             part,
@@ -115,7 +115,7 @@ class HoldCalls(Tenancy):
         note = parameters.note(description, metadata, effective_at)
         request = self._noted_request(
             idempotency_key,
-            Operation.VOID,
+            RequestKind.VOID,
             note,
             identifier,
         )

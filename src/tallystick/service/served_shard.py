@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from tallystick.domain import limits
-from tallystick.followers.cache.balances import Balances
+from tallystick.followers.cache.balances import BalanceReader
 from tallystick.followers.cache.tailer import Tailer
 from tallystick.followers.feed.feed import Feed
 from tallystick.ledger.fair_queue import NO_WEIGHTS
@@ -34,7 +34,7 @@ class ServedShard(Shard):
             FeedReader(self.database),
             listeners_turns or Rounds(limits.FEED_COST_PER_ROUND, 1),
         )
-        self.balances = Balances(number, self.reader, cache)
+        self.balances = BalanceReader(number, self.reader, cache)
         self._tailer = None if cache is None else Tailer(number, self.reader, cache)
         self.batcher.on_committed(self.feed.follower.committed)
         self.batcher.on_committed(self.balances.committed)

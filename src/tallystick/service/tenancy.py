@@ -11,13 +11,13 @@ import msgspec
 from tallystick.domain import limits
 from tallystick.domain.accounts import AccountKind, AccountState
 from tallystick.domain.commands import NO_NOTE, SENT_KINDS, Command, Kind, Note, RequestKey
-from tallystick.domain.fingerprint import Field, Operation, fingerprint, request_key
+from tallystick.domain.fingerprint import Field, RequestKind, fingerprint, request_key
 from tallystick.domain.identifiers import local_of, shard_of
 from tallystick.domain.outcomes import Posted, RefusalCode, Refused
 from tallystick.domain.record import Record, record_at
 from tallystick.domain.sagas import SagaState, SagaStatus
 from tallystick.domain.system_owners import SystemAccount
-from tallystick.ledger.batcher import Answer
+from tallystick.ledger.batcher import DecidedOutcome
 from tallystick.ledger.crossing.two_phase.pairs import PairAnswer
 from tallystick.ledger.errors import UnavailableError
 from tallystick.service import parameters
@@ -56,7 +56,7 @@ class Tenancy:
 
     # Keys.
 
-    def _request(self, idempotency_key: str | None, operation: Operation, *fields: Field) -> RequestKey:
+    def _request(self, idempotency_key: str | None, operation: RequestKind, *fields: Field) -> RequestKey:
         key = parameters.idempotency_key(idempotency_key)
         return RequestKey(
             request_key(self._tenant, key),
@@ -65,12 +65,12 @@ class Tenancy:
         )
 
     def _optional_request(
-        self, idempotency_key: str | None, operation: Operation, *fields: Field
+        self, idempotency_key: str | None, operation: RequestKind, *fields: Field
     ) -> RequestKey | None:
         return None if idempotency_key is None else self._request(idempotency_key, operation, *fields)
 
     def _noted_request(
-        self, idempotency_key: str | None, operation: Operation, note: Note, *fields: Field
+        self, idempotency_key: str | None, operation: RequestKind, note: Note, *fields: Field
     ) -> RequestKey:
         """The key of a request whose last fields are what the caller wrote beside it."""
         return self._request(
@@ -186,7 +186,7 @@ class Tenancy:
         return found
 
     async def _records(
-        self, shard: ServedShard, answers: Sequence[Answer | PairAnswer]
+        self, shard: ServedShard, answers: Sequence[DecidedOutcome | PairAnswer]
     ) -> list[Record | Refused]:
         """What each answer posted; what an earlier batch posted is read back, what crosses shards is driven on."""
         earlier = [
@@ -265,7 +265,7 @@ def _ended(record: Record, state: SagaState, ends: Mapping[int, Record]) -> Reco
     return record._replace(saga=state, hold=record.hold if end is None else end.hold)
 
 
-def _record(answer: Answer | PairAnswer, read: Mapping[int, Record]) -> Record | Refused:
+def _record(answer: DecidedOutcome | PairAnswer, read: Mapping[int, Record]) -> Record | Refused:
     outcome = answer.outcome
     if isinstance(outcome, Refused):
         return outcome

@@ -21,7 +21,7 @@ from tallystick.domain.commands import (
     Transfer,
 )
 from tallystick.domain.decide import Atomic
-from tallystick.domain.fingerprint import Operation
+from tallystick.domain.fingerprint import RequestKind
 from tallystick.domain.identifiers import local_of, make_identifier, shard_of
 from tallystick.domain.outcomes import RefusalCode, Refused, not_configured, refuse
 from tallystick.domain.record import Record, payment_of
@@ -131,7 +131,7 @@ class TransactionCalls(Tenancy):
         note = parameters.note(description, metadata, effective_at)
         # What the caller said, whichever accounts it comes to.
         said = [[part.party, part.amount, *([part.asset] if part.asset else [])] for part in parts]
-        request = self._noted_request(idempotency_key, Operation.TRANSACTION, note, said)
+        request = self._noted_request(idempotency_key, RequestKind.TRANSACTION, note, said)
         if (twice := _named_twice(parts)) is not None:
             return refuse(RefusalCode.SAME_ACCOUNT, f"entries[{twice}].account")
         await self._engine.parties.ask(self._tenant, [parts])
@@ -169,7 +169,7 @@ class TransactionCalls(Tenancy):
         identifier = parameters.transaction(transaction, "id")
         part = None if amount is None else parameters.amount(amount, "amount")
         note = parameters.note(description, metadata, effective_at)
-        request = self._noted_request(idempotency_key, Operation.REVERSE, note, identifier, part)
+        request = self._noted_request(idempotency_key, RequestKind.REVERSE, note, identifier, part)
         shard = self._shard(identifier)
         original, payers = await self._credit_of(shard, identifier)
         shard = self._shard(original)
@@ -231,7 +231,7 @@ class TransactionCalls(Tenancy):
             request.idempotency_key, f"{prefix}idempotency_key" if prefix else "Idempotency-Key"
         )
         # What the caller said, whichever accounts it comes to.
-        key = self._noted_request(name, Operation.TRANSFER, note, source, destination, amount, asset)
+        key = self._noted_request(name, RequestKind.TRANSFER, note, source, destination, amount, asset)
         payer, payee, opens = self._two_accounts(source, destination, amount, asset)
         return Transfer(
             tenant=self._tenant,

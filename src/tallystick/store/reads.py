@@ -53,7 +53,7 @@ class PassedEntries(NamedTuple):
     asset: list[str]
 
 
-class OpenSaga(NamedTuple):
+class UnfinishedSaga(NamedTuple):
     """A saga that has not ended: the position that reserved it, and microseconds since then by the shard's clock."""
 
     saga: int
@@ -184,9 +184,9 @@ class Reader:
         """The newest state of sagas, by the position that reserved them."""
         return {row[0]: saga_state(row) for row in await self._rows("saga_states", list(sagas))}
 
-    async def still_open_sagas(self, sagas: Collection[int]) -> list[OpenSaga]:
+    async def still_open_sagas(self, sagas: Collection[int]) -> list[UnfinishedSaga]:
         """Those of these sagas that have not ended."""
-        return [OpenSaga(*row) for row in await self._rows("still_open_sagas", list(sagas))]
+        return [UnfinishedSaga(*row) for row in await self._rows("still_open_sagas", list(sagas))]
 
     async def requests(self, keys: Iterable[bytes]) -> dict[bytes, RecordedRequest]:
         """What became of requests, by their keys; unknown ones are left out."""
@@ -203,9 +203,9 @@ class Reader:
         (row,) = await self._rows("entries_between", after, last)
         return PassedEntries(*row)
 
-    async def open_sagas(self, after: int, row_count: int) -> list[OpenSaga]:
+    async def open_sagas(self, after: int, row_count: int) -> list[UnfinishedSaga]:
         """Sagas that have not ended, from a position on."""
-        return [OpenSaga(*row) for row in await self._rows("open_sagas", after, row_count)]
+        return [UnfinishedSaga(*row) for row in await self._rows("open_sagas", after, row_count)]
 
     async def holds(self, holds: Collection[int]) -> dict[int, HoldState]:
         """The newest state of holds, by the position that placed them."""

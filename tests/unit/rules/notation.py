@@ -42,7 +42,7 @@ from tallystick.domain.commands import (
 )
 from tallystick.domain.decide import Atomic, decide
 from tallystick.domain.derived_accounts import Derivation
-from tallystick.domain.fingerprint import Operation, fingerprint, request_key
+from tallystick.domain.fingerprint import RequestKind, fingerprint, request_key
 from tallystick.domain.holds import HoldState
 from tallystick.domain.identifiers import make_identifier, shard_of
 from tallystick.domain.outcomes import Outcome, Posted, RefusalCode, Refused, refuse
@@ -260,7 +260,7 @@ def expire_hold(hold: int) -> ExpireHold:
 def claim_key(key: str, *, shard: int) -> ClaimKey:
     return ClaimKey(
         tenant=TENANT,
-        request=RequestKey(request_key(TENANT, key), fingerprint(Operation.TRANSFER)),
+        request=RequestKey(request_key(TENANT, key), fingerprint(RequestKind.TRANSFER)),
         shard=shard,
     )
 
@@ -268,7 +268,7 @@ def claim_key(key: str, *, shard: int) -> ClaimKey:
 def with_key(key: str, command: Transfer, *, keeps_refusal: bool = True) -> Transfer:
     """The same command with an idempotency key."""
     asked = fingerprint(
-        Operation.TRANSFER, command.source, command.destination, command.amount, command.asset
+        RequestKind.TRANSFER, command.source, command.destination, command.amount, command.asset
     )
     request = RequestKey(request_key(TENANT, key), asked, keeps_refusal)
     return msgspec.structs.replace(command, request=request)

@@ -32,19 +32,19 @@ class FoundBalance(NamedTuple):
     from_cache: bool
 
 
-class _Waiting(NamedTuple):
+class _WaitingRead(NamedTuple):
     accounts: Collection[int]
     answer: asyncio.Future[Cached | None]
 
 
-class Balances:
+class BalanceReader:
     """Reads the balances of one shard, and caches those that its batches change."""
 
     def __init__(self, shard: int, reader: Reader, cache: Cache | None) -> None:
         self._shard = shard
         self._reader = reader
         self._cache = cache
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[_WaitingRead] = []
         self._asking: asyncio.Task[None] | None = None
         # What was committed and is not cached yet: what waits, and what is on its way.
         self._changed: dict[int, AccountState] = {}
@@ -191,7 +191,7 @@ class Balances:
         if self._cache is None or self._stopping or self._cache.circuit_open(self._shard):
             return None
         answer: asyncio.Future[Cached | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(accounts, answer))
+        self._waiting.append(_WaitingRead(accounts, answer))
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask_all(), name=f"cache reads of shard {self._shard}")
         return await answer
@@ -222,7 +222,7 @@ class Balances:
             with suppress(CacheError):
                 await self._cache.remove(self._shard, accounts)
 
-    def _take(self) -> tuple[list[_Waiting], list[int]]:
+    def _take(self) -> tuple[list[_WaitingRead], list[int]]:
         accounts: dict[int, None] = {}
         count = 0
         for waiting in self._waiting:

@@ -38,7 +38,7 @@ _CERTIFICATE_WORDS: Final = {
 }
 
 
-class _Answer(NamedTuple):
+class _Response(NamedTuple):
     status: int
     retry_after: str | None
 
@@ -93,7 +93,7 @@ class Sender:
             later = retry_after_seconds(answer.retry_after, datetime.now(UTC))
         return Attempt(answer.status, error, seconds, answer.status == _GONE, later)
 
-    async def _post(self, url: str, message: Message, secrets: Sequence[Secret]) -> _Answer:
+    async def _post(self, url: str, message: Message, secrets: Sequence[Secret]) -> _Response:
         if not url.lower().startswith("https://") and not self._rules.allow_http:
             raise AddressRefusedError("http is not allowed: expected https")
         timestamp = int(time.time())
@@ -107,7 +107,7 @@ class Sender:
             url, data=message.body, headers=headers, allow_redirects=False
         ) as answer:
             await _read(answer)
-            return _Answer(answer.status, answer.headers.get("retry-after"))
+            return _Response(answer.status, answer.headers.get("retry-after"))
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -15,7 +15,7 @@ from tallystick.domain.commands import ClaimKey
 from tallystick.domain.decide import NOTHING_DECIDED, commands_of
 from tallystick.domain.outcomes import Posted, RefusalCode, Refused, not_tried, refuse
 from tallystick.ledger import metrics
-from tallystick.ledger.batcher import Answer
+from tallystick.ledger.batcher import DecidedOutcome
 from tallystick.ledger.errors import UnavailableError
 from tallystick.ledger.placement import Placement
 from tallystick.ledger.shard import Shard
@@ -32,7 +32,7 @@ class KeyClaims:
         self._find = find
         self._placement = placement
         # Claims that were not answered in time, by home. While there are any, no other request waits for that home.
-        self._late: dict[int, set[asyncio.Task[list[Answer]]]] = {}
+        self._late: dict[int, set[asyncio.Task[list[DecidedOutcome]]]] = {}
 
     async def claim(self, shard: Shard, units: Units) -> dict[int, Refused]:
         """Claim the keys of commands that go to a shard. Returns the refusals where keys are in use, by index.
@@ -80,7 +80,7 @@ class KeyClaims:
                     wanted.setdefault(home, {})[place] = claim
         return wanted, unclaimed
 
-    async def _claim_on(self, number: int, claims: Sequence[ClaimKey]) -> Sequence[Answer]:
+    async def _claim_on(self, number: int, claims: Sequence[ClaimKey]) -> Sequence[DecidedOutcome]:
         """The answers of a home to claims; empty if it does not answer."""
         home = self._find(number)
         if home is not None and home.batcher.responsive and not self._late.get(number):
@@ -108,7 +108,7 @@ async def _not_tried(shard: Shard, unclaimed: Mapping[int, bytes]) -> dict[int, 
     return {place: not_tried() for place, key in unclaimed.items() if key not in recorded}
 
 
-async def _answered(claiming: asyncio.Task[list[Answer]], home: Shard) -> bool:
+async def _answered(claiming: asyncio.Task[list[DecidedOutcome]], home: Shard) -> bool:
     """Wait for a claim: for a short time, or longer if its home is only busy."""
     deadline = time.monotonic() + limits.KEY_CLAIM_BUSY_SECONDS_MAX
     while True:
@@ -117,13 +117,13 @@ async def _answered(claiming: asyncio.Task[list[Answer]], home: Shard) -> bool:
             return claiming.done()
 
 
-def _hear(claiming: asyncio.Task[list[Answer]]) -> None:
+def _hear(claiming: asyncio.Task[list[DecidedOutcome]]) -> None:
     """Read the results of claims for which no request waits any more."""
     if not claiming.cancelled():
         claiming.exception()
 
 
-def _refusal(answer: Answer) -> Refused | None:
+def _refusal(answer: DecidedOutcome) -> Refused | None:
     """The refusal of a request whose key is in use; None if the key belongs to it."""
     outcome = answer.outcome
     if isinstance(outcome, Posted):
@@ -132,7 +132,9 @@ def _refusal(answer: Answer) -> Refused | None:
     return None if outcome.code is RefusalCode.IDEMPOTENCY_KEY_CLAIMED else outcome
 
 
-def answers_of_group(units: Units, refused: dict[int, Refused]) -> list[Answer]:
+def answers_of_group(units: Units, refused: dict[int, Refused]) -> list[DecidedOutcome]:
     """The answers to a group with a key that is in use: none of it was tried, and nothing is recorded."""
     alike = refuse(RefusalCode.ATOMIC_BATCH_REFUSED)
-    return [Answer(refused.get(place, alike), NOTHING_DECIDED) for place in range(len(commands_of(units)))]
+    return [
+        DecidedOutcome(refused.get(place, alike), NOTHING_DECIDED) for place in range(len(commands_of(units)))
+    ]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from tallystick.domain.commands import SENT_KINDS, Kind
-from tallystick.domain.fingerprint import FIELDS, Operation, asked_for
+from tallystick.domain.fingerprint import FIELDS, RequestKind, asked_for
 from tallystick.domain.identifiers import local_of
 from tallystick.domain.outcomes import RefusalCode
 from tallystick.domain.rows import BatchRow, EntryRow
@@ -18,17 +18,17 @@ from tallystick.verify.problems import Findings, ProblemKind
 from tallystick.verify.rows import AccountChange, Claim, HoldChange, SagaChange, TransactionHead
 
 # What may be posted for a request, by what it asked for.
-_KINDS: Final[Mapping[Operation, frozenset[Kind]]] = {
-    Operation.OPEN_ACCOUNT: frozenset({Kind.ACCOUNT_OPENED}),
-    Operation.CHANGE_ACCOUNT: frozenset({Kind.ACCOUNT_CHANGED}),
-    Operation.TRANSFER: frozenset({Kind.TRANSFER, Kind.TRANSFER_RESERVED, SENT_KINDS[Kind.TRANSFER]}),
-    Operation.TRANSACTION: frozenset(
+_KINDS: Final[Mapping[RequestKind, frozenset[Kind]]] = {
+    RequestKind.OPEN_ACCOUNT: frozenset({Kind.ACCOUNT_OPENED}),
+    RequestKind.CHANGE_ACCOUNT: frozenset({Kind.ACCOUNT_CHANGED}),
+    RequestKind.TRANSFER: frozenset({Kind.TRANSFER, Kind.TRANSFER_RESERVED, SENT_KINDS[Kind.TRANSFER]}),
+    RequestKind.TRANSACTION: frozenset(
         {Kind.TRANSACTION, Kind.TRANSFER_RESERVED, SENT_KINDS[Kind.TRANSACTION]}
     ),
-    Operation.HOLD: frozenset({Kind.HOLD_PLACED}),
-    Operation.CAPTURE: frozenset({Kind.HOLD_CAPTURED, Kind.TRANSFER_RESERVED}),
-    Operation.VOID: frozenset({Kind.HOLD_VOIDED}),
-    Operation.REVERSE: frozenset({Kind.REVERSAL, Kind.TRANSFER_RESERVED}),
+    RequestKind.HOLD: frozenset({Kind.HOLD_PLACED}),
+    RequestKind.CAPTURE: frozenset({Kind.HOLD_CAPTURED, Kind.TRANSFER_RESERVED}),
+    RequestKind.VOID: frozenset({Kind.HOLD_VOIDED}),
+    RequestKind.REVERSE: frozenset({Kind.REVERSAL, Kind.TRANSFER_RESERVED}),
 }
 
 
@@ -58,7 +58,7 @@ def contradiction(fingerprint: bytes, posting: Posting) -> str | None:
     return None if field is None else f"it was posted with another {field} than the request asked for"
 
 
-def _name(operation: Operation) -> str:
+def _name(operation: RequestKind) -> str:
     return operation.name.lower().replace("_", " ")
 
 
@@ -139,15 +139,15 @@ def _first_other(found: Sequence[tuple[str, int | None]], asked: _Asked) -> str 
     )
 
 
-_JUDGES: Final[Mapping[tuple[Operation, Kind], Callable[[_Asked, Posting], str | None]]] = {
-    (Operation.TRANSFER, Kind.TRANSFER): _transfer,
-    (Operation.TRANSFER, Kind.TRANSFER_RESERVED): _reserved_transfer,
-    (Operation.HOLD, Kind.HOLD_PLACED): _hold,
-    (Operation.CAPTURE, Kind.HOLD_CAPTURED): _capture,
-    (Operation.VOID, Kind.HOLD_VOIDED): _of_hold,
-    (Operation.REVERSE, Kind.REVERSAL): _part,
-    (Operation.OPEN_ACCOUNT, Kind.ACCOUNT_OPENED): _opened,
-    (Operation.CHANGE_ACCOUNT, Kind.ACCOUNT_CHANGED): _changed,
+_JUDGES: Final[Mapping[tuple[RequestKind, Kind], Callable[[_Asked, Posting], str | None]]] = {
+    (RequestKind.TRANSFER, Kind.TRANSFER): _transfer,
+    (RequestKind.TRANSFER, Kind.TRANSFER_RESERVED): _reserved_transfer,
+    (RequestKind.HOLD, Kind.HOLD_PLACED): _hold,
+    (RequestKind.CAPTURE, Kind.HOLD_CAPTURED): _capture,
+    (RequestKind.VOID, Kind.HOLD_VOIDED): _of_hold,
+    (RequestKind.REVERSE, Kind.REVERSAL): _part,
+    (RequestKind.OPEN_ACCOUNT, Kind.ACCOUNT_OPENED): _opened,
+    (RequestKind.CHANGE_ACCOUNT, Kind.ACCOUNT_CHANGED): _changed,
 }
 
 

@@ -20,7 +20,7 @@ from tallystick.ledger.crossing.saga.steps import SagaDriver
 from tallystick.ledger.errors import NotTakenError
 from tallystick.ledger.shard import Shard
 from tallystick.ledger.shard_workers import ShardWorkers
-from tallystick.store.reads import OpenSaga
+from tallystick.store.reads import UnfinishedSaga
 
 _log = structlog.get_logger(__name__)
 
@@ -85,7 +85,7 @@ class Recovery:
                 return
             self._looked_through = page[-1].saga
 
-    def _due(self, found: list[OpenSaga]) -> list[int]:
+    def _due(self, found: list[UnfinishedSaga]) -> list[int]:
         now = time.monotonic()
         driven = self._driver.driven
         due = []
@@ -101,7 +101,7 @@ class Recovery:
         shard = self._find(number)
         return shard is not None and shard.batcher.available
 
-    def _tell(self, found: list[OpenSaga]) -> None:
+    def _tell(self, found: list[UnfinishedSaga]) -> None:
         """Report what is open; a saga that has been open for long is an alarm, once in a while."""
         label = str(self._home.number)
         metrics.SAGAS_OPEN.labels(label).set(len(found))

@@ -29,7 +29,7 @@ from tallystick.domain.sagas import (
     next_split_step,
     promise_end_request,
 )
-from tallystick.ledger.batcher import Answer
+from tallystick.ledger.batcher import DecidedOutcome
 from tallystick.ledger.errors import FaultyCommandError
 
 PAYEES_STEPS: Final = frozenset({Step.PROMISE, Step.CONFIRM, Step.REFUSE_PROMISE, Step.REVOKE})
@@ -73,7 +73,7 @@ class SplitJourney:
         """The next step, as a command: the same for each shard that takes it."""
         return split_command(self.step, self._identifier, self.state, self._refusal)
 
-    def follow(self, shard: int, answer: Answer) -> None:
+    def follow(self, shard: int, answer: DecidedOutcome) -> None:
         """Go where the table leads, once all shards of this step have answered."""
         step, outcome = self.step, answer.outcome
         found = Found.POSTED if isinstance(outcome, Posted) else Found.REFUSED

@@ -31,7 +31,7 @@ from tallystick.domain.sagas import (
     next_step,
 )
 from tallystick.ledger import metrics
-from tallystick.ledger.batcher import Answer
+from tallystick.ledger.batcher import DecidedOutcome
 from tallystick.ledger.crossing.saga.split import PAYEES_STEPS, SplitJourney
 from tallystick.ledger.crossing.saga.stuck import StuckSagas
 from tallystick.ledger.errors import FaultyCommandError, NotTakenError, UnavailableError
@@ -218,7 +218,7 @@ class Journey(Protocol):
     def command(self, shard: int) -> Command:
         """The next step on a shard, as a command."""
 
-    def follow(self, shard: int, answer: Answer) -> None:
+    def follow(self, shard: int, answer: DecidedOutcome) -> None:
         """Go where the table leads from what the step came to on a shard."""
 
 
@@ -266,7 +266,7 @@ class _Journey:
             raise FaultyCommandError("nothing is released without a recorded refusal")
         return Release(tenant=state.tenant, saga=identifier, terms=state.terms, refusal=self._refusal)
 
-    def follow(self, _: int, answer: Answer) -> None:
+    def follow(self, _: int, answer: DecidedOutcome) -> None:
         """Go where the table leads from what the step came to."""
         step, outcome = self.step, answer.outcome
         found = Found.POSTED if isinstance(outcome, Posted) else Found.REFUSED

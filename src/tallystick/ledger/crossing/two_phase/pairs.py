@@ -17,9 +17,9 @@ from tallystick.domain.commands import Command, PostTransaction, Reach, Transfer
 from tallystick.domain.decide import Atomic, Decision
 from tallystick.domain.identifiers import shard_of
 from tallystick.domain.outcomes import Outcome, Posted
-from tallystick.domain.two_phase import Crossing, PairDecision
+from tallystick.domain.two_phase import CrossingCommand, PairDecision
 from tallystick.ledger import metrics
-from tallystick.ledger.batcher import Answer
+from tallystick.ledger.batcher import DecidedOutcome
 from tallystick.ledger.crossing.two_phase.writing import PairWriter
 from tallystick.ledger.errors import FaultyCommandError, OverloadedError, UnavailableError
 from tallystick.ledger.fair_queue import NO_WEIGHTS, FairQueue
@@ -46,7 +46,7 @@ class PairAnswer(NamedTuple):
 class _Piece(NamedTuple):
     """Some of the commands of one request, and who waits for their answers."""
 
-    crossings: Sequence[Crossing]
+    crossings: Sequence[CrossingCommand]
     answers: asyncio.Future[list[PairAnswer]]
 
 
@@ -65,7 +65,7 @@ class Coordinator:
         self._stopping = False
         self._task = asyncio.create_task(self._run(), name=f"coordinator of shards {self._label}")
 
-    async def submit(self, crossings: Sequence[Crossing]) -> list[PairAnswer]:
+    async def submit(self, crossings: Sequence[CrossingCommand]) -> list[PairAnswer]:
         """Have the commands of one request decided and written on both shards; an answer for each, after that.
 
         Raises:
@@ -94,7 +94,7 @@ class Coordinator:
         ):
             raise OverloadedError(f"{queue.size} commands wait for the shards {self._label}")
 
-    def _put(self, tenant: int, crossings: Sequence[Crossing]) -> asyncio.Future[list[PairAnswer]]:
+    def _put(self, tenant: int, crossings: Sequence[CrossingCommand]) -> asyncio.Future[list[PairAnswer]]:
         answers: asyncio.Future[list[PairAnswer]] = asyncio.get_running_loop().create_future()
         self._queue.put(tenant, len(crossings), _Piece(crossings, answers))
         return answers
@@ -193,7 +193,7 @@ class Coordinator:
         return UnavailableError(f"the shards {self._label} cannot be written to now")
 
 
-def _pieces(crossings: Sequence[Crossing]) -> Iterator[Sequence[Crossing]]:
+def _pieces(crossings: Sequence[CrossingCommand]) -> Iterator[Sequence[CrossingCommand]]:
     """A request in pieces, so that what other tenants ask for can be written in between."""
     size = limits.PIECE_COMMANDS_MAX
     return (crossings[start : start + size] for start in range(0, len(crossings), size))
@@ -235,7 +235,7 @@ class TwoPhase:
         self._tenant_weights = tenant_weights
         self._coordinators: dict[frozenset[int], Coordinator] = {}
 
-    async def submit(self, home: Shard, units: Units) -> Sequence[Answer | PairAnswer]:
+    async def submit(self, home: Shard, units: Units) -> Sequence[DecidedOutcome | PairAnswer]:
         """Have the commands of one request written: by their shard, or together with another one if they cross.
 
         Raises:
@@ -251,7 +251,7 @@ class TwoPhase:
         found = await asyncio.gather(
             *(self._write(home, other, [units[place] for place in mine]) for other, mine in places.items())
         )
-        answers: dict[int, Answer | PairAnswer] = {}
+        answers: dict[int, DecidedOutcome | PairAnswer] = {}
         for mine, answered in zip(places.values(), found, strict=True):
             answers.update(zip(mine, answered, strict=True))
         return [answers[place] for place in range(len(units))]
@@ -260,11 +260,15 @@ class TwoPhase:
         """Write what waits, and close."""
         await asyncio.gather(*(coordinator.stop() for coordinator in self._coordinators.values()))
 
-    async def _write(self, home: Shard, other: Shard | None, units: Units) -> Sequence[Answer | PairAnswer]:
+    async def _write(
+        self, home: Shard, other: Shard | None, units: Units
+    ) -> Sequence[DecidedOutcome | PairAnswer]:
         if other is None:
             return await home.batcher.submit(units)
         crossings = [
-            Crossing(home.number, unit) for unit in units if isinstance(unit, Transfer | PostTransaction)
+            CrossingCommand(home.number, unit)
+            for unit in units
+            if isinstance(unit, Transfer | PostTransaction)
         ]
         pair = frozenset((home.number, other.number))
         if pair not in self._coordinators:

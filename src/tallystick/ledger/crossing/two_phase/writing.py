@@ -21,7 +21,7 @@ from tallystick.domain.decide import Decision
 from tallystick.domain.needs import Needs
 from tallystick.domain.rows import BatchRow
 from tallystick.domain.snapshot import Snapshot
-from tallystick.domain.two_phase import Crossing, PairDecision, decide_pair, needs_of
+from tallystick.domain.two_phase import CrossingCommand, PairDecision, decide_pair, needs_of
 from tallystick.ledger import metrics
 from tallystick.ledger.shard import Shard
 from tallystick.store.errors import BatchRejectedError, CommitUnknownError, ShardUnavailableError
@@ -106,7 +106,7 @@ class PairWriter:
         """
         await _all(self._low.writer.roll_back(), self._high.writer.roll_back())
 
-    async def write(self, crossings: Sequence[Crossing]) -> PairDecision:
+    async def write(self, crossings: Sequence[CrossingCommand]) -> PairDecision:
         """Write a batch; where a connection is lost on the way, find out what became of it, or write it again.
 
         Raises:
@@ -121,7 +121,7 @@ class PairWriter:
                 await self.connect()
         return await self._write(crossings)
 
-    async def _write(self, crossings: Sequence[Crossing]) -> PairDecision:
+    async def _write(self, crossings: Sequence[CrossingCommand]) -> PairDecision:
         low, high = self._low, self._high
         # In the order of their numbers, so that nobody waits in a circle.
         await low.writer.begin_after()
