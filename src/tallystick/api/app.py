@@ -24,6 +24,7 @@ from tallystick.api.health import Alive, Ready
 from tallystick.api.operations import OPERATIONS
 from tallystick.api.streams import Application, Consumers, Streams
 from tallystick.domain import limits
+from tallystick.ledger import metrics
 from tallystick.service.configuration import CONFIGURATION_VARIABLE
 from tallystick.service.engine import Engine
 from tallystick.service.process import tune_garbage_collection
@@ -109,6 +110,7 @@ async def _answer_error(
         return
     answer = problems.of_error(error)
     if answer is None:
+        metrics.FAULTY_ANSWERS.inc()
         _log.error("ALARM: a bug", method=request.method, path=request.path, exc_info=error)
         detail = (
             "This is a bug of the server. Send the same request again, with the same Idempotency-Key if any."

@@ -6,6 +6,7 @@ from enum import IntEnum
 import msgspec
 
 from tallystick.domain.accounts import AccountKind, AccountStatus
+from tallystick.domain.invariants import required
 from tallystick.domain.system_owners import SystemAccount
 
 
@@ -102,6 +103,11 @@ class Leg(msgspec.Struct, frozen=True, gc=False, array_like=True):
     amount: int
     asset: str | None
     param: str
+
+    @property
+    def known_asset(self) -> str:
+        """The asset of a leg that was judged; raises BrokenInvariantError where there is none."""
+        return required(self.asset, f"the asset of a leg of account {self.account}")
 
 
 class Command(msgspec.Struct, frozen=True, gc=False, kw_only=True):

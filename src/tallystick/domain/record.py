@@ -62,7 +62,7 @@ def record_at(decision: Decision, position: int) -> Record:
     elif transaction.kind in SAGA_KINDS:
         hold, saga = _at(appended.holds, position), _at(appended.sagas, position)
     elif transaction.kind is Kind.TRANSFER_CREDITED:
-        claim = decision.requests.get(credit_request(transaction.refers_to or 0).key)
+        claim = decision.requests.get(credit_request(transaction.reference).key)
         asked = claim.outcome.asked if claim is not None and isinstance(claim.outcome, Posted) else None
     entries = tuple(appended.entries[starts[index] : end])
     return Record(transaction, entries, account, hold, saga, asked=asked)
@@ -72,9 +72,9 @@ def payment_of(shard: int, row: TransactionRow) -> int:
     """The identifier of the payment to which a transaction belongs: that of its first stage, on the payer's shard."""
     if row.kind in _BEGAN_ON_OTHER_SHARD:
         # Their `refers_to` is a whole identifier already.
-        return row.refers_to or 0
+        return row.reference
     ends = row.kind in SAGA_KINDS and row.kind is not Kind.TRANSFER_RESERVED
-    return make_identifier(shard, row.refers_to or 0 if ends else row.position)
+    return make_identifier(shard, row.reference if ends else row.position)
 
 
 def _at(rows: Sequence[Placed], position: int) -> Placed | None:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from tallystick.domain.accounts import AccountState
 from tallystick.domain.commands import KINDS, Kind
 from tallystick.domain.holds import HoldState
+from tallystick.domain.invariants import required
 from tallystick.domain.outcomes import Asked, RefusalCode
 from tallystick.domain.sagas import SagaState
 
@@ -20,6 +21,11 @@ class TransactionRow(NamedTuple):
     refers_to: int | None
     description: str | None
     metadata: str | None
+
+    @property
+    def reference(self) -> int:
+        """`refers_to`, of a kind that refers to something; raises BrokenInvariantError where it does not."""
+        return required(self.refers_to, f"what position {self.position} ({self.kind.text}) refers to")
 
 
 class EntryRow(NamedTuple):

@@ -19,6 +19,7 @@ import msgspec
 
 from tallystick.domain.commands import NO_NOTE, Kind, Leg, Note, RequestKey
 from tallystick.domain.identifiers import make_identifier, shard_of
+from tallystick.domain.invariants import required
 from tallystick.domain.outcomes import Asked, Refused
 from tallystick.domain.system_owners import SystemAccount
 
@@ -191,6 +192,11 @@ class SagaTerms(msgspec.Struct, frozen=True, gc=False, array_like=True):
     reverses: int | None = None
 
     @property
+    def reference(self) -> int:
+        """`refers_to`, of what captures or reverses; raises BrokenInvariantError where it is not there."""
+        return required(self.refers_to, f"what the terms of a saga ({self.operation.text}) refer to")
+
+    @property
     def is_split(self) -> bool:
         """Whether the payees are on several shards, so that each shard has to promise first."""
         return self.other_shard == SEVERAL_SHARDS
@@ -250,7 +256,7 @@ def asked_of(shard: int, terms: SagaTerms) -> Asked | None:
     """What the caller asked for, from the terms of a saga; None if they do not name the reversed payment."""
     match terms.operation:
         case Kind.HOLD_CAPTURED:
-            return Asked(terms.operation, make_identifier(shard, terms.refers_to or 0))
+            return Asked(terms.operation, make_identifier(shard, terms.reference))
         case Kind.REVERSAL:
             return None if terms.reverses is None else Asked(terms.operation, terms.reverses)
         case _:

@@ -42,6 +42,9 @@ FAULTY_COMMANDS: Final = Counter(
     "ALARM: commands that failed alone because a rule or the database refused them unexpectedly.",
     ["shard"],
 )
+FAULTY_ANSWERS: Final = Counter(
+    "tallystick_faulty_answers", "ALARM: requests to the API that were answered with 500 because of a bug."
+)
 KEYS_UNCLAIMED: Final = Counter(
     "tallystick_keys_unclaimed",
     "Idempotency keys of requests to other shards that were not claimed because this shard, their home, was away.",

@@ -12,6 +12,7 @@ from tallystick.domain.accounts import DEFAULT_MIN_BALANCE, AccountKind, Account
 from tallystick.domain.commands import ChangeAccount, Command, OpenAccount, RequestKey
 from tallystick.domain.fingerprint import Field, RequestKind
 from tallystick.domain.identifiers import Prefix, make_identifier, shard_of
+from tallystick.domain.invariants import required
 from tallystick.domain.outcomes import RefusalCode, Refused, refuse
 from tallystick.domain.rules.accounts import IdentifierTakenError
 from tallystick.followers.cache.balances import FoundBalance
@@ -217,7 +218,9 @@ class AccountCalls(Tenancy):
             if at_us is not None:
                 then = await shard.reader.balance_at(identifier, at_us)
             else:
-                then = await shard.reader.balance_effective(identifier, effective_us or 0)
+                then = await shard.reader.balance_effective(
+                    identifier, required(effective_us, "the time that was asked for")
+                )
         return views.logged_balance_view(state, then.balance, then.held, then.position)
 
     async def _balance_now(self, account: str, min_position: int, *, strong: bool) -> views.Balance:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from tallystick.domain import limits
 from tallystick.domain.derived_accounts import DerivedAccount
 from tallystick.domain.identifiers import make_identifier, shard_of
+from tallystick.domain.invariants import required
 from tallystick.domain.limits import LOCAL_NUMBER_MAX
 from tallystick.domain.system_owners import SystemAccount
 from tallystick.ledger.errors import UnavailableError
@@ -96,7 +97,12 @@ class Parties:
         return [
             None
             if isinstance(party, int)
-            else _Name(payer_shard if amount < 0 else payee_shard, tenant, party, asset or "")
+            else _Name(
+                payer_shard if amount < 0 else payee_shard,
+                tenant,
+                party,
+                required(asset, f"the asset of {party}"),
+            )
             for party, amount, asset in parts
         ]
 

@@ -13,6 +13,7 @@ from tallystick.domain.accounts import AccountKind, AccountState
 from tallystick.domain.commands import NO_NOTE, SENT_KINDS, Command, Kind, Note, RequestKey
 from tallystick.domain.fingerprint import Field, RequestKind, fingerprint, request_key
 from tallystick.domain.identifiers import local_of, shard_of
+from tallystick.domain.invariants import required
 from tallystick.domain.outcomes import Posted, RefusalCode, Refused
 from tallystick.domain.record import Record, record_at
 from tallystick.domain.sagas import SagaState, SagaStatus
@@ -208,7 +209,7 @@ class Tenancy:
             UnavailableError: the other half is prepared, and cannot be read yet.
         """
         missing = [
-            one.transaction.refers_to or 0
+            one.transaction.reference
             for one in found
             if one.other_half is None and one.transaction.kind in SENT_KINDS.values()
         ]
@@ -218,7 +219,9 @@ class Tenancy:
         for other in {self._shard(identifier) for identifier in missing}:
             halves.update(await self._halves(other, missing))
         return [
-            one._replace(other_half=halves.get(one.transaction.refers_to or 0, one.other_half))
+            one
+            if one.transaction.refers_to is None
+            else one._replace(other_half=halves.get(one.transaction.refers_to, one.other_half))
             for one in found
         ]
 
@@ -259,8 +262,8 @@ def _note_of(command: Command) -> Note:
 
 def _ended(record: Record, state: SagaState, ends: Mapping[int, Record]) -> Record | Refused:
     """The record of a reservation, with how its saga ended; a hold is as its capture left it."""
-    if state.status is SagaStatus.RELEASED and state.refusal is not None:
-        return state.refusal
+    if state.status is SagaStatus.RELEASED:
+        return required(state.refusal, f"why saga {state.saga} was released")
     end = ends.get(state.position)
     return record._replace(saga=state, hold=record.hold if end is None else end.hold)
 
@@ -273,6 +276,6 @@ def _record(answer: DecidedOutcome | PairAnswer, read: Mapping[int, Record]) -> 
         return read[outcome.position]
     record = record_at(answer.decision, outcome.position)
     if isinstance(answer, PairAnswer):
-        half = local_of(record.transaction.refers_to or 0)
+        half = local_of(record.transaction.reference)
         record = record._replace(other_half=record_at(answer.other, half))
     return record

@@ -276,7 +276,7 @@ class TransactionCalls(Tenancy):
         if record is None:
             return identifier, ()
         if record.transaction.kind is Kind.TRANSFER_CREDITED:
-            saga = record.transaction.refers_to or 0
+            saga = record.transaction.reference
             state = (await self._shard(saga).reader.sagas([local_of(saga)])).get(local_of(saga))
             return identifier, _payers(state)
         if record.transaction.kind in _HALF_KINDS:
@@ -295,7 +295,7 @@ class TransactionCalls(Tenancy):
 
     async def _received_of(self, identifier: int, half: Record) -> tuple[int, tuple[Leg, ...]]:
         """The half of a transaction on the shard that received it, and who paid on the other one."""
-        other_identifier = half.transaction.refers_to or 0
+        other_identifier = half.transaction.reference
         if half.transaction.kind in SENT_KINDS.values():
             return other_identifier, _senders(half)
         halves = await self._halves(self._shard(other_identifier), [other_identifier])

@@ -12,6 +12,7 @@ from tallystick.domain.canonical import COPY_HEADER, COPY_TRAILER, EncodedBatch,
 from tallystick.domain.commands import Kind, Note
 from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.holds import HoldState, HoldStatus
+from tallystick.domain.invariants import required
 from tallystick.domain.needs import Needs
 from tallystick.domain.outcomes import Posted, RefusalCode, Refused
 from tallystick.domain.rows import BatchRow, read_asked
@@ -268,7 +269,15 @@ def recorded_request(
     """A row of `requests`, as the rules see it."""
     if position is not None:
         return RecordedRequest(fingerprint, Posted(position, asked=read_asked(param, detail)))
-    return RecordedRequest(fingerprint, Refused(RefusalCode(code or 0), param, detail or ""))
+    return RecordedRequest(fingerprint, _refusal(code, param, detail))
+
+
+def _refusal(code: int | None, param: str | None, detail: str | None) -> Refused:
+    return Refused(
+        RefusalCode(required(code, "the code of a refusal in the log")),
+        param,
+        required(detail, "the detail of a refusal in the log"),
+    )
 
 
 def account_state(row: Row) -> AccountState:
@@ -335,7 +344,7 @@ def saga_state(row: Row) -> SagaState:
         note=Note(description, metadata, effective_at_us),
         reserved_at_us=reserved_at_us,
         counterpart=counterpart,
-        refusal=None if code is None else Refused(RefusalCode(code), param, detail),
+        refusal=None if code is None else _refusal(code, param, detail),
     )
 
 

@@ -144,7 +144,7 @@ class Reader:
     async def _asked(self, transactions: Iterable[TransactionRow]) -> dict[int, Asked]:
         """What credits say was asked for, by the credit's position."""
         keys = {
-            credit_request(row.refers_to or 0).key: row.position
+            credit_request(row.reference).key: row.position
             for row in transactions
             if row.kind is Kind.TRANSFER_CREDITED
         }
@@ -158,7 +158,7 @@ class Reader:
     async def _asked_before(self, sagas: Mapping[int, SagaState]) -> dict[int, Asked]:
         """Which payments are reversed by sagas whose terms do not say it, by the transaction's position."""
         credits_of = {
-            position: saga.terms.refers_to or 0
+            position: saga.terms.reference
             for position, saga in sagas.items()
             if saga.terms.operation is Kind.REVERSAL and saga.terms.reverses is None
         }
@@ -173,7 +173,7 @@ class Reader:
     async def _sagas_at(self, transactions: Iterable[TransactionRow]) -> dict[int, SagaState]:
         """The newest state of the sagas of these transactions, by the transaction's position."""
         steps = {
-            row.position: row.position if row.kind is Kind.TRANSFER_RESERVED else row.refers_to or 0
+            row.position: row.position if row.kind is Kind.TRANSFER_RESERVED else row.reference
             for row in transactions
             if row.kind in SAGA_KINDS
         }

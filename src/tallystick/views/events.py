@@ -155,7 +155,7 @@ def _crossing(shard: int, record: Record, saga: SagaState) -> Crossing:
         kind=terms.operation.text,
         state=_CROSSING_STATES[record.transaction.kind],
         entries=[
-            CrossingEntry(format_identifier(Prefix.ACCOUNT, leg.account), leg.asset or "", MinorUnits(amount))
+            CrossingEntry(format_identifier(Prefix.ACCOUNT, leg.account), leg.known_asset, MinorUnits(amount))
             for leg, amount in legs
         ],
         counterpart=counterpart,

@@ -108,7 +108,7 @@ def _crossing_view(shard: int, record: Record, saga: SagaState) -> Transaction:
         refers_to=None if asked is None else reference(asked.kind, asked.refers_to),
         description=row.description,
         metadata=read_metadata(row.metadata),
-        entries=[_entry_between(leg.account, leg.asset or "", amount) for leg, amount in signed],
+        entries=[_entry_between(leg.account, leg.known_asset, amount) for leg, amount in signed],
     )
 
 

@@ -14,8 +14,9 @@ import msgspec
 from tallystick.domain.accounts import AccountState
 from tallystick.domain.books import Books, Movement, judge
 from tallystick.domain.commands import NO_NOTE, Kind, Leg, Note
-from tallystick.domain.holds import HOLD_TRANSITIONS, HoldEvent
+from tallystick.domain.holds import HOLD_TRANSITIONS, HoldEvent, HoldState
 from tallystick.domain.identifiers import local_of, shard_of
+from tallystick.domain.invariants import BrokenInvariantError, required
 from tallystick.domain.limits import AMOUNT_MAX
 from tallystick.domain.outcomes import Outcome, Posted, RefusalCode, Refused, refuse
 from tallystick.domain.saga_commands import Credit, Finalize, Promise, RefuseCredit, Release
@@ -30,7 +31,7 @@ from tallystick.domain.sagas import (
 )
 
 
-class SagaConflictError(Exception):
+class SagaConflictError(BrokenInvariantError):
     """A bug: somebody asks a saga to end in another way than it did, or one that does not exist."""
 
 
@@ -189,7 +190,7 @@ _PASSED: Final = {
 
 def _end_capture(books: Books, state: SagaState, *, captured: bool) -> int:
     """Let the hold of a capture go on, or end; returns how much of what it had set aside goes away."""
-    hold = books.holds[state.terms.refers_to or 0]
+    hold = _captured_hold(books, state)
     amount = state.terms.debits[0].amount if captured else 0
     event = HoldEvent.END_CAPTURE
     if captured and state.terms.final:
@@ -204,6 +205,11 @@ def _end_capture(books: Books, state: SagaState, *, captured: bool) -> int:
     )
     books.append_hold(after)
     return hold.remaining - after.remaining
+
+
+def _captured_hold(books: Books, state: SagaState) -> HoldState:
+    hold = state.terms.reference
+    return required(books.holds.get(hold), f"the hold of position {hold}, which saga {state.saga} captures,")
 
 
 def _reservations(debits: Iterable[Leg]) -> list[Movement]:
@@ -226,7 +232,7 @@ def totals_of(legs: Iterable[Leg]) -> dict[str, int]:
     """What legs sum to in each asset."""
     totals: dict[str, int] = {}
     for leg in legs:
-        asset = leg.asset or ""
+        asset = leg.known_asset
         totals[asset] = totals.get(asset, 0) + leg.amount
     return totals
 
@@ -262,7 +268,7 @@ def taken_clearing(books: Books, other_shard: int, tenant: int, legs: Iterable[L
     That is one chance in 2^51 for each account. What was reserved all the same could never be finalized.
     """
     for leg in legs:
-        clearing = books.derivation.clearing(other_shard, tenant, leg.asset or "")
+        clearing = books.derivation.clearing(other_shard, tenant, leg.known_asset)
         if clearing.among(books.account) is None and books.account(clearing.account) is not None:
             return refuse(RefusalCode.IDENTIFIER_TAKEN, leg.param)
     return None
