@@ -4,7 +4,6 @@ import asyncio
 from pathlib import Path
 
 import click
-import msgspec
 
 from tallystick.cli.errors import CommandError
 from tallystick.cli.options import configuration_option, json_option
@@ -58,7 +57,7 @@ async def _drive(configuration: Configuration, transaction: str, *, give_up: boo
 
 def _show_open(found: list[Saga], silent: dict[int, str], *, as_json: bool) -> None:
     if as_json:
-        print_json({"sagas": msgspec.to_builtins(found), "shards_not_asked": silent})
+        print_json({"sagas": found, "shards_not_asked": silent})
     elif found:
         print_rows(
             ["transaction", "operation", "shards", "stage", "next step", "seconds", "why"],
@@ -85,7 +84,7 @@ def _show_open(found: list[Saga], silent: dict[int, str], *, as_json: bool) -> N
 
 def _show_driven(saga: Saga, *, as_json: bool) -> None:
     if as_json:
-        print_json(msgspec.to_builtins(saga))
+        print_json(saga)
     else:
         print_fields({"transaction": saga.id, "stage": saga.stage})
     if saga.step is not None or saga.stage not in _ENDED:

@@ -7,7 +7,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def time_of(microseconds: int) -> datetime:
     """A time in UTC from microseconds since 1970."""
-    return _EPOCH + timedelta(microseconds=microseconds)
+    # One large number of microseconds takes longer to add.
+    return _EPOCH + timedelta(0, *divmod(microseconds, 1_000_000))
 
 
 def microseconds_of(time: datetime) -> int:

@@ -35,6 +35,8 @@ _SAGA_STATES: Final[dict[SagaStatus, State]] = {
     SagaStatus.SETTLED: POSTED,
 }
 _REFERS_TO_TRANSACTION = frozenset({Kind.REVERSAL, *SAGA_KINDS})
+# Most entries hold nothing: one amount serves them all.
+_NOTHING: Final = MinorUnits(0)
 # They name the other half by its whole identifier.
 _HALVES = frozenset({Kind.TRANSFER_CREDITED, *PROMISE_KINDS, *SENT_KINDS.values(), *RECEIVED_KINDS.values()})
 
@@ -149,16 +151,14 @@ def _entry_view(entry: EntryRow) -> Entry:
         asset,
         MinorUnits(amount),
         MinorUnits(balance),
-        MinorUnits(held),
-        MinorUnits(held_after),
+        MinorUnits(held) if held else _NOTHING,
+        MinorUnits(held_after) if held_after else _NOTHING,
     )
 
 
 def _entry_between(account: int, asset: str, amount: int) -> Entry:
     """The change that a transaction between shards makes in the end."""
-    return Entry(
-        format_identifier(Prefix.ACCOUNT, account), asset, MinorUnits(amount), None, MinorUnits(0), None
-    )
+    return Entry(format_identifier(Prefix.ACCOUNT, account), asset, MinorUnits(amount), None, _NOTHING, None)
 
 
 # Debits first; an order of its own, so that an answer from memory and one from the database are alike.
