@@ -9,11 +9,26 @@ gives them back for anyone to check.
 
 import hashlib
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from operator import itemgetter
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from tallystick.domain.holds import HoldState
+from tallystick.domain.layout import (
+    ACCOUNTS,
+    ENTRIES,
+    HOLDS,
+    PLAIN_BOUNDED_ENTRY,
+    PLAIN_ENTRY,
+    PLAIN_REQUEST,
+    PLAIN_TRANSACTION,
+    REQUESTS,
+    SAGAS,
+    TRANSACTIONS,
+    ColumnType,
+    Table,
+)
 from tallystick.domain.rows import (
     AccountRow,
     Appended,
@@ -39,11 +54,15 @@ _column_int64 = struct.Struct(">iq").pack
 _length = struct.Struct(">i").pack
 _NULL: Final = _length(-1)
 
-# The usual rows have a shape of their own, packed in one call: no note on the transaction, nothing held.
-_plain_transaction = struct.Struct(">hiqiqiiihiiii").pack
-_plain_entry = struct.Struct(">hiqiqiqiqiii").pack
-_plain_entry_bounded = struct.Struct(">hiqiqiqiqiiiq").pack
-_plain_request = struct.Struct(">hi16siqiiiii").pack
+# The usual rows have a shape of their own, packed in one call: no note on the transaction, nothing held. The shape of
+# a request goes on to the length of its fingerprint.
+_plain_transaction = struct.Struct(TRANSACTIONS.packed(null=PLAIN_TRANSACTION)).pack
+_plain_entry = struct.Struct(ENTRIES.packed(null=PLAIN_ENTRY)).pack
+_plain_entry_bounded = struct.Struct(ENTRIES.packed(null=PLAIN_BOUNDED_ENTRY)).pack
+_plain_request = struct.Struct(REQUESTS.packed(null=PLAIN_REQUEST) + "i").pack
+# Other transactions and entries begin with what is never NULL.
+_transaction_start = struct.Struct(TRANSACTIONS.packed(before="effective_at")).pack
+_entry_start = struct.Struct(ENTRIES.packed(before="held")).pack
 
 
 _KEY: Final = itemgetter(RequestRow._fields.index("key"))
@@ -113,17 +132,14 @@ def encode_transaction(row: TransactionRow) -> bytes:
     recorded = recorded_at_us - POSTGRES_EPOCH_US
     if effective_at_us is None and refers_to is None and description is None and metadata is None:
         return _plain_transaction(8, 8, position, 8, recorded, 4, tenant, 2, kind, -1, -1, -1, -1)
+    start = _transaction_start(8, 8, position, 8, recorded, 4, tenant, 2, kind)
     return b"".join(
         (
-            _int16(8),
-            _column_int64(8, position),
-            _column_int64(8, recorded),
-            _column_int32(4, tenant),
-            _column_int16(2, kind),
-            _NULL if effective_at_us is None else _column_int64(8, effective_at_us - POSTGRES_EPOCH_US),
-            _optional_int64(refers_to),
-            _optional_text(description),
-            _optional_text(metadata),
+            start,
+            _NULL if effective_at_us is None else _time_column(effective_at_us),
+            _NULL if refers_to is None else _column_int64(8, refers_to),
+            _NULL if description is None else _text_column(description),
+            _NULL if metadata is None else _text_column(metadata),
         )
     )
 
@@ -131,25 +147,21 @@ def encode_transaction(row: TransactionRow) -> bytes:
 def encode_entry(row: EntryRow) -> bytes:
     """Canonical bytes of an entry. Nothing held is written as NULL: most entries, and 16 bytes each."""
     account, position, amount, balance, held, held_after, bound, asset = row
-    name = asset.encode()
     if not held and not held_after:
+        name = asset.encode()
         if bound is None:
             fixed = _plain_entry(8, 8, account, 8, position, 8, amount, 8, balance, -1, -1, -1)
         else:
             fixed = _plain_entry_bounded(8, 8, account, 8, position, 8, amount, 8, balance, -1, -1, 8, bound)
         return fixed + _length(len(name)) + name
+    start = _entry_start(8, 8, account, 8, position, 8, amount, 8, balance)
     return b"".join(
         (
-            _int16(8),
-            _column_int64(8, account),
-            _column_int64(8, position),
-            _column_int64(8, amount),
-            _column_int64(8, balance),
-            _optional_int64(held or None),
-            _optional_int64(held_after or None),
-            _optional_int64(bound),
-            _length(len(name)),
-            name,
+            start,
+            _column_int64(8, held) if held else _NULL,
+            _column_int64(8, held_after) if held_after else _NULL,
+            _NULL if bound is None else _column_int64(8, bound),
+            _text_column(asset),
         )
     )
 
@@ -157,36 +169,34 @@ def encode_entry(row: EntryRow) -> bytes:
 def encode_account(row: AccountRow) -> bytes:
     """Canonical bytes of an account's terms as of a position."""
     terms = row.state.terms
-    return b"".join(
+    return _account_row(
         (
-            _int16(10),
-            _column_int64(8, terms.account),
-            _column_int64(8, row.position),
-            _column_int32(4, terms.tenant),
-            _column_int16(2, terms.kind),
-            _column_int16(2, terms.status),
-            _optional_int64(terms.min_balance),
-            _optional_int64(terms.max_balance),
-            _optional_text(terms.owner),
-            _optional_text(terms.asset),
-            _optional_text(terms.metadata),
+            terms.account,
+            row.position,
+            terms.tenant,
+            terms.kind,
+            terms.status,
+            terms.min_balance,
+            terms.max_balance,
+            terms.owner,
+            terms.asset,
+            terms.metadata,
         )
     )
 
 
 def encode_hold(hold: HoldState) -> bytes:
     """Canonical bytes of a hold as of a position."""
-    return b"".join(
+    return _hold_row(
         (
-            _int16(8),
-            _column_int64(8, hold.hold),
-            _column_int64(8, hold.position),
-            _column_int64(8, hold.account),
-            _column_int64(8, hold.destination),
-            _column_int64(8, hold.amount),
-            _column_int64(8, hold.captured),
-            _column_int64(8, hold.expires_at_us - POSTGRES_EPOCH_US),
-            _column_int16(2, hold.status),
+            hold.hold,
+            hold.position,
+            hold.account,
+            hold.destination,
+            hold.amount,
+            hold.captured,
+            hold.expires_at_us,
+            hold.status,
         )
     )
 
@@ -194,41 +204,27 @@ def encode_hold(hold: HoldState) -> bytes:
 def encode_saga(saga: SagaState) -> bytes:
     """Canonical bytes of a saga as of a position. Its terms stand in its first row only."""
     refusal = saga.refusal
-    return b"".join(
+    return _saga_row(
         (
-            _int16(8),
-            _column_int64(8, saga.saga),
-            _column_int64(8, saga.position),
-            _column_int16(2, saga.status),
-            _optional_int64(saga.counterpart),
-            _NULL if refusal is None else _column_int16(2, refusal.code),
-            _optional_text(None if refusal is None else refusal.param),
-            _optional_text(None if refusal is None else refusal.detail),
-            _optional_text(write_terms(saga.terms) if saga.status is SagaStatus.RESERVED else None),
+            saga.saga,
+            saga.position,
+            saga.status,
+            saga.counterpart,
+            None if refusal is None else refusal.code,
+            None if refusal is None else refusal.param,
+            None if refusal is None else refusal.detail,
+            write_terms(saga.terms) if saga.status is SagaStatus.RESERVED else None,
         )
     )
 
 
 def encode_request(row: RequestRow) -> bytes:
     """Canonical bytes of an idempotency key's claim."""
-    key, position, batch, code, param, detail, fingerprint = row
+    key, position, _, _, param, _, fingerprint = row
     if position is not None and param is None:
         fixed = _plain_request(7, 16, key, 8, position, -1, -1, -1, -1, len(fingerprint))
         return fixed + fingerprint
-    return b"".join(
-        (
-            _int16(7),
-            _length(16),
-            key,
-            _optional_int64(position),
-            _optional_int64(batch),
-            _NULL if code is None else _column_int16(2, code),
-            _optional_text(param),
-            _optional_text(detail),
-            _length(len(fingerprint)),
-            fingerprint,
-        )
-    )
+    return _request_row(row)
 
 
 def _posted_then_refused(requests: list[RequestRow]) -> list[RequestRow]:
@@ -240,16 +236,53 @@ def _posted_then_refused(requests: list[RequestRow]) -> list[RequestRow]:
     return posted + sorted(refused, key=_KEY)
 
 
-def _optional_int64(value: int | None) -> bytes:
-    return _NULL if value is None else _column_int64(8, value)
+def _join(encode_row: Callable[[Row], bytes], rows: Iterable[Row]) -> bytes:
+    return b"".join([encode_row(row) for row in rows])
 
 
-def _optional_text(value: str | None) -> bytes:
-    if value is None:
-        return _NULL
+# Rows of which there are few are written column by column, as the layout says.
+
+
+def _bytes_column(value: bytes) -> bytes:
+    return _length(len(value)) + value
+
+
+def _text_column(value: str) -> bytes:
     encoded = value.encode()
     return _length(len(encoded)) + encoded
 
 
-def _join(encode_row: Callable[[Row], bytes], rows: Iterable[Row]) -> bytes:
-    return b"".join([encode_row(row) for row in rows])
+def _time_column(at_us: int) -> bytes:
+    return _column_int64(8, at_us - POSTGRES_EPOCH_US)
+
+
+_COLUMNS: Final[Mapping[ColumnType, Callable[[Any], bytes]]] = {
+    ColumnType.INT16: partial(_column_int16, 2),
+    ColumnType.INT32: partial(_column_int32, 4),
+    ColumnType.INT64: partial(_column_int64, 8),
+    ColumnType.TIME: _time_column,
+    ColumnType.UUID: _bytes_column,
+    ColumnType.TEXT: _text_column,
+    ColumnType.JSON: _text_column,
+    ColumnType.BYTES: _bytes_column,
+}
+
+
+def _writing(table: Table) -> Callable[[Iterable[Any]], bytes]:
+    """What writes any row of a table from its values in the order of the columns."""
+    count = _int16(len(table.columns))
+    writers = [_COLUMNS[column.type] for column in table.columns]
+
+    def written(values: Iterable[Any]) -> bytes:
+        columns = [
+            _NULL if value is None else write(value) for write, value in zip(writers, values, strict=True)
+        ]
+        return count + b"".join(columns)
+
+    return written
+
+
+_account_row: Final = _writing(ACCOUNTS)
+_hold_row: Final = _writing(HOLDS)
+_saga_row: Final = _writing(SAGAS)
+_request_row: Final = _writing(REQUESTS)

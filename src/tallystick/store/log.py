@@ -1,7 +1,7 @@
 """Writing the log: one batch is one database transaction, from the shard's lock to the commit."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -13,6 +13,7 @@ from tallystick.domain.commands import Kind, Note
 from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.holds import HoldState, HoldStatus
 from tallystick.domain.invariants import required
+from tallystick.domain.layout import APPENDED_TABLES
 from tallystick.domain.needs import Needs
 from tallystick.domain.outcomes import Posted, RefusalCode, Refused
 from tallystick.domain.rows import BatchRow, read_asked
@@ -25,44 +26,6 @@ from tallystick.store.queries import query
 # A row as the driver gives it: values in the order of the columns.
 Row = Sequence[Any] | asyncpg.Record
 
-# The columns of each table in the order of their canonical bytes.
-_TABLES: Final[Mapping[str, tuple[str, ...]]] = {
-    "transactions": (
-        "position",
-        "recorded_at",
-        "tenant",
-        "kind",
-        "effective_at",
-        "refers_to",
-        "description",
-        "metadata",
-    ),
-    "entries": ("account", "position", "amount", "balance", "held", "held_after", "bound", "asset"),
-    "accounts": (
-        "account",
-        "position",
-        "tenant",
-        "kind",
-        "status",
-        "min_balance",
-        "max_balance",
-        "owner",
-        "asset",
-        "metadata",
-    ),
-    "holds": (
-        "hold",
-        "position",
-        "account",
-        "destination",
-        "amount",
-        "captured",
-        "expires_at",
-        "status",
-    ),
-    "requests": ("key", "position", "batch", "code", "param", "detail", "fingerprint"),
-    "sagas": ("saga", "position", "status", "counterpart", "code", "param", "detail", "terms"),
-}
 _HEAD_COLUMNS: Final = 5
 
 
@@ -192,10 +155,13 @@ class LogWriter:
         connection = self._open_connection()
         with translated():
             await connection.execute(query("append_batch"), *row)
-            for (name, columns), table in zip(_TABLES.items(), rows, strict=True):
-                if table:
+            for table, encoded in zip(APPENDED_TABLES, rows, strict=True):
+                if encoded:
                     await connection.copy_to_table(
-                        name, source=_copy_stream(table), columns=columns, format="binary"
+                        table.name,
+                        source=_copy_stream(encoded),
+                        columns=table.column_names,
+                        format="binary",
                     )
 
     async def commit(self) -> None:

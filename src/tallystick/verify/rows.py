@@ -4,35 +4,51 @@ Usual rows have a shape of their own and are read in one call. All others are re
 """
 
 import struct
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tallystick.domain.canonical import POSTGRES_EPOCH_US
+from tallystick.domain.layout import (
+    ACCOUNTS,
+    BATCHES,
+    ENTRIES,
+    HOLDS,
+    PLAIN_BOUNDED_ENTRY,
+    PLAIN_ENTRY,
+    PLAIN_REQUEST,
+    REQUESTS,
+    SAGAS,
+    TRANSACTIONS,
+    Column,
+    ColumnType,
+    Table,
+)
 from tallystick.domain.rows import BatchRow, EntryRow
 from tallystick.verify.columns import NULL, columns_of, number, optional, optional_text, text
 
 _int64 = struct.Struct(">q").unpack_from
 
 # The fixed beginnings of the usual rows, without the lengths of the columns that are never NULL.
-_transaction_start = struct.Struct(">6xq4xq4xi4xhii")
-_entry_start = struct.Struct(">6xq4xq4xq4xqiii")
-_request_start = struct.Struct(">6x16siqiiii")
+_transaction_start = struct.Struct(TRANSACTIONS.unpacked(null=("effective_at", "refers_to")))
+_entry_start = struct.Struct(ENTRIES.unpacked(null=PLAIN_ENTRY))
+_request_start = struct.Struct(REQUESTS.unpacked(null=PLAIN_REQUEST))
 
 # Where a usual entry's asset begins, or in its place the bound, and then the asset.
-_ENTRY_ASSET: Final = 66
-_ENTRY_BOUND: Final = 62
-_ENTRY_BOUNDED_ASSET: Final = 74
+_ENTRY_ASSET: Final = ENTRIES.place("asset", null=PLAIN_ENTRY)
+_ENTRY_BOUND: Final = ENTRIES.place("bound", null=PLAIN_BOUNDED_ENTRY)
+_ENTRY_BOUNDED_ASSET: Final = ENTRIES.place("asset", null=PLAIN_BOUNDED_ENTRY)
 # Where the fingerprint of a usual request that was posted begins.
-_REQUEST_FINGERPRINT: Final = 54
+_REQUEST_FINGERPRINT: Final = REQUESTS.place("fingerprint", null=PLAIN_REQUEST)
 
-# Where a row's place in the log stands: after the number of columns, the columns before it, and its own length.
-TRANSACTION_PLACE: Final = 2 + 4
-ENTRY_PLACE: Final = 2 + 4 + 8 + 4
-ACCOUNT_PLACE: Final = ENTRY_PLACE
-HOLD_PLACE: Final = ENTRY_PLACE
-SAGA_PLACE: Final = ENTRY_PLACE
-POSTED_REQUEST_PLACE: Final = 2 + 4 + 16 + 4
-REFUSED_REQUEST_PLACE: Final = 2 + 4 + 16 + 4 + 4
+# Where a row's place in the log stands: its position, or the batch of a request that was refused.
+TRANSACTION_PLACE: Final = TRANSACTIONS.place("position")
+ENTRY_PLACE: Final = ENTRIES.place("position")
+ACCOUNT_PLACE: Final = ACCOUNTS.place("position")
+HOLD_PLACE: Final = HOLDS.place("position")
+SAGA_PLACE: Final = SAGAS.place("position")
+POSTED_REQUEST_PLACE: Final = REQUESTS.place("position")
+REFUSED_REQUEST_PLACE: Final = REQUESTS.place("batch", null=("position",))
 
 
 class TransactionHead(NamedTuple):
@@ -115,6 +131,47 @@ class ReversalPart(NamedTuple):
     released: bool
 
 
+def _time(column: bytes | None) -> int:
+    """A time in microseconds since 1970."""
+    return number(column) + POSTGRES_EPOCH_US
+
+
+def _plain_bytes(column: bytes | None) -> bytes:
+    return column or b""
+
+
+def _converter(column: Column) -> Callable[[bytes | None], Any]:
+    match column.type:
+        case ColumnType.TIME:
+            return _time
+        case ColumnType.TEXT | ColumnType.JSON:
+            return optional_text if column.optional else text
+        case ColumnType.UUID | ColumnType.BYTES:
+            return _plain_bytes
+        case _:
+            return optional if column.optional and not column.zero_is_null else number
+
+
+def _reading(table: Table, fields: Sequence[str]) -> Callable[[bytes], list[Any]]:
+    """What reads these columns of any row of a table; a field of a time ends in `_us`."""
+    places = [table.index(field.removesuffix("_us")) for field in fields]
+    wanted = [(place, _converter(table.columns[place])) for place in places]
+
+    def read(row: bytes) -> list[Any]:
+        columns = columns_of(row)
+        return [convert(columns[place]) for place, convert in wanted]
+
+    return read
+
+
+_transaction_columns: Final = _reading(TRANSACTIONS, TransactionHead._fields)
+_entry_columns: Final = _reading(ENTRIES, EntryRow._fields)
+_account_columns: Final = _reading(ACCOUNTS, AccountChange._fields)
+_hold_columns: Final = _reading(HOLDS, HoldChange._fields)
+_saga_columns: Final = _reading(SAGAS, SagaChange._fields)
+_request_columns: Final = _reading(REQUESTS, Claim._fields)
+_batch_columns: Final = _reading(BATCHES, BatchRow._fields)
+
 read_place: Final = _int64
 """Reads the position, or batch, that a row belongs to, as a tuple of one: `read_place(row, offset)`."""
 
@@ -124,14 +181,7 @@ def read_transaction(row: bytes) -> TransactionHead:
     position, recorded, tenant, kind, effective, refers = _transaction_start.unpack_from(row)
     if effective == refers == NULL:
         return _new_transaction((position, recorded + POSTGRES_EPOCH_US, tenant, kind, None))
-    columns = columns_of(row)
-    return TransactionHead(
-        number(columns[0]),
-        number(columns[1]) + POSTGRES_EPOCH_US,
-        number(columns[2]),
-        number(columns[3]),
-        optional(columns[5]),
-    )
+    return TransactionHead(*_transaction_columns(row))
 
 
 def read_entry(row: bytes) -> EntryRow:
@@ -165,61 +215,22 @@ def read_entry(row: bytes) -> EntryRow:
                     row[_ENTRY_BOUNDED_ASSET:].decode(errors="replace"),
                 )
             )
-    columns = columns_of(row)
-    return EntryRow(
-        number(columns[0]),
-        number(columns[1]),
-        number(columns[2]),
-        number(columns[3]),
-        number(columns[4]),
-        number(columns[5]),
-        optional(columns[6]),
-        text(columns[7]),
-    )
+    return EntryRow(*_entry_columns(row))
 
 
 def read_account(row: bytes) -> AccountChange:
     """An account's terms from their canonical bytes."""
-    columns = columns_of(row)
-    return AccountChange(
-        number(columns[0]),
-        number(columns[1]),
-        number(columns[2]),
-        number(columns[3]),
-        number(columns[4]),
-        optional(columns[5]),
-        optional(columns[6]),
-        text(columns[7]),
-        text(columns[8]),
-    )
+    return AccountChange(*_account_columns(row))
 
 
 def read_hold(row: bytes) -> HoldChange:
     """A hold's change from its canonical bytes."""
-    columns = columns_of(row)
-    return HoldChange(
-        number(columns[0]),
-        number(columns[1]),
-        number(columns[2]),
-        number(columns[3]),
-        number(columns[4]),
-        number(columns[5]),
-        number(columns[6]) + POSTGRES_EPOCH_US,
-        number(columns[7]),
-    )
+    return HoldChange(*_hold_columns(row))
 
 
 def read_saga(row: bytes) -> SagaChange:
     """A saga's change from its canonical bytes."""
-    columns = columns_of(row)
-    return SagaChange(
-        number(columns[0]),
-        number(columns[1]),
-        number(columns[2]),
-        optional(columns[3]),
-        optional(columns[4]),
-        optional_text(columns[7]),
-    )
+    return SagaChange(*_saga_columns(row))
 
 
 def read_request(row: bytes) -> Claim:
@@ -227,20 +238,12 @@ def read_request(row: bytes) -> Claim:
     key, position_bytes, position, batch, code, param, detail = _request_start.unpack_from(row)
     if position_bytes != NULL and batch == code == param == detail == NULL:
         return _new_claim((key, position, None, None, row[_REQUEST_FINGERPRINT:]))
-    columns = columns_of(row)
-    return Claim(key, optional(columns[1]), optional(columns[2]), optional(columns[3]), columns[6] or b"")
+    return Claim(*_request_columns(row))
 
 
 def read_batch(row: bytes) -> BatchRow:
     """The row that closes a batch, from its canonical bytes."""
-    columns = columns_of(row)
-    return BatchRow(
-        number(columns[0]),
-        number(columns[1]),
-        number(columns[2]) + POSTGRES_EPOCH_US,
-        columns[3] or b"",
-        columns[4] or b"",
-    )
+    return BatchRow(*_batch_columns(row))
 
 
 def read_reversal_part(row: bytes) -> ReversalPart:
