@@ -1,4 +1,4 @@
-"""What the API answers beside the public types, and what the OpenAPI document calls lists of them."""
+"""Answers of the API in addition to the public types, and the names of their lists in the OpenAPI document."""
 
 from datetime import datetime
 from typing import Literal
@@ -20,11 +20,11 @@ class HistoryList(views.Page[views.HistoryEntry], frozen=True):
 
 
 class BalanceList(views.Balances, frozen=True):
-    """The balances of many accounts, in the order in which they were asked for."""
+    """The balances of many accounts, in the order of the request."""
 
 
 class EventList(views.Events, frozen=True):
-    """Events in the order of the log. A page that is full is the same for ever."""
+    """Events in the order of the log. A full page never changes."""
 
 
 class AssetList(Struct):
@@ -34,7 +34,7 @@ class AssetList(Struct):
 
 
 class TransferOutcome(Struct, gc=False):
-    """What one transfer of a batch came to: one of the two."""
+    """The outcome of one transfer of a batch: one of the two."""
 
     transaction: views.Transaction | None
     refusal: views.Refusal | None
@@ -53,7 +53,7 @@ class EncodedTransferBatch(Struct):
 
 
 class ShardHealth(Struct):
-    """Whether one shard can be written to, as far as this server knows; since when, and why not."""
+    """The state of one shard, as this server knows it: whether it can be written to, since when, and why not."""
 
     shard: int
     available: bool
@@ -70,7 +70,7 @@ class Health(Struct):
 
 
 class Problem(Struct, omit_defaults=True):
-    """A problem document (RFC 9457). `code` is stable; `param` names what of the request it is about."""
+    """A problem document (RFC 9457). `code` is stable; `param` names the field of the request that caused it."""
 
     type: str
     title: str
@@ -81,14 +81,14 @@ class Problem(Struct, omit_defaults=True):
 
 
 def encoded_outcome(found: views.Transaction | Refused) -> Raw:
-    """The JSON of what one transfer of a batch came to."""
+    """The JSON of the outcome of one transfer of a batch."""
     if isinstance(found, Refused):
         return Raw(encode(TransferOutcome(None, refusal_view(found))))
     return Raw(encode(TransferOutcome(found, None)))
 
 
 def awaited(answer: Struct) -> str | None:
-    """Where to ask for what is still on its way to another shard; None when it has come to an end."""
+    """The path of a pending transaction; None if it has ended."""
     if isinstance(answer, views.Transaction) and answer.state == views.PENDING:
         return f"/v1/transactions/{answer.id}"
     if isinstance(answer, views.Hold) and answer.status == "capturing":

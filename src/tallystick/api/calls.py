@@ -1,4 +1,4 @@
-"""What a call of the API is: how it comes in, and what there is to say about it beforehand."""
+"""Calls of the API: a call as it arrives, and the description of an operation."""
 
 from collections.abc import Awaitable, Callable
 from enum import Enum
@@ -22,7 +22,7 @@ class Key(Enum):
 
 
 class Call(NamedTuple):
-    """One call as it came in, checked for its form."""
+    """One call, after its form was checked."""
 
     ledger: Ledger
     pieces: Pieces
@@ -38,7 +38,7 @@ StreamHandler = Callable[[Call], Awaitable[Parts]]
 
 
 class Operation(NamedTuple):
-    """One call of the API: what it takes, what it answers, and who carries it out."""
+    """One operation of the API: its parameters, its answer, and the function that carries it out."""
 
     method: str
     path: str
@@ -50,16 +50,16 @@ class Operation(NamedTuple):
     body: type[Struct] | None = None
     query: type[Struct] | None = None
     key: Key = Key.NONE
-    # Why the ledger may refuse it, and which other errors there are than those of every call: see `error_codes`.
+    # The possible refusals, and errors in addition to those of every call: see `error_codes`.
     refusals: tuple[RefusalCode, ...] = ()
     errors: tuple[str, ...] = ()
-    # Who carries it out for callers that accept text/event-stream, and what each of its events is.
+    # The function for callers that accept text/event-stream, and the type of its events.
     stream: StreamHandler | None = None
     streamed: type[Struct] | None = None
-    # Which budget it is taken from; None: reads where it is a GET, else writes.
+    # The budget that counts it; None: `reads` for a GET, else `writes`.
     budget: Budget | None = None
 
     @property
     def taken_from(self) -> Budget:
-        """The budget that a call is taken from."""
+        """The budget that counts this call."""
         return self.budget or (Budget.READS if self.method == "GET" else Budget.WRITES)

@@ -1,4 +1,4 @@
-"""Webhook endpoints: what callers send, what they get, and the calls."""
+"""The calls about webhook endpoints, with their requests and answers."""
 
 from typing import Annotated, Literal
 
@@ -11,7 +11,7 @@ from tallystick.domain.commands import KINDS
 from tallystick.views.fields import Owner, text
 from tallystick.views.webhooks import NewSecret, Webhook, WebhookProgress
 
-Url = Annotated[str, text("Where messages are sent to: https.", limits.WEBHOOK_URL_CHARACTERS_MAX)]
+Url = Annotated[str, text("The https URL that messages are sent to.", limits.WEBHOOK_URL_CHARACTERS_MAX)]
 Kinds = Annotated[
     list[str],
     Meta(
@@ -20,11 +20,13 @@ Kinds = Annotated[
         extra_json_schema={"items": {"type": "string", "enum": list(KINDS)}},
     ),
 ]
-FilterOwner = Annotated[Owner, Meta(description="Whose accounts must be concerned; null: anybody's.")] | None
+FilterOwner = (
+    Annotated[Owner, Meta(description="Only events about this owner's accounts; null: all owners.")] | None
+)
 
 
 class WebhookRequest(Struct, forbid_unknown_fields=True):
-    """A new endpoint. It is told of everything that happens from now on, and that it asks for."""
+    """A new endpoint. It receives the events that it asks for, from now on."""
 
     url: Url
     kinds: Kinds = []
@@ -32,7 +34,7 @@ class WebhookRequest(Struct, forbid_unknown_fields=True):
 
 
 class ChangeWebhookRequest(Struct, forbid_unknown_fields=True):
-    """What shall be otherwise about an endpoint; what is left out stays. A paused one is told later."""
+    """Changes of an endpoint. Fields that are left out stay. A paused endpoint receives its events later."""
 
     url: Url | UnsetType = UNSET
     kinds: Kinds | UnsetType = UNSET
@@ -41,7 +43,7 @@ class ChangeWebhookRequest(Struct, forbid_unknown_fields=True):
 
 
 class RotateRequest(Struct, forbid_unknown_fields=True):
-    """For how long messages are signed with the secret before as well."""
+    """How long messages are signed with the previous secret, too."""
 
     overlap_seconds: Annotated[
         int,
@@ -50,7 +52,7 @@ class RotateRequest(Struct, forbid_unknown_fields=True):
 
 
 class ReplayRequest(Struct, forbid_unknown_fields=True):
-    """From where to deliver again: the position itself is delivered too."""
+    """The position from which to deliver again, inclusive."""
 
     shard: Annotated[
         int,
@@ -63,12 +65,12 @@ class ReplayRequest(Struct, forbid_unknown_fields=True):
 
 
 class WebhookDetails(Struct):
-    """An endpoint, and how far it has been told of each shard."""
+    """An endpoint, and its progress on each shard."""
 
     webhook: Webhook
     deliveries: list[WebhookProgress]
     unreachable_shards: Annotated[
-        list[int], Meta(description="Shards that did not answer now, and are not among the deliveries.")
+        list[int], Meta(description="Shards that did not answer, and are missing in the deliveries.")
     ]
 
 
@@ -79,7 +81,7 @@ class WebhookList(Struct):
 
 
 class TestResult(Struct):
-    """What the receiver answered; `error` is null when it has taken the message."""
+    """The receiver's answer. `error` is null if it accepted the message."""
 
     delivered: bool
     status: int | None

@@ -1,1 +1,1 @@
-"""What work in the background needs: workers, pauses between attempts, and a bound on alarms."""
+"""Background work: workers, pauses between attempts, and a limit on alarms."""

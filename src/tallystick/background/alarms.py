@@ -1,4 +1,4 @@
-"""Alarms that are bounded: what goes wrong a thousand times must not fill the disk with the same line."""
+"""A limit on alarms, so that an error that repeats does not fill the disk with the same line."""
 
 import time
 
@@ -18,7 +18,7 @@ class AlarmRate:
         self._silenced = 0
 
     def take(self) -> int | None:
-        """How many alarms were silenced since the last one; None when this one is to be silenced, too."""
+        """The number of alarms that were silenced since the last one; None if this one must be silent, too."""
         now = time.monotonic()
         if now >= self._until:
             self._until = now + self._seconds

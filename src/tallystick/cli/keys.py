@@ -73,7 +73,7 @@ def list_keys(configuration_path: Path, as_json: bool) -> None:
 @click.argument("identifier", metavar="ID")
 @json_option
 def revoke(configuration_path: Path, owner_path: Path | None, identifier: str, as_json: bool) -> None:
-    """Take a key out of force. Every server refuses it within a few seconds."""
+    """Revoke a key. Every server refuses it within a few seconds."""
     parameters.text(identifier, "ID", limits.OWNER_CHARACTERS_MAX)
 
     async def run() -> bool:

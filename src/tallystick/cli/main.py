@@ -102,7 +102,7 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
     except BrokenPipeError:
-        # Whoever read along has read enough; what is left must not fail again when Python flushes it.
+        # The reader of the output has closed it. The rest must not fail again when Python flushes it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:

@@ -42,7 +42,7 @@ def print_rows(
 
 @contextmanager
 def progress_of(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A line on stderr that tells how many of how many are done; only a terminal shows it."""
+    """A line on stderr with the progress. Only a terminal shows it."""
     console = Console(stderr=True, highlight=False)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:

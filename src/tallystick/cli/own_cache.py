@@ -1,4 +1,4 @@
-"""The cache of `tallystick up`: started again when it dies, and never missed."""
+"""The cache of `tallystick up`: it is started again when it dies. Everything works without it."""
 
 import time
 from collections.abc import Callable

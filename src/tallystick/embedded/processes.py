@@ -1,4 +1,4 @@
-"""Which PostgreSQL processes work in a data directory, told by the operating system and not by a file."""
+"""The PostgreSQL processes of a data directory, found through the operating system and not through a file."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ def postgres_processes(cluster: Path) -> list[int]:
     directory = os.path.realpath(cluster)
     found: dict[int, int] = {}
     for pid in psutil.pids():
-        # Processes come and go while we look, zombies have no directory, and others' are not ours to see.
+        # Processes come and go meanwhile, zombies have no directory, and those of other users cannot be inspected.
         with suppress(psutil.Error, OSError):
             process = psutil.Process(pid)
             if process.cwd() == directory and _is_postgres(process):

@@ -1,4 +1,4 @@
-"""What root needs outside of the data folder, because the server's user cannot reach everything."""
+"""Folders of root outside of the data folder, which the server's user can reach."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from tallystick.embedded.errors import EmbeddedServerError
 SYSTEM_FOLDER = Path("/var/lib/tallystick")
 
 _PASSABLE = 0o711
-"""Everybody may pass through and only root may write."""
+"""All users may pass through, and only root may write."""
 
 
 def system_folder(*names: str) -> Path:
@@ -16,7 +16,7 @@ def system_folder(*names: str) -> Path:
     for made in (SYSTEM_FOLDER, folder):
         try:
             made.mkdir(mode=_PASSABLE, parents=True, exist_ok=True)
-            # Our umask may have taken rights away. Whoever was second may be here before the first has done this.
+            # The umask may have removed rights. A second process may come here before the first one has set them.
             if made.stat().st_mode & _PASSABLE != _PASSABLE:
                 made.chmod(_PASSABLE)
         except OSError as error:

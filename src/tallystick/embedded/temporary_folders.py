@@ -1,4 +1,4 @@
-"""Temporary folders that say whose they are, so that one whose process was killed can be found and removed."""
+"""Temporary folders that name their process, so that those of killed processes can be found and removed."""
 
 import os
 import stat
@@ -13,13 +13,13 @@ from tallystick.embedded.server_account import ServerAccount
 from tallystick.files import write_private
 
 OWNER_NAME: Final = "owner"
-"""The file in such a folder that says which process it is of, and since when that has been running."""
+"""The file in such a folder with the number of its process, and the time at which the process started."""
 
 _SAME_START_SECONDS: Final = 2.0
 
 
 def claim(folder: Path, account: ServerAccount | None = None) -> None:
-    """Say that a folder is this process's."""
+    """Mark a folder as one of this process."""
     started = psutil.Process().create_time()
     write_private(
         folder / OWNER_NAME,
@@ -32,7 +32,7 @@ def abandoned(parent: Path, pattern: str, user_ids: Collection[int]) -> list[Pat
     """The claimed folders of these users in a folder whose processes have ended. What others can write in is none."""
     found = []
     for folder in sorted(parent.glob(pattern)):
-        # Others come and go while we look, and what says nothing of its owner is not ours to judge.
+        # Other folders come and go meanwhile. A folder that does not name its owner is left alone.
         with suppress(OSError, ValueError, psutil.AccessDenied):
             status = folder.lstat()
             private = stat.S_ISDIR(status.st_mode) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)

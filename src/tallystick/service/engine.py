@@ -1,4 +1,4 @@
-"""Everything that the tenants of one installation share: the shards, and what stands beside the log."""
+"""The parts that all tenants of an installation share: the shards, and the tables beside the log."""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
@@ -73,7 +73,7 @@ class Engine:
         self._resolver = Resolver(lambda: self.router.shards)
         self._two_phase = None
         self._cache = None if cache is None else Cache(cache, cache_key)
-        # By tenant: how much of a shard it is given when others want it too. It may change while this serves.
+        # The weight of each tenant in the queues of the shards. It may change while this serves.
         self.tenant_weights: dict[int, int] = {}
         self._listeners_turns = Rounds(limits.FEED_COST_PER_ROUND, 1, self.tenant_weights)
         self._clock_tolerance_seconds = clock_tolerance_seconds
@@ -99,7 +99,7 @@ class Engine:
             shard.batcher.on_committed(self._committed)
         self.effective_at_max_days_back = limits.EFFECTIVE_AT_DAYS_BACK_DEFAULT
         self.streams_per_tenant = limits.STREAMS_PER_TENANT_DEFAULT
-        # What the configuration tells of tenants that were not found yet: they may be made later.
+        # Settings of tenants that do not exist yet: they may be created later.
         self._tenants_to_find: dict[str, TenantConfiguration] = {}
         self._address_rules = AddressRules()
         self._ca_path: Path | None = None
@@ -220,7 +220,7 @@ class Engine:
         self.account_quota.committed(decision)
 
     def require_room(self, tenant: int, command_count: int) -> None:
-        """Refuse a large request before it is worked through, where all shards together have no room for it.
+        """Refuse a large request before it is handled, if all shards together have no room for it.
 
         Raises:
             OverloadedError: so it is.
@@ -276,7 +276,7 @@ class Engine:
         await self._refresh()
 
     def end_streams(self) -> None:
-        """End all that follow the log, which would wait for ever, as the first thing when this process stops."""
+        """End all followers of the log, which would wait for ever. This comes first when the process stops."""
         for shard in self.router.shards:
             shard.feed.follower.close()
 

@@ -42,9 +42,9 @@ class EventCalls(Tenancy):
     ) -> views.Events:
         """A page of a shard's log after a position; the next page begins after its `position`.
 
-        `accounts` and `kinds`: of any of these; none named is all. A page that is full has the same events for ever.
-        What crosses shards is told where it was posted, as what was asked for; `stages`, or a kind of stages, asks
-        for each stage as the log has it.
+        `accounts` and `kinds` limit the events; without them all are returned. A full page never changes. A payment
+        between shards has one event on each shard, where it was posted. `stages`, or the kind of a stage, returns
+        each stage as it is in the log.
         """
         parameters.between(limit, "limit", 1, limits.PAGE_ROWS_MAX)
         parameters.between(after, "after", 0, limits.LOCAL_NUMBER_MAX)
@@ -64,9 +64,11 @@ class EventCalls(Tenancy):
         kinds: Sequence[str] = (),
         stages: bool = False,
     ) -> AsyncGenerator[views.Events, None]:
-        """Follow a shard's log from a position (default: from now), for ever; empty `Events` while nothing happens.
+        """Follow a shard's log from a position (default: from now), without end.
 
-        Whoever is cut off goes on from the last `position`: nothing is missed, and nothing comes twice.
+        It yields empty `Events` while nothing happens.
+
+        After a disconnection, continue from the last `position`: nothing is missed, and nothing comes twice.
         """
         home, wanted = self._wanted(shard, accounts, owner, kinds, stages=stages)
         if after is None:
@@ -90,7 +92,7 @@ class EventCalls(Tenancy):
     async def follow_balance(
         self, account: str, *, after: int | None = None, min_position: int = 0
     ) -> AsyncGenerator[views.BalanceChanges, None]:
-        """Follow an account's balance: as it is now, then each change; or each change after a position.
+        """Follow an account's balance: the current balance and then each change, or each change after a position.
 
         "Now" is not before `min_position`.
 
@@ -101,12 +103,12 @@ class EventCalls(Tenancy):
         home = self._shard(identifier)
         if min_position:
             await home.balances.require_reached(min_position)
-        # Before the state, which then has all that is written up to there: nothing older need be looked for.
+        # Read the position before the state. The state then includes everything up to that position.
         head = await home.feed.head_position()
         state = await self._state(account)
         begin = max(head, state.position) if after is None else after
         parameters.between(begin, "after", 0, limits.LOCAL_NUMBER_MAX)
-        # What is set aside for what is on its way changes a balance, too.
+        # Reservations for pending payments change what is held, too.
         wanted = Wanted(self._tenant, accounts=frozenset({identifier}), stages=True)
         with _told_of_parameters():
             await home.feed.check(wanted, begin)
@@ -184,7 +186,7 @@ class EventCalls(Tenancy):
 
 @contextmanager
 def _told_of_parameters() -> Iterator[None]:
-    """Say which parameter asks the log for what it cannot say."""
+    """Translate errors of the feed to errors of a parameter."""
     try:
         yield
     except BeyondHeadError as error:
@@ -194,7 +196,7 @@ def _told_of_parameters() -> Iterator[None]:
 
 
 def _view_once(shard: int, record: Record, stages: bool) -> views.Event:
-    """The view of a record, which all who follow the log have in common."""
+    """The view of a record, which all followers of the log share."""
     views_of_records = _stage_views if stages else _views
     return views_of_records.of(record, lambda: views.event_view(shard, record, stages=stages))
 

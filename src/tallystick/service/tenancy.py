@@ -1,4 +1,4 @@
-"""What the calls of one tenant are made of: keys, routing, submitting, and following what crosses shards."""
+"""The parts of a tenant's calls: keys, routing, submitting, and waiting for transfers between shards."""
 
 import asyncio
 import time
@@ -52,7 +52,7 @@ class Tenancy:
         return self._tenant
 
     async def _in_pieces(self, items: Sequence[Item], make: Callable[[Item], Made]) -> list[Made]:
-        """What is made of each item, in order; of many a piece at a time, in turns with other tenants."""
+        """Apply a function to each item, in order. Many items are handled in pieces, in turns with other tenants."""
         return await self._engine.pieces.each(self._tenant, items, make)
 
     # Keys.
@@ -73,13 +73,13 @@ class Tenancy:
     def _noted_request(
         self, idempotency_key: str | None, operation: RequestKind, note: Note, *fields: Field
     ) -> RequestKey:
-        """The key of a request whose last fields are what the caller wrote beside it."""
+        """The key of a request whose last fields are description, metadata and effective time."""
         return self._request(
             idempotency_key, operation, *fields, note.description, note.metadata, note.effective_at_us
         )
 
     async def _require_recent(self, shard: ServedShard, commands: Mapping[str, Command]) -> None:
-        """Refuse what would be effective too long ago, unless its key has an answer already.
+        """Refuse effective times that are too long ago, unless the key has an answer already.
 
         Args:
             shard: where the commands go.
@@ -124,7 +124,7 @@ class Tenancy:
         return state
 
     def _require_reachable(self, account: int) -> None:
-        """Refuse to reserve what could not be credited now.
+        """Refuse a transfer if the payee's shard cannot be written to now.
 
         Raises:
             UnavailableError: the account's shard cannot be written to, or is not configured.
@@ -144,7 +144,7 @@ class Tenancy:
         return payer, payee, opens
 
     async def _require_asset(self, opens: Sequence[SystemAccount], param: str) -> None:
-        """Open no account in what is no asset.
+        """Check that assets exist, before an account is opened in one of them.
 
         Raises:
             ParameterError: an asset is none of the tenant's.
@@ -156,7 +156,10 @@ class Tenancy:
     async def _foreign_assets(
         self, home: ServedShard, accounts: Sequence[int], opens: Sequence[SystemAccount] = ()
     ) -> dict[int, str | None]:
-        """What this tenant's accounts on other shards hold, which never changes; None: there is no such account."""
+        """The assets of this tenant's accounts on other shards, which never change.
+
+        None if an account does not exist.
+        """
         assets: dict[int, str | None] = {
             one.account: one.asset for one in opens if shard_of(one.account) != home.number
         }
@@ -170,7 +173,7 @@ class Tenancy:
                 if (
                     state is not None
                     and state.terms.tenant == self._tenant
-                    # No caller knows that there are such accounts.
+                    # Callers do not see clearing accounts.
                     and state.terms.kind is not AccountKind.CLEARING
                 ):
                     assets[account] = state.terms.asset
@@ -189,7 +192,7 @@ class Tenancy:
     async def _records(
         self, shard: ServedShard, answers: Sequence[DecidedOutcome | PairAnswer]
     ) -> list[Record | Refused]:
-        """What each answer posted; what an earlier batch posted is read back, what crosses shards is driven on."""
+        """The record of each answer. Records of earlier batches are read, and transfers between shards are driven."""
         earlier = [
             answer.outcome.position
             for answer in answers
@@ -238,7 +241,7 @@ class Tenancy:
     async def _followed(
         self, shard: ServedShard, found: list[Record | Refused], sagas: Sequence[SagaState]
     ) -> list[Record | Refused]:
-        """Drive sagas to their end, or for as long as a caller waits, and answer with what they came to."""
+        """Drive sagas to their end, or for as long as a caller waits, and return their records."""
         driver = self._engine.crossings.driver(shard)
         states = await driver.drive(sagas, self._engine.saga_wait_seconds)
         captures = [
@@ -261,7 +264,7 @@ def _note_of(command: Command) -> Note:
 
 
 def _ended(record: Record, state: SagaState, ends: Mapping[int, Record]) -> Record | Refused:
-    """The record of a reservation, with how its saga ended; a hold is as its capture left it."""
+    """The record of a reservation with the end of its saga. A hold is as its capture left it."""
     if state.status is SagaStatus.RELEASED:
         return required(state.refusal, f"why saga {state.saga} was released")
     end = ends.get(state.position)

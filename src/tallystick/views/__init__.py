@@ -1,6 +1,7 @@
-"""The public types: what the Python package returns is what the API encodes. They are made of rows that never change.
+"""The public types. The Python package returns them, and the API encodes them.
 
-So the same question about the same position has the same answer. Times are UTC.
+They are made of rows that never change, so the same question about the same position has the same answer. Times are
+UTC.
 """
 
 from tallystick.views.accounts import (

@@ -21,7 +21,7 @@ from tallystick.views.fields import (
     read_metadata,
 )
 
-Source = Annotated[Literal["cache", "database"], Meta(description="Where it was read.")]
+Source = Annotated[Literal["cache", "database"], Meta(description="Where the balance was read.")]
 _Kind = Literal["wallet", "system", "clearing"]
 _Status = Literal["open", "frozen", "closed"]
 
@@ -56,7 +56,7 @@ class Account(msgspec.Struct, frozen=True):
 
 
 class Balance(msgspec.Struct, frozen=True):
-    """A balance as of a position. `held` is null where it is not known for the time asked about."""
+    """A balance as of a position. `held` is null if it is not known for the requested time."""
 
     account: AccountId
     asset: AssetCode
@@ -68,14 +68,14 @@ class Balance(msgspec.Struct, frozen=True):
 
 
 class Balances(msgspec.Struct, frozen=True):
-    """The balances of many accounts, in the order in which they were asked for."""
+    """The balances of many accounts, in the order of the request."""
 
     balances: Sequence[Balance]
-    not_found: Annotated[Sequence[AccountId], Meta(description="Those that are no accounts of yours.")]
+    not_found: Annotated[Sequence[AccountId], Meta(description="Accounts that you do not have.")]
 
 
 class AssetTotal(msgspec.Struct, frozen=True):
-    """What several accounts of one asset come to."""
+    """The sums over several accounts of one asset."""
 
     asset: AssetCode
     balance: MinorUnits
@@ -100,7 +100,7 @@ class AssetTotal(msgspec.Struct, frozen=True):
 
 
 class SystemOwnerBalances(msgspec.Struct, frozen=True):
-    """What a system owner's accounts on all shards come to, by asset."""
+    """The sums over a system owner's accounts on all shards, by asset."""
 
     owner: Owner
     balances: Sequence[AssetTotal]

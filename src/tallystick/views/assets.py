@@ -6,7 +6,7 @@ from tallystick.views.fields import AssetCode
 
 
 class Asset(msgspec.Struct, frozen=True):
-    """What is counted. `scale` is the number of digits after the point."""
+    """An asset: what is counted. `scale` is the number of digits after the point."""
 
     code: AssetCode
     scale: int

@@ -1,4 +1,4 @@
-"""What the log says, transaction by transaction: to who reads it, follows it, or is told of it by a webhook."""
+"""Events: the transactions of the log, as the change feed, streams and webhooks show them."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -25,7 +25,7 @@ _CROSSING_STATES: Final[dict[Kind, State]] = {
     Kind.TRANSFER_GIVEN_UP: PENDING,
     Kind.TRANSFER_SETTLED: POSTED,
 }
-# Told to no client: what a key's home keeps of a request that went elsewhere.
+# Clients never see it: the home of a key records it for a request to another shard.
 _REFUSAL_CODES: Final = [code.text for code in RefusalCode if code is not RefusalCode.IDEMPOTENCY_KEY_CLAIMED]
 
 
@@ -55,10 +55,10 @@ class CrossingEntry(msgspec.Struct, frozen=True):
 
 
 class Crossing(msgspec.Struct, frozen=True):
-    """What of a transfer between shards this position wrote.
+    """A transfer between shards, as of this position.
 
-    `transaction` is what the caller was answered with, `kind` what they asked for, `state` how far it was as of
-    here. `counterpart` is the transaction on the other shard, `refusal` why nothing moved.
+    `transaction` is its identifier, `kind` the kind that was asked for, `state` its state as of this position.
+    `counterpart` is the transaction on the other shard, `refusal` the reason why nothing moved.
     """
 
     transaction: TransactionId
@@ -70,10 +70,10 @@ class Crossing(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One transaction of a shard's log as its position wrote it; it stays like this for ever.
+    """One transaction of a shard's log, as of its position. It never changes.
 
-    Of a payment that crosses shards each shard tells its accounts' part, with the payment's `transaction` and `kind`.
-    `account` or `hold` is what it opened or changed, as of here.
+    A payment between shards has an event on each shard, for the accounts there, with the payment's `transaction` and
+    `kind`. `account` or `hold` is the one that it opened or changed, as of this position.
     """
 
     shard: int
@@ -92,16 +92,16 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class Events(msgspec.Struct, frozen=True):
-    """Some events in the order of the log. Nothing else that was asked for stands up to `position`."""
+    """Some events in the order of the log. Up to `position` there are no others that were asked for."""
 
     items: list[Event]
-    position: Annotated[int, Meta(description="`after` of the next page: all up to there has been said.")] = (
-        msgspec.field(name="next_after")
-    )
+    position: Annotated[
+        int, Meta(description="`after` of the next page: everything up to this position was returned.")
+    ] = msgspec.field(name="next_after")
 
 
 class BalanceChanges(msgspec.Struct, frozen=True):
-    """One account's balances in the order of the log. There was no other change of it up to `position`."""
+    """One account's balances in the order of the log. Up to `position` there are no other changes."""
 
     items: list[Balance]
     position: int
@@ -113,11 +113,11 @@ def refusal_view(refused: Refused) -> Refusal:
 
 
 def event_view(shard: int, record: Record, *, stages: bool) -> Event:
-    """One transaction of the log as its position wrote it: as the part of a payment that it is, or as it stands."""
+    """One transaction of the log as of its position: as a part of a payment, or as it is in the log."""
     part = None if stages else part_of(shard, record)
     if part is not None:
         record = record._replace(entries=tuple(own_entries(record)))
-    # Without what became of it on the other shard.
+    # Without the result on the other shard.
     plain = transaction_view(shard, record._replace(saga=None, other_half=None))
     crossing = None if record.saga is None else _crossing(shard, record, record.saga)
     refers_to = plain.refers_to if part is None else reference(part.kind, part.refers_to)
@@ -142,7 +142,7 @@ def event_view(shard: int, record: Record, *, stages: bool) -> Event:
 
 
 def _crossing(shard: int, record: Record, saga: SagaState) -> Crossing:
-    # The saga may have ended since: only the position that ended it says how.
+    # The saga may have ended since. Only the event of its end shows that.
     reserving = record.transaction.kind is Kind.TRANSFER_RESERVED
     terms = saga.terms
     counterpart = None

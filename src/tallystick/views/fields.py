@@ -1,4 +1,4 @@
-"""The fields of public types: what each one means, for those who read the OpenAPI document too.
+"""The fields of public types, with their descriptions in the OpenAPI document.
 
 In JSON amounts are strings, because many JSON readers lose digits of numbers above 2^53.
 """
@@ -33,7 +33,7 @@ TransactionId = Annotated[str, _identifier(Prefix.TRANSACTION, "A transaction.")
 HoldId = Annotated[str, _identifier(Prefix.HOLD, "A hold.")]
 WebhookId = Annotated[str, _identifier(ID_PREFIX, "A webhook endpoint.")]
 AssetCode = Annotated[str, Meta(description="An asset's code.", examples=["USD"])]
-Owner = Annotated[str, text("Whose account it is, in your own words.", limits.OWNER_CHARACTERS_MAX)]
+Owner = Annotated[str, text("The owner of the account: any text of yours.", limits.OWNER_CHARACTERS_MAX)]
 Metadata = Annotated[
     dict[str, str],
     Meta(
@@ -42,11 +42,11 @@ Metadata = Annotated[
     ),
 ]
 ShardNumber = Annotated[int, Meta(description="The shard that it lives on.")]
-Position = Annotated[int, Meta(description="Where in the shard's log: 1, 2, 3, … without a gap.")]
+Position = Annotated[int, Meta(description="The position in the shard's log: 1, 2, 3, … without a gap.")]
 
 _metadata_decoder: Final = msgspec.json.Decoder(dict[str, str])
 
 
 def read_metadata(text: str | None) -> dict[str, str]:
-    """Metadata as it stands in a row; none is empty."""
+    """Metadata from a row; empty if there is none."""
     return {} if text is None else _metadata_decoder.decode(text)

@@ -13,9 +13,9 @@ from tallystick.views.transactions import effective_time, own_reference, referen
 
 
 class HistoryEntry(msgspec.Struct, frozen=True):
-    """One line of an account's history, with the running balance after it: one payment, on however many shards it is.
+    """One line of an account's history, with the running balance after it. A payment has one line.
 
-    What is on its way to another shard has a line of amount 0 with what is held for it; what was refused has none.
+    A pending payment to another shard has a line with the amount 0 and what is held. A refused one has no line.
     """
 
     transaction: TransactionId
@@ -33,7 +33,7 @@ class HistoryEntry(msgspec.Struct, frozen=True):
 
 
 def history_view(shard: int, entry: EntryRow, row: TransactionRow) -> HistoryEntry:
-    """One line of an account's history, as the log has it."""
+    """One line of an account's history, as it is in the log."""
     return HistoryEntry(
         transaction=format_identifier(Prefix.TRANSACTION, make_identifier(shard, row.position)),
         kind=row.kind.text,
@@ -51,7 +51,7 @@ def history_view(shard: int, entry: EntryRow, row: TransactionRow) -> HistoryEnt
 
 
 def payment_line(line: HistoryEntry, part: Part, amount: int, held: int) -> HistoryEntry:
-    """A line as the part of a payment that it is."""
+    """A line that is a part of a payment."""
     return msgspec.structs.replace(
         line,
         transaction=format_identifier(Prefix.TRANSACTION, part.payment),

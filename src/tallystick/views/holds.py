@@ -37,7 +37,7 @@ class Hold(msgspec.Struct, frozen=True):
 
 
 def hold_view(shard: int, hold: HoldState, payment: int | None = None) -> Hold:
-    """A hold as callers see it; `payment` is what its newest change is a stage of."""
+    """A hold as callers see it. `payment` is the payment that its newest change belongs to."""
     return Hold(
         id=format_identifier(Prefix.HOLD, make_identifier(shard, hold.hold)),
         status=_STATUSES[hold.status],

@@ -8,7 +8,7 @@ Item = TypeVar("Item")
 
 
 class Page(msgspec.Struct, Generic[Item], frozen=True):
-    """One page of a list; `next_cursor` gets the next one, None at the end."""
+    """One page of a list. `next_cursor` leads to the next page; None at the end."""
 
     items: list[Item]
     next_cursor: str | None

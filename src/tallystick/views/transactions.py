@@ -42,9 +42,9 @@ _HALVES = frozenset({Kind.TRANSFER_CREDITED, *PROMISE_KINDS, *SENT_KINDS.values(
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One account's change: debits are negative. `balance` and `held_after` are as of right after it.
+    """One account's change: debits are negative. `balance` and `held_after` are the values after it.
 
-    They are null where the transaction crosses shards, which have no moment in common.
+    They are null for a transaction between shards, because two shards have no common moment.
     """
 
     account: AccountId
@@ -56,9 +56,10 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 
 class Transaction(msgspec.Struct, frozen=True, gc=False):
-    """One event in the log. `refers_to` is the hold it is about, or the transaction it reverses.
+    """One event in the log. `refers_to` is its hold, or the transaction that it reverses.
 
-    `state` is `pending` while it is on its way to another shard. Then it is `posted`, or `refused`: nothing moved.
+    `state` is `pending` until a transfer to another shard has ended. Then it is `posted`, or `refused`: nothing
+    moved.
     """
 
     id: TransactionId
@@ -96,7 +97,7 @@ def transaction_view(shard: int, record: Record) -> Transaction:
 
 
 def _crossing_view(shard: int, record: Record, saga: SagaState) -> Transaction:
-    """A transaction that crosses shards, as the shard of the payer knows it."""
+    """A transaction between shards, as the payer's shard knows it."""
     row, terms = record.transaction, saga.terms
     asked = asked_for(shard, record)
     signed = [*((leg, -leg.amount) for leg in terms.debits), *((leg, leg.amount) for leg in terms.credits)]
@@ -115,7 +116,7 @@ def _crossing_view(shard: int, record: Record, saga: SagaState) -> Transaction:
 
 
 def _two_halves_view(shard: int, sent: Record, received: Record) -> Transaction:
-    """A transaction that was posted on two shards at once: without the clearing accounts between them."""
+    """A transaction that two-phase commit posted on two shards, without the clearing accounts."""
     row = sent.transaction
     debits = [entry for entry in sent.entries if entry.amount < 0]
     payees = [entry for entry in received.entries if entry.amount > 0]
@@ -161,12 +162,12 @@ def _entry_between(account: int, asset: str, amount: int) -> Entry:
     return Entry(format_identifier(Prefix.ACCOUNT, account), asset, MinorUnits(amount), None, _NOTHING, None)
 
 
-# Debits first; an order of its own, so that an answer from memory and one from the database are alike.
+# Debits first. The order is fixed, so that an answer from memory equals one from the database.
 _entry_order = attrgetter("amount", "account")
 
 
 def effective_time(row: TransactionRow) -> datetime:
-    """When a transaction is effective: when it was recorded, unless it says otherwise."""
+    """The effective time of a transaction; by default the time at which it was recorded."""
     return time_of(row.recorded_at_us if row.effective_at_us is None else row.effective_at_us)
 
 

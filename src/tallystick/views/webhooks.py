@@ -15,7 +15,10 @@ DeliveryState = Literal["delivering", "retrying", "paused", "parked"]
 
 
 class Webhook(msgspec.Struct, frozen=True):
-    """An endpoint, without its secrets. `previous_secret_until`: until when the secret before the newest is valid."""
+    """An endpoint, without its secrets.
+
+    `previous_secret_until`: the time until which the previous secret is valid.
+    """
 
     id: WebhookId
     url: str
@@ -28,7 +31,7 @@ class Webhook(msgspec.Struct, frozen=True):
 
 
 class NewSecret(msgspec.Struct, frozen=True):
-    """An endpoint, and its new secret: keep it now, for it cannot be shown again."""
+    """An endpoint, and its new secret. Keep the secret now: it is not shown again."""
 
     webhook: Webhook
     secret: Annotated[
@@ -37,7 +40,10 @@ class NewSecret(msgspec.Struct, frozen=True):
 
 
 class WebhookProgress(msgspec.Struct, frozen=True):
-    """How far an endpoint has been told of one shard: everything up to `position`, of `head`."""
+    """The progress of an endpoint on one shard: everything up to `position` was delivered.
+
+    `head` is the end of the log.
+    """
 
     shard: int
     position: Position
@@ -54,14 +60,14 @@ class WebhookProgress(msgspec.Struct, frozen=True):
 
 
 class Told(msgspec.Struct, frozen=True):
-    """How far an endpoint has been told of each shard, but for those that could not be asked."""
+    """The progress of an endpoint on each shard, except for shards that could not be asked."""
 
     deliveries: list[WebhookProgress]
     unreachable_shards: list[int]
 
 
 class EventMessage(msgspec.Struct, frozen=True):
-    """What is sent to an endpoint. `type` is the event's kind, `timestamp` when it was recorded."""
+    """A message to an endpoint. `type` is the event's kind, `timestamp` the time at which it was recorded."""
 
     type: Annotated[str, Meta(extra_json_schema={"enum": list(KINDS)})]
     timestamp: datetime
@@ -69,13 +75,13 @@ class EventMessage(msgspec.Struct, frozen=True):
 
 
 class TestData(msgspec.Struct, frozen=True):
-    """Which endpoint is tested."""
+    """The endpoint that is tested."""
 
     endpoint: WebhookId
 
 
 class TestMessage(msgspec.Struct, frozen=True):
-    """What is sent to an endpoint to test it, at `timestamp`. It tells of nothing that happened."""
+    """A test message to an endpoint, sent at `timestamp`. It stands for no event."""
 
     type: Literal["webhook.test"]
     timestamp: datetime
