@@ -56,8 +56,10 @@ simulate: $(VENV)/.development ## Compare decisions with the model, and simulate
 	@TALLYSTICK_EXAMPLES=20000 $(VENV)/bin/python -m pytest tests/unit/test_decide_against_model.py
 	@exec $(VENV)/bin/python -m tests.simulation $(ARGUMENTS)
 
-kills: $(VENV)/.development ## Kill servers and nodes under load, ten times each
-	@TALLYSTICK_CRASHES=10 exec $(VENV)/bin/python -m pytest -s tests/crash/test_kill.py tests/crash/test_saga_kill.py $(ARGUMENTS)
+kills: $(VENV)/.development ## Kill servers and nodes under load, ten times each, and let them hang
+	@TALLYSTICK_CRASHES=10 TALLYSTICK_OPEN_SAGAS=10000 TALLYSTICK_HUNG_SECONDS=14 exec $(VENV)/bin/python -m pytest -s \
+		tests/crash/test_kill.py tests/crash/test_saga_kill.py tests/crash/test_saga_recovery_speed.py \
+		tests/crash/test_hung_node.py $(ARGUMENTS)
 
 races: $(VENV)/.development ## Race for the cache of balances: thousands of kills, a minute without Valkey under full load
 	@TALLYSTICK_RACE_ROUNDS=5000 TALLYSTICK_RACE_SECONDS=60 TALLYSTICK_OUTAGE_SECONDS=60 exec $(VENV)/bin/python -m pytest -s \

@@ -21,8 +21,9 @@ from tallystick.service.configuration import (
     ShardState,
     write_configuration,
 )
-from tests.acceptance.processes import COMMAND, call, environment, free_port, run, until
+from tests.acceptance.processes import COMMAND, call, environment, free_port, run
 from tests.awake import awake_clock
+from tests.waiting import wait_for
 
 NODES = {"north": (1, 2), "south": (3, 4)}
 
@@ -85,8 +86,8 @@ class Installation:
                 stdout=log,
                 stderr=log,
             )
-        until(lambda: b'"event": "serving"' in self.log_path.read_bytes(), "the server listens")
-        until(self._is_ready, "the server is ready")
+        wait_for(lambda: b'"event": "serving"' in self.log_path.read_bytes(), "the server listens")
+        wait_for(self._is_ready, "the server is ready")
         return process
 
     def _is_ready(self) -> bool:
@@ -169,12 +170,12 @@ def test_a_node_is_added_while_the_server_pays_on(installation: Installation) ->
         homes = {owner: installation.open(owner) for owner in (f"early {number}" for number in range(20))}
         with Payments(installation) as payments:
             installation.configure("north", "south")
-            until(lambda: installation.logged("run `tallystick migrate`"), "it says what to do")
+            wait_for(lambda: installation.logged("run `tallystick migrate`"), "it says what to do")
             assert installation.shards() == {1, 2}
             installation.migrate()
             process.send_signal(signal.SIGHUP)
             # Both workers answer, one after the other.
-            until(
+            wait_for(
                 lambda: all(installation.shards() == {1, 2, 3, 4} for _ in range(10)),
                 "the new shards are served",
             )
@@ -207,14 +208,14 @@ def test_states_take_effect_and_what_is_wrong_is_logged_and_ignored(installation
             (f"webhooks_allow_private = true\n{right}", "webhooks_allow_private was changed"),
         ):
             installation.path.write_text(text)
-            until(lambda said=words: installation.logged(said), words)  # type: ignore[misc]  # of a default in a lambda
+            wait_for(lambda said=words: installation.logged(said), words)  # type: ignore[misc]  # of a default in a lambda
             assert installation.shards() == {1, 2}
             installation.open(f"owner beside {words}")
         installation.path.unlink()
-        until(lambda: installation.logged("there is no configuration file"), "a missing file is said")
+        wait_for(lambda: installation.logged("there is no configuration file"), "a missing file is said")
         installation.configure("north", _1="full")
         installation.migrate()
-        until(
+        wait_for(
             lambda: {shard(installation.open(f"new {time.monotonic_ns()}")) for _ in range(10)} == {2},
             "new owners go to the other shard",
         )

@@ -16,8 +16,9 @@ import pytest
 
 from tallystick.cli.installation import PORT_WAIT_SECONDS
 from tallystick.domain import limits
-from tests.acceptance.processes import Up, call, free_port, gone, run, servers, shell, until
+from tests.acceptance.processes import Up, call, free_port, gone, run, servers, shell
 from tests.metrics import metrics_at
+from tests.waiting import wait_for
 
 CACHED_AGAIN_SECONDS_MAX = 60.0
 # At once, and after a pause when it ends soon again.
@@ -104,7 +105,7 @@ def test_a_valkey_that_is_killed_is_started_again_and_balances_are_answered_all_
         path = f"/v1/accounts/{ready['accounts']['alice']}/balance"
         status, before = call(ready, "GET", path)
         assert status == 200
-        until(lambda: call(ready, "GET", path)[1]["source"] == "cache", "it comes from the cache")
+        wait_for(lambda: call(ready, "GET", path)[1]["source"] == "cache", "it comes from the cache")
         (valkey,) = valkeys(up)
         valkey.kill()
         killed_at = time.monotonic()
@@ -226,8 +227,8 @@ def test_an_api_that_is_killed_is_started_again_and_payments_go_on(data: Path, p
             up.wait_until_said(f"the API ended by itself (SIGKILL): {AGAIN[number]}")
             up.wait_until_said(f"The API serves again at {ready['url']}", times=number + 1)
             assert gone(killed)
-            until(lambda: len(api_processes(up)) == 2, "there are a new one and its worker")
-            until(lambda: call(ready, "GET", "/readyz?all")[0] == 200, "it can serve again")
+            wait_for(lambda: len(api_processes(up)) == 2, "there are a new one and its worker")
+            wait_for(lambda: call(ready, "GET", "/readyz?all")[0] == 200, "it can serve again")
             assert call(ready, "POST", "/v1/transfers", body, key=f"killed {port} {number}") == first
             assert balance(ready, alice) == before - number - 1
         assert up.process.poll() is None

@@ -11,7 +11,8 @@ import pytest
 
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tallystick.service.configuration import Configuration, read_configuration, write_configuration
-from tests.acceptance.processes import Up, call, free_port, run, servers, until
+from tests.acceptance.processes import Up, call, free_port, run, servers
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -99,8 +100,8 @@ def test_a_node_that_dies_comes_back_and_the_other_pays_on(data: Path, port: int
         up.wait_until_said(f"PostgreSQL in postgres_{3 - home} ended by itself: the others go on")
         up.wait_until_said(f"PostgreSQL in postgres_{3 - home} runs again")
         assert server.pid not in {None, before}
-        until(lambda: call(ready, "GET", f"/v1/accounts/{carol}")[0] == 200, "its shard is read again")
-        until(lambda: states(ready)[3 - home], "its shard is written to again")
+        wait_for(lambda: call(ready, "GET", f"/v1/accounts/{carol}")[0] == 200, "its shard is read again")
+        wait_for(lambda: states(ready)[3 - home], "its shard is written to again")
         assert up.end() == 0
         assert "Traceback" not in up.stderr.decode()
     assert not any(one.running() for one in servers(data))

@@ -1,4 +1,4 @@
-"""One PostgreSQL and one server for the whole folder; each test opens accounts of its own."""
+"""One ledger and one server for the whole folder; each test opens accounts of its own."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -10,6 +10,7 @@ from tallystick.embedded.postgres import EmbeddedPostgres
 from tests.api.books import Books
 from tests.api.client import Client
 from tests.api.server import Installation, Server
+from tests.crash.databases import temporary_database
 
 NothingWritten = Callable[[], AbstractContextManager[None]]
 
@@ -20,14 +21,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def installation(folder: Path) -> Iterator[Installation]:
-    postgres = EmbeddedPostgres(folder / "postgres", durable=False)
-    try:
-        postgres.start()
-        with closing(Installation(postgres, folder, "books")) as made:
-            yield made
-    finally:
-        postgres.remove()
+def installation(postgres: EmbeddedPostgres, folder: Path) -> Iterator[Installation]:
+    with temporary_database(postgres) as database, closing(Installation(database, folder)) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -1,26 +1,22 @@
 """One database, and servers on it: each a process of its own, ended by whoever started it."""
 
-import asyncio
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self, TypeVar
+from typing import NamedTuple, Protocol, Self
 
 import psycopg
 import requests
 
-from tallystick.embedded.postgres import EmbeddedPostgres
-from tallystick.service.authentication import ApiKeys, NewApiKey
+from tallystick.service.authentication import NewApiKey
 from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
-from tallystick.service.owners_directory import owners_directory
-from tallystick.store.migrate import migrate
+from tests.crash.databases import ShardDatabase
+from tests.keys import with_keys
 from tests.ports import own_port
 from tests.webhook_keys import key_file
 
@@ -28,8 +24,6 @@ HOST = "127.0.0.1"
 START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 30.0
 POLL_INTERVAL_SECONDS = 0.02
-
-Result = TypeVar("Result")
 
 
 class Head(NamedTuple):
@@ -53,13 +47,11 @@ class Served(Protocol):
 class Installation:
     """A migrated database of one shard, and the file that tells servers where it is."""
 
-    def __init__(self, postgres: EmbeddedPostgres, folder: Path, name: str) -> None:
-        postgres.create_database(name)
-        migrate(postgres.dsn(name), 1)
+    def __init__(self, database: ShardDatabase, folder: Path) -> None:
         self.folder = folder
-        self._dsn = postgres.dsn(name, role="tallystick_login")
-        self._owner_dsn = postgres.dsn(name)
-        self.configuration_path = folder / f"{name}.toml"
+        self._dsn = database.server_dsn
+        self._owner_dsn = database.owner_dsn
+        self.configuration_path = folder / "books.toml"
         configuration = Configuration([ShardConfiguration(1, self._dsn)], webhooks_key_file=key_file(folder))
         write_configuration(self.configuration_path, configuration)
         self._connection = psycopg.connect(self._dsn, autocommit=True)
@@ -86,19 +78,10 @@ class Installation:
         return int(row[0])
 
     def make_key(self, tenant: str) -> NewApiKey:
-        return self._with_keys(lambda keys: keys.create("a test", tenant))
+        return with_keys({1: self._owner_dsn}, lambda keys: keys.create("a test", tenant))
 
     def revoke_key(self, identifier: str) -> bool:
-        return self._with_keys(lambda keys: keys.revoke(identifier))
-
-    def _with_keys(self, act: Callable[[ApiKeys], Coroutine[Any, Any, Result]]) -> Result:
-        async def run() -> Result:
-            async with owners_directory({1: self._owner_dsn}) as directory:
-                return await act(ApiKeys(directory))
-
-        # In a thread of its own, so that the event loop of the tests is left alone.
-        with ThreadPoolExecutor(1) as threads:
-            return threads.submit(asyncio.run, run()).result()
+        return with_keys({1: self._owner_dsn}, lambda keys: keys.revoke(identifier))
 
 
 class Server:

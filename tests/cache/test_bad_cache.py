@@ -12,8 +12,9 @@ from structlog.testing import capture_logs
 
 from tallystick import Ledger
 from tallystick.embedded.valkey import EmbeddedValkey
-from tests.cache.books import cached, key_of, mark_of, opened, paid, passed, seen, until, until_cached
+from tests.cache.books import cached, key_of, mark_of, opened, paid, passed, seen, until_cached
 from tests.cache.conftest import Serve, alice_and_bob, serving
+from tests.waiting import until
 
 # One that hangs is not among them.
 pytestmark = pytest.mark.usefixtures("patient", "every_alarm_is_logged")

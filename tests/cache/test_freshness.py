@@ -8,8 +8,9 @@ import redis
 
 from tallystick import AccountNotFoundError, Ledger, PositionNotReachedError, Refused
 from tallystick.domain.identifiers import Prefix, format_identifier, parse_identifier
-from tests.cache.books import cached, key_of, opened, paid, passed, seen, until, until_cached
+from tests.cache.books import cached, key_of, opened, paid, passed, seen, until_cached
 from tests.cache.conftest import PATIENCE_SECONDS, Serve
+from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("patient")
 

@@ -14,10 +14,11 @@ import trustme
 from structlog.testing import capture_logs
 
 from tallystick import Ledger
-from tests.cache.books import opened, paid, seen, until, until_cached
+from tests.cache.books import opened, paid, seen, until_cached
 from tests.cache.conftest import serving
 from tests.cache.servers import ALL, EACH_REDIS, VALKEY, CacheServer, Program
 from tests.ports import own_port
+from tests.waiting import until
 
 At = Callable[[str], AbstractAsyncContextManager[Ledger]]
 

@@ -13,8 +13,9 @@ from tallystick.domain import limits
 from tallystick.embedded.valkey import EmbeddedValkey
 from tallystick.followers.cache.tailer import Tailer
 from tallystick.store.cache.balances import Cache, Cached, CacheError
-from tests.cache.books import mark_of, opened, seen, until, until_cached
+from tests.cache.books import mark_of, opened, seen, until_cached
 from tests.cache.conftest import Serve, alice_and_bob, serving
+from tests.waiting import until
 
 BALANCE = "1 0 0 1 USD"
 

@@ -16,10 +16,11 @@ from tallystick import Ledger
 from tallystick.domain import limits
 from tallystick.service.engine import Engine
 from tests.awake import AwakeClock
-from tests.cache.books import cached, opened, paid, passed, seen, until, until_cached
+from tests.cache.books import cached, opened, paid, passed, seen, until_cached
 from tests.cache.conftest import serving
 from tests.cache.servers import ONE_REDIS, ONE_VALKEY, VALKEY, CacheServer, Program, wait
 from tests.ports import own_port
+from tests.waiting import until
 
 PASSWORD = "server's secret"
 SENTINEL_PASSWORD = "sentinel-secret"

@@ -11,7 +11,7 @@ import pytest
 
 from tallystick.cli.own_cache import OwnCache
 from tallystick.domain import limits
-from tests.crash.databases import wait_for
+from tests.waiting import wait_for
 
 SOON_SECONDS = 0.05
 

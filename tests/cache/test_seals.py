@@ -10,8 +10,9 @@ from structlog.testing import capture_logs
 from tallystick import Ledger
 from tallystick.embedded.valkey import EmbeddedValkey
 from tallystick.service.engine import Engine
-from tests.cache.books import cached, key_of, opened, paid, passed, seen, until, until_cached
+from tests.cache.books import cached, key_of, opened, paid, passed, seen, until_cached
 from tests.engines import running
+from tests.waiting import until
 
 KEY = "a key that the cache has never seen"
 Alter = Callable[[list[bytes], list[bytes]], list[bytes]]

@@ -13,8 +13,9 @@ from tallystick import Ledger
 from tallystick.embedded.valkey import EmbeddedValkey
 from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
 from tests.api.server import Server
-from tests.cache.books import mark_of, opened, paid, passed, until
+from tests.cache.books import mark_of, opened, paid, passed
 from tests.cache.conftest import serving
+from tests.waiting import until
 
 
 class Served(NamedTuple):

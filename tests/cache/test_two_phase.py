@@ -16,8 +16,9 @@ from tallystick.domain.decide import Decision
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tallystick.embedded.valkey import EmbeddedValkey
 from tallystick.views import Event, Events
-from tests.cache.books import cached, mark_of, opened, paid, passed, until, until_cached
+from tests.cache.books import cached, mark_of, opened, paid, passed, until_cached
 from tests.cache.conftest import serving
+from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("patient")
 

@@ -14,8 +14,10 @@ from uuid import uuid4
 import psutil
 
 from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
-from tests.crash.databases import SHARD, ShardDatabase, wait_for
+from tests.crash.databases import SHARD, ShardDatabase
+from tests.keys import with_keys
 from tests.ports import HOST, own_port
+from tests.waiting import wait_for
 from tests.webhook_keys import key_file
 
 READY_SECONDS_MAX = 60.0
@@ -54,9 +56,8 @@ class ApiServer:
         self.port = own_port()
         self.metrics_port = own_port()
         self._process: subprocess.Popen[bytes] | None = None
-        made = self.command("keys", "create", "--name", "crash test", "--json")
-        assert made.returncode == 0, made.stderr
-        self.api_key: str = json.loads(made.stdout)["key"]
+        owner_dsns = {number: database.owner_dsn for number, database in enumerate(databases, SHARD)}
+        self.api_key = with_keys(owner_dsns, lambda keys: keys.create("crash test")).key
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another command of the product on the same shard."""

@@ -1,27 +1,21 @@
-"""One PostgreSQL for each file, and empty shards for each test."""
+"""Empty shards for each test, on the server that all share."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from tallystick.embedded.postgres import EmbeddedPostgres
-from tests.crash.databases import ShardDatabase, temporary_database, temporary_server
+from tests.crash.databases import ShardDatabase, temporary_database
 from tests.crash.two_shards import TwoShards, two_shards
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedPostgres]:
-    with temporary_server() as server:
-        yield server
-
-
 @pytest.fixture
-def database(server: EmbeddedPostgres) -> Iterator[ShardDatabase]:
-    with temporary_database(server) as database:
+def database(postgres: EmbeddedPostgres) -> Iterator[ShardDatabase]:
+    with temporary_database(postgres) as database:
         yield database
 
 
 @pytest.fixture
-def shards(server: EmbeddedPostgres) -> Iterator[TwoShards]:
-    with two_shards(server) as shards:
+def shards(postgres: EmbeddedPostgres) -> Iterator[TwoShards]:
+    with two_shards(postgres) as shards:
         yield shards

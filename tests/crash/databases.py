@@ -2,23 +2,25 @@
 
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from tallystick.embedded.postgres import EmbeddedPostgres
+from tallystick.embedded.postgres_cluster import LOGIN_ROLE, OWNER_ROLE
 from tallystick.store.migrate import migrate
 from tallystick.verify.log import verify_shard
 
 SHARD = 1
-TEMPLATE = "shard_template"
-WAIT_SECONDS_MAX = 60.0
-POLL_INTERVAL_SECONDS = 0.01
+
+# A login costs processor time on both sides for each of thousands of iterations: one will do here.
+QUICK_LOGINS: Mapping[str, str] = {"scram_iterations": "1"}
 
 _numbers = count(1)
 
@@ -34,37 +36,89 @@ class ShardDatabase(NamedTuple):
 def temporary_server(
     *, durable: bool = False, settings: Mapping[str, str] | None = None
 ) -> Iterator[EmbeddedPostgres]:
-    """A running PostgreSQL server with an empty shard to copy; it is removed at the end."""
+    """A running PostgreSQL server of a test's own, which it may kill; it is removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="tallystick-faults-"))
     folder.chmod(0o711)
-    server = EmbeddedPostgres(folder / "postgres", durable=durable, settings=settings)
+    server = EmbeddedPostgres(
+        folder / "postgres", durable=durable, settings={**QUICK_LOGINS, **(settings or {})}
+    )
     try:
         server.start()
-        server.create_database(TEMPLATE)
-        migrate(server.dsn(TEMPLATE), SHARD)
+        _set_password_again(server)
         yield server
     finally:
         server.remove()
         shutil.rmtree(folder)
 
 
+def _set_password_again(server: EmbeddedPostgres) -> None:
+    """Have the owner's password checked as the settings say: it was set before the server had them."""
+    dsn = server.dsn()
+    password = str(conninfo_to_dict(dsn)["password"])
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(OWNER_ROLE), sql.Literal(password))
+        )
+
+
+def shard_template(server: EmbeddedPostgres, number: int = SHARD) -> str:
+    """The name of an empty shard of this number that can be copied; it is made when it is first asked for."""
+    name = f"shard_{number}_template"
+    if not one_value(server.dsn(), "SELECT count(*) FROM pg_database WHERE datname = %s", name):
+        server.create_database(name)
+        migrate(server.dsn(name), number)
+    return name
+
+
+def copy_database(server: EmbeddedPostgres, name: str, template: str) -> None:
+    """Make a database of this name as a copy of another one."""
+    # Copying files costs half of what writing the copy to the log of PostgreSQL does.
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+
+
 @contextmanager
-def temporary_database(server: EmbeddedPostgres, template: str = TEMPLATE) -> Iterator[ShardDatabase]:
-    """An empty shard, or a copy of another one; it is dropped at the end."""
-    name = f"shard_{next(_numbers)}"
-    server.create_database(name, template=template)
+def temporary_database(
+    server: EmbeddedPostgres, template: str | None = None, *, number: int = SHARD
+) -> Iterator[ShardDatabase]:
+    """An empty shard of this number, or a copy of another database; it is dropped at the end."""
+    name = f"shard_{number}_copy_{next(_numbers)}"
+    copy_database(server, name, template or shard_template(server, number))
     try:
-        yield ShardDatabase(server.dsn(name), server.dsn(name, role="tallystick_login"))
+        yield ShardDatabase(server.dsn(name), server.dsn(name, role=LOGIN_ROLE))
     finally:
         server.drop_database(name)
 
 
-def wait_for(condition: Callable[[], bool], what: str, seconds_max: float = WAIT_SECONDS_MAX) -> None:
-    """Poll until something is so."""
-    deadline = time.monotonic() + seconds_max
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds_max:.0f} s: {what}"
-        time.sleep(POLL_INTERVAL_SECONDS)
+@contextmanager
+def temporary_shards(server: EmbeddedPostgres, numbers: Iterable[int]) -> Iterator[dict[int, ShardDatabase]]:
+    """Empty shards of these numbers; they are dropped at the end."""
+    with ExitStack() as stack:
+        yield {number: stack.enter_context(temporary_database(server, number=number)) for number in numbers}
+
+
+def alter(database: ShardDatabase, setting: str) -> None:
+    """Set something of a database, for all sessions: those that are there end."""
+    name = name_of(database)
+    with psycopg.connect(database.owner_dsn, dbname="postgres", autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {name} {setting}".encode())
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+        )
+
+
+def lose(database: ShardDatabase) -> None:
+    """Let nobody connect any more."""
+    alter(database, "ALLOW_CONNECTIONS false")
+
+
+def find_again(database: ShardDatabase) -> None:
+    alter(database, "ALLOW_CONNECTIONS true")
+
+
+def name_of(database: ShardDatabase) -> str:
+    return str(conninfo_to_dict(database.owner_dsn)["dbname"])
 
 
 def one_value(dsn: str, query: str, *parameters: object) -> int:

@@ -20,10 +20,10 @@ from tallystick.domain import limits
 from tallystick.domain.commands import VoidHold
 from tallystick.ledger.errors import FaultyCommandError, NotTakenError
 from tests.crash.counting_proxy import CountingProxy
-from tests.crash.databases import wait_for
 from tests.crash.points import FAULTS_OF_MESSAGES, Fault, Point, TaskWatch, Trap, UnexpectedError
 from tests.crash.saga_scenarios import Scenario, Subject
 from tests.crash.two_shards import TENANT, TwoShards, serving
+from tests.waiting import wait_for
 
 _EXITS: Final = frozenset({Fault.EXIT_WAITING, Fault.EXIT_RESUMED})
 # Who waits for a task that was cancelled waits in vain.

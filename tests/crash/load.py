@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 from tests.crash.api_server import Answer, ApiServer, Client
-from tests.crash.databases import wait_for
+from tests.waiting import wait_for
 
 CLIENTS: Final = 12
 ANSWERS_BETWEEN_CRASHES_MIN: Final = 50

@@ -1,6 +1,9 @@
-"""A node hangs: clients of the other shard notice nothing of it, whatever they ask, and the books stay right."""
+"""A node hangs: clients of the other shard notice nothing of it, whatever they ask, and the books stay right.
 
-import asyncio
+TALLYSTICK_HUNG_SECONDS says for how long it hangs (5; `make kills` takes 14).
+"""
+
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -16,18 +19,19 @@ import pytest
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.service.authentication import ApiKeys
-from tallystick.service.owners_directory import owners_directory
 from tests.api.client import Answer, Client
 from tests.crash.api_server import ApiServer
-from tests.crash.databases import temporary_server, wait_for
+from tests.crash.databases import temporary_server
 from tests.crash.hanging import hanging
 from tests.crash.two_shards import AWAY, HOME, TwoShards, assert_whole_together, two_shards
+from tests.keys import with_keys
 from tests.metrics import metrics
 from tests.ports import HOST
+from tests.waiting import wait_for
 
 CALLERS = 4
-CALM_SECONDS = 6.0
-HUNG_SECONDS = 14.0
+HUNG_SECONDS = float(os.environ.get("TALLYSTICK_HUNG_SECONDS", "5"))
+CALM_SECONDS = 3.0
 COLD_KEYS = 130
 # Less than this is no wait that a client could notice, whatever it was before.
 P99_SECONDS_FLOOR = 0.05
@@ -83,13 +87,10 @@ def opened(nodes: dict[int, EmbeddedPostgres], shards: TwoShards, server: ApiSer
 def cold_keys(shards: TwoShards, how_many: int) -> list[str]:
     """API keys that no server was asked with."""
 
-    async def make() -> list[str]:
-        owner_dsns = {HOME: shards.home.owner_dsn, AWAY: shards.away.owner_dsn}
-        async with owners_directory(owner_dsns) as directory:
-            keys = ApiKeys(directory)
-            return [(await keys.create(f"cold {number}")).key for number in range(how_many)]
+    async def make(keys: ApiKeys) -> list[str]:
+        return [(await keys.create(f"cold {number}")).key for number in range(how_many)]
 
-    return asyncio.run(make())
+    return with_keys({HOME: shards.home.owner_dsn, AWAY: shards.away.owner_dsn}, make)
 
 
 def shard(account: str) -> int:
@@ -199,8 +200,6 @@ def goes_on(place: Place, number: int) -> None:
         assert pay(client, place.wallets[HOME][0], place.wallets[AWAY][0]).status == 201
     wait_for(lambda: place.shards.open_sagas() == 0, "no saga is open")
     assert_whole_together(place.shards)
-    verified = place.server.command("verify", "--json")
-    assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
 @pytest.mark.timeout(240)

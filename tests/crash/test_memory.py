@@ -18,14 +18,9 @@ import pytest
 
 from tallystick.domain import limits
 from tests.crash.api_server import Answer, ApiServer, Client
-from tests.crash.databases import (
-    ShardDatabase,
-    assert_whole,
-    temporary_database,
-    temporary_server,
-    wait_for,
-)
+from tests.crash.databases import ShardDatabase, assert_whole, temporary_database, temporary_server
 from tests.metrics import metric
+from tests.waiting import wait_for
 
 CLIENTS: Final = 40
 TRANSFERS_PER_CALL: Final = 500

@@ -14,10 +14,11 @@ from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tests.api.client import Answer, Client
 from tests.crash.api_server import ApiServer
-from tests.crash.databases import temporary_server, wait_for
+from tests.crash.databases import temporary_server
 from tests.crash.hanging import hanging
 from tests.crash.two_shards import AWAY, HOME, TwoShards, two_shards
 from tests.ports import HOST
+from tests.waiting import wait_for
 
 BACK_SECONDS_MAX = 10.0
 

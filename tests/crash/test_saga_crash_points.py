@@ -1,12 +1,15 @@
 """What crosses shards is crashed at every point at which the ledger waits, in every way; then the books are right.
 
 The points are those that a run passes: nobody keeps a list of them. Each crash is one life of a process, with
-accounts of its own; then one process recovers what all of them left. Every point of every scenario is hit by one
-fault at least, and those of a plain transfer by all; TALLYSTICK_CRASH_POINTS=all (`make crash-points`) makes it all
-faults at all points of all scenarios.
+accounts of its own; then one process recovers what all of them left.
+
+`make crash-points` (TALLYSTICK_CRASH_POINTS=all) does it with all faults at all points of all scenarios. Otherwise
+every point of a plain transfer is hit by one fault, and of every other scenario one point in four. TALLYSTICK_SEED
+repeats a run's choices.
 """
 
 import os
+import random
 import shutil
 import sys
 import tempfile
@@ -20,7 +23,6 @@ import pytest
 
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tests.crash.crashes import Crash, crash, judge, points_of
-from tests.crash.databases import temporary_server
 from tests.crash.lives import Place
 from tests.crash.points import EXCEPTIONS, FAULTS_OF_MESSAGES, FAULTS_OF_TASKS, Fault, Point
 from tests.crash.saga_scenarios import SCENARIOS, Scenario
@@ -29,13 +31,8 @@ from tests.crash.two_shards import three_shards, two_shards
 
 ALL_SCENARIOS: Final = (*SCENARIOS, *SPLIT_SCENARIOS)
 ALL: Final = os.environ.get("TALLYSTICK_CRASH_POINTS") == "all"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedPostgres]:
-    # A process that logs in a hundred times need not prove its password at length each time.
-    with temporary_server(settings={"scram_iterations": "1"}) as server:
-        yield server
+SEED: Final = int(os.environ.get("TALLYSTICK_SEED", str(random.randrange(2**32))))
+ONE_POINT_IN: Final = 4
 
 
 @pytest.fixture
@@ -47,33 +44,36 @@ def log() -> Iterator[Path]:
 
 @pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("scenario", ALL_SCENARIOS, ids=[scenario.name for scenario in ALL_SCENARIOS])
-def test_every_crash_point(server: EmbeddedPostgres, scenario: Scenario, log: Path) -> None:
+def test_every_crash_point(postgres: EmbeddedPostgres, scenario: Scenario, log: Path) -> None:
     started = time.monotonic()
     several = three_shards if scenario in SPLIT_SCENARIOS else two_shards
-    with several(server) as shards:
+    with several(postgres) as shards:
         place = Place(shards, log)
         points = points_of(place, scenario)
-        plan = [
-            (point, fault) for turn, point in enumerate(points) for fault in faults_at(scenario, point, turn)
-        ]
+        plan = planned(scenario, points)
         crashes = crash(place, scenario, plan)
         tell(scenario, points, crashes, time.monotonic() - started)
         missed = [one for one in crashes if not one.life.hit]
         assert not missed, f"never reached: {', '.join(map(str, missed))}"
-        assert {one.point for one in crashes} == set(points)
+        assert {one.point for one in crashes} == {point for point, _ in plan}
         judge(place, scenario, crashes)
 
 
-def faults_at(scenario: Scenario, point: Point, turn: int) -> tuple[Fault, ...]:
-    """What happens at a point: everything, or one thing after the other from point to point."""
-    if point.who.startswith("messages"):
-        faults = FAULTS_OF_MESSAGES
-    elif ALL:
-        faults = (*FAULTS_OF_TASKS, *EXCEPTIONS)
-    else:
-        faults = (*FAULTS_OF_TASKS, EXCEPTIONS[turn % len(EXCEPTIONS)])
+def planned(scenario: Scenario, points: list[Point]) -> list[tuple[Point, Fault]]:
+    """What happens where: everything everywhere, or one fault after the other at some of the points."""
+    if ALL:
+        return [(point, fault) for point in points for fault in faults_at(point)]
     number = ALL_SCENARIOS.index(scenario)
-    return faults if ALL or number == 0 else (faults[(turn // 2 + number) % len(faults)],)
+    step = 1 if number == 0 else ONE_POINT_IN
+    first = (SEED + number) % step
+    return [
+        (point, faults_at(point)[(SEED + turn) % len(faults_at(point))])
+        for turn, point in enumerate(points[first::step])
+    ]
+
+
+def faults_at(point: Point) -> tuple[Fault, ...]:
+    return FAULTS_OF_MESSAGES if point.who.startswith("messages") else (*FAULTS_OF_TASKS, *EXCEPTIONS)
 
 
 def tell(scenario: Scenario, points: list[Point], crashes: list[Crash], seconds: float) -> None:
@@ -83,7 +83,7 @@ def tell(scenario: Scenario, points: list[Point], crashes: list[Crash], seconds:
     answers = Counter(one.life.answer or "nothing" for one in crashes)
     lines = [
         f"{scenario.name}: {len(points)} points, {len(hit)} hit; {len(crashes)} crashes in {seconds:.0f} s",
-        f"  faults {dict(faults)}; told {dict(answers)}",
+        f"  TALLYSTICK_SEED={SEED}; faults {dict(faults)}; told {dict(answers)}",
         *(f"  {who}: {count}" for who, count in Counter(point.who for point in points).items()),
     ]
     if ALL:

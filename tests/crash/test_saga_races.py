@@ -21,7 +21,7 @@ from tallystick.domain.sagas import SagaState, SagaStatus
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.ledger.crossing.saga.steps import SagaDriver
 from tests.crash.cutting_proxy import CuttingProxy, Moment
-from tests.crash.databases import WAIT_SECONDS_MAX, one_value, temporary_server, wait_for
+from tests.crash.databases import one_value, temporary_server
 from tests.crash.two_shards import (
     AWAY,
     HOME,
@@ -38,6 +38,7 @@ from tests.crash.two_shards import (
     shard_in,
     two_shards,
 )
+from tests.waiting import WAIT_SECONDS_MAX, wait_for
 
 START: Final = 1_000
 AMOUNT: Final = 100
@@ -353,8 +354,8 @@ async def test_what_takes_long_is_pending_until_it_is_posted(shards: TwoShards) 
 
 
 @pytest.mark.timeout(240)
-async def test_the_other_shard_is_lost_between_reserve_and_credit(server: EmbeddedPostgres) -> None:
-    with temporary_server() as other_server, two_shards(server, other_server) as shards:
+async def test_the_other_shard_is_lost_between_reserve_and_credit(postgres: EmbeddedPostgres) -> None:
+    with temporary_server() as other_server, two_shards(postgres, other_server) as shards:
         async with AsyncExitStack() as stack:
             proxy = await stack.enter_async_context(CuttingProxy(shards.away.server_dsn))
             ledger = await stack.enter_async_context(serving({HOME: shards.home.server_dsn, AWAY: proxy.dsn}))

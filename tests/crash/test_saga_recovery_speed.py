@@ -1,6 +1,7 @@
-"""A server that died with ten thousand sagas open is started again: how long it takes until all have ended.
+"""A server that died with thousands of sagas open is started again: how long it takes until all have ended.
 
-TALLYSTICK_OPEN_SAGAS says how many (10,000). The time is printed; what it should be is measured on a quiet machine.
+TALLYSTICK_OPEN_SAGAS says how many (2,000; `make kills` takes 10,000).
+The time is printed; what it should be is measured on a quiet machine.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from typing import Final
 import pytest
 
 from tests.crash.api_server import ApiServer
-from tests.crash.databases import temporary_server, wait_for
+from tests.crash.databases import temporary_server
 from tests.crash.two_shards import (
     AWAY,
     HOME,
@@ -28,8 +29,9 @@ from tests.crash.two_shards import (
     serving,
     two_shards,
 )
+from tests.waiting import wait_for
 
-OPEN_SAGAS: Final = int(os.environ.get("TALLYSTICK_OPEN_SAGAS", "10000"))
+OPEN_SAGAS: Final = int(os.environ.get("TALLYSTICK_OPEN_SAGAS", "2000"))
 PAIRS: Final = 1_000
 RECOVERY_SECONDS_MAX: Final = 120.0
 
@@ -54,7 +56,7 @@ def server(shards: TwoShards) -> Iterator[ApiServer]:
 
 
 @pytest.mark.timeout(300)
-def test_ten_thousand_open_sagas_end_soon_after_the_start(shards: TwoShards, server: ApiServer) -> None:
+def test_thousands_of_open_sagas_end_soon_after_the_start(shards: TwoShards, server: ApiServer) -> None:
     asyncio.run(open_sagas(shards))
     opened = shards.open_sagas()
     assert opened == OPEN_SAGAS

@@ -13,7 +13,6 @@ from tallystick.domain.accounts import AccountStatus
 from tallystick.domain.sagas import SagaState, SagaStatus
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.verify.crossings import verify_crossings
-from tests.crash.databases import wait_for
 from tests.crash.saga_scenarios import AMOUNT, START, Subject
 from tests.crash.split_scenarios import pay, prepare, reserve_split
 from tests.crash.two_shards import (
@@ -27,6 +26,7 @@ from tests.crash.two_shards import (
     shard_in,
     three_shards,
 )
+from tests.waiting import wait_for
 
 SAGAS: Final = 60
 LONG_SECONDS: Final = 60.0
@@ -34,9 +34,9 @@ NOTHING: Final = Funds(0, 0)
 
 
 @pytest.fixture
-def shards(server: EmbeddedPostgres) -> Iterator[ThreeShards]:
+def shards(postgres: EmbeddedPostgres) -> Iterator[ThreeShards]:
     """Whole in the end."""
-    with three_shards(server) as shards:
+    with three_shards(postgres) as shards:
         yield shards
         assert_whole_together(shards)
 

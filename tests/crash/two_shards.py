@@ -21,7 +21,6 @@ from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.ledger.shard import Shard
 from tallystick.service.engine import Engine
 from tallystick.service.transactions import TransferRequest
-from tallystick.store.migrate import migrate
 from tallystick.verify.crossings import verify_crossings
 from tallystick.verify.log import verify_shard
 from tests.crash.databases import ShardDatabase, one_value, temporary_database
@@ -104,7 +103,7 @@ def two_shards(server: EmbeddedPostgres, other_server: EmbeddedPostgres | None =
     """Two empty shards: on one server, or on two."""
     with (
         temporary_database(server) as one,
-        temporary_database(other_server or server, _template(other_server or server, AWAY)) as other,
+        temporary_database(other_server or server, number=AWAY) as other,
     ):
         yield TwoShards((one, other))
 
@@ -112,21 +111,8 @@ def two_shards(server: EmbeddedPostgres, other_server: EmbeddedPostgres | None =
 @contextmanager
 def three_shards(server: EmbeddedPostgres) -> Iterator[ThreeShards]:
     """Three empty shards on one server."""
-    with two_shards(server) as two, temporary_database(server, _template(server, FURTHER)) as third:
+    with two_shards(server) as two, temporary_database(server, number=FURTHER) as third:
         yield ThreeShards((*two, third))
-
-
-def _template(server: EmbeddedPostgres, number: int) -> str:
-    """The name of an empty shard of this number that can be copied."""
-    name = f"shard_{number}_template"
-    if not _exists(server, name):
-        server.create_database(name)
-        migrate(server.dsn(name), number)
-    return name
-
-
-def _exists(server: EmbeddedPostgres, name: str) -> bool:
-    return one_value(server.dsn("postgres"), "SELECT count(*) FROM pg_database WHERE datname = %s", name) == 1
 
 
 @asynccontextmanager

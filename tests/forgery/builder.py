@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 
 from tallystick import Ledger, Refused, TransferRequest, views
 from tallystick.domain.identifiers import Prefix, parse_identifier
-from tests.crash.databases import WAIT_SECONDS_MAX
+from tests.waiting import WAIT_SECONDS_MAX
 
 Answer = TypeVar("Answer")
 

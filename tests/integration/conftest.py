@@ -1,5 +1,5 @@
 """Databases as the tests of faults have them; several files have others of their own."""
 
-from tests.crash.conftest import database, server, shards
+from tests.crash.conftest import database, shards
 
-__all__ = ["database", "server", "shards"]
+__all__ = ["database", "shards"]

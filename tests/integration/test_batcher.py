@@ -17,15 +17,14 @@ from structlog.testing import capture_logs
 from tests.crash.cutting_proxy import CuttingProxy, Moment
 from tests.crash.databases import (
     SHARD,
-    WAIT_SECONDS_MAX,
     ShardDatabase,
     assert_whole,
     one_value,
     open_transactions,
     terminate_writers,
-    wait_for,
 )
 from tests.engines import running
+from tests.waiting import WAIT_SECONDS_MAX, wait_for
 
 from tallystick import (
     FaultyCommandError,
@@ -41,7 +40,6 @@ from tallystick.domain.canonical import EncodedBatch, chain, encode
 from tallystick.domain.needs import Needs
 from tallystick.domain.rows import Appended, BatchRow, RequestRow
 from tallystick.domain.times import microseconds_of
-from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.ledger import writing as writing_module
 from tallystick.ledger.writing import BatchWriter, Decided, Units
 from tallystick.service import ledger as ledger_module
@@ -780,7 +778,7 @@ async def test_two_engines_see_each_others_changes_of_accounts_and_holds(databas
 
 
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read", "serializable"])
-async def test_two_engines_at_once(server: EmbeddedPostgres, database: ShardDatabase, isolation: str) -> None:
+async def test_two_engines_at_once(database: ShardDatabase, isolation: str) -> None:
     """Whatever the database's default isolation is, a batch sees all that was committed before its lock."""
     with psycopg.connect(database.owner_dsn, autocommit=True) as connection:
         name = connection.info.dbname

@@ -4,33 +4,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.crash.databases import temporary_server
+from tests.crash.two_shards import two_shards
 
 from tallystick import ConfigurationError, Ledger, UnavailableError, views
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tallystick.embedded.postgres import EmbeddedPostgres
-from tallystick.embedded.postgres_cluster import LOGIN_ROLE
 from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
-from tallystick.service.migration import migrate_shard, unite_shards
+from tallystick.service.migration import unite_shards
 
 OWNERS = 12
 
 
 @pytest.fixture(scope="module")
-def configuration() -> Iterator[Configuration]:
+def configuration(postgres: EmbeddedPostgres) -> Iterator[Configuration]:
     """Two shards that were migrated together."""
-    with temporary_server() as server:
-        shards = [shard(server, number) for number in (1, 2)]
+    with two_shards(postgres) as databases:
+        shards = [
+            ShardConfiguration(number, database.server_dsn, database.owner_dsn)
+            for number, database in enumerate(databases, 1)
+        ]
         found = Configuration(shard=shards)
         unite_shards(found)
         yield found
-
-
-def shard(server: EmbeddedPostgres, number: int) -> ShardConfiguration:
-    name = f"connect_{number}"
-    server.create_database(name)
-    migrate_shard(number, server.dsn(name))
-    return ShardConfiguration(number, server.dsn(name, role=LOGIN_ROLE), server.dsn(name))
 
 
 async def shards_of_new_accounts(ledger: Ledger) -> set[int]:

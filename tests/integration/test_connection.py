@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import psycopg
 import pytest
-from tests.crash.databases import ShardDatabase, temporary_database, temporary_server
+from tests.crash.databases import ShardDatabase, temporary_database
 
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.store.connection import Database
 from tallystick.store.errors import ShardUnavailableError
 
@@ -14,8 +15,8 @@ TURNS = 40
 
 
 @pytest.fixture(scope="module")
-def shard() -> Iterator[ShardDatabase]:
-    with temporary_server() as server, temporary_database(server) as database:
+def shard(postgres: EmbeddedPostgres) -> Iterator[ShardDatabase]:
+    with temporary_database(postgres) as database:
         yield database
 
 

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import pytest
-from tests.crash.databases import temporary_server
+from tests.crash.two_shards import two_shards
 
 from tallystick import (
     Ledger,
@@ -24,8 +24,6 @@ from tallystick.domain.identifiers import (
     shard_of,
 )
 from tallystick.embedded.postgres import EmbeddedPostgres
-from tallystick.embedded.postgres_cluster import LOGIN_ROLE
-from tallystick.store.migrate import migrate
 
 FUNDS = 10_000
 OWNERS_TRIED_MAX = 100
@@ -42,24 +40,20 @@ class World(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedPostgres]:
-    with temporary_server() as server:
-        for number in (1, 2):
-            server.create_database(f"crossing_{number}")
-            migrate(server.dsn(f"crossing_{number}"), number)
-        yield server
+def dsns(postgres: EmbeddedPostgres) -> Iterator[dict[int, str]]:
+    with two_shards(postgres) as shards:
+        yield shards.dsns
 
 
 @pytest.fixture
-async def world(server: EmbeddedPostgres, request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    async with opened(server, request.node.name) as world:
+async def world(dsns: dict[int, str], request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    async with opened(dsns, request.node.name) as world:
         yield world
 
 
 @asynccontextmanager
-async def opened(server: EmbeddedPostgres, name: str) -> AsyncIterator[World]:
-    dsns = [server.dsn(f"crossing_{number}", role=LOGIN_ROLE) for number in (1, 2)]
-    async with Ledger.connect(*dsns) as ledger:
+async def opened(dsns: dict[int, str], name: str) -> AsyncIterator[World]:
+    async with Ledger.connect(*dsns.values()) as ledger:
         # Nothing is to be pending, however slow this machine is.
         ledger._engine.saga_wait_seconds = limits.SAGA_WAIT_SECONDS_MAX
         banks = {1: "", 2: ""}
@@ -155,7 +149,7 @@ async def test_the_payer_is_judged_before_anything_crosses(world: World) -> None
 
 
 async def test_a_ledger_of_one_shard_refuses_nothing_because_it_does_not_know_the_other(
-    server: EmbeddedPostgres, world: World
+    dsns: dict[int, str], world: World
 ) -> None:
     paid = await expect_posted(
         world.ledger.transfer(world.payer, world.payee, 40, "USD", idempotency_key=f"{world.payer} paid")
@@ -174,7 +168,7 @@ async def test_a_ledger_of_one_shard_refuses_nothing_because_it_does_not_know_th
         (2, lambda ledger, key: ledger.change_account(world.payer, max_balance=None, idempotency_key=key)),
     ]
     for shard in (1, 2):
-        async with Ledger.connect(server.dsn(f"crossing_{shard}", role=LOGIN_ROLE)) as alone:
+        async with Ledger.connect(dsns[shard]) as alone:
             for place, (known, call) in enumerate(calls):
                 if known == shard:
                     with pytest.raises(ShardNotConfiguredError, match=f"Shard {3 - shard} is not one"):

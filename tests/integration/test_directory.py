@@ -2,74 +2,46 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 import psycopg
 import pytest
+from tests.crash.databases import ShardDatabase, find_again, lose, temporary_shards
 
 from tallystick.embedded.postgres import EmbeddedPostgres
-from tallystick.embedded.postgres_cluster import LOGIN_ROLE
 from tallystick.ledger.directory import DirectoryIncompleteError
 from tallystick.service.engine import Engine
 from tallystick.service.errors import AuthenticationError
 from tallystick.store.directory_copy import copy_directory
 from tallystick.store.errors import DirectoryConflictError
-from tallystick.store.migrate import migrate
 
 ALL = (1, 2, 3)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), durable=False)
-    server.start()
-    for number in ALL:
-        server.create_database(f"template_{number}")
-        migrate(server.dsn(f"template_{number}"), number)
-    yield server
-    server.remove()
-
-
-class Shards:
+class Shards(NamedTuple):
     """Databases of shards, made anew for each test."""
 
-    def __init__(self, server: EmbeddedPostgres) -> None:
-        self._server = server
+    databases: dict[int, ShardDatabase]
 
     def dsns(self, *numbers: int) -> dict[int, str]:
-        return {number: self._server.dsn(f"shard_{number}", role=LOGIN_ROLE) for number in numbers}
+        return {number: self.databases[number].server_dsn for number in numbers}
 
     def owner_dsns(self, *numbers: int) -> dict[int, str]:
-        return {number: self._server.dsn(f"shard_{number}") for number in numbers}
+        return {number: self.databases[number].owner_dsn for number in numbers}
 
     def execute(self, number: int, statement: str) -> None:
-        with psycopg.connect(self.owner_dsns(number)[number], autocommit=True) as connection:
+        with psycopg.connect(self.databases[number].owner_dsn, autocommit=True) as connection:
             connection.execute(statement.encode())
 
     def rows(self, number: int, table: str) -> list[tuple[object, ...]]:
-        with psycopg.connect(self.owner_dsns(number)[number]) as connection:
+        with psycopg.connect(self.databases[number].owner_dsn) as connection:
             return sorted(connection.execute(f"SELECT * FROM {table}".encode()).fetchall())
-
-    def lose(self, number: int) -> None:
-        """Let nobody connect any more."""
-        with psycopg.connect(self._server.dsn(), autocommit=True) as connection:
-            connection.execute(f"ALTER DATABASE shard_{number} ALLOW_CONNECTIONS false".encode())
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
-                [f"shard_{number}"],
-            )
-
-    def find_again(self, number: int) -> None:
-        with psycopg.connect(self._server.dsn(), autocommit=True) as connection:
-            connection.execute(f"ALTER DATABASE shard_{number} ALLOW_CONNECTIONS true".encode())
 
 
 @pytest.fixture
-def shards(server: EmbeddedPostgres) -> Iterator[Shards]:
-    for number in ALL:
-        server.create_database(f"shard_{number}", template=f"template_{number}")
-    yield Shards(server)
-    for number in ALL:
-        server.drop_database(f"shard_{number}")
+def shards(postgres: EmbeddedPostgres) -> Iterator[Shards]:
+    with temporary_shards(postgres, ALL) as databases:
+        yield Shards(databases)
 
 
 @asynccontextmanager
@@ -119,7 +91,7 @@ async def test_callers_are_known_while_a_shard_is_away(shards: Shards, lost: int
         made = await engine.api_keys.create("shop", "shops")
         tenant = await engine.api_keys.tenant_of(made.key)
         await engine.assets.create(tenant, "POINT", 0, "points")
-    shards.lose(lost)
+    lose(shards.databases[lost])
     async with serving(dsns) as engine:
         assert await engine.api_keys.tenant_of(made.key) == tenant
         assert await engine.assets.find(tenant, "POINT") is not None
@@ -129,7 +101,7 @@ async def test_callers_are_known_while_a_shard_is_away(shards: Shards, lost: int
             await engine.api_keys.create("another", "shops")
         with pytest.raises(DirectoryIncompleteError, match="asset MILE was defined on"):
             await engine.assets.create(tenant, "MILE", 0, "miles")
-        shards.find_again(lost)
+        find_again(shards.databases[lost])
         another = await engine.api_keys.create("another", "shops")
         await engine.assets.create(tenant, "MILE", 0, "miles")
     for number in (1, 2):
@@ -144,11 +116,11 @@ async def test_a_key_is_revoked_where_it_can_be_and_on_the_others_when_asked_aga
     dsns = shards.owner_dsns(1, 2)
     async with serving(dsns) as engine:
         made = await engine.api_keys.create("shop")
-        shards.lose(lost)
+        lose(shards.databases[lost])
         with pytest.raises(DirectoryIncompleteError, match=f"revoked on shard {3 - lost}, but shard {lost}"):
             await engine.api_keys.revoke(made.id)
     assert not await is_in_force(dsns, made.key)
-    shards.find_again(lost)
+    find_again(shards.databases[lost])
     assert await is_in_force(shards.owner_dsns(lost), made.key)
     async with serving(dsns) as engine:
         assert await engine.api_keys.revoke(made.id)

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 from tests.crash.cutting_proxy import CuttingProxy, Moment
-from tests.crash.databases import WAIT_SECONDS_MAX, ShardDatabase, assert_whole, one_value
+from tests.crash.databases import ShardDatabase, assert_whole, one_value
+from tests.waiting import WAIT_SECONDS_MAX
 
 from tallystick import Ledger, OverloadedError, RefusalCode, Refused, views
 from tallystick.api import answers, operations, streams

@@ -5,24 +5,22 @@ import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
 import pytest
 from tests import engines
-from tests.crash.databases import one_value, wait_for
+from tests.crash.databases import ShardDatabase, find_again, lose, one_value, temporary_shards
+from tests.waiting import wait_for
 
 from tallystick import Ledger, OwnerPlacementError, ParameterError, RefusalCode, Refused, UnavailableError
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tallystick.embedded.postgres import EmbeddedPostgres
-from tallystick.embedded.postgres_cluster import LOGIN_ROLE
 from tallystick.ledger.placement import NOTHING_PLACED, following
 from tallystick.service.configuration import Configuration, ConfigurationError, ShardConfiguration, ShardState
 from tallystick.service.engine import Engine
 from tallystick.service.migration import check_shards, migrate_shard, unite_shards
 from tallystick.store.errors import SchemaError
-from tallystick.store.migrate import migrate
 
 TENANT = 1
 OWNERS_TRIED_MAX = 1_000
@@ -32,21 +30,10 @@ WAITING_FOR_A_LOCK = (
 ALL = (1, 2, 3)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), durable=False)
-    server.start()
-    for number in ALL:
-        server.create_database(f"template_{number}")
-        migrate(server.dsn(f"template_{number}"), number)
-    yield server
-    server.remove()
-
-
 class Shards(NamedTuple):
     """Databases of shards, made anew for each test."""
 
-    server: EmbeddedPostgres
+    databases: dict[int, ShardDatabase]
 
     def configuration(self, *numbers: int, **states: ShardState) -> Configuration:
         """A configuration of these shards, all open but for those that `states` names: `_2="full"`."""
@@ -54,36 +41,19 @@ class Shards(NamedTuple):
             [
                 ShardConfiguration(
                     number,
-                    self.server.dsn(f"shard_{number}", role=LOGIN_ROLE),
-                    self.server.dsn(f"shard_{number}"),
+                    self.databases[number].server_dsn,
+                    self.databases[number].owner_dsn,
                     states.get(f"_{number}", "open"),
                 )
                 for number in numbers
             ]
         )
 
-    def lose(self, number: int) -> None:
-        """Let nobody connect any more."""
-        self._execute(f"ALTER DATABASE shard_{number} ALLOW_CONNECTIONS false")
-        self._execute(
-            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'shard_{number}'"
-        )
-
-    def find_again(self, number: int) -> None:
-        self._execute(f"ALTER DATABASE shard_{number} ALLOW_CONNECTIONS true")
-
-    def _execute(self, statement: str) -> None:
-        with psycopg.connect(self.server.dsn(), autocommit=True) as connection:
-            connection.execute(statement.encode())
-
 
 @pytest.fixture
-def shards(server: EmbeddedPostgres) -> Iterator[Shards]:
-    for number in ALL:
-        server.create_database(f"shard_{number}", template=f"template_{number}")
-    yield Shards(server)
-    for number in ALL:
-        server.drop_database(f"shard_{number}")
+def shards(postgres: EmbeddedPostgres) -> Iterator[Shards]:
+    with temporary_shards(postgres, ALL) as databases:
+        yield Shards(databases)
 
 
 def apply(configuration: Configuration) -> None:
@@ -214,13 +184,13 @@ async def test_a_placement_waits_for_openings_that_are_on_their_way(shards: Shar
             for owner in names("moving")
             if before.choice(TENANT, owner) == 1 and after.choice(TENANT, owner) == 3
         )
-        with psycopg.connect(shards.server.dsn("shard_1")) as connection:
+        with psycopg.connect(shards.databases[1].owner_dsn) as connection:
             # Whoever holds the lock of a shard keeps its batches waiting.
             connection.execute("SELECT pg_advisory_xact_lock((x'7a11'::bigint << 32) | 1)")
             opening = asyncio.create_task(open_account(old, owner))
             await asyncio.to_thread(
                 wait_for,
-                lambda: one_value(shards.server.dsn("shard_1"), WAITING_FOR_A_LOCK) == 1,
+                lambda: one_value(shards.databases[1].owner_dsn, WAITING_FOR_A_LOCK) == 1,
                 "it is on its way",
             )
             migrating = asyncio.create_task(asyncio.to_thread(apply, three))
@@ -241,7 +211,7 @@ async def test_an_owner_is_refused_rather_than_given_a_second_home(shards: Shard
         homes = await open_accounts(engine, owners)
     apply(three := shards.configuration(1, 2, 3))
     async with serving(three) as engine:
-        shards.lose(1)
+        lose(shards.databases[1])
         for owner in owners:
             if homes[owner] == 1:
                 with pytest.raises(UnavailableError):
@@ -258,7 +228,7 @@ async def test_an_owner_is_refused_rather_than_given_a_second_home(shards: Shard
                     await open_account(engine, owner)
             else:
                 assert await open_account(engine, owner) == placement.choice(TENANT, owner)
-        shards.find_again(1)
+        find_again(shards.databases[1])
 
 
 async def test_a_shard_that_is_missing_or_was_not_migrated_is_not_served(shards: Shards) -> None:
@@ -280,11 +250,11 @@ async def test_a_shard_that_is_missing_or_was_not_migrated_is_not_served(shards:
 
 async def test_a_mixture_of_schemas_is_not_served(shards: Shards) -> None:
     apply(two := shards.configuration(1, 2))
-    with psycopg.connect(shards.server.dsn("shard_2"), autocommit=True) as connection:
+    with psycopg.connect(shards.databases[2].owner_dsn, autocommit=True) as connection:
         connection.execute("DELETE FROM _yoyo_migration WHERE migration_id = '0002.directory'")
     with pytest.raises(SchemaError, match=r"lacks 0002.directory: run `tallystick migrate`"):
         check_shards(two)
-    with psycopg.connect(shards.server.dsn("shard_1"), autocommit=True) as connection:
+    with psycopg.connect(shards.databases[1].owner_dsn, autocommit=True) as connection:
         connection.execute(
             "UPDATE _yoyo_migration SET migration_id = '9999.later' WHERE migration_id = '0002.directory'"
         )
@@ -292,10 +262,8 @@ async def test_a_mixture_of_schemas_is_not_served(shards: Shards) -> None:
         check_shards(two)
 
 
-async def test_a_database_that_is_missing_is_said(shards: Shards, tmp_path: Path) -> None:
-    missing = Configuration(
-        [*shards.configuration(1).shard, ShardConfiguration(2, shards.server.dsn("nowhere"))]
-    )
+async def test_a_database_that_is_missing_is_said(shards: Shards, postgres: EmbeddedPostgres) -> None:
+    missing = Configuration([*shards.configuration(1).shard, ShardConfiguration(2, postgres.dsn("nowhere"))])
     with pytest.raises(SchemaError, match="the database is missing"):
         check_shards(missing)
     with pytest.raises(SchemaError, match="the database is missing"):

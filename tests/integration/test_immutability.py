@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Self
 import psycopg
 import pytest
 from psycopg import sql
-from tests.crash.databases import ShardDatabase, assert_whole, temporary_database, temporary_server, wait_for
+from tests.crash.databases import ShardDatabase, assert_whole, temporary_database
+from tests.waiting import wait_for
 
 from tallystick import Ledger, Refused, views
 from tallystick.embedded.postgres import EmbeddedPostgres
@@ -41,15 +42,9 @@ class Books(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedPostgres]:
-    with temporary_server() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def books(server: EmbeddedPostgres) -> Iterator[Books]:
+def books(postgres: EmbeddedPostgres) -> Iterator[Books]:
     """The same books for all tests: nothing that they try may leave a trace."""
-    with temporary_database(server) as database:
+    with temporary_database(postgres) as database:
         asyncio.run(write_books(database))
         with psycopg.connect(database.owner_dsn) as connection:
             accounts = connection.execute("SELECT account FROM accounts ORDER BY position").fetchall()
@@ -494,9 +489,9 @@ def test_rules_hold_in_replication_sessions_too(books: Books, message: str, writ
             pen.complete(write)
 
 
-def test_the_shard_goes_on_after_what_was_refused(server: EmbeddedPostgres) -> None:
+def test_the_shard_goes_on_after_what_was_refused(postgres: EmbeddedPostgres) -> None:
     """Whatever breaks a rule is refused by the statement, or at the latest by COMMIT, and leaves nothing behind."""
-    with temporary_database(server) as database:
+    with temporary_database(postgres) as database:
         asyncio.run(go_on_after_what_is_refused(database))
         assert_whole(database)
 

@@ -1,12 +1,11 @@
 """One key is one request's, whichever shards the payers live on: on two real databases."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 import psycopg
 import pytest
-from tests.crash.databases import temporary_server
 from tests.crash.two_shards import (
     AWAY,
     HOME,
@@ -58,15 +57,9 @@ class World(NamedTuple):
         return key_at_home_on(self.ledger, shard, name)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedPostgres]:
-    with temporary_server() as server:
-        yield server
-
-
 @pytest.fixture
-async def world(server: EmbeddedPostgres) -> AsyncIterator[World]:
-    with two_shards(server) as shards:
+async def world(postgres: EmbeddedPostgres) -> AsyncIterator[World]:
+    with two_shards(postgres) as shards:
         async with serving(shards.dsns) as ledger:
             payers, payees = {}, {}
             for number in SHARDS:

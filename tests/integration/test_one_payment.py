@@ -7,18 +7,16 @@ from typing import Any, NamedTuple, TypeVar
 import asyncpg
 import pytest
 from tests import engines
-from tests.crash.databases import temporary_server
+from tests.crash.databases import ShardDatabase, temporary_shards
 
 from tallystick import Ledger, RefusalCode, Refused, TransferRequest, views
 from tallystick.domain import limits
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tallystick.domain.sagas import SagaTerms
 from tallystick.embedded.postgres import EmbeddedPostgres
-from tallystick.embedded.postgres_cluster import LOGIN_ROLE
 from tallystick.ledger.errors import UnavailableError
 from tallystick.service.configuration import CrossShard
 from tallystick.service.engine import Engine
-from tallystick.store.migrate import migrate
 
 FUNDS = 1_000
 FUNDING = "funding"
@@ -44,25 +42,14 @@ class Books(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedPostgres]:
-    with temporary_server() as started:
-        yield started
+def databases(postgres: EmbeddedPostgres) -> Iterator[dict[int, ShardDatabase]]:
+    with temporary_shards(postgres, SHARDS) as databases:
+        yield databases
 
 
 @pytest.fixture(scope="module")
-def dsns(server: EmbeddedPostgres) -> dict[int, str]:
-    return {number: _shard_database(server, number) for number in SHARDS}
-
-
-def _database(number: int) -> str:
-    return f"one_payment_{number}"
-
-
-def _shard_database(server: EmbeddedPostgres, number: int) -> str:
-    name = _database(number)
-    server.create_database(name)
-    migrate(server.dsn(name), number)
-    return server.dsn(name, role=LOGIN_ROLE)
+def dsns(databases: dict[int, ShardDatabase]) -> dict[int, str]:
+    return {number: database.server_dsn for number, database in databases.items()}
 
 
 @pytest.fixture(params=["inside", "saga", "two_phase"])
@@ -238,7 +225,7 @@ async def test_what_is_on_its_way_has_a_line(dsns: dict[int, str]) -> None:
 
 
 async def test_a_credit_of_an_earlier_version_is_told_by_the_payers_shard(
-    server: EmbeddedPostgres, dsns: dict[int, str], monkeypatch: pytest.MonkeyPatch
+    databases: dict[int, ShardDatabase], dsns: dict[int, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As it was written before: neither the credit nor the terms say what was asked for.
     monkeypatch.setattr("tallystick.domain.rules.sagas.asked_of", lambda *_: None)
@@ -252,7 +239,7 @@ async def test_a_credit_of_an_earlier_version_is_told_by_the_payers_shard(
             await books.ledger.reverse(capture.transaction, 15, idempotency_key=secrets.token_hex())
         )
         monkeypatch.undo()
-        connection = await asyncpg.connect(server.dsn(_database(1)))
+        connection = await asyncpg.connect(databases[1].owner_dsn)
         try:
             async with connection.transaction():
                 await connection.execute("LOCK TABLE transactions IN ACCESS EXCLUSIVE MODE")

@@ -14,15 +14,15 @@ from typing import Any, NamedTuple, TypeAlias
 import asyncpg
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
 from tests.crash.databases import (
     SHARD,
     ShardDatabase,
     assert_whole,
+    name_of,
     temporary_database,
     temporary_server,
-    wait_for,
 )
+from tests.waiting import wait_for
 
 from tallystick import Ledger, TransferRequest, views
 from tallystick.domain.commands import Transfer
@@ -102,10 +102,6 @@ async def shards(server: EmbeddedPostgres) -> AsyncIterator[dict[str, Books]]:
 def gather_statistics(database: ShardDatabase) -> None:
     with psycopg.connect(database.owner_dsn, autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE")
-
-
-def name_of(database: ShardDatabase) -> str:
-    return str(conninfo_to_dict(database.owner_dsn)["dbname"])
 
 
 async def write_books(database: ShardDatabase) -> None:

@@ -4,8 +4,9 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-from tests.crash.databases import WAIT_SECONDS_MAX, ShardDatabase, one_value
+from tests.crash.databases import ShardDatabase, one_value
 from tests.crash.two_shards import AWAY, TwoShards, serving, shard_in
+from tests.waiting import WAIT_SECONDS_MAX
 
 from tallystick import Ledger, ParameterError, TooManyOpenedAccountsError, views
 from tallystick.store.reads import Reader

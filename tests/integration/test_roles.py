@@ -4,14 +4,16 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from tests.crash.databases import ShardDatabase, temporary_database, temporary_server
+from tests.crash.databases import ShardDatabase, temporary_database
+
+from tallystick.embedded.postgres import EmbeddedPostgres
 
 REVOKED = "00" * 32
 
 
 @pytest.fixture(scope="module")
-def database() -> Iterator[ShardDatabase]:
-    with temporary_server() as server, temporary_database(server) as made:
+def database(postgres: EmbeddedPostgres) -> Iterator[ShardDatabase]:
+    with temporary_database(postgres) as made:
         with psycopg.connect(made.owner_dsn) as owner:
             owner.execute(
                 "INSERT INTO api_keys (id, tenant, name, hash, revoked_at)"

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple
 
 import pytest
-from tests.crash.databases import temporary_server
+from tests.crash.databases import temporary_shards
 from tests.crash.two_shards import account_name, fund, open_accounts, serving, set_status, shard_in
 
 from tallystick import Ledger, RefusalCode, Refused, views
@@ -19,10 +19,8 @@ from tallystick.domain.identifiers import (
 )
 from tallystick.domain.sagas import SagaState
 from tallystick.embedded.postgres import EmbeddedPostgres
-from tallystick.embedded.postgres_cluster import LOGIN_ROLE
 from tallystick.ledger.crossing.saga.split import SplitJourney
 from tallystick.service.sagas import Sagas
-from tallystick.store.migrate import migrate
 from tallystick.verify.crossings import verify_crossings
 from tallystick.verify.log import verify_shard
 
@@ -51,17 +49,13 @@ class World(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedPostgres]:
-    with temporary_server() as server:
-        for number in SHARDS:
-            server.create_database(f"split_{number}")
-            migrate(server.dsn(f"split_{number}"), number)
-        yield server
+def dsns(postgres: EmbeddedPostgres) -> Iterator[dict[int, str]]:
+    with temporary_shards(postgres, SHARDS) as databases:
+        yield {number: database.server_dsn for number, database in databases.items()}
 
 
 @pytest.fixture
-async def world(server: EmbeddedPostgres) -> AsyncIterator[World]:
-    dsns = {number: server.dsn(f"split_{number}", role=LOGIN_ROLE) for number in SHARDS}
+async def world(dsns: dict[int, str]) -> AsyncIterator[World]:
     async with serving(dsns, workers=False) as ledger:
         # Nothing is to be pending, however slow this machine is.
         ledger._engine.saga_wait_seconds = limits.SAGA_WAIT_SECONDS_MAX

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import pytest
 from tests import engines
-from tests.crash.databases import temporary_server
+from tests.crash.databases import temporary_shards
 
 from tallystick import Ledger, RefusalCode, Refused, TransferRequest, views
 from tallystick.domain import limits
@@ -17,7 +17,6 @@ from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.service.configuration import CrossShard
 from tallystick.service.engine import Engine
 from tallystick.service.errors import ParameterError
-from tallystick.store.migrate import migrate
 from tallystick.verify.crossings import verify_crossings
 from tallystick.verify.log import verify_shard
 
@@ -40,20 +39,10 @@ class Customer(NamedTuple):
     eur: str
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedPostgres]:
-    with temporary_server() as server:
-        yield server
-
-
 @pytest.fixture
-def books(server: EmbeddedPostgres) -> Books:
-    number = next(_numbers)
-    names = {shard: f"owners_{number}_{shard}" for shard in SHARDS}
-    for shard, name in names.items():
-        server.create_database(name)
-        migrate(server.dsn(name), shard)
-    return Books({shard: server.dsn(name) for shard, name in names.items()})
+def books(postgres: EmbeddedPostgres) -> Iterator[Books]:
+    with temporary_shards(postgres, SHARDS) as databases:
+        yield Books({shard: database.owner_dsn for shard, database in databases.items()})
 
 
 @asynccontextmanager

@@ -15,14 +15,13 @@ import psycopg
 import pytest
 from tests import engines
 from tests.crash.databases import (
-    TEMPLATE,
-    WAIT_SECONDS_MAX,
     ShardDatabase,
     one_value,
+    shard_template,
     temporary_database,
     temporary_server,
-    wait_for,
 )
+from tests.waiting import WAIT_SECONDS_MAX, wait_for
 
 from tallystick import (
     FaultyCommandError,
@@ -44,7 +43,6 @@ from tallystick.domain.sagas import SagaTerms
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.service.configuration import CrossShard
 from tallystick.service.engine import Engine
-from tallystick.store.migrate import migrate
 from tallystick.store.queries import query
 from tallystick.store.two_phase import (
     PairBatch,
@@ -78,15 +76,13 @@ class Pair(NamedTuple):
 @pytest.fixture(scope="module")
 def servers() -> Iterator[tuple[EmbeddedPostgres, EmbeddedPostgres]]:
     with temporary_server() as one, temporary_server() as two:
-        two.create_database(OTHER_TEMPLATE)
-        migrate(two.dsn(OTHER_TEMPLATE), 2)
         yield one, two
 
 
 @pytest.fixture
 def pair(servers: tuple[EmbeddedPostgres, EmbeddedPostgres]) -> Iterator[Pair]:
     one, two = servers
-    with temporary_database(one) as first, temporary_database(two, OTHER_TEMPLATE) as second:
+    with temporary_database(one) as first, temporary_database(two, number=2) as second:
         yield Pair(first, second)
 
 
@@ -611,7 +607,7 @@ async def test_a_faulty_command_fails_alone(pair: Pair, monkeypatch: pytest.Monk
 async def test_a_server_that_can_prepare_nothing_is_refused_at_the_start(pair: Pair) -> None:
     with (
         temporary_server(settings={"max_prepared_transactions": "0"}) as server,
-        temporary_database(server, TEMPLATE) as database,
+        temporary_database(server) as database,
     ):
         dsns = {1: database.server_dsn, 2: pair.two.server_dsn}
         with pytest.raises(
@@ -625,7 +621,7 @@ async def test_a_server_that_can_prepare_nothing_is_refused_at_the_start(pair: P
 
 def test_a_server_needs_one_for_each_of_its_shards() -> None:
     with temporary_server(settings={"max_prepared_transactions": "1"}) as server:
-        dsns = {number: server.dsn(TEMPLATE, role="tallystick_login") for number in (1, 2)}
+        dsns = {number: server.dsn(shard_template(server), role="tallystick_login") for number in (1, 2)}
         check_prepared_transactions({1: dsns[1]})
         with pytest.raises(PreparedTransactionsError, match=r"max_prepared_transactions = 2 .* shards 1, 2"):
             check_prepared_transactions(dsns)

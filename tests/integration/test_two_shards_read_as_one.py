@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import pytest
 from tests import engines
-from tests.crash.databases import temporary_server
+from tests.crash.two_shards import two_shards
 from tests.webhook_keys import KEY
 from tests.webhooks.receiver import Receiver, receiving
 
@@ -25,14 +25,13 @@ from tallystick import Ledger, Refused, views
 from tallystick.domain import limits
 from tallystick.domain.commands import KINDS
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
-from tallystick.embedded.postgres_cluster import LOGIN_ROLE
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.followers.webhooks.addresses import AddressRules
 from tallystick.followers.webhooks.sending import Sender
 from tallystick.followers.webhooks.workers import WebhookWorkers
 from tallystick.service.configuration import CrossShard
 from tallystick.service.engine import Engine
 from tallystick.service.webhooks.endpoints import Webhooks
-from tallystick.store.migrate import migrate
 from tallystick.views import Event
 from tallystick.views.encoding import encode
 
@@ -282,14 +281,9 @@ class Listener:
 
 
 @pytest.fixture(scope="module")
-def dsns() -> Iterator[dict[int, str]]:
-    with temporary_server() as server:
-        found = {}
-        for number in (1, 2):
-            server.create_database(f"read_{number}")
-            migrate(server.dsn(f"read_{number}"), number)
-            found[number] = server.dsn(f"read_{number}", role=LOGIN_ROLE)
-        yield found
+def dsns(postgres: EmbeddedPostgres) -> Iterator[dict[int, str]]:
+    with two_shards(postgres) as shards:
+        yield shards.dsns
 
 
 @pytest.fixture(params=["saga", "two_phase"])

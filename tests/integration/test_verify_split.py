@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from typing import Final, NamedTuple
 
 import pytest
-from tests.crash.databases import one_value, temporary_server
+from tests.crash.databases import name_of, one_value, temporary_database, temporary_shards
 from tests.crash.split_scenarios import pay, prepare, prepare_promised, prepare_refusal
 from tests.crash.two_shards import AWAY, FURTHER, HOME, account_name, serving
 from tests.forgery.books import Spoilable
@@ -15,9 +16,7 @@ from tests.forgery.crossing_changes import HELD_AGAIN
 from tallystick.domain.identifiers import Prefix, local_of, parse_identifier
 from tallystick.domain.sagas import Stage
 from tallystick.embedded.postgres import EmbeddedPostgres
-from tallystick.embedded.postgres_cluster import LOGIN_ROLE
 from tallystick.service.sagas import Sagas
-from tallystick.store.migrate import migrate
 from tallystick.verify.crossings import verify_crossings
 from tallystick.verify.log import verify_shard
 from tallystick.verify.problems import ProblemKind
@@ -34,25 +33,19 @@ class Books(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def books() -> Iterator[Books]:
-    with temporary_server() as server:
-        dsns = {}
-        for number in SHARDS:
-            server.create_database(f"logs_{number}")
-            migrate(server.dsn(f"logs_{number}"), number)
-            dsns[number] = server.dsn(f"logs_{number}", role=LOGIN_ROLE)
-        sagas = asyncio.run(build(dsns))
-        owners = {number: server.dsn(f"logs_{number}") for number in SHARDS}
+def books(postgres: EmbeddedPostgres) -> Iterator[Books]:
+    with ExitStack() as databases:
+        logs = databases.enter_context(temporary_shards(postgres, SHARDS))
+        sagas = asyncio.run(build({number: log.server_dsn for number, log in logs.items()}))
+        owners = {number: log.owner_dsn for number, log in logs.items()}
         marks = {number: marks_of(dsn, number, sagas) for number, dsn in owners.items()}
-        yield Books(owners, copies_of(server), marks)
-
-
-def copies_of(server: EmbeddedPostgres) -> dict[int, Spoilable]:
-    copies = {}
-    for number in SHARDS:
-        server.create_database(f"spoiled_{number}", template=f"logs_{number}")
-        copies[number] = Spoilable(server.dsn(f"spoiled_{number}"), number)
-    return copies
+        copies = {
+            number: Spoilable(
+                databases.enter_context(temporary_database(postgres, name_of(log))).owner_dsn, number
+            )
+            for number, log in logs.items()
+        }
+        yield Books(owners, copies, marks)
 
 
 async def build(dsns: dict[int, str]) -> dict[str, int]:

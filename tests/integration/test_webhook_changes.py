@@ -6,15 +6,13 @@ from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
-from tests.crash.databases import ShardDatabase
+from tests.crash.databases import ShardDatabase, alter, find_again, lose
 from tests.crash.two_shards import TENANT, TwoShards
 from tests.webhook_keys import KEY
 
 from tallystick import Ledger
 from tallystick.api.problems import of_error
 from tallystick.domain import limits
-from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.followers.webhooks.addresses import AddressRules
 from tallystick.followers.webhooks.sending import Sender
 from tallystick.ledger.directory import DirectoryIncompleteError
@@ -37,23 +35,13 @@ async def serving(dsns: dict[int, str]) -> AsyncIterator[Ledger]:
         await engine.stop()
 
 
-def alter(server: EmbeddedPostgres, database: ShardDatabase, setting: str) -> None:
-    """Set something of a database, for all sessions: those that are there end."""
-    name = str(conninfo_to_dict(database.owner_dsn)["dbname"])
-    with psycopg.connect(server.dsn(), autocommit=True) as connection:
-        connection.execute(f"ALTER DATABASE {name} {setting}".encode())
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
-        )
-
-
-def take_no_writes(server: EmbeddedPostgres, database: ShardDatabase) -> None:
+def take_no_writes(database: ShardDatabase) -> None:
     """Let it answer and take nothing, as one that became a standby."""
-    alter(server, database, "SET default_transaction_read_only = on")
+    alter(database, "SET default_transaction_read_only = on")
 
 
-def take_writes_again(server: EmbeddedPostgres, database: ShardDatabase) -> None:
-    alter(server, database, "RESET default_transaction_read_only")
+def take_writes_again(database: ShardDatabase) -> None:
+    alter(database, "RESET default_transaction_read_only")
 
 
 def state_in(database: ShardDatabase, identifier: str) -> tuple[str, int]:
@@ -65,14 +53,14 @@ def state_in(database: ShardDatabase, identifier: str) -> tuple[str, int]:
 
 
 async def test_one_removed_while_a_shard_took_no_writes_is_removed_there_when_asked_again(
-    server: EmbeddedPostgres, shards: TwoShards
+    shards: TwoShards,
 ) -> None:
     async with serving(shards.dsns) as ledger:
         endpoint = (await ledger.webhooks.create(URL)).webhook.id
-        take_no_writes(server, shards.away)
+        take_no_writes(shards.away)
         with pytest.raises(DirectoryIncompleteError, match="on shard 1, but shard 2 cannot be reached"):
             await ledger.webhooks.remove(endpoint)
-        take_writes_again(server, shards.away)
+        take_writes_again(shards.away)
         assert state_in(shards.away, endpoint) == ("active", 1)
         assert (await ledger.webhooks.remove(endpoint)).state == "removed"
         assert state_in(shards.home, endpoint) == state_in(shards.away, endpoint) == ("removed", 3)
@@ -84,15 +72,13 @@ async def test_one_removed_while_a_shard_took_no_writes_is_removed_there_when_as
             await ledger.webhooks.remove("hook_00000000000000")
 
 
-async def test_a_shard_that_was_away_for_a_moment_is_asked_again(
-    server: EmbeddedPostgres, shards: TwoShards
-) -> None:
+async def test_a_shard_that_was_away_for_a_moment_is_asked_again(shards: TwoShards) -> None:
     """The first shard decides: what the second one missed nobody would see, nor change, for ever."""
     async with serving(shards.dsns) as ledger:
         endpoint = (await ledger.webhooks.create(URL)).webhook.id
-        alter(server, shards.home, "ALLOW_CONNECTIONS false")
+        lose(shards.home)
         assert [one.id for one in await ledger.webhooks.all()] == [endpoint]
-        alter(server, shards.home, "ALLOW_CONNECTIONS true")
+        find_again(shards.home)
         async with serving({1: shards.home.server_dsn}) as without_the_second:
             await without_the_second.webhooks.change(endpoint, state="paused")
         changed = await ledger.webhooks.change(endpoint, owner="alice")
@@ -119,12 +105,10 @@ async def test_a_failure_waits_for_a_change_that_is_being_written(shards: TwoSha
         assert await failing == (1, False)
 
 
-async def test_a_shard_that_is_known_to_be_away_leaves_nothing_half_made(
-    server: EmbeddedPostgres, shards: TwoShards
-) -> None:
+async def test_a_shard_that_is_known_to_be_away_leaves_nothing_half_made(shards: TwoShards) -> None:
     async with serving(shards.dsns) as ledger:
         rotated = await ledger.webhooks.create(URL)
-        alter(server, shards.away, "ALLOW_CONNECTIONS false")
+        lose(shards.away)
         with pytest.raises(
             DirectoryIncompleteError, match="on no shard, but shard 2 cannot be reached: run it"
         ):
@@ -133,7 +117,7 @@ async def test_a_shard_that_is_known_to_be_away_leaves_nothing_half_made(
             DirectoryIncompleteError, match="on no shard, but shard 2 cannot be reached: run it"
         ):
             await ledger.webhooks.rotate(rotated.webhook.id)
-        alter(server, shards.away, "ALLOW_CONNECTIONS true")
+        find_again(shards.away)
         assert [one.id for one in await ledger.webhooks.all()] == [rotated.webhook.id]
         (endpoint,) = await ledger._engine.directory.webhook_endpoints(TENANT)
         kept = ledger._engine.secret_keys.decrypt(endpoint.secret, TENANT, endpoint.id)
@@ -142,12 +126,12 @@ async def test_a_shard_that_is_known_to_be_away_leaves_nothing_half_made(
 
 @pytest.mark.parametrize("lost", [1, 2])
 async def test_what_is_to_be_told_nothing_more_is_told_nothing_by_the_shards_that_answer(
-    server: EmbeddedPostgres, shards: TwoShards, lost: int
+    shards: TwoShards, lost: int
 ) -> None:
     away, here = (shards.home, shards.away) if lost == 1 else (shards.away, shards.home)
     async with serving(shards.dsns) as ledger:
         endpoint = (await ledger.webhooks.create(URL)).webhook.id
-        alter(server, away, "ALLOW_CONNECTIONS false")
+        lose(away)
         with pytest.raises(
             DirectoryIncompleteError, match=f"on shard {3 - lost}, but shard {lost} cannot be reached"
         ):
@@ -158,19 +142,17 @@ async def test_what_is_to_be_told_nothing_more_is_told_nothing_by_the_shards_tha
         ):
             await ledger.webhooks.remove(endpoint)
         assert state_in(here, endpoint) == ("removed", 3)
-        alter(server, away, "ALLOW_CONNECTIONS true")
+        find_again(away)
         assert (await ledger.webhooks.remove(endpoint)).state == "removed"
         assert state_in(here, endpoint) == state_in(away, endpoint) == ("removed", 4)
 
 
-async def test_one_that_was_half_made_is_named_and_can_be_removed(
-    server: EmbeddedPostgres, shards: TwoShards
-) -> None:
+async def test_one_that_was_half_made_is_named_and_can_be_removed(shards: TwoShards) -> None:
     async with serving(shards.dsns) as ledger:
-        take_no_writes(server, shards.away)
+        take_no_writes(shards.away)
         with pytest.raises(DirectoryIncompleteError, match="remove it when that is back, and make") as raised:
             await ledger.webhooks.create(URL)
-        take_writes_again(server, shards.away)
+        take_writes_again(shards.away)
         (listed,) = await ledger.webhooks.all()
         assert f"endpoint {listed.id} was recorded on shard 1, but shard 2" in str(raised.value)
         await ledger.webhooks.remove(listed.id)
@@ -196,13 +178,11 @@ async def test_two_servers_make_no_more_endpoints_than_there_may_be(shards: TwoS
             assert len(await ledger.webhooks.all()) == limits.WEBHOOK_ENDPOINTS_PER_TENANT_MAX
 
 
-async def test_without_the_first_shard_no_endpoint_is_made(
-    server: EmbeddedPostgres, shards: TwoShards
-) -> None:
+async def test_without_the_first_shard_no_endpoint_is_made(shards: TwoShards) -> None:
     """It says whose turn it is to make one, and which version of one is whose."""
     async with serving(shards.dsns) as ledger:
         endpoint = (await ledger.webhooks.create(URL)).webhook.id
-        alter(server, shards.home, "ALLOW_CONNECTIONS false")
+        lose(shards.home)
         with pytest.raises(DirectoryIncompleteError, match="no endpoint was made, because shard 1 cannot be"):
             await ledger.webhooks.create(URL)
         with pytest.raises(DirectoryIncompleteError, match="on no shard, but shard 1 cannot be reached"):

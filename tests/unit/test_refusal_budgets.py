@@ -8,22 +8,15 @@ from tallystick.service import refusal_budgets
 from tallystick.service.rate_limits import RateLimits, Rates
 from tallystick.service.refusal_budgets import RefusalBudgets
 from tallystick.store.cache.rate_counters import RateCounters
+from tests.waiting import HandClock
 
 TENANT, OTHER = 7, 8
 REFUSED = refuse(RefusalCode.INSUFFICIENT_FUNDS)
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.seconds = 1_000.0
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> HandClock:
+    clock = HandClock()
     monkeypatch.setattr(refusal_budgets, "time", clock)
     return clock
 
@@ -36,7 +29,7 @@ def keep(found: RefusalBudgets, count: int, tenant: int = TENANT) -> None:
     found.committed(NOTHING_DECIDED._replace(refused_tenants=[tenant] * count))
 
 
-def test_what_was_kept_too_many_is_paid_back(clock: Clock) -> None:
+def test_what_was_kept_too_many_is_paid_back(clock: HandClock) -> None:
     found = budgets("60/minute")
     assert found.allows(TENANT)
     # As many as were under way when the budget was spent.
@@ -50,7 +43,7 @@ def test_what_was_kept_too_many_is_paid_back(clock: Clock) -> None:
     assert found.allows(TENANT)
 
 
-def test_on_the_average_no_more_is_kept_than_the_rate(clock: Clock) -> None:
+def test_on_the_average_no_more_is_kept_than_the_rate(clock: HandClock) -> None:
     found, kept = budgets("60/minute"), 0
     for _ in range(10_000):
         if found.allows(TENANT):
@@ -60,7 +53,7 @@ def test_on_the_average_no_more_is_kept_than_the_rate(clock: Clock) -> None:
     assert kept <= 60 + 500 + 5_000
 
 
-def test_what_is_not_used_is_not_saved_up(clock: Clock) -> None:
+def test_what_is_not_used_is_not_saved_up(clock: HandClock) -> None:
     found = budgets("60/minute")
     keep(found, 1)
     clock.seconds += 1_000_000

@@ -7,30 +7,21 @@ from tallystick.background.alarms import AlarmRate
 from tallystick.domain import limits
 from tallystick.ledger.crossing.saga import stuck as stuck_sagas
 from tallystick.ledger.crossing.saga.stuck import StuckSagas
+from tests.waiting import HandClock
 
 SAGA = 7
 HOUR_SECONDS = 3_600
 
 
-class Clock:
-    """The monotonic clock, which only the test moves."""
-
-    def __init__(self) -> None:
-        self.seconds = 1_000.0
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> HandClock:
+    clock = HandClock()
     monkeypatch.setattr(alarms, "time", clock)
     monkeypatch.setattr(stuck_sagas, "time", clock)
     return clock
 
 
-def test_a_stuck_saga_is_tried_less_and_less_often(clock: Clock) -> None:
+def test_a_stuck_saga_is_tried_less_and_less_often(clock: HandClock) -> None:
     stuck = StuckSagas()
     attempts = 0
     for _ in range(HOUR_SECONDS):
@@ -47,7 +38,7 @@ def test_a_stuck_saga_is_tried_less_and_less_often(clock: Clock) -> None:
 
 
 def test_no_more_stuck_sagas_are_remembered_than_are_watched(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
+    clock: HandClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "RECOVERY_SAGAS_WATCHED_MAX", 3)
     monkeypatch.setattr(pauses, "jittered", float)
@@ -58,7 +49,7 @@ def test_no_more_stuck_sagas_are_remembered_than_are_watched(
     assert clock.seconds == 1_000.0
 
 
-def test_alarms_of_one_sort_are_bounded_and_the_others_counted(clock: Clock) -> None:
+def test_alarms_of_one_sort_are_bounded_and_the_others_counted(clock: HandClock) -> None:
     rate = AlarmRate()
     taken = [rate.take() for _ in range(limits.ALARMS_AT_A_TIME + 5)]
     assert taken == [0] * limits.ALARMS_AT_A_TIME + [None] * 5

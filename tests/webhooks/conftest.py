@@ -1,4 +1,4 @@
-"""One PostgreSQL for the folder; a ledger of one shard with one server for most of it, in a private network."""
+"""A ledger of one shard with one server for each file, in a private network."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,18 +10,12 @@ from tallystick.embedded.postgres import EmbeddedPostgres
 from tests.api.books import Books
 from tests.api.client import Client
 from tests.crash.api_server import ApiServer
-from tests.crash.databases import ShardDatabase, temporary_database, temporary_server
+from tests.crash.databases import ShardDatabase, temporary_database
 from tests.crash.two_shards import TwoShards, two_shards
 from tests.ports import HOST
 from tests.webhooks.receiver import Receiver, receiving
 
 INSIDE = {"webhooks_allow_http": True, "webhooks_allow_private": True}
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[EmbeddedPostgres]:
-    with temporary_server() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

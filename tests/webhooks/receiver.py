@@ -12,7 +12,7 @@ from typing import Any
 
 from standardwebhooks import Webhook
 
-from tests.crash.databases import wait_for
+from tests.waiting import wait_for
 
 HANG_SECONDS = 60.0
 SLOW_SECONDS = 1.5

@@ -21,8 +21,9 @@ from tallystick.domain.parts import STAGE_KINDS
 from tests.api.books import Books
 from tests.api.client import Client
 from tests.crash.api_server import ApiServer
-from tests.crash.databases import one_value, wait_for
+from tests.crash.databases import one_value
 from tests.crash.two_shards import TwoShards
+from tests.waiting import wait_for
 from tests.webhooks.conftest import INSIDE, api_server
 from tests.webhooks.receiver import Received, Receiver
 

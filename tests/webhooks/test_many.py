@@ -21,9 +21,10 @@ from tallystick.domain.commands import Kind
 from tests.api.books import Books
 from tests.api.client import Client
 from tests.crash.api_server import ApiServer
-from tests.crash.databases import one_value, wait_for
+from tests.crash.databases import one_value
 from tests.crash.two_shards import TwoShards
 from tests.metrics import metrics
+from tests.waiting import wait_for
 from tests.webhooks.conftest import client_of, two_servers
 from tests.webhooks.receiver import Received, Receiver, receiving
 

@@ -4,13 +4,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
 
-from tallystick.embedded.postgres import EmbeddedPostgres
 from tests.api.client import Client
 from tests.crash.api_server import ApiServer
+from tests.crash.databases import lose
 from tests.crash.two_shards import TwoShards
 from tests.webhooks.conftest import INSIDE, api_server, client_of
 from tests.webhooks.receiver import Receiver
@@ -29,21 +27,11 @@ def client(server: ApiServer) -> Iterator[Client]:
         yield caller
 
 
-def lose(postgres: EmbeddedPostgres, shards: TwoShards) -> None:
-    """Let nobody connect to the second shard any more."""
-    name = str(conninfo_to_dict(shards.away.owner_dsn)["dbname"])
-    with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
-        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
-        )
-
-
 def test_a_change_that_a_shard_misses_says_what_was_done_where(
-    postgres: EmbeddedPostgres, shards: TwoShards, client: Client, receiver: Receiver
+    shards: TwoShards, client: Client, receiver: Receiver
 ) -> None:
     endpoint, _ = make(client, receiver)
-    lose(postgres, shards)
+    lose(shards.away)
     listed = [endpoint]
     for method, path, body, done in (
         ("POST", "/v1/webhooks", {"url": receiver.url}, "was recorded on no shard"),
@@ -60,14 +48,14 @@ def test_a_change_that_a_shard_misses_says_what_was_done_where(
 
 
 def test_what_can_be_reached_is_shown(
-    postgres: EmbeddedPostgres, shards: TwoShards, server: ApiServer, client: Client, receiver: Receiver
+    shards: TwoShards, server: ApiServer, client: Client, receiver: Receiver
 ) -> None:
     """It is asked most when something is broken."""
     endpoint, _ = make(client, receiver)
     told = client.get(f"/v1/webhooks/{endpoint}").ok()
     assert [one["shard"] for one in told["deliveries"]] == [1, 2]
     assert told["unreachable_shards"] == []
-    lose(postgres, shards)
+    lose(shards.away)
     told = client.get(f"/v1/webhooks/{endpoint}").ok()
     assert [one["shard"] for one in told["deliveries"]] == [1]
     assert told["unreachable_shards"] == [2]

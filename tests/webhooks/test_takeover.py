@@ -12,9 +12,10 @@ from tallystick.embedded.postgres import EmbeddedPostgres
 from tests.api.books import Books
 from tests.api.client import Client
 from tests.crash.api_server import ApiServer
-from tests.crash.databases import assert_whole, one_value, temporary_database, wait_for
+from tests.crash.databases import assert_whole, one_value, temporary_database
 from tests.crash.two_shards import TwoShards
 from tests.metrics import metrics
+from tests.waiting import wait_for
 from tests.webhooks.conftest import INSIDE, client_of, two_servers
 from tests.webhooks.receiver import Receiver
 
