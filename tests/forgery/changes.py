@@ -407,3 +407,34 @@ FORGED: dict[str, Change] = {
         ),
     ),
 }
+
+
+# What is found beside the first problem: each kind of problem that no change above is found as first.
+FOUND_TOO: dict[str, Change] = {
+    "number of a batch": Change(
+        "last",
+        ProblemKind.BATCH_REPEATED,
+        (f"UPDATE batches SET number = number - 1 WHERE number = {batch('last')}",),
+    ),
+    "last position of a batch": Change(
+        "last",
+        ProblemKind.BATCH_POSITION,
+        (f"UPDATE batches SET last_position = 2 WHERE number = {batch('last')}",),
+    ),
+    "time of a batch": Change("transfer", ProblemKind.BATCH_TIME, AT_POSITION["time of a batch"].statements),
+    "position of a transaction": Change(
+        "last",
+        ProblemKind.POSITION_REPEATED,
+        ("UPDATE transactions SET position = 3 WHERE position = {last}",),
+    ),
+    "a transaction removed, its entries left": Change(
+        "transfer",
+        ProblemKind.ROW_WITHOUT_TRANSACTION,
+        AT_POSITION["a transaction removed, its entries left"].statements,
+    ),
+    "one entry of the last transaction removed": Change(
+        "last",
+        ProblemKind.SHARD_UNBALANCED,
+        ("DELETE FROM entries WHERE position = {last} AND amount > 0",),
+    ),
+}

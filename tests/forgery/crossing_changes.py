@@ -46,6 +46,13 @@ REFUSED_TOO = (
 )
 
 
+# A refusal too many on the payees' shard, by whose it says it is, and what it is found as.
+REFUSALS: dict[str, tuple[str, ProblemKind]] = {
+    "of a saga that is credited": ("paid_again_saga", ProblemKind.CREDIT_REFUSED),
+    "of no saga": ("no_saga", ProblemKind.CREDIT_OF_NO_SAGA),
+}
+
+
 def entry(account: str, position: str, amount: int, bound: str = "NULL") -> str:
     """An entry more, in SQL."""
     return f"INSERT INTO entries SELECT {account}, {{{position}}}, {amount}, 0, NULL, NULL, {bound}, 'USD'"

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from tests.forgery.books import Books
 from tests.forgery.builder import build, posted, serving
-from tests.forgery.changes import AT_POSITION, FORGED, WITH_BATCH, batch
+from tests.forgery.changes import AT_POSITION, FORGED, FOUND_TOO, WITH_BATCH, batch
 from tests.forgery.words import IN_WORDS
 
 from tallystick import TransferRequest
@@ -94,6 +94,12 @@ def test_a_forged_chain_does_not_help(books: Books, change: str) -> None:
     report = verify_shard(books.spoiled(*statements, rehash=True), 1)
     assert not report.counts.keys() & {ProblemKind.BATCH_HASH, ProblemKind.BATCH_PREVIOUS_HASH}
     assert found(report) == f"{kind} at position {books.marks.positions[mark]}"
+
+
+@pytest.mark.parametrize("change", FOUND_TOO)
+def test_what_a_change_leads_to_is_found_too(books: Books, change: str) -> None:
+    _, kind, statements = FOUND_TOO[change]
+    assert kind in verify_shard(books.spoiled(*statements), 1).counts
 
 
 @pytest.mark.parametrize("words", IN_WORDS)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import psycopg
 import pytest
 from tests.forgery.books import Spoilable
-from tests.forgery.crossing_changes import CHANGES, FOUND_TOO, REFUSED_TOO
+from tests.forgery.crossing_changes import CHANGES, FOUND_TOO, REFUSALS, REFUSED_TOO
 from tests.forgery.crossings import ONE, TWO, CrossingBuilder, build_crossings, two_shards
 
 from tallystick.domain.identifiers import Prefix, format_identifier
@@ -152,13 +152,11 @@ def test_no_change_gets_past_the_chain(books: TwoBooks, name: str) -> None:
         assert ProblemKind.BATCH_HASH in verify_shard(books.copies[shard].dsn, shard).counts
 
 
-def test_a_refusal_between_shards_is_found_with_its_batch(books: TwoBooks) -> None:
-    for name, saga, kind in (
-        ("of a saga that is credited", "paid_again_saga", ProblemKind.CREDIT_REFUSED),
-        ("of no saga", "no_saga", ProblemKind.CREDIT_OF_NO_SAGA),
-    ):
-        spoil(books, {TWO: (REFUSED_TOO.replace("SAGA", f"{{{saga}}}"),)})
-        assert found(books) == f"{kind} between shards, at batch 3 of shard 2", name
+@pytest.mark.parametrize("name", REFUSALS)
+def test_a_refusal_between_shards_is_found_with_its_batch(books: TwoBooks, name: str) -> None:
+    saga, kind = REFUSALS[name]
+    spoil(books, {TWO: (REFUSED_TOO.replace("SAGA", f"{{{saga}}}"),)})
+    assert found(books) == f"{kind} between shards, at batch 3 of shard 2"
 
 
 # While it moves.

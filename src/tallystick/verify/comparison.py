@@ -1,15 +1,15 @@
 """What comparing shards works with: how far each was read, what is wrong, what could not be compared."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tallystick.domain.commands import Leg
 from tallystick.domain.derived_accounts import Derivation
-from tallystick.domain.identifiers import Prefix, format_identifier, shard_of
+from tallystick.domain.identifiers import Prefix, format_identifier, local_of, shard_of
 from tallystick.verify.checks.clearing import Pairs, pair_key
 from tallystick.verify.checks.terms import totals
-from tallystick.verify.crossing_rows import Credit, SagaRecord
+from tallystick.verify.crossing_rows import Credit, RefusedCredit, SagaRecord
 from tallystick.verify.problems import Findings, ProblemKind
 
 
@@ -19,6 +19,16 @@ class Heads(NamedTuple):
     payers: Mapping[int, int]
     payees: Mapping[int, int]
     latest: Mapping[int, int]
+
+
+class FoundOn(NamedTuple):
+    """What a check finds on a shard: at a position, or with a whole batch, of which `position` is the last."""
+
+    shard: int
+    kind: ProblemKind
+    position: int
+    detail: str
+    batch: int | None = None
 
 
 class Comparison:
@@ -40,6 +50,14 @@ class Comparison:
     def problem_count(self) -> int:
         """How many problems were found so far."""
         return sum(findings.counts.total() for findings in self.findings.values())
+
+    def take(self, found: Iterable[FoundOn]) -> None:
+        """Note what a check finds."""
+        for shard, kind, position, detail, batch in found:
+            if batch is None:
+                self.findings[shard].at_position(kind, position, detail)
+            else:
+                self.findings[shard].with_batch(kind, batch, position, detail)
 
     def note(self, kind: ProblemKind, shard: int, position: int, detail: str) -> None:
         """Note what is wrong at a position of a shard."""
@@ -73,6 +91,22 @@ class Comparison:
 def name(crossing: int) -> str:
     """A crossing's identifier as people know it: that of the transaction which reserved or sent."""
     return format_identifier(Prefix.TRANSACTION, crossing)
+
+
+def at_step(kind: ProblemKind, step: Credit, detail: str) -> FoundOn:
+    """What is wrong with a step of a payees' shard."""
+    return FoundOn(step.shard, kind, step.position, detail)
+
+
+def with_refusal(kind: ProblemKind, refusal: RefusedCredit, detail: str) -> FoundOn:
+    """What is wrong with a refusal of a payees' shard."""
+    return FoundOn(refusal.shard, kind, refusal.last_position, detail, refusal.batch)
+
+
+def at_record(kind: ProblemKind, record: SagaRecord, detail: str) -> FoundOn:
+    """What is wrong with a saga, at its newest change on the payer's shard."""
+    position = record.position or local_of(record.crossing)
+    return FoundOn(shard_of(record.crossing), kind, position, f"saga {name(record.crossing)} {detail}")
 
 
 def wrong_credit(

@@ -11,13 +11,13 @@ from typing import Final, NamedTuple
 
 from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.identifiers import shard_of
-from tallystick.verify.checks.clearing import Pair
+from tallystick.verify.checks.clearing import Pair, clearing_accounts_mirror
 from tallystick.verify.checks.half_crossings import HalfCrossings
+from tallystick.verify.checks.reversals import Payers, reversals_pay_those_who_paid
 from tallystick.verify.checks.saga_crossings import OpenSaga, SagaCrossings
 from tallystick.verify.comparison import Comparison, Heads
 from tallystick.verify.crossing_rows import (
     ClearingBalance,
-    ReversedCredit,
     Telling,
     Told,
     gather,
@@ -124,9 +124,6 @@ def judge_crossings(streams: CrossingStreams, lost: Mapping[int, ShardLostError]
     )
 
 
-Payers = dict[int, tuple[int, str]]
-"""Who paid what came: each account with the amount and the asset."""
-
 _NOBODY: Final[Payers] = {}
 
 
@@ -154,7 +151,7 @@ class Crossings:
             self.halves.judge(told)
         if payers := _payers(told):
             for reversal in told.reversals:
-                self._judge_reversal(reversal, payers, home)
+                self.comparison.findings[reversal.shard].take(reversals_pay_those_who_paid(reversal, payers))
 
     def balance(self, clearing: ClearingBalance) -> None:
         """Take the balance of a clearing account, as of the first moment of its shard."""
@@ -163,44 +160,9 @@ class Crossings:
     def finish(self) -> list[Pair]:
         """Judge the clearing accounts once all else is known; returns every pair that was compared."""
         pairs = self.comparison.pairs.all(self.comparison.shards)
-        for pair in pairs:
-            if pair.unexplained:
-                first, second = pair.shards
-                self.comparison.note(
-                    ProblemKind.CLEARING_UNEXPLAINED,
-                    first,
-                    self.comparison.heads.payers[first],
-                    f"at the end of the log, what shards {first} and {second} clear in {pair.asset} of tenant "
-                    f"{pair.tenant} is {pair.balances[0]} and {pair.balances[1]}: {pair.difference} in sum, of "
-                    f"which {pair.explained} is on its way in {pair.crossing_count} transfers",
-                )
+        for shard, found in clearing_accounts_mirror(pairs, self.comparison.heads.payers):
+            self.comparison.findings[shard].take((found,))
         return pairs
-
-    def _judge_reversal(self, reversal: ReversedCredit, payers: Payers, home: int) -> None:
-        """Judge whom a reversal pays on the shard that the money came from: those whose it was, and no more."""
-        terms = reversal.terms
-        if terms is None:
-            return
-        paid_back = all(
-            (payer := payers.get(leg.account)) is not None
-            and payer[1] == leg.asset
-            and leg.amount <= payer[0]
-            for leg in terms.credits
-        )
-        if terms.reverses not in {None, reversal.crossing}:
-            self.comparison.note(
-                ProblemKind.SAGA_WRONG,
-                reversal.shard,
-                reversal.position,
-                f"gives back what came of one payment and names another, {terms.reverses}",
-            )
-        if terms.other_shard != home or not paid_back:
-            self.comparison.note(
-                ProblemKind.REVERSAL_ELSEWHERE,
-                reversal.shard,
-                reversal.position,
-                f"gives back what came at position {terms.refers_to} to others than those who paid it",
-            )
 
 
 def _payers(told: Told) -> Payers:

@@ -13,8 +13,9 @@ from tallystick.store.made import Difference
 from tallystick.store.migrate import check_schema, schema_differences
 from tallystick.verify.checks.chain import Chain
 from tallystick.verify.checks.requests import Requests
-from tallystick.verify.checks.reversals import judge_reversals
-from tallystick.verify.checks.transactions import Rows, Transactions
+from tallystick.verify.checks.reversals import reversals_give_back_no_more
+from tallystick.verify.checks.state import END_CHECKS, State
+from tallystick.verify.checks.transactions import SLICE_CHECKS, Rows, nothing_stands_beyond_the_head, slice_of
 from tallystick.verify.problems import Findings, Problem, ProblemKind
 from tallystick.verify.rows import (
     read_account,
@@ -92,7 +93,8 @@ class _Verification:
         self._log = log
         self._findings = Findings()
         self._chain = Chain(shard, self._findings)
-        self._transactions = Transactions(log.derivation(shard), self._findings)
+        self._state = State(log.derivation(shard), self._findings)
+        self._judged_position = 0
         self._requests = Requests(self._findings)
         self._batch_count = 0
 
@@ -115,8 +117,9 @@ class _Verification:
         """Judge what only the whole log can tell."""
         head_position = self._chain.last_position
         self._judge_rows_beyond_head(head_position)
-        self._transactions.finish(head_position)
-        judge_reversals(self._log.reversals(), self._findings)
+        for check in END_CHECKS:
+            self._findings.take(check(self._state, head_position))
+        self._findings.take(reversals_give_back_no_more(self._log.reversals()))
 
     def report(self, schema: list[Difference]) -> ShardReport:
         """What was found."""
@@ -124,7 +127,7 @@ class _Verification:
             self._shard,
             self._chain.last_position,
             self._batch_count,
-            len(self._transactions.accounts),
+            len(self._state.accounts),
             self._chain.hash,
             self._findings.earliest,
             dict(self._findings.counts),
@@ -139,7 +142,13 @@ class _Verification:
             [read_hold(row) for row in raw.holds],
             [read_saga(row) for row in raw.sagas],
         )
-        postings = self._transactions.judge(batch, through, rows)
+        part = slice_of(batch, self._judged_position, through, rows)
+        self._judged_position = max(self._judged_position, through)
+        for check in SLICE_CHECKS:
+            self._findings.take(check(part))
+        for posting in part.postings:
+            self._state.judge(posting)
+        postings = {posting.transaction.position: posting for posting in part.postings}
         self._requests.judge_posted((read_request(row) for row in raw.posted), postings)
         self._requests.judge_refused((read_request(row) for row in raw.refused), batch)
 
@@ -152,14 +161,7 @@ class _Verification:
             ("holds", log.holds),
             ("sagas", log.sagas),
         ):
-            places = stream.places()
-            if (first := next(places, None)) is not None:
-                row_count = 1 + sum(1 for _ in places)
-                self._findings.at_position(
-                    ProblemKind.BEYOND_HEAD,
-                    first,
-                    f"{row_count} rows of {table} begin here, after the head of the log at {head_position}",
-                )
+            self._findings.take(nothing_stands_beyond_the_head(table, stream.places(), head_position))
         self._requests.judge_posted((read_request(row) for row in log.posted), {})
         self._requests.judge_lost((read_request(row) for row in log.refused), head_position)
 

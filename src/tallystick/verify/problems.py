@@ -2,6 +2,7 @@
 
 from bisect import insort
 from collections import Counter
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -76,6 +77,14 @@ class Problem(NamedTuple):
     batch: int | None
 
 
+class Found(NamedTuple):
+    """What a check finds at a position."""
+
+    kind: ProblemKind
+    position: int
+    detail: str
+
+
 class Findings:
     """All problems counted by kind, and the earliest of them in words."""
 
@@ -83,10 +92,10 @@ class Findings:
         self.counts: Counter[ProblemKind] = Counter()
         self.earliest: list[Problem] = []
 
-    @property
-    def first(self) -> Problem | None:
-        """The first problem in the order of the log; None when all is right."""
-        return self.earliest[0] if self.earliest else None
+    def take(self, found: Iterable[Found]) -> None:
+        """Note what a check finds."""
+        for kind, position, detail in found:
+            self.at_position(kind, position, detail)
 
     def at_position(self, kind: ProblemKind, position: int, detail: str) -> None:
         """Note what is wrong at a position."""

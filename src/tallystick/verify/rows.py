@@ -115,6 +115,16 @@ class SagaChange(NamedTuple):
     terms: str | None
 
 
+class Posting(NamedTuple):
+    """A transaction and its rows."""
+
+    transaction: TransactionHead
+    entries: Sequence[EntryRow]
+    accounts: Sequence[AccountChange]
+    holds: Sequence[HoldChange]
+    sagas: Sequence[SagaChange]
+
+
 class ReversalPart(NamedTuple):
     """One entry of a transaction that was reversed, or of one of its reversals; no account: it has no entries.
 

@@ -1,34 +1,20 @@
-"""Accounts: their terms from `accounts`, their balances from `entries`, each entry judged by the terms in force."""
+"""Accounts: their terms from `accounts`, their balances from `entries`. The checks of entries are in `entries.py`."""
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
-from tallystick.domain.accounts import AccountKind, AccountStatus
+from tallystick.domain.accounts import AccountKind
 from tallystick.domain.commands import Kind
 from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.identifiers import Prefix, format_identifier, shard_of
 from tallystick.domain.rows import EntryRow
 from tallystick.domain.system_owners import SIGN
 from tallystick.verify.checks.clearing import other_shard_of, wrong_clearing_terms, wrong_system_account
+from tallystick.verify.checks.entries import CLEARING, CLOSED, ENTRY_CHECKS, OPEN, STATUSES, Judged, Terms
 from tallystick.verify.problems import Findings, ProblemKind
 from tallystick.verify.rows import AccountChange, TransactionHead
 
-_OPEN: Final = int(AccountStatus.OPEN)
-_CLOSED: Final = int(AccountStatus.CLOSED)
-_CLEARING: Final = int(AccountKind.CLEARING)
 _KINDS: Final = frozenset(map(int, AccountKind))
-_STATUSES: Final = {int(status): status.name.lower() for status in AccountStatus}
-
-
-class Terms(NamedTuple):
-    """What an entry is judged by."""
-
-    tenant: int
-    kind: int
-    asset: str
-    status: int
-    min_balance: int | None
-    max_balance: int | None
 
 
 class _Account:
@@ -44,7 +30,10 @@ class _Account:
 
 
 class Accounts:
-    """Every account as of the last position that was judged."""
+    """An account is opened once, before its first entry; its terms change as they may, and it is closed empty.
+
+    Keeps every account as of the last position that was judged.
+    """
 
     def __init__(self, derivation: Derivation, findings: Findings) -> None:
         self._derivation = derivation
@@ -105,7 +94,7 @@ class Accounts:
             )
         if account is None:
             self._accounts[change.account] = _Account(identity, terms)
-            if change.kind == _CLEARING and (other_shard := other_shard_of(change.owner)) is not None:
+            if change.kind == CLEARING and (other_shard := other_shard_of(change.owner)) is not None:
                 self._clearings.setdefault((other_shard, change.tenant, change.asset), change.account)
         else:
             account.identity, account.terms = identity, terms
@@ -120,11 +109,11 @@ class Accounts:
         lower, upper = change.min_balance, change.max_balance
         if lower is not None and upper is not None and lower > upper:
             yield f"has min_balance {lower} above max_balance {upper}"
-        if change.status not in _STATUSES:
+        if change.status not in STATUSES:
             yield f"has the unknown status {change.status}"
         if change.kind not in _KINDS:
             yield f"is of the unknown kind {change.kind}"
-        if change.kind == _CLEARING:
+        if change.kind == CLEARING:
             yield from wrong_clearing_terms(self._derivation, change, opened=account is None)
         elif (
             change.owner.startswith(SIGN)
@@ -152,11 +141,11 @@ class Accounts:
         if amount < held:
             term = terms.min_balance
             within = term is None or balance - held_after >= term
-            barred = terms.status != _OPEN
+            barred = terms.status != OPEN
         else:
             term = terms.max_balance if amount > 0 else None
             within = term is None or balance <= term
-            barred = terms.status == _CLOSED
+            barred = terms.status == CLOSED
         if (
             balance != account.balance + amount
             or held_after != account.held + held
@@ -166,79 +155,18 @@ class Accounts:
             or barred
             or asset != terms.asset
             or tenant != terms.tenant
-            or (terms.kind == _CLEARING and not clears)
+            or (terms.kind == CLEARING and not clears)
         ):
-            self._explain(tenant, entry, account, term, within=within, barred=barred, clears=clears)
+            self._explain(Judged(tenant, entry, terms, account.balance, account.held, clears))
         # Go on from what is written, so that one mistake is found once and not in every entry after it.
         account.balance = balance
         account.held = held_after
 
-    def _explain(
-        self,
-        tenant: int,
-        entry: EntryRow,
-        account: _Account,
-        term: int | None,
-        *,
-        within: bool,
-        barred: bool,
-        clears: bool,
-    ) -> None:
-        terms = account.terms
-        balance = account.balance + entry.amount
-        held = account.held + entry.held
-        lowers = entry.amount < entry.held
-        side = "min_balance" if lowers else "max_balance" if entry.amount > 0 else "bound"
-        judged = (
-            f"{entry.balance - entry.held_after} available" if lowers else f"a balance of {entry.balance}"
-        )
-        found = (
-            (
-                tenant != terms.tenant,
-                ProblemKind.TENANT_MISMATCH,
-                f"is of tenant {terms.tenant}, the transaction of tenant {tenant}",
-            ),
-            (
-                entry.asset != terms.asset,
-                ProblemKind.ASSET_MISMATCH,
-                f"holds {terms.asset}, the entry says {entry.asset}",
-            ),
-            (
-                entry.balance != balance,
-                ProblemKind.BALANCE_WRONG,
-                (
-                    f"had {account.balance}, the entry adds {entry.amount}: the balance must be {balance}, "
-                    f"the entry says {entry.balance}"
-                ),
-            ),
-            (
-                entry.held_after != held or held < 0,
-                ProblemKind.HELD_WRONG,
-                (
-                    f"had {account.held} held, the entry adds {entry.held}: held_after must be {held} "
-                    f"and not below zero, the entry says {entry.held_after}"
-                ),
-            ),
-            (
-                entry.bound != term,
-                ProblemKind.BOUND_WRONG,
-                f"has the {side} {_written(term)} at this position, the entry says {_written(entry.bound)}",
-            ),
-            (not within, ProblemKind.BOUND_BROKEN, f"has {judged}, against its {side} of {term}"),
-            (
-                barred,
-                ProblemKind.ACCOUNT_STATUS,
-                f"is {_STATUSES.get(terms.status, terms.status)} and takes no such entry",
-            ),
-            (
-                terms.kind == _CLEARING and not clears,
-                ProblemKind.CLEARING_WRONG,
-                "is a clearing account, which only what crosses shards may move",
-            ),
-        )
-        for wrong, kind, detail in found:
-            if wrong:
-                self._findings.at_position(kind, entry.position, f"account {name(entry.account)} {detail}")
+    def _explain(self, judged: Judged) -> None:
+        account, position = judged.entry.account, judged.entry.position
+        for check, kind in ENTRY_CHECKS:
+            if (detail := check(judged)) is not None:
+                self._findings.at_position(kind, position, f"account {name(account)} {detail}")
 
 
 def _wrong_step(
@@ -247,21 +175,17 @@ def _wrong_step(
     if transaction.kind == Kind.ACCOUNT_OPENED:
         if account is not None:
             yield "is opened a second time"
-        if change.status != _OPEN:
+        if change.status != OPEN:
             yield "is opened, but its status is not open"
     elif account is None:
         yield "is changed, but was never opened"
     if account is not None:
         if account.identity != identity:
             yield "changed its tenant, kind, owner or asset, which never change"
-        if change.status == _CLOSED and (account.balance or account.held):
+        if change.status == CLOSED and (account.balance or account.held):
             yield f"is closed with a balance of {account.balance} and {account.held} held"
 
 
 def name(account: int) -> str:
     """An account's identifier as people know it."""
     return format_identifier(Prefix.ACCOUNT, account)
-
-
-def _written(bound: int | None) -> str:
-    return "none" if bound is None else str(bound)

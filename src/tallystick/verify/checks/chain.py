@@ -6,7 +6,10 @@ from tallystick.verify.problems import Findings, ProblemKind
 
 
 class Chain:
-    """The newest batch that was judged. Before the first it is the shard's beginning."""
+    """Batches have gapless numbers, times that never go back, and hashes that follow from all that they cover.
+
+    Keeps the newest batch that was judged. Before the first it is the shard's beginning.
+    """
 
     def __init__(self, shard: int, findings: Findings) -> None:
         self._findings = findings

@@ -3,7 +3,7 @@
 The accounts of system owners, which the ledger opens by itself as well, stand beside them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from tallystick.domain.accounts import DEFAULT_MIN_BALANCE, AccountKind, AccountStatus
@@ -12,6 +12,7 @@ from tallystick.domain.identifiers import Prefix, format_identifier, shard_of
 from tallystick.domain.limits import SHARD_NUMBER_MAX, SHARD_NUMBER_MIN
 from tallystick.domain.system_owners import is_system_owner
 from tallystick.verify.crossing_rows import ClearingBalance
+from tallystick.verify.problems import Found, ProblemKind
 from tallystick.verify.rows import AccountChange
 
 _DIGITS_MAX: Final = len(str(SHARD_NUMBER_MAX))
@@ -136,3 +137,24 @@ class Pairs:
                     )
                 )
         return pairs
+
+
+def clearing_accounts_mirror(pairs: Iterable[Pair], heads: Mapping[int, int]) -> Iterator[tuple[int, Found]]:
+    """The balances of two shards' clearing accounts sum to zero, but for what only one of them has posted so far.
+
+    Args:
+        pairs: what each two shards clear with each other.
+        heads: the position up to which each shard was read.
+
+    Yields:
+        The first shard of a pair, and what is found at its head.
+    """
+    for pair in pairs:
+        if pair.unexplained:
+            first, second = pair.shards
+            detail = (
+                f"at the end of the log, what shards {first} and {second} clear in {pair.asset} of tenant "
+                f"{pair.tenant} is {pair.balances[0]} and {pair.balances[1]}: {pair.difference} in sum, of "
+                f"which {pair.explained} is on its way in {pair.crossing_count} transfers"
+            )
+            yield first, Found(ProblemKind.CLEARING_UNEXPLAINED, heads[first], detail)

@@ -17,7 +17,7 @@ _RECEIVED_OF: Final = {int(sent): int(RECEIVED_KINDS[operation]) for operation, 
 
 
 class HalfCrossings:
-    """Judges the two halves of what was posted together."""
+    """What was posted on two shards together has two halves, which name each other and move the same."""
 
     def __init__(self, comparison: Comparison) -> None:
         self._comparison = comparison

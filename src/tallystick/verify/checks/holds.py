@@ -35,7 +35,10 @@ _HOLDING: Final = frozenset({int(HoldStatus.OPEN), int(HoldStatus.CAPTURING)})
 
 
 class Holds:
-    """The holds that keep something as of the last position that was judged; those that ended are forgotten."""
+    """A hold is placed once, captured in part any number of times and ended once, and its entries do just that.
+
+    Keeps the holds that keep something as of the last position that was judged; those that ended are forgotten.
+    """
 
     def __init__(self, shard: int, accounts: Accounts, findings: Findings) -> None:
         self._shard = shard
@@ -53,12 +56,11 @@ class Holds:
         found = self._holding.get(hold)
         return found is not None and found.status == HoldStatus.CAPTURING
 
-    def stuck(self, captured: Collection[int]) -> Iterator[tuple[ProblemKind, str]]:
+    def stuck(self, captured: Collection[int]) -> Iterator[str]:
         """The holds that cannot end: a capture is on its way, and none of the sagas that are open captures them."""
         for hold in self._holding.values():
             if hold.status == HoldStatus.CAPTURING and hold.hold not in captured:
-                detail = f"the hold of position {hold.hold} is being captured by no saga: it cannot end"
-                yield ProblemKind.HOLD_STUCK, detail
+                yield f"the hold of position {hold.hold} is being captured by no saga: it cannot end"
 
     def change(self, transaction: TransactionHead, change: HoldChange, entries: Sequence[EntryRow]) -> None:
         """Judge one event of a hold: its row against the row before it, its entries against both."""

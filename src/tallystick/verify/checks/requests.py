@@ -6,7 +6,7 @@ compared.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from tallystick.domain.commands import SENT_KINDS, Kind
 from tallystick.domain.fingerprint import FIELDS, RequestKind, asked_for
@@ -15,7 +15,7 @@ from tallystick.domain.outcomes import RefusalCode
 from tallystick.domain.rows import BatchRow, EntryRow
 from tallystick.domain.sagas import Step, credit_request, promise_end_request, read_terms
 from tallystick.verify.problems import Findings, ProblemKind
-from tallystick.verify.rows import AccountChange, Claim, HoldChange, SagaChange, TransactionHead
+from tallystick.verify.rows import Claim, Posting, TransactionHead
 
 # What may be posted for a request, by what it asked for.
 _KINDS: Final[Mapping[RequestKind, frozenset[Kind]]] = {
@@ -30,16 +30,6 @@ _KINDS: Final[Mapping[RequestKind, frozenset[Kind]]] = {
     RequestKind.VOID: frozenset({Kind.HOLD_VOIDED}),
     RequestKind.REVERSE: frozenset({Kind.REVERSAL, Kind.TRANSFER_RESERVED}),
 }
-
-
-class Posting(NamedTuple):
-    """A transaction and its rows."""
-
-    transaction: TransactionHead
-    entries: Sequence[EntryRow]
-    accounts: Sequence[AccountChange]
-    holds: Sequence[HoldChange]
-    sagas: Sequence[SagaChange]
 
 
 def contradiction(fingerprint: bytes, posting: Posting) -> str | None:
@@ -172,7 +162,10 @@ _PROMISE_ENDS: Final[dict[int, Step]] = {
 
 
 class Requests:
-    """Follows the claims in the order of the log."""
+    """A request claims one position, which holds what it asked for, or a refusal that exists; a step its saga's key.
+
+    Follows the claims in the order of the log.
+    """
 
     def __init__(self, findings: Findings) -> None:
         self._findings = findings

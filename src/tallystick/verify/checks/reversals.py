@@ -1,7 +1,7 @@
 """Reversals: the opposite of a transaction that moved money, never more than the whole in total.
 
 One that goes back to another shard takes from those who were paid here, and counts from when it was reserved, unless
-it was released. Whom it pays is judged where shards are compared.
+it was released. Whom it pays is judged when shards are compared.
 """
 
 from collections import Counter
@@ -11,8 +11,10 @@ from operator import attrgetter
 from typing import Final
 
 from tallystick.domain.commands import Kind
+from tallystick.domain.identifiers import shard_of
 from tallystick.verify.checks.sides import CREDIT_KINDS
-from tallystick.verify.problems import Findings, ProblemKind
+from tallystick.verify.crossing_rows import ReversedCredit
+from tallystick.verify.problems import Found, ProblemKind
 from tallystick.verify.rows import ReversalPart
 
 # What each kind of reversal may undo.
@@ -24,12 +26,11 @@ _TWO_ENTRIES: Final = 2
 _ONE_ENTRY: Final = 1
 
 
-def judge_reversals(parts: Iterable[ReversalPart], findings: Findings) -> None:
-    """Judge all reversals.
+def reversals_give_back_no_more(parts: Iterable[ReversalPart]) -> Iterator[Found]:
+    """A reversal is the opposite of an earlier transaction, and all of them together never more than the whole.
 
     Args:
         parts: the entries of each transaction that was reversed and of its reversals, by original, then position.
-        findings: takes what is wrong.
     """
     for original, group in groupby(parts, attrgetter("original")):
         transactions = groupby(group, attrgetter("position"))
@@ -43,10 +44,30 @@ def judge_reversals(parts: Iterable[ReversalPart], findings: Findings) -> None:
             reversal = list(entries)
             if not reversal[0].released:
                 undone.update(_amounts(reversal))
-            for detail in _wrong(reversal, whole, undone):
-                findings.at_position(
-                    ProblemKind.REVERSAL_WRONG, position, f"the reversal of position {original} {detail}"
-                )
+            for wrong in _wrong(reversal, whole, undone):
+                detail = f"the reversal of position {original} {wrong}"
+                yield Found(ProblemKind.REVERSAL_WRONG, position, detail)
+
+
+Payers = dict[int, tuple[int, str]]
+"""Who paid what came: each account with the amount and the asset."""
+
+
+def reversals_pay_those_who_paid(reversal: ReversedCredit, payers: Payers) -> Iterator[Found]:
+    """A reversal of what came from another shard pays those who paid it, there, and none of them more."""
+    terms = reversal.terms
+    if terms is None:
+        return
+    paid_back = all(
+        (payer := payers.get(leg.account)) is not None and payer[1] == leg.asset and leg.amount <= payer[0]
+        for leg in terms.credits
+    )
+    if terms.reverses not in {None, reversal.crossing}:
+        detail = f"gives back what came of one payment and names another, {terms.reverses}"
+        yield Found(ProblemKind.SAGA_WRONG, reversal.position, detail)
+    if terms.other_shard != shard_of(reversal.crossing) or not paid_back:
+        detail = f"gives back what came at position {terms.refers_to} to others than those who paid it"
+        yield Found(ProblemKind.REVERSAL_ELSEWHERE, reversal.position, detail)
 
 
 def _wrong(

@@ -51,7 +51,10 @@ class OpenSaga(NamedTuple):
 
 
 class Sagas:
-    """The sagas that are open as of the last position that was judged; those that ended are forgotten."""
+    """A saga is reserved once and ended once, its terms may cross shards, and its entries do what they say.
+
+    Keeps the sagas that are open as of the last position that was judged; those that ended are forgotten.
+    """
 
     def __init__(
         self, shard: int, accounts: Accounts, holds: Holds, sides: Sides, findings: Findings
@@ -78,7 +81,7 @@ class Sagas:
             if saga.terms.operation == Kind.HOLD_CAPTURED
         }
 
-    def stuck(self) -> Iterator[tuple[ProblemKind, str]]:
+    def stuck(self) -> Iterator[str]:
         """The sagas that are open and that nothing can finalize."""
         for position, saga in self._open.items():
             terms, details = saga.terms, []
@@ -94,7 +97,7 @@ class Sagas:
             if terms.operation == Kind.HOLD_CAPTURED and not self._holds.is_capturing(terms.refers_to or 0):
                 details.append(f"the hold of position {terms.refers_to} is not being captured")
             for detail in details:
-                yield ProblemKind.SAGA_STUCK, f"the saga of position {position} cannot be finalized: {detail}"
+                yield f"the saga of position {position} cannot be finalized: {detail}"
 
     def change(
         self,

@@ -33,7 +33,7 @@ Moves = dict[int, tuple[int, int]]
 
 
 class Sides:
-    """Judges entries against what must move the clearing accounts of a shard."""
+    """What is sent to another shard or comes from one moves the right clearing accounts by the same amount."""
 
     def __init__(self, shard: int, accounts: Accounts, findings: Findings) -> None:
         self._shard = shard
@@ -87,7 +87,10 @@ class OpenPromise(NamedTuple):
 
 
 class Promises:
-    """The promises that are open as of the last position that was judged; those that ended are forgotten."""
+    """A promise is made once, then confirmed or revoked once, and its end moves what the promise brought.
+
+    Keeps the promises that are open as of the last position that was judged; those that ended are forgotten.
+    """
 
     def __init__(self, shard: int, sides: Sides, findings: Findings) -> None:
         self._shard = shard

@@ -1,22 +1,181 @@
-"""Transactions: gapless positions, each with the rows that its kind must have, its entries summing to zero."""
+"""Transactions: what must be true of each, whatever stood in the log before it.
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from itertools import chain, groupby
+Each check is a function of one slice of the log. They are called slice by slice, in the order of `SLICE_CHECKS`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
 from operator import attrgetter
 from typing import Final, NamedTuple, Protocol, TypeVar
 
-from tallystick.domain.commands import PROMISE_KINDS, SAGA_KINDS, Kind
-from tallystick.domain.derived_accounts import Derivation
+from tallystick.domain.commands import PROMISE_KINDS, Kind
 from tallystick.domain.limits import ENTRIES_PER_TRANSACTION_MAX
 from tallystick.domain.rows import BatchRow, EntryRow
-from tallystick.verify.checks.accounts import Accounts, name
-from tallystick.verify.checks.holds import Holds
-from tallystick.verify.checks.requests import Posting
-from tallystick.verify.checks.sagas import Sagas
-from tallystick.verify.checks.sides import CLEARING_KINDS, CREDIT_KINDS, SENT, Promises, Sides
-from tallystick.verify.problems import Findings, ProblemKind
-from tallystick.verify.rows import AccountChange, HoldChange, SagaChange, TransactionHead
+from tallystick.verify.checks.accounts import name
+from tallystick.verify.problems import Found, ProblemKind
+from tallystick.verify.rows import AccountChange, HoldChange, Posting, SagaChange, TransactionHead
+
+_TWO_ENTRIES: Final = 2
+
+
+class Rows(NamedTuple):
+    """The rows of a slice of the log, each table by position."""
+
+    transactions: list[TransactionHead]
+    entries: list[EntryRow]
+    accounts: list[AccountChange]
+    holds: list[HoldChange]
+    sagas: list[SagaChange]
+
+
+class Slice(NamedTuple):
+    """A batch, or a part of one, as the checks see it: the positions after `after` and up to `through`.
+
+    `strays` are the rows at positions that have no transaction: the table, and the position.
+    """
+
+    batch: BatchRow
+    after: int
+    through: int
+    postings: list[Posting]
+    strays: list[tuple[str, int]]
+
+
+def slice_of(batch: BatchRow, after: int, through: int, rows: Rows) -> Slice:
+    """Put each transaction together with its rows."""
+    entries = _by_position(rows.entries)
+    accounts = _by_position(rows.accounts)
+    holds = _by_position(rows.holds)
+    sagas = _by_position(rows.sagas)
+    postings = []
+    for transaction in rows.transactions:
+        position = transaction.position
+        postings.append(
+            Posting(
+                transaction,
+                entries.pop(position, ()),
+                accounts.pop(position, ()),
+                holds.pop(position, ()),
+                sagas.pop(position, ()),
+            )
+        )
+    left = (("entries", entries), ("accounts", accounts), ("holds", holds), ("sagas", sagas))
+    strays = [(table, position) for table, positions in left for position in positions]
+    return Slice(batch, after, through, postings, strays)
+
+
+# The checks.
+
+
+def positions_are_gapless(part: Slice) -> Iterator[Found]:
+    """Each position up to the head of the log has one transaction."""
+    expected = part.after + 1
+    for posting in part.postings:
+        position = posting.transaction.position
+        if position != expected:
+            yield _misplaced(expected, position)
+        if position >= expected:
+            expected = position + 1
+    if expected <= part.through:
+        yield _misplaced(expected, part.through + 1)
+
+
+def times_are_those_of_the_batch(part: Slice) -> Iterator[Found]:
+    """A transaction was recorded when its batch was, so that times in the log never go back."""
+    batch = part.batch
+    for posting in part.postings:
+        transaction = posting.transaction
+        if transaction.recorded_at_us != batch.recorded_at_us:
+            detail = f"recorded_at is not that of batch {batch.number}, which wrote it"
+            yield Found(ProblemKind.TRANSACTION_TIME, transaction.position, detail)
+
+
+def rows_fit_the_kind(part: Slice) -> Iterator[Found]:
+    """A transaction is of a known kind, and has the number of rows and the reference that its kind must have."""
+    for transaction, entries, accounts, holds, sagas in part.postings:
+        shape = SHAPES.get(transaction.kind)
+        if shape is None:
+            detail = f"there is no kind {transaction.kind} of transaction"
+            yield Found(ProblemKind.TRANSACTION_KIND, transaction.position, detail)
+            continue
+        counts = len(entries), len(accounts), len(holds), len(sagas)
+        if not shape.fits(transaction.refers_to, *counts):
+            refers = "none" if transaction.refers_to is None else str(transaction.refers_to)
+            detail = (
+                f"a transaction of kind {Kind(transaction.kind).text} has {shape}; "
+                f"this one has {', '.join(map(str, counts))} and refers to {refers}"
+            )
+            yield Found(ProblemKind.TRANSACTION_SHAPE, transaction.position, detail)
+
+
+def entries_sum_to_zero(part: Slice) -> Iterator[Found]:
+    """The entries of a transaction sum to zero in each asset: money is neither made nor lost."""
+    for posting in part.postings:
+        entries = posting.entries
+        if len(entries) == _TWO_ENTRIES:
+            first, second = entries
+            if first.amount + second.amount == 0 and first.asset == second.asset:
+                continue
+        totals: dict[str, int] = {}
+        for entry in entries:
+            totals[entry.asset] = totals.get(entry.asset, 0) + entry.amount
+        for asset, total in totals.items():
+            if total:
+                detail = f"the entries sum to {total} in {asset}, not to zero"
+                yield Found(ProblemKind.TRANSACTION_UNBALANCED, posting.transaction.position, detail)
+
+
+def only_holds_set_money_aside(part: Slice) -> Iterator[Found]:
+    """An entry moves an amount, and sets nothing aside, unless its transaction is of a hold, a saga or a promise."""
+    for posting in part.postings:
+        if posting.holds or posting.sagas:
+            continue
+        for entry in posting.entries:
+            if (entry.held or not entry.amount) and posting.transaction.kind not in PROMISE_KINDS:
+                moved = f"account {name(entry.account)}: the amount is {entry.amount}, held is {entry.held}"
+                detail = f"{moved}: only a hold sets something aside"
+                yield Found(ProblemKind.TRANSACTION_SHAPE, entry.position, detail)
+
+
+def rows_have_a_transaction(part: Slice) -> Iterator[Found]:
+    """No table has a row at a position that has no transaction."""
+    for table, position in part.strays:
+        detail = f"{table} has a row at this position, transactions has none"
+        yield Found(ProblemKind.ROW_WITHOUT_TRANSACTION, position, detail)
+
+
+SLICE_CHECKS: Final[tuple[Callable[[Slice], Iterator[Found]], ...]] = (
+    positions_are_gapless,
+    times_are_those_of_the_batch,
+    rows_fit_the_kind,
+    entries_sum_to_zero,
+    only_holds_set_money_aside,
+    rows_have_a_transaction,
+)
+
+
+def nothing_stands_beyond_the_head(table: str, places: Iterator[int], head_position: int) -> Iterator[Found]:
+    """No table has a row after the last position of the last batch."""
+    first = next(places, None)
+    if first is not None:
+        row_count = 1 + sum(1 for _ in places)
+        detail = f"{row_count} rows of {table} begin here, after the head of the log at {head_position}"
+        yield Found(ProblemKind.BEYOND_HEAD, first, detail)
+
+
+def _misplaced(expected: int, position: int) -> Found:
+    if position < expected:
+        detail = f"there is a transaction at {position} where none may be"
+        return Found(ProblemKind.POSITION_REPEATED, position, detail)
+    missing = (
+        f"position {expected} is"
+        if position == expected + 1
+        else f"positions {expected} to {position - 1} are"
+    )
+    return Found(ProblemKind.POSITION_MISSING, expected, f"{missing} missing")
+
+
+# The rows of each kind.
 
 _NONE: Final = range(1)
 _ONE: Final = range(1, 2)
@@ -97,181 +256,9 @@ class _HasPosition(Protocol):
     def position(self) -> int: ...
 
 
-Placed = TypeVar("Placed", bound=_HasPosition)
-
-
+_Placed = TypeVar("_Placed", bound=_HasPosition)
 _POSITION: Final = attrgetter("position")
 
 
-class Rows(NamedTuple):
-    """The rows of a slice of the log, each table by position."""
-
-    transactions: list[TransactionHead]
-    entries: list[EntryRow]
-    accounts: list[AccountChange]
-    holds: list[HoldChange]
-    sagas: list[SagaChange]
-
-
-# One side of what crosses, with no row of a saga.
-_SIDES: Final = CREDIT_KINDS | SENT
-_TWO_ENTRIES: Final = 2
-
-
-class Transactions:
-    """Follows the log position by position."""
-
-    def __init__(self, derivation: Derivation, findings: Findings) -> None:
-        shard = derivation.shard
-        self._findings = findings
-        self._last_position = 0
-        self.accounts = Accounts(derivation, findings)
-        self.holds = Holds(shard, self.accounts, findings)
-        self.sides = Sides(shard, self.accounts, findings)
-        self.sagas = Sagas(shard, self.accounts, self.holds, self.sides, findings)
-        self.promises = Promises(shard, self.sides, findings)
-
-    def judge(self, batch: BatchRow, through: int, rows: Rows) -> dict[int, Posting]:
-        """Judge all rows after the last slice and up to the position `through`, which belong to a batch.
-
-        Returns the transactions with their rows, by position.
-        """
-        postings = {}
-        entries = _by_position(rows.entries)
-        accounts = _by_position(rows.accounts)
-        holds = _by_position(rows.holds)
-        sagas = _by_position(rows.sagas)
-        for transaction in rows.transactions:
-            position = transaction.position
-            if position != self._last_position + 1:
-                self._misplaced(position)
-            self._last_position = max(self._last_position, position)
-            if transaction.recorded_at_us != batch.recorded_at_us:
-                self._findings.at_position(
-                    ProblemKind.TRANSACTION_TIME,
-                    position,
-                    f"recorded_at is not that of batch {batch.number}, which wrote it",
-                )
-            posting = postings[position] = Posting(
-                transaction,
-                entries.pop(position, ()),
-                accounts.pop(position, ()),
-                holds.pop(position, ()),
-                sagas.pop(position, ()),
-            )
-            self._judge(posting)
-        if self._last_position < through:
-            self._misplaced(through + 1)
-            self._last_position = through
-        tables = (("entries", entries), ("accounts", accounts), ("holds", holds), ("sagas", sagas))
-        for table, left in tables:
-            for position in left:
-                self._findings.at_position(
-                    ProblemKind.ROW_WITHOUT_TRANSACTION,
-                    position,
-                    f"{table} has a row at this position, transactions has none",
-                )
-        return postings
-
-    def finish(self, last_position: int) -> None:
-        """Judge the end of the log: what is held of each account, and what all balances sum to."""
-        left: Counter[int] = Counter()
-        for account, amount in chain(
-            self.holds.set_aside(), self.sagas.set_aside(), self.promises.set_aside()
-        ):
-            left[account] += amount
-        for account, held in self.accounts.held():
-            if held != left[account]:
-                self._findings.at_position(
-                    ProblemKind.HELD_WRONG,
-                    last_position,
-                    f"account {name(account)} has {held} held at the end of the log, "
-                    f"but {left[account]} is left of its open holds, sagas and promises",
-                )
-        for kind, detail in chain(self.sagas.stuck(), self.holds.stuck(self.sagas.captured())):
-            self._findings.at_position(kind, last_position, detail)
-        for (tenant, asset), total in self.accounts.sums().items():
-            if total:
-                self._findings.at_position(
-                    ProblemKind.SHARD_UNBALANCED,
-                    last_position,
-                    f"all balances of tenant {tenant} sum to {total} in {asset} at the end of the log, not to zero",
-                )
-
-    def _misplaced(self, position: int) -> None:
-        expected = self._last_position + 1
-        if position < expected:
-            kind = ProblemKind.POSITION_REPEATED
-            self._findings.at_position(
-                kind, position, f"there is a transaction at {position} where none may be"
-            )
-        else:
-            missing = (
-                f"position {expected} is"
-                if position == expected + 1
-                else (f"positions {expected} to {position - 1} are")
-            )
-            self._findings.at_position(ProblemKind.POSITION_MISSING, expected, f"{missing} missing")
-
-    def _judge(self, posting: Posting) -> None:
-        transaction, entries, accounts, holds, sagas = posting
-        position, _, tenant, kind, refers_to = transaction
-        counts = len(entries), len(accounts), len(holds), len(sagas)
-        shape = SHAPES.get(kind)
-        if shape is None:
-            detail = f"there is no kind {kind} of transaction"
-            self._findings.at_position(ProblemKind.TRANSACTION_KIND, position, detail)
-        elif not shape.fits(refers_to, *counts):
-            self._misshapen(transaction, shape, counts)
-        self._judge_sums(position, entries)
-        sets_aside, clears = bool(holds or sagas) or kind in PROMISE_KINDS, kind in CLEARING_KINDS
-        for entry in entries:
-            self.accounts.enter(tenant, entry, clears=clears)
-            if not sets_aside and (entry.held or not entry.amount):
-                detail = f"account {name(entry.account)}: the amount is {entry.amount}, held is {entry.held}"
-                self._findings.at_position(
-                    ProblemKind.TRANSACTION_SHAPE, position, f"{detail}: only a hold sets something aside"
-                )
-        for account in accounts:
-            self.accounts.change(transaction, account)
-        if kind in SAGA_KINDS:
-            for saga in sagas:
-                self.sagas.change(transaction, saga, holds, entries)
-        else:
-            for hold in holds:
-                self.holds.change(transaction, hold, entries)
-        if kind in _SIDES:
-            self.sides.judge(transaction, entries)
-        elif kind in PROMISE_KINDS:
-            self.promises.judge(transaction, entries)
-
-    def _judge_sums(self, position: int, entries: Sequence[EntryRow]) -> None:
-        if len(entries) == _TWO_ENTRIES:
-            first, second = entries
-            if first.amount + second.amount == 0 and first.asset == second.asset:
-                return
-        totals: dict[str, int] = {}
-        for entry in entries:
-            totals[entry.asset] = totals.get(entry.asset, 0) + entry.amount
-        for asset, total in totals.items():
-            if total:
-                self._findings.at_position(
-                    ProblemKind.TRANSACTION_UNBALANCED,
-                    position,
-                    f"the entries sum to {total} in {asset}, not to zero",
-                )
-
-    def _misshapen(
-        self, transaction: TransactionHead, shape: Shape, counts: tuple[int, int, int, int]
-    ) -> None:
-        refers = "none" if transaction.refers_to is None else str(transaction.refers_to)
-        self._findings.at_position(
-            ProblemKind.TRANSACTION_SHAPE,
-            transaction.position,
-            f"a transaction of kind {Kind(transaction.kind).text} has {shape}; "
-            f"this one has {', '.join(map(str, counts))} and refers to {refers}",
-        )
-
-
-def _by_position(rows: Iterable[Placed]) -> dict[int, list[Placed]]:
+def _by_position(rows: Iterable[_Placed]) -> dict[int, list[_Placed]]:
     return {position: list(group) for position, group in groupby(rows, _POSITION)}
