@@ -13,10 +13,10 @@ from tallystick.ledger.errors import NotTakenError
 
 
 class PositionNotReachedError(NotTakenError):
-    """A balance was to be as new as a position that the shard's log has not reached: nothing as new is there.
+    """The shard's log has not reached the position that a read requires.
 
-    Ask again: a log that follows another one may be behind. If it stays like this, the position is of another shard's
-    log, or of this one before it lost its end.
+    Ask again: a log that follows another one may be behind. If this persists, the position belongs to another shard's
+    log, or to this log before it lost its end.
     """
 
     def __init__(self, shard: int, position: int, head: int) -> None:
@@ -25,27 +25,27 @@ class PositionNotReachedError(NotTakenError):
 
 
 class FeedError(ValueError):
-    """What was asked of the log cannot be said, however often it is asked again."""
+    """The log cannot answer this, however often it is asked."""
 
 
 class TooManyAccountsError(FeedError):
-    """An owner has more accounts than can be looked for in the log at once."""
+    """An owner has more accounts than the log can be searched for at once."""
 
 
 class BeyondHeadError(FeedError):
-    """A position that the log has not reached: it is of another log, or of one that lost its end."""
+    """The log has not reached this position: it belongs to another log, or to one that lost its end."""
 
 
 class AddressRefusedError(OSError):
-    """The name leads to an address inside a network that is not public."""
+    """The name leads to an address that is not public."""
 
 
 class UrlRefusedError(ValueError):
-    """Messages may not be sent to the url; the message says what would be right."""
+    """Messages may not be sent to this URL. The error says what is expected."""
 
 
 class WebhookKeyMissingError(Exception):
-    """There is no key to encrypt the secret of a webhook endpoint with."""
+    """There is no key to encrypt the secret of a webhook endpoint."""
 
     def __init__(self) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""What the ledger tells about itself, for Prometheus."""
+"""Metrics of the ledger, for Prometheus."""
 
 from typing import Final
 
@@ -19,15 +19,13 @@ QUEUED_COMMANDS: Final = Gauge("tallystick_queued_commands", "Commands waiting f
 HEAD_POSITION: Final = Gauge("tallystick_head_position", "Last position that this process wrote.", ["shard"])
 CLOCK_DIFFERENCE_SECONDS: Final = Gauge(
     "tallystick_clock_difference_seconds",
-    "By how much clocks differ that keep a shard from being written; 0 while they agree.",
+    "Difference of clocks that stops writing to a shard; 0 while they agree.",
     ["shard"],
 )
 SHARD_UP: Final = Gauge(
-    "tallystick_shard_up", "1 while the shard is there, answers and takes writes.", ["shard"]
+    "tallystick_shard_up", "1 while the shard is connected, answers and accepts writes.", ["shard"]
 )
-OUTCOMES: Final = Counter(
-    "tallystick_outcomes", "Commands answered, by what they came to.", ["shard", "outcome"]
-)
+OUTCOMES: Final = Counter("tallystick_outcomes", "Commands answered, by outcome.", ["shard", "outcome"])
 UNSERVED: Final = Counter("tallystick_unserved", "Requests not taken, by reason.", ["shard", "reason"])
 RATE_LIMITED: Final = Counter(
     "tallystick_rate_limited",
@@ -35,7 +33,7 @@ RATE_LIMITED: Final = Counter(
     ["budget", "whose"],
 )
 COMMITS_UNKNOWN: Final = Counter(
-    "tallystick_commits_unknown", "Commits whose result had to be asked for.", ["shard"]
+    "tallystick_commits_unknown", "Commits whose result had to be looked up in the log.", ["shard"]
 )
 FAULTY_COMMANDS: Final = Counter(
     "tallystick_faulty_commands",
@@ -76,10 +74,10 @@ FEED_LAG_SECONDS: Final = Gauge(
     "Time since streams had been told of the whole log, 0 while they have.",
     ["shard"],
 )
-STREAMS_OPEN: Final = Gauge("tallystick_streams_open", "Streams that listen now.", ["stream"])
+STREAMS_OPEN: Final = Gauge("tallystick_streams_open", "Streams that are open now.", ["stream"])
 STREAM_EVENTS: Final = Counter("tallystick_stream_events", "Events sent to streams.", ["stream"])
 STREAMS_DROPPED: Final = Counter(
-    "tallystick_streams_dropped", "Streams that were dropped because their consumer did not read.", ["stream"]
+    "tallystick_streams_dropped", "Streams that were dropped because their client did not read.", ["stream"]
 )
 CACHE_HITS: Final = Counter("tallystick_cache_hits", "Balances answered from the cache.", ["shard"])
 CACHE_MISSES: Final = Counter(

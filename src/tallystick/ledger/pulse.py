@@ -1,6 +1,6 @@
-"""The pulse of a shard: one round trip after another, so that a database that hangs is known before requests wait.
+"""The pulse of a shard: regular round trips, so that a database that hangs is detected before requests wait for it.
 
-A database whose processes stand still has its connections and takes new ones: nothing but the time tells.
+A database that hangs keeps its connections and accepts new ones. Only the missing answer shows it.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ class Pulse:
             beat.cancel()
 
     async def _beat(self) -> None:
-        """Make one round trip. Where there is no answer in the end, the next one is made over a new connection."""
+        """Make one round trip. If there is no answer, the next one uses a new connection."""
         try:
             async with asyncio.timeout(limits.PULSE_SECONDS_MAX):
                 if self._connection is None:
@@ -64,7 +64,7 @@ class Pulse:
             self._drop()
             return
         except ShardUnavailableError:
-            # It was refused, or the connection ended: that is said at once, to everybody who asks.
+            # The connection was refused or ended. Every request is told that at once.
             self._drop()
         if self._condition.silent:
             _log.info("shard answers again", shard=self._shard)
@@ -77,7 +77,7 @@ class Pulse:
 
 
 async def _soon(beat: asyncio.Task[None]) -> bool:
-    """Whether a beat comes in time. Not by the clock alone: a machine that stood still says nothing of the shard."""
+    """Whether a beat comes in time. The clock alone is not enough: this machine may have been suspended."""
     for _ in range(limits.PULSE_LOOKS):
         await asyncio.wait([beat], timeout=limits.PULSE_LOOK_SECONDS)
         if beat.done():

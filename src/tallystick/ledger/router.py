@@ -1,4 +1,4 @@
-"""Which shard: of an identifier by arithmetic, of an owner by asking."""
+"""Finds shards: for an identifier by arithmetic, for an owner by a look-up."""
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -47,7 +47,7 @@ class Router(Generic[ShardT]):
 
     @property
     def first_shard(self) -> int:
-        """The shard of what could be anywhere: the same one for ever, whatever is added."""
+        """The shard for things that could be on any shard. It never changes, even if shards are added."""
         return self.placement.generations[0][0]
 
     def shard(self, identifier: int) -> ShardT:
@@ -65,11 +65,11 @@ class Router(Generic[ShardT]):
         return self._shards[number]
 
     def has_shard_of(self, identifier: int) -> bool:
-        """Whether this process was told of the shard that an account, a transaction or a hold lives on."""
+        """Whether this process knows the shard of an account, a transaction or a hold."""
         return self.has_shard(shard_of(identifier))
 
     def has_shard(self, number: int) -> bool:
-        """Whether this process was told of a shard."""
+        """Whether this process knows a shard."""
         return number in self._shards
 
     def opening(
@@ -112,7 +112,7 @@ class Router(Generic[ShardT]):
         shard = self._make(number, dsn)
         await shard.start()
         shard.pulse.start()
-        # In one step, and by number: whoever goes through the shards now goes on with those there were.
+        # A new mapping, in the order of numbers: loops over the old one are not disturbed.
         self._shards[number] = shard
         for one in sorted(self._shards):
             self._shards[one] = self._shards.pop(one)

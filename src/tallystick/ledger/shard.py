@@ -19,7 +19,10 @@ from tallystick.store.reads import Reader
 
 
 class _ShardDatabase(Database):
-    """A shard's database, whose loss callers hear of as they do when they write; while it is silent, at once."""
+    """A shard's database, with the same errors for reads as for writes.
+
+    While the shard is silent, reads fail at once.
+    """
 
     def __init__(self, shard: int, dsn: str, condition: Condition) -> None:
         super().__init__(dsn)
@@ -79,7 +82,7 @@ class Shard:
         await self.database.close()
 
     async def _stop_followers(self) -> None:
-        """Stop what reads the log, which is no longer written and can still be read."""
+        """Stop the followers of the log. It is no longer written, and can still be read."""
 
     def identifier(self, position: int) -> int:
         """The identifier of a transaction or a hold at a position of this shard."""

@@ -1,9 +1,8 @@
-"""Writing batches: each one database transaction, and the next one decided while it is on its way.
+"""Write batches, each in one database transaction. The next batch is decided while one is written.
 
 The log is serial, but a processor that waits for PostgreSQL is idle. So a batch may be decided *ahead*, on top of
-the one that is still being written. It is only a guess: when its turn comes, and the head of the log is not exactly
-the batch that it was decided on, the database refuses the rows (their positions and their hash do not follow), and
-the batch is decided again from what is there.
+the one that is still being written. This is a guess. If the head of the log is then not exactly the batch that it was
+decided on, the database refuses the rows, because their positions and hash do not follow. The batch is decided again.
 """
 
 import asyncio
@@ -40,7 +39,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Decided(NamedTuple):
-    """A batch that was decided and not yet written. It is right only on top of `follows`."""
+    """A batch that was decided and not written yet. It is valid only after `follows`."""
 
     follows: Head
     decision: Decision
@@ -49,9 +48,9 @@ class Decided(NamedTuple):
 
 
 class BatchWriter:
-    """Writes one shard's batches for this process. Not for concurrent use, but for `decide_ahead`.
+    """Writes one shard's batches for this process. Only `decide_ahead` may be used concurrently.
 
-    It remembers the newest state of accounts, and believes it only while the head is the one it wrote itself.
+    It remembers the newest state of accounts, and uses it only while it has written the head itself.
     """
 
     def __init__(
@@ -70,10 +69,10 @@ class BatchWriter:
         self.ready = asyncio.Event()
         self._reached = False
         # The end of the log if all that was decided is written, and what is known as of there.
-        # None while that is not known, so that nothing can be decided ahead.
+        # None while it is not known. Then nothing can be decided ahead.
         self._head: Head | None = None
         self._known: dict[int, AccountState] = {}
-        # Sagas that this process saw reserved and not end: it will end most of them itself.
+        # Open sagas that this process has reserved. It will end most of them itself.
         self._open_sagas: dict[int, SagaState] = {}
         self._decision: Decision = NOTHING_DECIDED
 
@@ -84,7 +83,7 @@ class BatchWriter:
 
     @property
     def reachable(self) -> bool:
-        """Whether it was reached when it was last tried: a connection that was lost a moment ago says nothing yet."""
+        """Whether the last attempt to connect succeeded. A connection that was just lost does not count yet."""
         return self._reached
 
     async def connect(self) -> None:
@@ -111,7 +110,7 @@ class BatchWriter:
         return self._writer.derivation
 
     def disconnected(self) -> None:
-        """Note that the connection is gone, and believe nothing that was remembered."""
+        """Note that the connection is lost, and forget what was remembered."""
         self._forget()
         self.ready.clear()
 
@@ -135,7 +134,7 @@ class BatchWriter:
         return self._head is not None
 
     async def write(self, units: Units, ahead: Decided | None = None) -> Decision:
-        """Write a batch; where the connection is lost on the way, find out what became of it, or write it again.
+        """Write a batch. If the connection is lost meanwhile, find out whether it was written, or write it again.
 
         Args:
             units: the commands of the batch, in order.
@@ -157,7 +156,7 @@ class BatchWriter:
         return await self._write(units, None)
 
     async def decide_ahead(self, units: Units) -> Decided | None:
-        """Decide the next batch while the one before it is being written. None: not before its turn."""
+        """Decide the next batch while the one before is written. None: it must wait for its turn."""
         follows = self._head
         needs = Needs() if follows is None else self._needs(units)
         if follows is None or needs.originals:
@@ -171,16 +170,17 @@ class BatchWriter:
             deciding = Deciding(snapshot, now_us)
             for start in range(0, len(units), limits.AHEAD_UNITS_AT_A_TIME):
                 deciding.take(units[start : start + limits.AHEAD_UNITS_AT_A_TIME])
-                # The batch before this one is on its way meanwhile: let it move on.
+                # The batch before this one is being written: let it continue.
                 await asyncio.sleep(0)
                 if self._head is not follows:
                     return None
             decision = deciding.decision()
             if not _appends(decision):
-                # Repeated requests alone write nothing, so the database could not object to them.
+                # If there are only repeated requests, nothing is written, so the database cannot detect a wrong
+                # guess.
                 return None
             return self._remember(follows, decision, deciding.now_us)
-        except Exception as error:  # noqa: BLE001 - it will come again, with the lock held, where it is dealt with
+        except Exception as error:  # noqa: BLE001 - it will be raised again under the lock, and is handled there
             _log.info("batch was not decided ahead", shard=self._shard, reason=str(error))
             return None
 
@@ -213,7 +213,7 @@ class BatchWriter:
                 await self._writer.begin_after()
                 return await self._append(ahead)
             except BatchRejectedError:
-                # Somebody else wrote since, and the database saw that these rows do not follow the head.
+                # Another process has written since, so the database refused rows that do not follow the head.
                 await self.roll_back()
         snapshot, now_us = await self._begin(self._needs(units))
         return await self._append(self._remember(snapshot.head, decide(snapshot, units, now_us), now_us))
@@ -229,7 +229,7 @@ class BatchWriter:
         head, database_us, loaded = await self._writer.begin(needs)
         now_us = self._clock.recorded_at_us(database_us, head.recorded_at_us, asked_at_us)
         if head != expected:
-            # Somebody else wrote since: what was known may be old.
+            # Another process has written since: what is remembered may be old.
             self._known.clear()
             self._open_sagas.clear()
             missing = Needs()
@@ -291,7 +291,10 @@ class BatchWriter:
         return decided.decision
 
     async def _was_committed(self, row: BatchRow) -> bool:
-        """Ask the ledger what became of a commit whose answer was lost. Unknown is never reported as failed."""
+        """Find out whether a commit took effect whose answer was lost.
+
+        An unknown commit is never reported as failed.
+        """
         metrics.COMMITS_UNKNOWN.labels(str(self._shard)).inc()
         _log.warning("commit unknown, asking the ledger", shard=self._shard, batch=row.number)
         self.disconnected()
@@ -302,7 +305,7 @@ class BatchWriter:
                 await self.connect()
                 committed = await self._writer.was_committed(row)
             except Exception as error:
-                # Whatever it is, the commit stays unknown until the ledger has been asked.
+                # Whatever the error is, the commit stays unknown until the log was read.
                 self.disconnected()
                 if time.monotonic() > deadline:
                     raise CommitUnknownError(str(error)) from error
@@ -317,7 +320,7 @@ class BatchWriter:
         return needs
 
     def _unknown(self, accounts: set[int]) -> set[int]:
-        # Not a difference of sets: that would walk through all that is known.
+        # Not a difference of sets: that would iterate over everything that is known.
         return {account for account in accounts if account not in self._known}
 
     def _take_known_sagas(self, needs: Needs) -> dict[int, SagaState]:

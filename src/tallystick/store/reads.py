@@ -1,4 +1,4 @@
-"""Reading one shard: accounts, balances, histories and records, each a handful of index descents."""
+"""Read one shard: accounts, balances, histories and records. Each read is a few index descents."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""The steps of a saga: reserve and finalize or release on the payer's shard, credit on the payees'.
+"""The steps of a saga: the payer's shard reserves, and finalizes or releases; the payees' shard credits.
 
 What only a saga with payees on several shards does is in `split_sagas`.
 
@@ -32,11 +32,11 @@ from tallystick.domain.sagas import (
 
 
 class SagaConflictError(BrokenInvariantError):
-    """A bug: somebody asks a saga to end in another way than it did, or one that does not exist."""
+    """A bug: a driver asks for a step that contradicts the state of its saga, or the saga does not exist."""
 
 
 def reserve(books: Books, tenant: int, terms: SagaTerms, note: Note) -> Outcome:
-    """Set the debits aside for the other shard, if their accounts allow it. Judged by the shard's rules alone.
+    """Set the debits aside for the other shard, if the rules of this shard allow it.
 
     What a hold has set aside already stays with the hold.
     """
@@ -75,7 +75,7 @@ def credit(books: Books, command: Credit) -> Outcome:
 def receive(
     books: Books, command: Credit | Promise, kind: Kind, legs: tuple[Leg, ...], payees: list[Movement]
 ) -> Outcome:
-    """Let legs come to the payees of this shard, if their accounts and the clearing account allow it."""
+    """Credit the payees of this shard, if their accounts and the clearing account allow it."""
     assets = {leg.asset for leg in legs}
     refusal = books.first_refusal(command.tenant, payees, assets.pop() if len(assets) == 1 else None)
     if refusal is not None:
@@ -97,12 +97,12 @@ def receive(
 
 
 def refuse_credit(_: Books, __: RefuseCredit) -> Outcome:
-    """Refuse a credit that has not been answered: whoever brings it later finds this under its key."""
+    """Record a refusal under the key of a credit that has no answer yet. A credit that comes later finds it."""
     return refuse(RefusalCode.TRANSFER_CANCELLED)
 
 
 def finalize(books: Books, command: Finalize) -> Outcome:
-    """Let what was reserved leave for the other shard, which has credited it, or for several, which promised it."""
+    """Debit what was reserved: the other shard has credited it, or several shards have promised it."""
     state = saga_of(books, command.saga)
     if (answered := answer_of(state, SagaEvent.FINALIZE)) is not None:
         return answered
@@ -132,7 +132,7 @@ def finalize(books: Books, command: Finalize) -> Outcome:
 
 
 def release(books: Books, command: Release) -> Outcome:
-    """Give back what was reserved, because the credit is recorded as refused, or because it was given up."""
+    """Release what was reserved, because the credit is recorded as refused, or the saga was given up."""
     state = saga_of(books, command.saga)
     if (answered := answer_of(state, SagaEvent.RELEASE)) is not None:
         return answered
@@ -166,7 +166,7 @@ def saga_of(books: Books, saga: int) -> SagaState:
 
 
 def answer_of(state: SagaState, event: SagaEvent) -> Outcome | None:
-    """The answer to what has happened to a saga before, or cannot happen any more; None: let it happen now."""
+    """The answer if an event has happened before, or cannot happen any more; None if it may happen now."""
     transitions = SPLIT_TRANSITIONS if state.terms.is_split else SAGA_TRANSITIONS
     if (state.status, event) in transitions:
         return None
@@ -189,7 +189,7 @@ _PASSED: Final = {
 
 
 def _end_capture(books: Books, state: SagaState, *, captured: bool) -> int:
-    """Let the hold of a capture go on, or end; returns how much of what it had set aside goes away."""
+    """End the capture of a hold, which continues or ends, too. Returns how much less the hold sets aside."""
     hold = _captured_hold(books, state)
     amount = state.terms.debits[0].amount if captured else 0
     event = HoldEvent.END_CAPTURE
@@ -219,7 +219,7 @@ def _reservations(debits: Iterable[Leg]) -> list[Movement]:
 def foreign_refusal(
     books: Books, account: int, asset: str, foreign_assets: Mapping[int, str | None]
 ) -> Refused | None:
-    """Why an account of another shard cannot be paid later, as far as that is known; None for one of this shard."""
+    """Why an account of another shard cannot be paid, as far as is known; None for an account of this shard."""
     if books.is_local(account):
         return None
     held_there = foreign_assets.get(account)
@@ -229,7 +229,7 @@ def foreign_refusal(
 
 
 def totals_of(legs: Iterable[Leg]) -> dict[str, int]:
-    """What legs sum to in each asset."""
+    """The sum of legs in each asset."""
     totals: dict[str, int] = {}
     for leg in legs:
         asset = leg.known_asset
@@ -240,7 +240,7 @@ def totals_of(legs: Iterable[Leg]) -> dict[str, int]:
 def clearing_movements(
     books: Books, other_shard: int, tenant: int, totals: dict[str, int], sign: int
 ) -> list[Movement]:
-    """The other side of a step, opening the clearing account of an asset that never crossed before."""
+    """The movements of the clearing accounts in a step. A clearing account that does not exist is opened."""
     movements = []
     for asset, total in totals.items():
         state = clearing_state(books, other_shard, tenant, asset)
@@ -263,7 +263,7 @@ def clearing_state(books: Books, other_shard: int, tenant: int, asset: str) -> A
 
 
 def taken_clearing(books: Books, other_shard: int, tenant: int, legs: Iterable[Leg]) -> Refused | None:
-    """The refusal of what crosses against a clearing account whose identifier is another account's; None: it is not.
+    """The refusal if another account has the identifier of the clearing account; None if it is free.
 
     That is one chance in 2^51 for each account. What was reserved all the same could never be finalized.
     """

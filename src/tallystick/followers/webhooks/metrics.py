@@ -1,4 +1,4 @@
-"""What the delivery of webhooks tells about itself, for Prometheus."""
+"""Metrics of the delivery of webhooks, for Prometheus."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ from prometheus_client import Counter, Gauge
 
 _LABELS: Final = ["shard", "endpoint"]
 
-DELIVERIES: Final = Counter("tallystick_webhook_deliveries", "Messages that receivers took.", _LABELS)
+DELIVERIES: Final = Counter("tallystick_webhook_deliveries", "Messages that receivers accepted.", _LABELS)
 FAILURES: Final = Counter("tallystick_webhook_failures", "Attempts at messages that failed.", _LABELS)
 PARKED: Final = Gauge(
     "tallystick_webhook_parked",
@@ -32,12 +32,12 @@ DELIVERING: Final = Gauge(
 
 
 def forget(shard: int, endpoint: str) -> None:
-    """Say nothing more of the state of an endpoint: it is gone, or another process delivers to it now."""
+    """Remove the state of an endpoint: it was removed, or another process delivers to it now."""
     for gauge in (PARKED, UNREADABLE, LAG_POSITIONS, LAG_SECONDS):
         gauge.remove(str(shard), endpoint)
 
 
 def forget_counts(shard: int, endpoint: str) -> None:
-    """Say nothing more of what was counted of an endpoint: it was removed or paused."""
+    """Remove the counts of an endpoint that was removed or paused."""
     for counter in (DELIVERIES, FAILURES):
         counter.remove(str(shard), endpoint)

@@ -1,4 +1,4 @@
-"""Looking names up: in the hosts file and the DNS, each within a time limit, and none waiting for another."""
+"""Look up names in the hosts file and the DNS. Each look-up has a time limit, and none waits for another."""
 
 import asyncio
 import socket
@@ -11,7 +11,7 @@ from tallystick.domain import limits
 
 
 class NameResolver(AbstractResolver):
-    """Looks names up without threads: however many names are slow, the others do not wait for them.
+    """Looks up names without threads, so that slow names do not delay others.
 
     (The resolver of the C library needs a thread for each name that it waits for, and all share a few of them.)
     """
@@ -31,11 +31,11 @@ class NameResolver(AbstractResolver):
         except TimeoutError:
             raise OSError(None, "the name servers do not answer") from None
         except ValueError as error:
-            # A name that cannot be one.
+            # This cannot be a name.
             raise OSError(None, "not a name") from error
 
     async def close(self) -> None:
-        """Give up what is being looked up."""
+        """Cancel all look-ups."""
         if self._resolver is not None:
             await self._resolver.close()
             self._resolver = None

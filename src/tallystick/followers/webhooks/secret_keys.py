@@ -1,4 +1,4 @@
-"""The keys that secrets of webhooks are encrypted with in databases: AES-256-GCM, bound to tenant and endpoint."""
+"""The keys that encrypt secrets of webhooks in databases: AES-256-GCM, bound to tenant and endpoint."""
 
 import base64
 import hashlib
@@ -16,12 +16,12 @@ KEY_BYTES: Final = 32
 _TEXT_PREFIX: Final = "whkey_"
 # Random nonces of this size are safe for four thousand million secrets under one key (NIST SP 800-38D, 8.3).
 _NONCE_BYTES: Final = 12
-# A name tells the few keys of one installation apart, and is no proof of anything: 64 bits are plenty.
+# A name only distinguishes the few keys of one installation, so 64 bits are enough.
 _NAME_DIGITS: Final = 16
 
 
 class SecretKey:
-    """One key. It does not show itself: it is told by its name, which says nothing of it."""
+    """One key. Its `repr` shows only its name, which reveals nothing about the key."""
 
     def __init__(self, value: bytes) -> None:
         """Take its bytes; raises MissingExtraError when what encrypts is not installed."""
@@ -59,7 +59,7 @@ class SecretKey:
 
 
 class SecretKeys:
-    """Keys, of which the first encrypts and all decrypt."""
+    """The keys: the first one encrypts, all of them decrypt."""
 
     def __init__(self, keys: Sequence[SecretKey] = ()) -> None:
         self._keys = {key.name: key for key in keys}
@@ -68,7 +68,7 @@ class SecretKeys:
         return f"SecretKeys({', '.join(self._keys)})"
 
     def replace(self, keys: Sequence[SecretKey]) -> None:
-        """Take other keys from now on."""
+        """Replace the keys."""
         self._keys = {key.name: key for key in keys}
 
     @property
@@ -82,7 +82,7 @@ class SecretKeys:
             raise WebhookKeyMissingError
 
     def encrypt(self, secret: Secret, tenant: int, endpoint: str) -> StoredSecret:
-        """Encrypt the secret of an endpoint, for no other one; raises WebhookKeyMissingError."""
+        """Encrypt the secret of an endpoint, bound to that endpoint; raises WebhookKeyMissingError."""
         self.expect_one()
         key = next(iter(self._keys.values()))
         nonce = os.urandom(_NONCE_BYTES)
@@ -136,5 +136,5 @@ class SecretKeys:
 
 
 def _identity(tenant: int, endpoint: str) -> bytes:
-    """Whom a secret is of: encrypted for one endpoint, it is of no use in the row of another."""
+    """The endpoint that a secret is bound to: in the row of another endpoint it cannot be decrypted."""
     return f"tallystick webhook secret\n{tenant}\n{endpoint}".encode()

@@ -1,4 +1,4 @@
-"""Sending one message: signed, to an address that was checked, with little patience and little memory."""
+"""Send one message: signed, to a checked address, with limits on time and memory."""
 
 import asyncio
 import ssl
@@ -53,7 +53,7 @@ class Sender:
         trust: ssl.SSLContext | None = None,
         names: NameResolver | None = None,
     ) -> None:
-        """Send where the rules allow it, to receivers whose certificates `trust` says are right."""
+        """`trust` decides which certificates of receivers are accepted."""
         self._rules = rules
         self._trust = trust
         self._names = names or NameResolver()
@@ -73,7 +73,7 @@ class Sender:
     async def send(self, url: str, message: Message, secrets: Sequence[Secret]) -> Attempt:
         """Send a message once, signed with each of the secrets.
 
-        Whatever goes wrong is told in words that hold no secret and no query of the url.
+        An error is described in words that contain no secret and no query of the URL.
         """
         started = time.monotonic()
         answer = None
@@ -132,7 +132,7 @@ class Sender:
 
 
 def trust_of(ca_file: Path | None) -> ssl.SSLContext:
-    """Whom to trust: the authorities that this machine trusts, and those of a file beside them.
+    """The trusted authorities: those of this machine, and those of a file.
 
     Raises:
         OSError: the file cannot be read, or holds no certificate.
@@ -144,9 +144,9 @@ def trust_of(ca_file: Path | None) -> ssl.SSLContext:
 
 
 async def _read(answer: aiohttp.ClientResponse) -> None:
-    """Read what else is said, so that the connection can be used again. Too much, or too slow, is cut off.
+    """Read the rest of an answer, so that the connection can be used again. A long or slow answer is cut off.
 
-    Whether the message was taken is said already: nothing of this changes it.
+    The status has decided already whether the message was accepted.
     """
     rest = limits.WEBHOOK_ANSWER_BYTES_MAX
     with suppress(aiohttp.ClientError, OSError):
@@ -158,7 +158,7 @@ async def _read(answer: aiohttp.ClientResponse) -> None:
 
 
 def _refusal(status: int) -> str | None:
-    """In words, why an answer is no success."""
+    """Why an answer is not a success, in words."""
     if status in _SUCCESSES:
         return None
     if status in _REDIRECTS:

@@ -1,4 +1,4 @@
-"""The recovery of sagas: whatever began and did not end is found in the ledger and driven on.
+"""The recovery of sagas: open sagas are found in the log and driven to their end.
 
 One of these runs in every process; any number at once do no harm. It leaves young sagas alone, which somebody drives
 now, and it never gives a saga up: it asks the other shard again, less and less often, until there is an answer.

@@ -1,6 +1,6 @@
-"""Sagas that could not go on for another reason than a shard that is away: a bug, or books that were changed by hand.
+"""Sagas that cannot continue because of a bug, or because the books were changed by hand.
 
-Callers who ask again for what is pending, and the recovery, would try each of them all the time.
+Without this, the recovery and callers who repeat a request would try each of them all the time.
 """
 
 import time
@@ -18,7 +18,7 @@ class _Pause(NamedTuple):
 
 
 class StuckSagas:
-    """Remembers which they are, by the position that reserved them, and lets each rest longer and longer."""
+    """Remembers these sagas by the position that reserved them. Each attempt that fails makes the pause longer."""
 
     def __init__(self) -> None:
         self._pauses: dict[int, _Pause] = {}

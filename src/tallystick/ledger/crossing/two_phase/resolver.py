@@ -1,4 +1,4 @@
-"""The resolver: ends what a coordinator that died left prepared, so that the logs of its shards go on.
+"""The resolver: ends prepared transactions of coordinators that died, so that the logs of their shards continue.
 
 One of these runs in every process; any number at once do no harm. It never guesses: it has the batch decided as not
 committed, unless the coordinator had it decided before, and then ends each half as was decided.
@@ -59,7 +59,7 @@ class Resolver:
                 await self._end(shard, half)
 
     async def _end(self, shard: Shard, half: PreparedHalf) -> None:
-        """Find out what was decided, or have it decided, and do so."""
+        """Read the decision, or record one, and carry it out."""
         batch = half.batch
         log = _log.bind(shard=shard.number, batch=str(batch), age_seconds=round(half.age_seconds, 1))
         try:
@@ -82,7 +82,7 @@ class Resolver:
             return await writer.decide(batch, commit=False)
 
     def _alarm_is_due(self, half: PreparedHalf) -> bool:
-        """Whether it is time to say, or to say again, that a batch cannot be ended."""
+        """Whether it is time to raise an alarm, or to repeat it, because a batch cannot be ended."""
         name, now = str(half.batch), time.monotonic()
         if half.age_seconds < limits.PREPARED_ALARM_SECONDS or now < self._next_alarm_at.get(name, 0.0):
             return False
@@ -93,7 +93,7 @@ class Resolver:
 
 @asynccontextmanager
 async def _connected(shard: Shard) -> AsyncIterator[PairLogWriter]:
-    """A connection for a moment: there is seldom anything to end."""
+    """A short-lived connection, because there is seldom anything to end."""
     writer = PairLogWriter(shard.dsn, shard.number)
     try:
         await writer.reconnect()
