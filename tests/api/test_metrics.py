@@ -4,7 +4,6 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from http import HTTPStatus
 
 import psutil
@@ -14,7 +13,7 @@ from tests.api.books import Books
 from tests.api.client import Client
 from tests.api.server import HOST, Installation, Server
 from tests.metrics import metrics, metrics_at
-from tests.ports import own_port
+from tests.ports import own_port, own_ports
 
 FOUND_SECONDS_MAX = 60.0
 
@@ -54,7 +53,7 @@ def test_each_worker_has_a_port_and_one_in_its_place_takes_it(
     books: Books, installation: Installation
 ) -> None:
     books.open("alice USD 1000\n bob USD 0")
-    ports = two_ports()
+    ports = own_ports(2)
     with Server(installation, "two workers", "--workers", "2", "--metrics-port", str(ports[0])) as server:
         until_each_is_ready(server)
         before = posted(ports)
@@ -112,12 +111,3 @@ def listens(process: psutil.Process, ports: range) -> bool:
     except psutil.Error:  # it has ended, and its parent has not noticed yet
         return False
     return any(one.status == psutil.CONN_LISTEN and one.laddr.port in ports for one in found)
-
-
-def two_ports() -> range:
-    """Two free ports, one after the other."""
-    while True:
-        first = own_port()
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind((HOST, first + 1))
-            return range(first, first + 2)

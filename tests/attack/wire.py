@@ -2,8 +2,10 @@
 
 import socket
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 import psutil
@@ -14,6 +16,13 @@ from tests.api.server import Server
 WAIT_SECONDS_MAX: Final = 60.0
 HELD_UP_SECONDS_MAX: Final = 10.0
 """How long another client may wait, on a machine that has much else to do."""
+
+
+class Answered(NamedTuple):
+    """All that came until the connection was closed, and after how long that was."""
+
+    answer: bytes
+    seconds: float
 
 
 def connect(server: Server, sent: bytes = b"", *, source: str = "127.0.0.1") -> socket.socket:
@@ -39,6 +48,17 @@ def ask(server: Server, sent: bytes) -> bytes:
     """All that is answered until the connection is closed."""
     with connect(server, sent) as connection:
         return read(connection)
+
+
+def ask_at_once(server: Server, sent: Sequence[bytes]) -> list[Answered]:
+    """What is answered to each; what takes long is waited for once."""
+
+    def ask_one(one: bytes) -> Answered:
+        started = time.monotonic()
+        return Answered(ask(server, one), time.monotonic() - started)
+
+    with ThreadPoolExecutor(len(sent)) as threads:
+        return list(threads.map(ask_one, sent))
 
 
 def request(

@@ -74,13 +74,14 @@ def start_and_stop(folder: Path) -> None:
 def test_a_socket_folder_whose_data_folder_is_gone_is_removed(temporary: Path) -> None:
     data = temporary / "data"
     orphan = psutil.Process(int(killed(temporary, str(data))))
-    (left,) = made(temporary)
-    # The server that was left behind still works there.
-    start_and_stop(temporary / "another")
-    assert made(temporary) == {left}
-
-    orphan.kill()
-    psutil.wait_procs([orphan])
+    try:
+        (left,) = made(temporary)
+        # The server that was left behind still works there.
+        start_and_stop(temporary / "another")
+        assert made(temporary) == {left}
+    finally:
+        orphan.kill()
+        psutil.wait_procs([orphan])
     shutil.rmtree(data)
     start_and_stop(temporary / "a third")
     assert made(temporary) == set()
