@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
+from tests.accounts import opened
 from tests.crash.cutting_proxy import CuttingProxy, Moment
 from tests.crash.databases import (
     SHARD,
@@ -84,12 +85,6 @@ class Wallets:
         for wallet in wallets:
             await ledger.transfer(bank, wallet, START_BALANCE, "USD", idempotency_key=f"start {wallet}")
         return cls(bank, wallets)
-
-
-async def opened(ledger: Ledger, owner: str, kind: str = "wallet") -> str:
-    account = await ledger.open_account(owner, "USD", kind=kind)
-    assert isinstance(account, views.Account)
-    return account.id
 
 
 async def pay(ledger: Ledger, source: str, destination: str, amount: int, key: str) -> Answer:

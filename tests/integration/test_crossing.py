@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import pytest
+from tests.accounts import opened
 from tests.crash.two_shards import two_shards
 
 from tallystick import (
@@ -47,12 +48,12 @@ def dsns(postgres: EmbeddedPostgres) -> Iterator[dict[int, str]]:
 
 @pytest.fixture
 async def world(dsns: dict[int, str], request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    async with opened(dsns, request.node.name) as world:
+    async with opened_world(dsns, request.node.name) as world:
         yield world
 
 
 @asynccontextmanager
-async def opened(dsns: dict[int, str], name: str) -> AsyncIterator[World]:
+async def opened_world(dsns: dict[int, str], name: str) -> AsyncIterator[World]:
     async with Ledger.connect(*dsns.values()) as ledger:
         # Nothing is to be pending, however slow this machine is.
         ledger._engine.saga_wait_seconds = limits.SAGA_WAIT_SECONDS_MAX
@@ -62,24 +63,18 @@ async def opened(dsns: dict[int, str], name: str) -> AsyncIterator[World]:
             if all(banks.values()):
                 break
             owner = f"{name} {number}"
-            bank = await opened_account(ledger, owner, kind="system")
+            bank = await opened(ledger, owner, kind="system")
             home = shard_of(parse_identifier(Prefix.ACCOUNT, bank))
             banks[home], owners[home] = bank, owner
-        payer = await opened_account(ledger, owners[1])
-        neighbour = await opened_account(ledger, owners[1])
-        payee = await opened_account(ledger, owners[2])
-        second_payee = await opened_account(ledger, owners[2])
+        payer = await opened(ledger, owners[1])
+        neighbour = await opened(ledger, owners[1])
+        payee = await opened(ledger, owners[2])
+        second_payee = await opened(ledger, owners[2])
         for bank, wallet in ((banks[1], payer), (banks[2], payee)):
             await expect_posted(
                 ledger.transfer(bank, wallet, FUNDS, "USD", idempotency_key=f"{name} funds {wallet}")
             )
         yield World(ledger, payer, payee, second_payee, neighbour)
-
-
-async def opened_account(ledger: Ledger, owner: str, *, kind: str = "wallet") -> str:
-    account = await ledger.open_account(owner, "USD", kind=kind)
-    assert isinstance(account, views.Account)
-    return account.id
 
 
 async def expect_posted(answer: object) -> views.Transaction:

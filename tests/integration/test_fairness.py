@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import msgspec
 import pytest
+from tests.accounts import opened
 from tests.crash.cutting_proxy import CuttingProxy, Moment
 from tests.crash.databases import ShardDatabase, assert_whole, one_value
 from tests.waiting import WAIT_SECONDS_MAX
@@ -27,12 +28,6 @@ from tallystick.views.encoding import encode
 
 Answers = Sequence[views.Transaction | Refused]
 FLOOD_TRANSFERS = 3_000
-
-
-async def opened(ledger: Ledger, owner: str, kind: str = "wallet") -> str:
-    account = await ledger.open_account(owner, "USD", kind=kind)
-    assert isinstance(account, views.Account)
-    return account.id
 
 
 class Tenant:

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from tests.accounts import opened
 from tests.crash.databases import ShardDatabase
 
 from tallystick import Ledger, Refused, TransferRequest, UnavailableError, views
@@ -33,12 +34,6 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 async def ledger(database: ShardDatabase) -> AsyncIterator[Ledger]:
     async with Ledger.connect(database.server_dsn) as ledger:
         yield ledger
-
-
-async def opened(ledger: Ledger, owner: str) -> str:
-    account = await ledger.open_account(owner, "USD", kind="system")
-    assert isinstance(account, views.Account)
-    return account.id
 
 
 async def written(ledger: Ledger) -> list[Event]:
@@ -76,7 +71,7 @@ async def complaint(
 ) -> str | None:
     """What listeners missed, or heard twice or in another order, while two processes wrote; None: nothing."""
     async with Ledger.connect(database.server_dsn) as elsewhere:
-        alice, bob = await opened(ledger, "alice"), await opened(ledger, "bob")
+        alice, bob = await opened(ledger, "alice", "system"), await opened(ledger, "bob", "system")
         last: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         listeners = [
             asyncio.create_task(heard(ledger, last, accounts))
@@ -208,7 +203,7 @@ async def test_who_is_behind_outlives_the_loss_of_the_shard(
 ) -> None:
     monkeypatch.setattr(limits, "PAGE_ROWS_MAX", 5)
     monkeypatch.setattr(limits, "FEED_RETRY_SECONDS", 0.02)
-    alice, bob = await opened(ledger, "alice"), await opened(ledger, "bob")
+    alice, bob = await opened(ledger, "alice", "system"), await opened(ledger, "bob", "system")
     for number in range(30):
         await ledger.transfer(alice, bob, 1, "USD", idempotency_key=str(number))
     found: list[int] = []
@@ -238,11 +233,11 @@ async def test_an_owner_with_too_many_accounts_is_refused_before_the_stream_begi
 ) -> None:
     monkeypatch.setattr(limits, "FEED_ACCOUNTS_OF_OWNER_MAX", 2)
     for _ in range(2):
-        await opened(ledger, "alice")
+        await opened(ledger, "alice", "system")
     parts = await ledger.follow_events(owner="alice", after=0)
     async with aclosing(parts):
         await anext(parts)
-        await opened(ledger, "alice")
+        await opened(ledger, "alice", "system")
         with pytest.raises(ParameterError, match="more than 2 accounts"):
             await ledger.follow_events(owner="alice")
         with pytest.raises(ParameterError, match="more than 2 accounts"):
@@ -258,7 +253,7 @@ async def test_a_stream_that_says_nothing_keeps_nothing(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "STREAM_HEARTBEAT_SECONDS", 0.05)
-    alice, bob = await opened(ledger, "alice"), await opened(ledger, "bob")
+    alice, bob = await opened(ledger, "alice", "system"), await opened(ledger, "bob", "system")
     for number in range(30):
         await ledger.transfer(alice, bob, 1, "USD", idempotency_key=str(number))
     before = records_kept()
@@ -277,7 +272,7 @@ async def test_how_far_something_rare_was_looked_for_is_said_meanwhile(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(6):
-        await opened(ledger, "alice")
+        await opened(ledger, "alice", "system")
     monkeypatch.setattr(limits, "FEED_POSITIONS_PER_PAGE_MAX", 2)
     monkeypatch.setattr(limits, "STREAM_HEARTBEAT_SECONDS", 0.0)
     async with aclosing(await ledger.follow_events(after=0, kinds=["transfer"])) as parts:
@@ -286,9 +281,9 @@ async def test_how_far_something_rare_was_looked_for_is_said_meanwhile(
 
 
 async def test_a_balance_that_has_not_moved_for_long_is_followed_from_the_end(ledger: Ledger) -> None:
-    alice = await opened(ledger, "alice")
+    alice = await opened(ledger, "alice", "system")
     for _ in range(5):
-        await opened(ledger, "bob")
+        await opened(ledger, "bob", "system")
     parts = await ledger.follow_balance(alice)
     assert not isinstance(parts, Refused)
     async with aclosing(parts):
@@ -301,7 +296,7 @@ async def test_who_joins_a_reader_that_follows_a_cancelled_one_misses_nothing(
     ledger: Ledger, database: ShardDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A query is cancelled when PostgreSQL has heard of it: the next reader may read by then."""
-    alice, bob = await opened(ledger, "alice"), await opened(ledger, "bob")
+    alice, bob = await opened(ledger, "alice", "system"), await opened(ledger, "bob", "system")
     reading: asyncio.Queue[asyncio.Event] = asyncio.Queue()
     honest = FeedReader.watched
 
@@ -360,8 +355,8 @@ async def test_streams_of_owners_without_accounts_end_when_the_process_stops(
 
 async def test_streams_of_one_owner_share_what_they_know_of_its_accounts(ledger: Ledger) -> None:
     """One that goes takes nothing from another; an account that is opened meanwhile is heard of by all who stay."""
-    bank = await opened(ledger, "bank")
-    alice = await opened(ledger, "alice")
+    bank = await opened(ledger, "bank", "system")
+    alice = await opened(ledger, "alice", "system")
     numbers = itertools.count()
 
     async def pay(account: str) -> str:

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple, TypeVar
 import asyncpg
 import pytest
 from tests import engines
+from tests.accounts import opened_on
 from tests.crash.databases import ShardDatabase, temporary_shards
 
 from tallystick import Ledger, RefusalCode, Refused, TransferRequest, views
 from tallystick.domain import limits
-from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tallystick.domain.sagas import SagaTerms
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.ledger.errors import UnavailableError
@@ -63,19 +63,11 @@ async def books(dsns: dict[int, str], request: pytest.FixtureRequest) -> AsyncIt
 
 async def _books(engine: Engine, *, crosses: bool) -> Books:
     ledger = Ledger(engine, 1)
-    bank, payer = await _opened(ledger, 1, "system"), await _opened(ledger, 1, "wallet")
-    payee = await _opened(ledger, 2 if crosses else 1, "wallet")
+    bank, payer = await opened_on(ledger, 1, "system"), await opened_on(ledger, 1, "wallet")
+    payee = await opened_on(ledger, 2 if crosses else 1, "wallet")
     key = secrets.token_hex()
     posted(await ledger.transfer(bank, payer, FUNDS, "USD", idempotency_key=key, description=FUNDING))
     return Books(ledger, payer, payee, crosses)
-
-
-async def _opened(ledger: Ledger, shard: int, kind: str) -> str:
-    """An account on one shard: owners are drawn until one lives there."""
-    while True:
-        account = posted(await ledger.open_account(secrets.token_hex(4), "USD", kind=kind))
-        if shard_of(parse_identifier(Prefix.ACCOUNT, account.id)) == shard:
-            return account.id
 
 
 def posted(answer: Found | Refused) -> Found:
@@ -208,8 +200,8 @@ async def test_a_history_says_nothing_of_what_was_refused(books: Books) -> None:
 async def test_what_is_on_its_way_has_a_line(dsns: dict[int, str]) -> None:
     async with engines.running(Engine(dsns, recover=False)) as engine:
         ledger = Ledger(engine, 1)
-        bank, payer = await _opened(ledger, 1, "system"), await _opened(ledger, 1, "wallet")
-        payee = await _opened(ledger, 2, "wallet")
+        bank, payer = await opened_on(ledger, 1, "system"), await opened_on(ledger, 1, "wallet")
+        payee = await opened_on(ledger, 2, "wallet")
         key = secrets.token_hex()
         posted(await ledger.transfer(bank, payer, FUNDS, "USD", idempotency_key=secrets.token_hex()))
         # It is reserved by a process that ends there.

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import asyncpg
 import psycopg
 import pytest
+from tests.accounts import opened
 from tests.crash.databases import (
     SHARD,
     ShardDatabase,
@@ -186,12 +187,6 @@ async def reserve_for_another_shard(batcher: Batcher, wallets: list[str]) -> Non
         if saga is not None
     ]
     assert len(await batcher.submit(ended)) == SAGAS - OPEN_SAGAS
-
-
-async def opened(ledger: Ledger, owner: str, kind: str) -> str:
-    account = await ledger.open_account(owner, "USD", kind=kind)
-    assert isinstance(account, views.Account)
-    return account.id
 
 
 def read_books(database: ShardDatabase) -> Books:

@@ -4,6 +4,7 @@ import time
 from datetime import UTC, datetime
 
 import pytest
+from tests.accounts import opened
 from tests.crash.databases import ShardDatabase, one_value
 from tests.crash.two_shards import AWAY, TwoShards, serving, shard_in
 from tests.waiting import WAIT_SECONDS_MAX
@@ -12,12 +13,6 @@ from tallystick import Ledger, ParameterError, TooManyOpenedAccountsError, views
 from tallystick.store.reads import Reader
 
 ACCOUNTS = "SELECT count(*) FROM accounts WHERE tenant = 1"
-
-
-async def opened(ledger: Ledger, owner: str, kind: str = "wallet") -> str:
-    account = await ledger.open_account(owner, "USD", kind=kind)
-    assert isinstance(account, views.Account)
-    return account.id
 
 
 async def test_nothing_is_effective_since_1900(database: ShardDatabase) -> None:

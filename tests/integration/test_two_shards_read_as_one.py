@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import pytest
 from tests import engines
+from tests.accounts import opened_on
 from tests.crash.two_shards import two_shards
 from tests.webhook_keys import KEY
 from tests.webhooks.receiver import Receiver, receiving
@@ -24,7 +25,6 @@ from tests.webhooks.receiver import Receiver, receiving
 from tallystick import Ledger, Refused, views
 from tallystick.domain import limits
 from tallystick.domain.commands import KINDS
-from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.followers.webhooks.addresses import AddressRules
 from tallystick.followers.webhooks.sending import Sender
@@ -103,9 +103,9 @@ class World:
     @classmethod
     async def opened(cls, ledger: Ledger, shards: tuple[int, ...]) -> "World":
         """A world whose wallets lie on these shards."""
-        world = cls(ledger, [await account_on(ledger, shard, "wallet") for shard in shards])
+        world = cls(ledger, [await opened_on(ledger, shard, "wallet") for shard in shards])
         for wallet, shard in zip(world.wallets, shards, strict=True):
-            bank = await account_on(ledger, shard, "system")
+            bank = await opened_on(ledger, shard, "system")
             world.names[bank] = f"bank of {world.names[wallet]}"
             key = secrets.token_hex()
             funding = await ledger.transfer(bank, wallet, FUNDS, "USD", idempotency_key=key)
@@ -246,15 +246,6 @@ def as_json(event: Event) -> Mapping[str, Any]:
     return found
 
 
-async def account_on(ledger: Ledger, shard: int, kind: str) -> str:
-    """An account on one shard: owners are drawn until one lives there."""
-    while True:
-        account = await ledger.open_account(secrets.token_hex(4), "USD", kind=kind)
-        assert isinstance(account, views.Account)
-        if shard_of(parse_identifier(Prefix.ACCOUNT, account.id)) == shard:
-            return account.id
-
-
 class Listener:
     """Follows one shard's log while payments are made, and keeps what it is told."""
 
@@ -304,6 +295,7 @@ async def engine(dsns: dict[int, str], request: pytest.FixtureRequest) -> AsyncI
         yield running
 
 
+@pytest.mark.slow
 async def test_two_shards_read_as_one(engine: Engine) -> None:
     seed = int(os.environ.get("TALLYSTICK_TEST_SEED") or random.randrange(2**32))
     print(f"\nTALLYSTICK_TEST_SEED={seed}")  # noqa: T201 - to run it again
