@@ -1,6 +1,8 @@
 """What is so for all tests, and the server that most of them share."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,6 +13,21 @@ from tests.crash.databases import temporary_server
 # An example that took long says something of the machine, which may stand still at any moment, and not of the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+# Each test there kills a server, or runs the program as its users do.
+SLOW_FOLDERS: Final = ("acceptance", "crash", "existing_postgres")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what is slow in whole folders, elsewhere the test says so itself; put short files at the end."""
+    for item in items:
+        if _folder_of(item) in SLOW_FOLDERS:
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: _folder_of(item) == "unit")
+
+
+def _folder_of(item: pytest.Item) -> str:
+    return item.path.relative_to(Path(__file__).parent).parts[0]
 
 
 @pytest.fixture(scope="session")

@@ -190,6 +190,7 @@ async def one_of_each_shard(ledger: Ledger) -> dict[int, tuple[str, str]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cluster", VALKEY_AND_REDIS, indirect=True)
 async def test_a_node_is_killed_and_its_replica_takes_over(
     engine: Engine, cluster: Cluster, clock: AwakeClock
@@ -197,6 +198,7 @@ async def test_a_node_is_killed_and_its_replica_takes_over(
     await loses_a_node(engine, cluster, cluster.nodes[0].kill, clock)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cluster", ONE_VALKEY, indirect=True)
 async def test_a_node_hangs_and_its_replica_takes_over(
     engine: Engine, cluster: Cluster, clock: AwakeClock
@@ -223,6 +225,7 @@ async def loses_a_node(engine: Engine, cluster: Cluster, lose: Callable[[], None
     assert watcher.longest_seconds < HANGING_SECONDS_MAX
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cluster", ONE_VALKEY, indirect=True)
 async def test_a_slot_moves(patient: None, engine: Engine, cluster: Cluster, clock: AwakeClock) -> None:
     ledger = Ledger(engine, 1)
@@ -257,6 +260,7 @@ async def test_a_slot_moves(patient: None, engine: Engine, cluster: Cluster, clo
     assert watcher.longest_seconds < HANGING_SECONDS_MAX
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cluster", ONE_REDIS, indirect=True)
 async def test_nothing_is_seen_to_go_back_while_slots_move(
     engine: Engine, cluster: Cluster, dsns: dict[int, str]

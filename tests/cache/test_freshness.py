@@ -94,6 +94,7 @@ async def test_a_balance_that_did_not_change_since_is_as_new_as_the_log_was_pass
         await until(is_as_new)
 
 
+@pytest.mark.slow
 async def test_no_balance_is_older_than_what_was_asked_for_whatever_is_cached(serve: Serve) -> None:
     async with serve() as engine:
         ledger = Ledger(engine, 1)

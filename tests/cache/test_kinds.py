@@ -61,6 +61,7 @@ async def is_done_without(ledger: Ledger, says: str) -> None:
     assert "SECRET" not in str(logs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", ALL)
 async def test_a_password(ledger_with: At, program: Program, tmp_path: Path) -> None:
     with CacheServer(program, tmp_path / "server", "requirepass SECRET%") as server:
@@ -135,6 +136,7 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
         writer.close()
 
 
+@pytest.mark.slow
 async def test_tls(ledger_with: At, encrypted: Encrypted, tmp_path: Path) -> None:
     other = trustme.CA()
     other.cert_pem.write_to_path(tmp_path / "other.pem")
@@ -178,6 +180,7 @@ async def test_it_is_loading(ledger_with: At, loading: CacheServer) -> None:
         await until_cached(ledger, *await opened(ledger, "alice", 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["server", "sentinel", "cluster"])
 @pytest.mark.parametrize("program", EACH_REDIS[1:])
 async def test_servers_that_know_tls_themselves(

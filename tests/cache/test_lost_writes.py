@@ -147,6 +147,7 @@ async def pays_and_sees(ledger: Ledger, alice: str, others: list[str]) -> dict[s
 WHEN = pytest.mark.parametrize("is_passed", [False, True], ids=["beyond the mark", "passed by the mark"])
 
 
+@pytest.mark.slow
 @WHEN
 async def test_it_starts_from_what_it_had_saved(
     engine: Engine, saved: CacheServer, clock: AwakeClock, *, is_passed: bool
@@ -167,6 +168,7 @@ async def test_it_starts_from_what_it_had_saved(
     assert "database" in sources
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("watched", "is_passed"),
     [(*ONE_VALKEY[0].values, False), (*ONE_REDIS[0].values, True)],

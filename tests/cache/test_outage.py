@@ -171,6 +171,7 @@ async def seen(
                 server.end()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120 + 2 * OUTAGE_SECONDS)
 async def test_after_an_outage_under_full_load_it_is_level_within_seconds(
     seen: Watched, valkey: EmbeddedValkey

@@ -50,6 +50,7 @@ def racing(
     return begun
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120 + 3 * ROUNDS)
 async def test_nothing_is_seen_to_go_back_whoever_is_killed(racing: Racing) -> None:
     async with racing() as race:
@@ -59,6 +60,7 @@ async def test_nothing_is_seen_to_go_back_whoever_is_killed(racing: Racing) -> N
             await race.heat(1)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("planted", list(PLANTED))
 async def test_a_bug_is_found_out(racing: Racing, planted: str) -> None:

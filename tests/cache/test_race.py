@@ -16,6 +16,7 @@ SECONDS = float(os.environ.get("TALLYSTICK_RACE_SECONDS", "4"))
 SEED = int(os.environ.get("TALLYSTICK_RACE_SEED", "7"))
 
 
+@pytest.mark.slow
 async def test_nothing_is_seen_to_go_back(serve: Serve) -> None:
     async with serve() as one, serve() as other:
         race = Race([one, other], SEED)
@@ -23,6 +24,7 @@ async def test_nothing_is_seen_to_go_back(serve: Serve) -> None:
         await race.check_quiet()
 
 
+@pytest.mark.slow
 async def test_nothing_is_seen_to_go_back_while_the_cache_is_emptied(
     serve: Serve, keys: "redis.Redis"
 ) -> None:
@@ -32,6 +34,7 @@ async def test_nothing_is_seen_to_go_back_while_the_cache_is_emptied(
         await race.check_quiet()
 
 
+@pytest.mark.slow
 async def test_nothing_is_seen_to_go_back_while_the_cache_is_killed(
     serve: Serve, valkey: EmbeddedValkey
 ) -> None:

@@ -34,6 +34,7 @@ def valkey(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[CacheServ
         yield server
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("valkey", OLDEST_REDIS, indirect=True)
 async def test_nothing_is_seen_to_go_back_while_the_cache_is_emptied_and_killed(
     serve: Serve, valkey: CacheServer, keys: "redis.Redis"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
+import pytest
 import redis
 
 from tallystick import Ledger
@@ -23,6 +24,7 @@ class Served(NamedTuple):
     folder: Path
 
 
+@pytest.mark.slow
 async def test_another_tailer_takes_over(
     dsns: dict[int, str], valkey: EmbeddedValkey, keys: "redis.Redis", tmp_path: Path
 ) -> None:

@@ -125,6 +125,7 @@ async def test_shards_that_were_served_before_a_placement_was_recorded_keep_thei
         assert set((await open_accounts(engine, names("late"))).values()) == {1, 2}
 
 
+@pytest.mark.slow
 async def test_two_servers_give_no_owner_two_homes_while_a_shard_is_added(shards: Shards) -> None:
     apply(two := shards.configuration(1, 2))
     three = shards.configuration(1, 2, 3)
@@ -204,6 +205,7 @@ async def test_a_placement_waits_for_openings_that_are_on_their_way(shards: Shar
         assert await open_account(new, owner, "JPY") == 1
 
 
+@pytest.mark.slow
 async def test_an_owner_is_refused_rather_than_given_a_second_home(shards: Shards) -> None:
     owners = names("early")
     apply(shards.configuration(1, 2))
@@ -279,6 +281,7 @@ async def open_near(engine: Engine, owner: str, near: str, asset: str = "USD") -
     return opened.shard
 
 
+@pytest.mark.slow
 async def test_an_owner_is_placed_beside_another_and_found_there(shards: Shards) -> None:
     configuration = shards.configuration(1, 2)
     apply(configuration)
@@ -323,6 +326,7 @@ async def test_an_owner_who_lives_elsewhere_is_not_moved(shards: Shards) -> None
         assert await open_near(engine, second, second, "EUR") == 2
 
 
+@pytest.mark.slow
 async def test_no_owner_gets_two_homes_who_is_placed_beside_two_at_once(shards: Shards) -> None:
     """Three servers open the first accounts of the same owners: as the placement says, and beside either of two."""
     configuration = shards.configuration(1, 2)

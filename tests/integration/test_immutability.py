@@ -489,6 +489,7 @@ def test_rules_hold_in_replication_sessions_too(books: Books, message: str, writ
             pen.complete(write)
 
 
+@pytest.mark.slow
 def test_the_shard_goes_on_after_what_was_refused(postgres: EmbeddedPostgres) -> None:
     """Whatever breaks a rule is refused by the statement, or at the latest by COMMIT, and leaves nothing behind."""
     with temporary_database(postgres) as database:

@@ -97,6 +97,7 @@ async def verified(books: Books) -> None:
     assert not crossings.problems, crossings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 async def test_fee_and_exchange_work_wherever_buyer_and_seller_live(books: Books, way: CrossShard) -> None:
     async with running(books, way) as ledger:

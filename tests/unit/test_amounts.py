@@ -31,6 +31,7 @@ def test_what_does_not_fit_is_refused(number: int) -> None:
             parse_amount(value)
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_only_the_one_way_of_writing_a_number_is_accepted(text: str) -> None:
     try:

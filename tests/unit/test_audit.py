@@ -66,12 +66,14 @@ def test_weak_code_fails(folder: Path) -> None:
     assert "B605" in done.stderr
 
 
+@pytest.mark.slow
 def test_without_a_network_it_says_so_and_does_not_fail(folder: Path) -> None:
     done = audit(folder, proxy=CLOSED)
     assert done.returncode == 0, done.stderr
     assert "pip-audit: SKIPPED, for its service cannot be asked from here" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_vulnerable_package_fails_and_is_named(folder: Path) -> None:
     known = {
         "id": "PYSEC-2026-1", "aliases": [], "summary": "bad", "published": "2026-01-01T00:00:00Z",
@@ -88,6 +90,7 @@ def test_a_vulnerable_package_fails_and_is_named(folder: Path) -> None:
         assert "PYSEC-2026-1, mended in 99" in done.stderr
 
 
+@pytest.mark.slow
 def test_what_fails_for_another_reason_fails(folder: Path) -> None:
     done = audit(folder, "--no-such-option", proxy=CLOSED)
     assert done.returncode == 1

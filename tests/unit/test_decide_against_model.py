@@ -35,6 +35,7 @@ MORE_THAN_ALL: Plan = [
 ]
 
 
+@pytest.mark.slow
 @settings(
     max_examples=EXAMPLES,
     deadline=None,

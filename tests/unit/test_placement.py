@@ -86,6 +86,7 @@ def test_where_an_owner_was_placed_is_looked_at_after_every_change() -> None:
         assert all(home in placement.candidates(1, owner) for owner, home in homes.items())
 
 
+@pytest.mark.slow
 def test_an_added_shard_takes_its_share_of_new_owners_from_all_others_alike() -> None:
     before, after = first(1, 2), changed(first(1, 2), (1, 2, 3), (1, 2, 3))
     taken = Counter(

@@ -29,6 +29,7 @@ from tests.webhooks.test_delivery import change_delivery, is_delivered, make, pa
 MEGABYTE = 1024 * 1024
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["busy", "later"])
 @pytest.mark.parametrize("as_date", [False, True])
 def test_a_receiver_that_says_when_is_asked_again_then(
@@ -80,6 +81,7 @@ def wait_seconds(database: ShardDatabase, endpoint: str) -> float:
     return float(found[0])
 
 
+@pytest.mark.slow
 def test_when_to_come_again_survives_a_crash(
     database: ShardDatabase, tmp_path: Path, receiver: Receiver
 ) -> None:
@@ -105,6 +107,7 @@ def test_when_to_come_again_survives_a_crash(
         server.stop()
 
 
+@pytest.mark.slow
 def test_who_is_gone_is_parked_at_once_and_can_be_replayed(
     server: ApiServer, client: Client, books: Books, receiver: Receiver
 ) -> None:
@@ -129,6 +132,7 @@ def test_who_is_gone_is_parked_at_once_and_can_be_replayed(
     assert receiver.positions() == positions
 
 
+@pytest.mark.slow
 def test_an_answer_that_never_ends_is_a_failure_and_costs_little(server: ApiServer, client: Client) -> None:
     bad = ["trickle_headers", "continue_for_ever", "big_header", "many_headers"]
     with ExitStack() as stack, ThreadPoolExecutor(len(bad) + 1) as threads:
@@ -225,6 +229,7 @@ def test_one_resumed_is_asked_at_once_and_has_all_its_time_again(
     assert receiver.positions() == positions
 
 
+@pytest.mark.slow
 def test_what_cannot_be_recorded_is_not_sent_again_and_again(
     database: ShardDatabase, client: Client, books: Books, receiver: Receiver
 ) -> None:

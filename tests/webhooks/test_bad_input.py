@@ -165,6 +165,7 @@ def test_what_became_private_since_is_not_sent(
     strict_client.send("DELETE", path).ok()
 
 
+@pytest.mark.slow
 def test_no_tenant_sees_anothers(server: ApiServer, client: Client, receiver: Receiver) -> None:
     made = client.send("POST", "/v1/webhooks", {"url": receiver.url}).ok()["webhook"]["id"]
     said = server.command("keys", "create", "--name", "other", "--tenant", "other", "--json")

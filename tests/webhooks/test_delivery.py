@@ -97,6 +97,7 @@ def test_only_what_was_asked_for(client: Client, books: Books, receivers: list[R
     assert not by_stranger.received
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["error", "close", "midway", "endless", "redirect"])
 def test_a_receiver_that_fails_gets_it_again_before_anything_later(
     server: ApiServer, client: Client, books: Books, receiver: Receiver, fault: str
@@ -144,6 +145,7 @@ def test_one_that_hangs_slows_no_other(
     assert slow.positions() == quick.positions() == positions
 
 
+@pytest.mark.slow
 def test_parked_after_three_days_and_replayed_from_any_position(
     server: ApiServer, database: ShardDatabase, client: Client, books: Books, receiver: Receiver
 ) -> None:
@@ -274,6 +276,7 @@ def test_while_secrets_rotate_both_are_valid(client: Client, books: Books, recei
         receiver.verify(second)
 
 
+@pytest.mark.slow
 def test_a_test_message(server: ApiServer, client: Client, receiver: Receiver) -> None:
     endpoint, secret = make(client, receiver)
     answer = client.send("POST", f"/v1/webhooks/{endpoint}/test").ok().json
@@ -303,6 +306,7 @@ def test_messages_are_as_the_description_says(client: Client, books: Books, rece
             assert not validator.is_valid(wrong)
 
 
+@pytest.mark.slow
 def test_no_secret_is_shown_twice_or_logged(server: ApiServer, client: Client, receiver: Receiver) -> None:
     endpoint, secret = make(client, receiver)
     for path in ("/v1/webhooks", f"/v1/webhooks/{endpoint}"):
@@ -314,6 +318,7 @@ def test_no_secret_is_shown_twice_or_logged(server: ApiServer, client: Client, r
     assert secret.removeprefix("whsec_") not in server.log_path.read_text()
 
 
+@pytest.mark.slow
 def test_a_lease_that_is_lost_is_taken_again(
     database: ShardDatabase, client: Client, books: Books, receiver: Receiver
 ) -> None:
@@ -333,6 +338,7 @@ def test_a_lease_that_is_lost_is_taken_again(
     receiver.verify(secret)
 
 
+@pytest.mark.slow
 def test_the_command_does_what_the_api_does(server: ApiServer, client: Client, receiver: Receiver) -> None:
     made = server.command("webhooks", "create", "--url", receiver.url, "--kind", "transfer", "--json")
     assert made.returncode == 0, made.stderr

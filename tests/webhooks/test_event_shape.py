@@ -89,6 +89,7 @@ def kinds_of(client: Client, stages: str) -> set[str]:
     return {msgspec.json.decode(one)["kind"] for one in log_of(client, stages).values()}
 
 
+@pytest.mark.slow
 def test_the_same_bytes_for_every_kind(
     client: Client, receiver: Receiver, shards: TwoShards, way: str
 ) -> None:

@@ -110,6 +110,7 @@ async def send(sender: Sender, url: str) -> Attempt:
     return await sender.send(url, Message("one", b"{}"), [Secret(b"x" * 32)])
 
 
+@pytest.mark.slow
 async def test_slow_names_hold_up_no_other(sender: Sender, receiver: Receiver) -> None:
     port = receiver.url.rsplit(":", 1)[1]
     slow = [asyncio.create_task(send(sender, f"http://slow{number}.test/")) for number in range(SLOW_NAMES)]

@@ -79,6 +79,7 @@ def command(server: ApiServer, *arguments: str) -> dict[str, Any]:
     return result
 
 
+@pytest.mark.slow
 def test_no_row_of_any_table_reveals_a_secret_or_a_key(
     server: ApiServer, client: Client, database: ShardDatabase, receiver: Receiver
 ) -> None:
@@ -95,6 +96,7 @@ def test_no_row_of_any_table_reveals_a_secret_or_a_key(
     receiver.verify(second)
 
 
+@pytest.mark.slow
 def test_old_books_are_served_and_migrated_by_a_new_key(
     empty: ShardDatabase, tmp_path: Path, receivers: list[Receiver]
 ) -> None:
@@ -151,6 +153,7 @@ def test_old_books_are_served_and_migrated_by_a_new_key(
         assert not reveals(every_row(empty), secret)
 
 
+@pytest.mark.slow
 def test_a_missing_key_is_named_and_stops_no_other_endpoint(
     empty: ShardDatabase, tmp_path: Path, receivers: list[Receiver]
 ) -> None:
@@ -197,6 +200,7 @@ def test_a_missing_key_is_named_and_stops_no_other_endpoint(
         Webhook(renewed["secret"]).verify(last.body, last.headers)
 
 
+@pytest.mark.slow
 def test_a_file_of_keys_that_is_not_right_is_named_before_anything_is_served(
     empty: ShardDatabase, tmp_path: Path
 ) -> None:

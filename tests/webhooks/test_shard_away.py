@@ -47,6 +47,7 @@ def test_a_change_that_a_shard_misses_says_what_was_done_where(
     assert client.get("/v1/webhooks").ok()["items"] == []
 
 
+@pytest.mark.slow
 def test_what_can_be_reached_is_shown(
     shards: TwoShards, server: ApiServer, client: Client, receiver: Receiver
 ) -> None:

@@ -45,6 +45,7 @@ def deliverer(servers: tuple[ApiServer, ApiServer]) -> ApiServer | None:
     return None
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_a_delivery_another_goes_on(
     pair: tuple[ApiServer, ApiServer], receivers: list[Receiver]
 ) -> None:
@@ -92,6 +93,7 @@ def test_of_all_servers_one_delivers(pair: tuple[ApiServer, ApiServer], receiver
     assert [one.position for one in receiver.received] == positions
 
 
+@pytest.mark.slow
 def test_each_shard_is_delivered_by_position(shards: TwoShards, receiver: Receiver, tmp_path: Path) -> None:
     server = ApiServer(tmp_path, *shards, settings=INSIDE)
     server.start()

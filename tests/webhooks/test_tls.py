@@ -63,6 +63,7 @@ class Starter:
         return server
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["setting", "environment"])
 def test_delivered_to_a_receiver_of_an_own_authority(
     start: Starter, authority: trustme.CA, ca_file: Path, way: str
@@ -91,6 +92,7 @@ def expired(authority: trustme.CA) -> trustme.LeafCert:
     )
 
 
+@pytest.mark.slow
 def test_refused_with_words_that_say_why(
     start: Starter, authority: trustme.CA, ca_file: Path, receiver: Receiver
 ) -> None:
@@ -128,6 +130,7 @@ def test_refused_with_words_that_say_why(
     assert "t0ps3cret" not in server.log_path.read_text()
 
 
+@pytest.mark.slow
 def test_nobody_else_trusts_that_authority(start: Starter, authority: trustme.CA, ca_file: Path) -> None:
     server = start("not at all", ca_file)
     with (
@@ -140,6 +143,7 @@ def test_nobody_else_trusts_that_authority(start: Starter, authority: trustme.CA
         assert not receiver.received
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [None, b"", b"no certificate"])
 def test_a_file_without_certificates_is_said_at_once(
     database: ShardDatabase, tmp_path: Path, content: bytes | None
