@@ -23,7 +23,7 @@ from tallystick.store.migrate import migrate
 from tallystick.verify.crossing_streams import CrossingStreams, ShardLostError
 from tallystick.verify.crossings import CrossingsReport, judge_crossings, verify_crossings
 from tallystick.verify.log import verify_shard
-from tallystick.verify.problems import Problem, ProblemKind
+from tallystick.verify.problems import LogProblem, ProblemKind
 
 MOVING_SECONDS = 10
 MOVING_SECONDS_MAX = 300
@@ -107,7 +107,7 @@ def found(books: TwoBooks) -> str:
     return f"{first.kind} between shards, at {place(first)} of shard {shard}"
 
 
-def place(problem: Problem) -> str:
+def place(problem: LogProblem) -> str:
     return f"batch {problem.batch}" if problem.position is None else f"position {problem.position}"
 
 

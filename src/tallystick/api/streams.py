@@ -27,21 +27,21 @@ _log = structlog.get_logger(__name__)
 _texts: Final[Remembered[bytes]] = Remembered(limits.FEED_EVENTS_REMEMBERED_MAX)
 
 
-class Message(NamedTuple):
+class StreamMessage(NamedTuple):
     """One event: its position, and its JSON."""
 
     position: int
     data: bytes
 
 
-class Part(NamedTuple):
+class StreamPart(NamedTuple):
     """Events in the order of the log, and the position up to which there is nothing else to say."""
 
-    messages: list[Message]
+    messages: list[StreamMessage]
     position: int
 
 
-Parts = AsyncGenerator[Part, None]
+Parts = AsyncGenerator[StreamPart, None]
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -180,14 +180,16 @@ async def event_parts(found: AsyncGenerator[views.Events, None]) -> Parts:
     """A feed as parts of a stream; all its listeners have an event's JSON in common."""
     async with aclosing(found):
         async for one in found:
-            yield Part([Message(item.position, _json_once(item)) for item in one.items], one.position)
+            yield StreamPart(
+                [StreamMessage(item.position, _json_once(item)) for item in one.items], one.position
+            )
 
 
 async def balance_parts(found: AsyncGenerator[views.BalanceChanges, None]) -> Parts:
     """One account's balances as parts of a stream."""
     async with aclosing(found):
         async for one in found:
-            yield Part([Message(item.position, encode(item)) for item in one.items], one.position)
+            yield StreamPart([StreamMessage(item.position, encode(item)) for item in one.items], one.position)
 
 
 def _json_once(event: views.Event) -> bytes:
@@ -249,7 +251,7 @@ def last_event_id(request: Request) -> int | None:
     return int(text)
 
 
-def _rendered(part: Part) -> Iterator[tuple[bytes, int]]:
+def _rendered(part: StreamPart) -> Iterator[tuple[bytes, int]]:
     """A part in chunks, each with the number of its events; a heartbeat where there are none."""
     messages = part.messages
     for start in range(0, len(messages), limits.STREAM_CHUNK_EVENTS_MAX):

@@ -50,7 +50,7 @@ PORT_WAIT_SECONDS: Final = 5.0
 Say = Callable[[str], None]
 
 
-class Ready(NamedTuple):
+class RunningInstallation(NamedTuple):
     """What somebody needs to know to use a running installation.
 
     `metrics_url` is for operators; `shell_path` is a file that sets the rest for a shell; `cache` is where its cache
@@ -104,7 +104,7 @@ class Installation:
         self._api: OwnApi | None = None
         self._started = ExitStack()
 
-    def start(self, stop: StopSignals) -> Ready:
+    def start(self, stop: StopSignals) -> RunningInstallation:
         """Start everything and wait until it serves. What was started is stopped by `stop`, in any case."""
         make_data_folder(self._folder)
         self._started.enter_context(DataFolderLock(self._folder))
@@ -138,7 +138,7 @@ class Installation:
         api_key, accounts = asyncio.run(self._prepare(configuration))
         api.wait_until_ready(stop)
         self._write_shell(process.url, api_key, accounts)
-        return Ready(
+        return RunningInstallation(
             process.url,
             process.metrics_url,
             api_key,

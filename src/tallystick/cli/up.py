@@ -12,7 +12,7 @@ import click
 from tallystick.cli.as_owner import can_run, ordinary_owner, run_as
 from tallystick.cli.demonstration import ASSET
 from tallystick.cli.errors import CommandError
-from tallystick.cli.installation import Installation, Ready
+from tallystick.cli.installation import Installation, RunningInstallation
 from tallystick.cli.layout import NODE_COUNT_DEFAULT, SHARD_COUNT_DEFAULT
 from tallystick.cli.options import json_option
 from tallystick.cli.ports import METRICS_PORT_ABOVE, METRICS_PORT_OPTION
@@ -117,7 +117,7 @@ def _say(step: str) -> None:
     click.echo(step, err=True)
 
 
-def _as_json(ready: Ready) -> str:
+def _as_json(ready: RunningInstallation) -> str:
     return json.dumps(
         {
             "url": ready.url,
@@ -135,7 +135,7 @@ def _as_json(ready: Ready) -> str:
     )
 
 
-def _as_text(ready: Ready) -> str:
+def _as_text(ready: RunningInstallation) -> str:
     accounts = ready.accounts
     crossing = ""
     if _shard(accounts.carol) != _shard(accounts.alice):
@@ -162,7 +162,7 @@ Ctrl-C stops everything; the data stay in {_places(ready)}
 """
 
 
-def _places(ready: Ready) -> str:
+def _places(ready: RunningInstallation) -> str:
     folder = ready.configuration_path.parent
     elsewhere = [path for path in ready.databases if not path.is_relative_to(folder.resolve())]
     if not elsewhere:
@@ -171,7 +171,7 @@ def _places(ready: Ready) -> str:
 and those of PostgreSQL, whose user cannot enter it, in {" and ".join(map(str, elsewhere))}"""
 
 
-def _curl(ready: Ready, source: str, destination: str) -> str:
+def _curl(ready: RunningInstallation, source: str, destination: str) -> str:
     body = json.dumps(
         {"source": source, "destination": destination, "amount": str(CURL_MINOR_UNITS), "asset": ASSET}
     )

@@ -8,10 +8,10 @@ import click
 from tallystick.domain.identifiers import Prefix, format_identifier, shard_of
 from tallystick.store.errors import ShardUnavailableError, StoreError
 from tallystick.verify.checks.clearing import Pair
-from tallystick.verify.checks.saga_crossings import OpenSaga
+from tallystick.verify.checks.saga_crossings import OpenCrossing
 from tallystick.verify.crossings import CrossingsReport
 from tallystick.verify.log import ShardReport
-from tallystick.verify.problems import Problem, ProblemKind
+from tallystick.verify.problems import LogProblem, ProblemKind
 
 _SAGAS_PRINTED_MAX: Final = 20
 
@@ -109,7 +109,7 @@ def _in_words(pair: Pair) -> str:
     )
 
 
-def _place(problem: Problem) -> str:
+def _place(problem: LogProblem) -> str:
     return f"batch {problem.batch}" if problem.position is None else f"position {problem.position}"
 
 
@@ -184,7 +184,7 @@ def _pair_fields(pair: Pair) -> dict[str, object]:
     }
 
 
-def _open_fields(saga: OpenSaga) -> dict[str, object]:
+def _open_fields(saga: OpenCrossing) -> dict[str, object]:
     return {
         "saga": _name(saga.saga),
         "from": shard_of(saga.saga),
@@ -199,6 +199,6 @@ def _count_fields(counts: Mapping[ProblemKind, int]) -> dict[str, int]:
     return {str(kind): count for kind, count in sorted(counts.items())}
 
 
-def _problem_fields(problem: Problem) -> dict[str, object]:
+def _problem_fields(problem: LogProblem) -> dict[str, object]:
     place = {"batch": problem.batch} if problem.position is None else {"position": problem.position}
     return {**place, "kind": str(problem.kind), "detail": problem.detail}

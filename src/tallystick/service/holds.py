@@ -15,7 +15,7 @@ from tallystick.domain.rows import TransactionRow
 from tallystick.ledger.errors import FaultyCommandError
 from tallystick.service import parameters
 from tallystick.service.errors import HoldNotFoundError
-from tallystick.service.parties import Part
+from tallystick.service.parties import PartyPart
 from tallystick.service.served_shard import ServedShard
 from tallystick.service.tenancy import Amount, Metadata, Tenancy, Text, Time
 
@@ -55,7 +55,7 @@ class HoldCalls(Tenancy):
         )
         shard = self._shard(payer)
         if isinstance(said, str):
-            parts = (Part(payer, -number, asset), Part(said, number, asset))
+            parts = (PartyPart(payer, -number, asset), PartyPart(said, number, asset))
             await self._engine.parties.ask(self._tenant, [parts])
         payer, payee, opens = self._two_accounts(payer, said, number, asset)
         command = PlaceHold(

@@ -17,7 +17,7 @@ Party = int | str
 """An account's identifier, or the name of a system owner."""
 
 
-class Part(NamedTuple):
+class PartyPart(NamedTuple):
     """One party's part in a movement: a debit is negative. The asset is known if the party is a system owner."""
 
     party: Party
@@ -48,7 +48,7 @@ class Parties:
         self._router = router
         self._known: dict[_Name, SystemAccount] = {}
 
-    async def ask(self, tenant: int, requests: Iterable[Sequence[Part]]) -> None:
+    async def ask(self, tenant: int, requests: Iterable[Sequence[PartyPart]]) -> None:
         """Look up the accounts of the system owners in a request, before accounts are chosen.
 
         Raises:
@@ -71,7 +71,7 @@ class Parties:
         while len(self._known) > limits.SYSTEM_ACCOUNTS_KNOWN_MAX:
             del self._known[next(iter(self._known))]
 
-    def choose(self, tenant: int, parts: Sequence[Part]) -> Chosen:
+    def choose(self, tenant: int, parts: Sequence[PartyPart]) -> Chosen:
         """Choose accounts of system owners on the shards of the other accounts, so that no further shard is crossed.
 
         The choice depends on the identifiers alone, so a repeated request means the same accounts. If a request names
@@ -91,7 +91,7 @@ class Parties:
                 opens.append(chosen)
         return Chosen(tuple(accounts), tuple(opens))
 
-    def _names(self, tenant: int, parts: Sequence[Part]) -> list[_Name | None]:
+    def _names(self, tenant: int, parts: Sequence[PartyPart]) -> list[_Name | None]:
         """The system owner of each account; None for other accounts."""
         payer_shard, payee_shard = _shards(parts, self._router.first_shard)
         return [
@@ -116,7 +116,7 @@ class Parties:
         return known
 
 
-def _shards(parts: Sequence[Part], first_shard: int) -> tuple[int, int]:
+def _shards(parts: Sequence[PartyPart], first_shard: int) -> tuple[int, int]:
     """The shards on which system owners pay and are paid: the payers' shard if payees are there, too.
 
     Else each side's.

@@ -24,7 +24,7 @@ from tallystick.ledger.errors import UnavailableError
 from tallystick.service import parameters
 from tallystick.service.engine import Engine
 from tallystick.service.errors import AccountNotFoundError, ParameterError
-from tallystick.service.parties import Part, Party
+from tallystick.service.parties import Party, PartyPart
 from tallystick.service.served_shard import ServedShard
 
 Item = TypeVar("Item")
@@ -139,7 +139,7 @@ class Tenancy:
         """The accounts of a payer and a payee, and which of them are of system owners."""
         if isinstance(source, int) and isinstance(destination, int):
             return source, destination, ()
-        parts = (Part(source, -amount, asset), Part(destination, amount, asset))
+        parts = (PartyPart(source, -amount, asset), PartyPart(destination, amount, asset))
         (payer, payee), opens = self._engine.parties.choose(self._tenant, parts)
         return payer, payee, opens
 

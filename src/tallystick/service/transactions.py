@@ -30,7 +30,7 @@ from tallystick.domain.system_owners import SIGN
 from tallystick.ledger.errors import UnavailableError
 from tallystick.service import parameters
 from tallystick.service.errors import ParameterError, TransactionNotFoundError
-from tallystick.service.parties import Part
+from tallystick.service.parties import PartyPart
 from tallystick.service.served_shard import ServedShard
 from tallystick.service.tenancy import Amount, Metadata, Tenancy, Text, Time
 
@@ -310,7 +310,7 @@ class TransactionCalls(Tenancy):
         return _transaction(shard, found)
 
 
-def _part(param: str, account: str, amount: Amount, asset: str | None = None) -> Part:
+def _part(param: str, account: str, amount: Amount, asset: str | None = None) -> PartyPart:
     """One entry as the caller wrote it."""
     party = parameters.party(account, f"{param}.account")
     if isinstance(party, str):
@@ -319,10 +319,10 @@ def _part(param: str, account: str, amount: Amount, asset: str | None = None) ->
         raise ParameterError(
             f"{param}.asset", "expected none: an account holds one asset, only a system owner several"
         )
-    return Part(party, parameters.signed_amount(amount, f"{param}.amount"), asset)
+    return PartyPart(party, parameters.signed_amount(amount, f"{param}.amount"), asset)
 
 
-def _system_parts(request: TransferRequest) -> tuple[Part, Part] | None:
+def _system_parts(request: TransferRequest) -> tuple[PartyPart, PartyPart] | None:
     """The parts of a transfer that names a system owner; None for others, and for what cannot be read."""
     if not any(str(name).startswith(SIGN) for name in (request.source, request.destination)):
         return None
@@ -333,12 +333,12 @@ def _system_parts(request: TransferRequest) -> tuple[Part, Part] | None:
     except ParameterError:
         # The caller is told when the command is made.
         return None
-    return Part(source, -1, asset), Part(destination, 1, asset)
+    return PartyPart(source, -1, asset), PartyPart(destination, 1, asset)
 
 
-def _named_twice(parts: Sequence[Part]) -> int | None:
+def _named_twice(parts: Sequence[PartyPart]) -> int | None:
     """The place where a system owner is named again in one asset, be its accounts on one shard or on two."""
-    seen: set[Part] = set()
+    seen: set[PartyPart] = set()
     for place, part in enumerate(parts):
         whose = part._replace(amount=0)
         if isinstance(part.party, str) and whose in seen:

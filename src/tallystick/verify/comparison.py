@@ -9,7 +9,7 @@ from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.identifiers import Prefix, format_identifier, local_of, shard_of
 from tallystick.verify.checks.clearing import Pairs, pair_key
 from tallystick.verify.checks.terms import totals
-from tallystick.verify.crossing_rows import Credit, RefusedCredit, SagaRecord
+from tallystick.verify.crossing_rows import CreditRecord, RefusedCredit, SagaRecord
 from tallystick.verify.problems import Findings, ProblemKind
 
 
@@ -93,7 +93,7 @@ def name(crossing: int) -> str:
     return format_identifier(Prefix.TRANSACTION, crossing)
 
 
-def at_step(kind: ProblemKind, step: Credit, detail: str) -> FoundOn:
+def at_step(kind: ProblemKind, step: CreditRecord, detail: str) -> FoundOn:
     """What is wrong with a step of a payees' shard."""
     return FoundOn(step.shard, kind, step.position, detail)
 
@@ -110,7 +110,7 @@ def at_record(kind: ProblemKind, record: SagaRecord, detail: str) -> FoundOn:
 
 
 def wrong_credit(
-    credit: Credit, record: SagaRecord, legs: Sequence[Leg], derivation: Derivation, *, sign: int = 1
+    credit: CreditRecord, record: SagaRecord, legs: Sequence[Leg], derivation: Derivation, *, sign: int = 1
 ) -> Iterator[str]:
     """What is wrong with what came, beside the legs that its saga says of this shard (sign -1: which went again)."""
     if credit.tenant != record.tenant:

@@ -52,7 +52,7 @@ class SentHalf(NamedTuple):
     latest: bool
 
 
-class Credit(NamedTuple):
+class CreditRecord(NamedTuple):
     """What came from another shard, on the payees' shard: the credit of a saga, or the half that was received.
 
     Or the promise of a split saga, or the end of that.
@@ -97,26 +97,26 @@ class ClearingBalance(NamedTuple):
     balance: int
 
 
-Telling = SagaRecord | SentHalf | Credit | RefusedCredit | ReversedCredit
+Telling = SagaRecord | SentHalf | CreditRecord | RefusedCredit | ReversedCredit
 """Anything that is said about a crossing somewhere."""
 
 
-class Told(NamedTuple):
+class CrossingRecords(NamedTuple):
     """All that is said about one crossing anywhere."""
 
     crossing: int
     record: SagaRecord | None
     sent: SentHalf | None
-    credits: list[Credit]
-    promises: list[Credit]
-    received: list[Credit]
+    credits: list[CreditRecord]
+    promises: list[CreditRecord]
+    received: list[CreditRecord]
     refusals: list[RefusedCredit]
     reversals: list[ReversedCredit]
 
 
-def gather(crossing: int, tellings: Iterable[Telling]) -> Told:
+def gather(crossing: int, tellings: Iterable[Telling]) -> CrossingRecords:
     """Put together all that is said about one crossing."""
-    told = Told(crossing, None, None, [], [], [], [], [])
+    told = CrossingRecords(crossing, None, None, [], [], [], [], [])
     for one in tellings:
         match one:
             case SagaRecord():
@@ -124,7 +124,7 @@ def gather(crossing: int, tellings: Iterable[Telling]) -> Told:
                 told = told if told.record is not None else told._replace(record=one)
             case SentHalf():
                 told = told._replace(sent=one)
-            case Credit():
+            case CreditRecord():
                 if one.kind in PROMISE_KINDS:
                     told.promises.append(one)
                 else:
@@ -136,7 +136,7 @@ def gather(crossing: int, tellings: Iterable[Telling]) -> Told:
     return told
 
 
-class _Part(NamedTuple):
+class _CrossingPart(NamedTuple):
     """A row for one entry of a transaction that crosses: where it stands, and what it refers to."""
 
     first: int
@@ -179,10 +179,10 @@ def read_sent_halves(rows: Iterable[bytes], shard: int, *, latest: bool) -> Iter
         )
 
 
-def read_credits(rows: Iterable[bytes], shard: int) -> Iterator[Credit]:
+def read_credits(rows: Iterable[bytes], shard: int) -> Iterator[CreditRecord]:
     """What came to a shard from others, from a row for each entry."""
     for (crossing, position), parts in _transactions(rows):
-        yield Credit(crossing, shard, position, parts[0].kind, parts[0].tenant, _moved(parts))
+        yield CreditRecord(crossing, shard, position, parts[0].kind, parts[0].tenant, _moved(parts))
 
 
 def read_refused_credits(rows: Iterable[bytes], shard: int) -> Iterator[RefusedCredit]:
@@ -218,18 +218,18 @@ def read_clearing_balance(row: bytes) -> ClearingBalance:
     )
 
 
-def _transactions(rows: Iterable[bytes]) -> Iterator[tuple[tuple[int, int], list[_Part]]]:
+def _transactions(rows: Iterable[bytes]) -> Iterator[tuple[tuple[int, int], list[_CrossingPart]]]:
     for place, group in groupby(map(_read_part, rows), attrgetter("first", "second")):
         yield place, list(group)
 
 
-def _moved(parts: Iterable[_Part]) -> Moved:
+def _moved(parts: Iterable[_CrossingPart]) -> Moved:
     return tuple((part.account, part.amount, part.asset) for part in parts if part.account is not None)
 
 
-def _read_part(row: bytes) -> _Part:
+def _read_part(row: bytes) -> _CrossingPart:
     columns = columns_of(row)
-    return _Part(
+    return _CrossingPart(
         number(columns[0]),
         number(columns[1]),
         number(columns[2]),

@@ -14,16 +14,16 @@ from tallystick.domain.identifiers import shard_of
 from tallystick.verify.checks.clearing import Pair, clearing_accounts_mirror
 from tallystick.verify.checks.half_crossings import HalfCrossings
 from tallystick.verify.checks.reversals import Payers, reversals_pay_those_who_paid
-from tallystick.verify.checks.saga_crossings import OpenSaga, SagaCrossings
+from tallystick.verify.checks.saga_crossings import OpenCrossing, SagaCrossings
 from tallystick.verify.comparison import Comparison, Heads
 from tallystick.verify.crossing_rows import (
     ClearingBalance,
+    CrossingRecords,
     Telling,
-    Told,
     gather,
 )
 from tallystick.verify.crossing_streams import CrossingStreams, ShardLostError
-from tallystick.verify.problems import Problem, ProblemKind
+from tallystick.verify.problems import LogProblem, ProblemKind
 
 
 class CrossingsReport(NamedTuple):
@@ -40,8 +40,8 @@ class CrossingsReport(NamedTuple):
     halves: int
     pairs: list[Pair]
     open_count: int
-    open_sagas: list[OpenSaga]
-    problems: list[tuple[int, Problem]]
+    open_sagas: list[OpenCrossing]
+    problems: list[tuple[int, LogProblem]]
     counts: dict[ProblemKind, int]
     not_compared: dict[tuple[int, int], int]
     lost: dict[int, ShardLostError]
@@ -52,7 +52,7 @@ class CrossingsReport(NamedTuple):
         return not self.counts
 
     @property
-    def first_problem(self) -> tuple[int, Problem] | None:
+    def first_problem(self) -> tuple[int, LogProblem] | None:
         """The first saga that is wrong on the shard with the lowest number; failing that, clearing accounts."""
         return self.problems[0] if self.problems else None
 
@@ -97,7 +97,7 @@ def judge_crossings(streams: CrossingStreams, lost: Mapping[int, ShardLostError]
     Raises:
         ShardLostError: a shard was lost on the way.
     """
-    crossings = Crossings(streams.heads, streams.derivations)
+    crossings = CrossingsChecks(streams.heads, streams.derivations)
     for crossing, tellings in streams.crossings():
         crossings.judge(crossing, tellings)
     for balance in streams.clearing_balances():
@@ -127,7 +127,7 @@ def judge_crossings(streams: CrossingStreams, lost: Mapping[int, ShardLostError]
 _NOBODY: Final[Payers] = {}
 
 
-class Crossings:
+class CrossingsChecks:
     """Judges crossing after crossing, in the order of their identifiers; keeps sums, whatever their number is."""
 
     def __init__(self, heads: Heads, derivations: Mapping[int, Derivation]) -> None:
@@ -165,7 +165,7 @@ class Crossings:
         return pairs
 
 
-def _payers(told: Told) -> Payers:
+def _payers(told: CrossingRecords) -> Payers:
     if told.record is not None and told.record.terms is not None:
         return {leg.account: (leg.amount, leg.asset or "") for leg in told.record.terms.debits}
     if told.sent is not None:

@@ -14,9 +14,9 @@ from tallystick.store.migrate import check_schema, schema_differences
 from tallystick.verify.checks.chain import Chain
 from tallystick.verify.checks.requests import Requests
 from tallystick.verify.checks.reversals import reversals_give_back_no_more
-from tallystick.verify.checks.state import END_CHECKS, State
+from tallystick.verify.checks.state import END_CHECKS, LogState
 from tallystick.verify.checks.transactions import SLICE_CHECKS, Rows, nothing_stands_beyond_the_head, slice_of
-from tallystick.verify.problems import Findings, Problem, ProblemKind
+from tallystick.verify.problems import Findings, LogProblem, ProblemKind
 from tallystick.verify.rows import (
     read_account,
     read_entry,
@@ -42,7 +42,7 @@ class ShardReport(NamedTuple):
     batches: int
     accounts: int
     head_hash: bytes
-    problems: list[Problem]
+    problems: list[LogProblem]
     counts: dict[ProblemKind, int]
     schema: list[Difference]
 
@@ -52,7 +52,7 @@ class ShardReport(NamedTuple):
         return not self.problems and not self.schema
 
     @property
-    def first_problem(self) -> Problem | None:
+    def first_problem(self) -> LogProblem | None:
         """The first problem in the order of the log."""
         return self.problems[0] if self.problems else None
 
@@ -93,7 +93,7 @@ class _Verification:
         self._log = log
         self._findings = Findings()
         self._chain = Chain(shard, self._findings)
-        self._state = State(log.derivation(shard), self._findings)
+        self._state = LogState(log.derivation(shard), self._findings)
         self._judged_position = 0
         self._requests = Requests(self._findings)
         self._batch_count = 0

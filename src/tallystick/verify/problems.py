@@ -67,7 +67,7 @@ class ProblemKind(StrEnum):
     CLEARING_UNEXPLAINED = "clearing_unexplained"
 
 
-class Problem(NamedTuple):
+class LogProblem(NamedTuple):
     """One thing that is wrong, at a position or with a batch. Problems sort in the order of the log."""
 
     order: tuple[int, int, int]
@@ -77,7 +77,7 @@ class Problem(NamedTuple):
     batch: int | None
 
 
-class Found(NamedTuple):
+class FoundProblem(NamedTuple):
     """What a check finds at a position."""
 
     kind: ProblemKind
@@ -90,26 +90,26 @@ class Findings:
 
     def __init__(self) -> None:
         self.counts: Counter[ProblemKind] = Counter()
-        self.earliest: list[Problem] = []
+        self.earliest: list[LogProblem] = []
 
-    def take(self, found: Iterable[Found]) -> None:
+    def take(self, found: Iterable[FoundProblem]) -> None:
         """Note what a check finds."""
         for kind, position, detail in found:
             self.at_position(kind, position, detail)
 
     def at_position(self, kind: ProblemKind, position: int, detail: str) -> None:
         """Note what is wrong at a position."""
-        self._add(Problem((position, 0, 0), kind, detail, position, None))
+        self._add(LogProblem((position, 0, 0), kind, detail, position, None))
 
     def with_batch(self, kind: ProblemKind, number: int, last_position: int, detail: str) -> None:
         """Note what is wrong with a batch as a whole: after whatever is wrong at its positions."""
-        self._add(Problem((last_position, 1, number), kind, detail, None, number))
+        self._add(LogProblem((last_position, 1, number), kind, detail, None, number))
 
-    def _add(self, problem: Problem) -> None:
+    def _add(self, problem: LogProblem) -> None:
         self.counts[problem.kind] += 1
         insort(self.earliest, problem, key=_order)
         del self.earliest[PROBLEMS_LISTED_MAX:]
 
 
-def _order(problem: Problem) -> tuple[int, int, int]:
+def _order(problem: LogProblem) -> tuple[int, int, int]:
     return problem.order

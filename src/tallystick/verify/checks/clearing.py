@@ -12,7 +12,7 @@ from tallystick.domain.identifiers import Prefix, format_identifier, shard_of
 from tallystick.domain.limits import SHARD_NUMBER_MAX, SHARD_NUMBER_MIN
 from tallystick.domain.system_owners import is_system_owner
 from tallystick.verify.crossing_rows import ClearingBalance
-from tallystick.verify.problems import Found, ProblemKind
+from tallystick.verify.problems import FoundProblem, ProblemKind
 from tallystick.verify.rows import AccountChange
 
 _DIGITS_MAX: Final = len(str(SHARD_NUMBER_MAX))
@@ -139,7 +139,9 @@ class Pairs:
         return pairs
 
 
-def clearing_accounts_mirror(pairs: Iterable[Pair], heads: Mapping[int, int]) -> Iterator[tuple[int, Found]]:
+def clearing_accounts_mirror(
+    pairs: Iterable[Pair], heads: Mapping[int, int]
+) -> Iterator[tuple[int, FoundProblem]]:
     """The balances of two shards' clearing accounts sum to zero, but for what only one of them has posted so far.
 
     Args:
@@ -157,4 +159,4 @@ def clearing_accounts_mirror(pairs: Iterable[Pair], heads: Mapping[int, int]) ->
                 f"{pair.tenant} is {pair.balances[0]} and {pair.balances[1]}: {pair.difference} in sum, of "
                 f"which {pair.explained} is on its way in {pair.crossing_count} transfers"
             )
-            yield first, Found(ProblemKind.CLEARING_UNEXPLAINED, heads[first], detail)
+            yield first, FoundProblem(ProblemKind.CLEARING_UNEXPLAINED, heads[first], detail)

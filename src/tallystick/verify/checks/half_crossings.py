@@ -9,7 +9,7 @@ from typing import Final
 from tallystick.domain.commands import RECEIVED_KINDS, SENT_KINDS
 from tallystick.domain.identifiers import local_of, make_identifier, shard_of
 from tallystick.verify.comparison import Comparison, name
-from tallystick.verify.crossing_rows import Credit, Moved, SentHalf, Told
+from tallystick.verify.crossing_rows import CreditRecord, CrossingRecords, Moved, SentHalf
 from tallystick.verify.problems import ProblemKind
 
 # Which kind is received of each that is sent.
@@ -23,7 +23,7 @@ class HalfCrossings:
         self._comparison = comparison
         self.count = 0
 
-    def judge(self, told: Told) -> None:
+    def judge(self, told: CrossingRecords) -> None:
         """Judge all that is said about one of them."""
         self.count += 1
         sent = told.sent
@@ -52,7 +52,7 @@ class HalfCrossings:
         if self._comparison.problem_count == problem_count:
             self._explain(told.crossing, sent, received)
 
-    def _judge_without_sent(self, crossing: int, half: Credit) -> None:
+    def _judge_without_sent(self, crossing: int, half: CreditRecord) -> None:
         home = shard_of(crossing)
         if local_of(crossing) <= self._comparison.heads.latest[home]:
             self._comparison.note(
@@ -73,7 +73,7 @@ class HalfCrossings:
                 f"is half of a transaction, and the other half at position {position} of shard {there} is not there",
             )
 
-    def _compare(self, sent: SentHalf, half: Credit) -> None:
+    def _compare(self, sent: SentHalf, half: CreditRecord) -> None:
         left, came = _left(sent.entries), _came(half.entries)
         if _RECEIVED_OF.get(sent.kind) != half.kind or sent.tenant != half.tenant or left != came:
             self._comparison.note(
@@ -84,7 +84,7 @@ class HalfCrossings:
                 f"for tenant {sent.tenant} as kind {sent.kind}",
             )
 
-    def _explain(self, crossing: int, sent: SentHalf | None, received: Credit | None) -> None:
+    def _explain(self, crossing: int, sent: SentHalf | None, received: CreditRecord | None) -> None:
         heads = self._comparison.heads.payers
         left = sent is not None and not sent.latest
         came = received is not None and received.position <= heads[received.shard]

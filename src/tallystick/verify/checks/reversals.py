@@ -14,7 +14,7 @@ from tallystick.domain.commands import Kind
 from tallystick.domain.identifiers import shard_of
 from tallystick.verify.checks.sides import CREDIT_KINDS
 from tallystick.verify.crossing_rows import ReversedCredit
-from tallystick.verify.problems import Found, ProblemKind
+from tallystick.verify.problems import FoundProblem, ProblemKind
 from tallystick.verify.rows import ReversalPart
 
 # What each kind of reversal may undo.
@@ -26,7 +26,7 @@ _TWO_ENTRIES: Final = 2
 _ONE_ENTRY: Final = 1
 
 
-def reversals_give_back_no_more(parts: Iterable[ReversalPart]) -> Iterator[Found]:
+def reversals_give_back_no_more(parts: Iterable[ReversalPart]) -> Iterator[FoundProblem]:
     """A reversal is the opposite of an earlier transaction, and all of them together never more than the whole.
 
     Args:
@@ -46,14 +46,14 @@ def reversals_give_back_no_more(parts: Iterable[ReversalPart]) -> Iterator[Found
                 undone.update(_amounts(reversal))
             for wrong in _wrong(reversal, whole, undone):
                 detail = f"the reversal of position {original} {wrong}"
-                yield Found(ProblemKind.REVERSAL_WRONG, position, detail)
+                yield FoundProblem(ProblemKind.REVERSAL_WRONG, position, detail)
 
 
 Payers = dict[int, tuple[int, str]]
 """Who paid what came: each account with the amount and the asset."""
 
 
-def reversals_pay_those_who_paid(reversal: ReversedCredit, payers: Payers) -> Iterator[Found]:
+def reversals_pay_those_who_paid(reversal: ReversedCredit, payers: Payers) -> Iterator[FoundProblem]:
     """A reversal of what came from another shard pays those who paid it, there, and none of them more."""
     terms = reversal.terms
     if terms is None:
@@ -64,10 +64,10 @@ def reversals_pay_those_who_paid(reversal: ReversedCredit, payers: Payers) -> It
     )
     if terms.reverses not in {None, reversal.crossing}:
         detail = f"gives back what came of one payment and names another, {terms.reverses}"
-        yield Found(ProblemKind.SAGA_WRONG, reversal.position, detail)
+        yield FoundProblem(ProblemKind.SAGA_WRONG, reversal.position, detail)
     if terms.other_shard != shard_of(reversal.crossing) or not paid_back:
         detail = f"gives back what came at position {terms.refers_to} to others than those who paid it"
-        yield Found(ProblemKind.REVERSAL_ELSEWHERE, reversal.position, detail)
+        yield FoundProblem(ProblemKind.REVERSAL_ELSEWHERE, reversal.position, detail)
 
 
 def _wrong(

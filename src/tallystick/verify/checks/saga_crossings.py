@@ -17,13 +17,13 @@ from tallystick.verify.comparison import (
     with_refusal,
     wrong_credit,
 )
-from tallystick.verify.crossing_rows import Credit, SagaRecord, Told
+from tallystick.verify.crossing_rows import CreditRecord, CrossingRecords, SagaRecord
 from tallystick.verify.problems import ProblemKind
 
 OPEN_SAGAS_LISTED_MAX: Final = 100
 
 
-class OpenSaga(NamedTuple):
+class OpenCrossing(NamedTuple):
     """A saga that has not ended: how far it was found to be, and what it moves, minor units by asset."""
 
     saga: int
@@ -40,9 +40,9 @@ class SagaCrossings:
         self._comparison = comparison
         self.count = 0
         self.open_count = 0
-        self.open: list[OpenSaga] = []
+        self.open: list[OpenCrossing] = []
 
-    def judge(self, told: Told) -> None:
+    def judge(self, told: CrossingRecords) -> None:
         """Judge all that is said about a saga."""
         self.count += 1
         record = told.record
@@ -59,10 +59,12 @@ class SagaCrossings:
         self.open_count += 1
         if len(self.open) < OPEN_SAGAS_LISTED_MAX:
             amounts = totals(terms.debits)
-            self.open.append(OpenSaga(record.crossing, terms.payee_shards, record.tenant, stage, amounts))
+            self.open.append(OpenCrossing(record.crossing, terms.payee_shards, record.tenant, stage, amounts))
 
 
-def judge_plain(comparison: Comparison, told: Told, record: SagaRecord, terms: SagaTerms) -> Stage | None:
+def judge_plain(
+    comparison: Comparison, told: CrossingRecords, record: SagaRecord, terms: SagaTerms
+) -> Stage | None:
     """Judge a saga between two shards; returns how far it is, None when it has ended or cannot be compared."""
     home, there = shard_of(told.crossing), terms.other_shard
     problem_count = comparison.problem_count
@@ -88,7 +90,7 @@ def judge_plain(comparison: Comparison, told: Told, record: SagaRecord, terms: S
     return Stage.CREDITED if credit else Stage.REFUSED if told.refusals else Stage.RESERVED
 
 
-def _credit_of(told: Told, record: SagaRecord, there: int) -> Credit | None:
+def _credit_of(told: CrossingRecords, record: SagaRecord, there: int) -> CreditRecord | None:
     """The credit that counts: of several on the right shard, the one that the payer's shard names."""
     found = [credit for credit in told.credits if credit.shard == there]
     return min(found, key=lambda credit: credit.position != record.counterpart, default=None)
@@ -97,7 +99,7 @@ def _credit_of(told: Told, record: SagaRecord, there: int) -> Credit | None:
 # The checks.
 
 
-def credits_are_of_a_saga(told: Told) -> Iterator[FoundOn]:
+def credits_are_of_a_saga(told: CrossingRecords) -> Iterator[FoundOn]:
     """A shard credits, promises or refuses only what another shard has reserved."""
     detail = f"saga {name(told.crossing)}, which shard {shard_of(told.crossing)} never reserved"
     kind = ProblemKind.CREDIT_OF_NO_SAGA
@@ -107,7 +109,7 @@ def credits_are_of_a_saga(told: Told) -> Iterator[FoundOn]:
         yield with_refusal(kind, refusal, f"refuses to credit {detail}")
 
 
-def plain_sagas_promise_nothing(told: Told) -> Iterator[FoundOn]:
+def plain_sagas_promise_nothing(told: CrossingRecords) -> Iterator[FoundOn]:
     """A saga with payees on one shard is credited there at once, and never promised."""
     for promise in told.promises:
         detail = f"promises something for saga {name(told.crossing)}, which only credits"
@@ -115,7 +117,7 @@ def plain_sagas_promise_nothing(told: Told) -> Iterator[FoundOn]:
 
 
 def credits_move_what_was_agreed(
-    told: Told, record: SagaRecord, terms: SagaTerms, derivations: Mapping[int, Derivation]
+    told: CrossingRecords, record: SagaRecord, terms: SagaTerms, derivations: Mapping[int, Derivation]
 ) -> Iterator[FoundOn]:
     """A saga is credited once, on the shard that its terms name, for its tenant, with the entries that they say."""
     counted = _credit_of(told, record, terms.other_shard)
@@ -132,7 +134,7 @@ def credits_move_what_was_agreed(
                 yield at_step(ProblemKind.CREDIT_WRONG, credit, f"{detail}, {wrong}")
 
 
-def refusals_stand_alone(told: Told, there: int, credit: Credit | None) -> Iterator[FoundOn]:
+def refusals_stand_alone(told: CrossingRecords, there: int, credit: CreditRecord | None) -> Iterator[FoundOn]:
     """What is refused is not credited, and is refused by the shard that was to credit it."""
     detail = f"refuses to credit saga {name(told.crossing)}, which"
     for refusal in told.refusals:
@@ -144,7 +146,7 @@ def refusals_stand_alone(told: Told, there: int, credit: Credit | None) -> Itera
 
 
 def ends_rest_on_the_payees_shard(
-    told: Told, record: SagaRecord, there: int, credit: Credit | None
+    told: CrossingRecords, record: SagaRecord, there: int, credit: CreditRecord | None
 ) -> Iterator[FoundOn]:
     """A saga is finalized for its credit, and released for its refusal, for the reason that this gave.
 

@@ -18,7 +18,7 @@ from tallystick.verify.comparison import (
     with_refusal,
     wrong_credit,
 )
-from tallystick.verify.crossing_rows import Credit, RefusedCredit, SagaRecord, Told
+from tallystick.verify.crossing_rows import CreditRecord, CrossingRecords, RefusedCredit, SagaRecord
 from tallystick.verify.problems import ProblemKind
 
 _PAID: Final = frozenset({int(SagaStatus.FINALIZED), int(SagaStatus.SETTLED)})
@@ -31,13 +31,15 @@ class _Side(NamedTuple):
     """What one payees' shard says: its promise, how that ended, and refusals under the key of it."""
 
     shard: int
-    promise: Credit | None
-    confirmation: Credit | None
-    revocation: Credit | None
+    promise: CreditRecord | None
+    confirmation: CreditRecord | None
+    revocation: CreditRecord | None
     refusals: Sequence[RefusedCredit]
 
 
-def judge_split(comparison: Comparison, told: Told, record: SagaRecord, terms: SagaTerms) -> Stage | None:
+def judge_split(
+    comparison: Comparison, told: CrossingRecords, record: SagaRecord, terms: SagaTerms
+) -> Stage | None:
     """Judge a saga with payees on several shards; returns how far it is, None when it has ended.
 
     It is finalized when all have promised and settled when all have confirmed; given up before anything is revoked,
@@ -62,7 +64,7 @@ def judge_split(comparison: Comparison, told: Told, record: SagaRecord, terms: S
     return _stage(record, sides)
 
 
-def _side(told: Told, there: int) -> _Side:
+def _side(told: CrossingRecords, there: int) -> _Side:
     """What one shard says: the first step of each kind."""
     steps = {step.kind: step for step in reversed(told.promises) if step.shard == there}
     return _Side(
@@ -77,7 +79,7 @@ def _side(told: Told, there: int) -> _Side:
 # The checks.
 
 
-def split_steps_are_taken_once(told: Told) -> Iterator[FoundOn]:
+def split_steps_are_taken_once(told: CrossingRecords) -> Iterator[FoundOn]:
     """Each payees' shard promises, confirms and revokes a saga once at most."""
     taken: dict[tuple[int, int], int] = {}
     for step in told.promises:
@@ -88,7 +90,7 @@ def split_steps_are_taken_once(told: Told) -> Iterator[FoundOn]:
 
 
 def split_steps_move_what_was_agreed(
-    told: Told, record: SagaRecord, terms: SagaTerms, derivations: Mapping[int, Derivation]
+    told: CrossingRecords, record: SagaRecord, terms: SagaTerms, derivations: Mapping[int, Derivation]
 ) -> Iterator[FoundOn]:
     """A promise brings what the terms say to the payees of its shard, and a revocation takes the same back.
 
@@ -103,7 +105,7 @@ def split_steps_move_what_was_agreed(
             yield at_step(ProblemKind.CREDIT_WRONG, step, f"is of saga {name(record.crossing)}, {wrong}")
 
 
-def split_steps_are_on_the_payees_shards(told: Told, terms: SagaTerms) -> Iterator[FoundOn]:
+def split_steps_are_on_the_payees_shards(told: CrossingRecords, terms: SagaTerms) -> Iterator[FoundOn]:
     """Only the shards that a split saga crosses to say something about it, and none credits it without a promise."""
     crosses = f"which crosses to shards {', '.join(map(str, terms.payee_shards))}"
     detail, kind = f"saga {name(told.crossing)}, {crosses}", ProblemKind.CREDIT_MISPLACED

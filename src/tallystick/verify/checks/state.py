@@ -11,14 +11,14 @@ from tallystick.verify.checks.accounts import Accounts, name
 from tallystick.verify.checks.holds import Holds
 from tallystick.verify.checks.sagas import Sagas
 from tallystick.verify.checks.sides import CLEARING_KINDS, CREDIT_KINDS, SENT, Promises, Sides
-from tallystick.verify.problems import Findings, Found, ProblemKind
+from tallystick.verify.problems import Findings, FoundProblem, ProblemKind
 from tallystick.verify.rows import Posting
 
 # One side of what crosses, with no row of a saga.
 _SIDES: Final = CREDIT_KINDS | SENT
 
 
-class State:
+class LogState:
     """The checks that must know what stood in the log before, and what they know of it."""
 
     def __init__(self, derivation: Derivation, findings: Findings) -> None:
@@ -53,7 +53,7 @@ class State:
 # What must be true at the end of the log.
 
 
-def held_is_what_is_left(state: State, last_position: int) -> Iterator[Found]:
+def held_is_what_is_left(state: LogState, last_position: int) -> Iterator[FoundProblem]:
     """What is held of each account is what is left of its open holds, sagas and promises."""
     left: Counter[int] = Counter()
     for account, amount in chain(
@@ -66,30 +66,30 @@ def held_is_what_is_left(state: State, last_position: int) -> Iterator[Found]:
                 f"account {name(account)} has {held} held at the end of the log, "
                 f"but {left[account]} is left of its open holds, sagas and promises"
             )
-            yield Found(ProblemKind.HELD_WRONG, last_position, detail)
+            yield FoundProblem(ProblemKind.HELD_WRONG, last_position, detail)
 
 
-def open_sagas_can_end(state: State, last_position: int) -> Iterator[Found]:
+def open_sagas_can_end(state: LogState, last_position: int) -> Iterator[FoundProblem]:
     """An open saga can be finalized: its clearing accounts can be opened, and the hold that it captures waits."""
     for detail in state.sagas.stuck():
-        yield Found(ProblemKind.SAGA_STUCK, last_position, detail)
+        yield FoundProblem(ProblemKind.SAGA_STUCK, last_position, detail)
 
 
-def open_holds_can_end(state: State, last_position: int) -> Iterator[Found]:
+def open_holds_can_end(state: LogState, last_position: int) -> Iterator[FoundProblem]:
     """A hold that is being captured to another shard has an open saga that captures it."""
     for detail in state.holds.stuck(state.sagas.captured()):
-        yield Found(ProblemKind.HOLD_STUCK, last_position, detail)
+        yield FoundProblem(ProblemKind.HOLD_STUCK, last_position, detail)
 
 
-def balances_sum_to_zero(state: State, last_position: int) -> Iterator[Found]:
+def balances_sum_to_zero(state: LogState, last_position: int) -> Iterator[FoundProblem]:
     """All balances of the shard sum to zero, for each tenant and asset."""
     for (tenant, asset), total in state.accounts.sums().items():
         if total:
             detail = f"all balances of tenant {tenant} sum to {total} in {asset} at the end of the log, not to zero"
-            yield Found(ProblemKind.SHARD_UNBALANCED, last_position, detail)
+            yield FoundProblem(ProblemKind.SHARD_UNBALANCED, last_position, detail)
 
 
-END_CHECKS: Final[tuple[Callable[[State, int], Iterator[Found]], ...]] = (
+END_CHECKS: Final[tuple[Callable[[LogState, int], Iterator[FoundProblem]], ...]] = (
     held_is_what_is_left,
     open_sagas_can_end,
     open_holds_can_end,

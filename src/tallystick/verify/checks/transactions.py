@@ -12,7 +12,7 @@ from tallystick.domain.commands import PROMISE_KINDS, Kind
 from tallystick.domain.limits import ENTRIES_PER_TRANSACTION_MAX
 from tallystick.domain.rows import BatchRow, EntryRow
 from tallystick.verify.checks.accounts import name
-from tallystick.verify.problems import Found, ProblemKind
+from tallystick.verify.problems import FoundProblem, ProblemKind
 from tallystick.verify.rows import AccountChange, HoldChange, Posting, SagaChange, TransactionHead
 
 _TWO_ENTRIES: Final = 2
@@ -67,7 +67,7 @@ def slice_of(batch: BatchRow, after: int, through: int, rows: Rows) -> Slice:
 # The checks.
 
 
-def positions_are_gapless(part: Slice) -> Iterator[Found]:
+def positions_are_gapless(part: Slice) -> Iterator[FoundProblem]:
     """Each position up to the head of the log has one transaction."""
     expected = part.after + 1
     for posting in part.postings:
@@ -80,23 +80,23 @@ def positions_are_gapless(part: Slice) -> Iterator[Found]:
         yield _misplaced(expected, part.through + 1)
 
 
-def times_are_those_of_the_batch(part: Slice) -> Iterator[Found]:
+def times_are_those_of_the_batch(part: Slice) -> Iterator[FoundProblem]:
     """A transaction was recorded when its batch was, so that times in the log never go back."""
     batch = part.batch
     for posting in part.postings:
         transaction = posting.transaction
         if transaction.recorded_at_us != batch.recorded_at_us:
             detail = f"recorded_at is not that of batch {batch.number}, which wrote it"
-            yield Found(ProblemKind.TRANSACTION_TIME, transaction.position, detail)
+            yield FoundProblem(ProblemKind.TRANSACTION_TIME, transaction.position, detail)
 
 
-def rows_fit_the_kind(part: Slice) -> Iterator[Found]:
+def rows_fit_the_kind(part: Slice) -> Iterator[FoundProblem]:
     """A transaction is of a known kind, and has the number of rows and the reference that its kind must have."""
     for transaction, entries, accounts, holds, sagas in part.postings:
         shape = SHAPES.get(transaction.kind)
         if shape is None:
             detail = f"there is no kind {transaction.kind} of transaction"
-            yield Found(ProblemKind.TRANSACTION_KIND, transaction.position, detail)
+            yield FoundProblem(ProblemKind.TRANSACTION_KIND, transaction.position, detail)
             continue
         counts = len(entries), len(accounts), len(holds), len(sagas)
         if not shape.fits(transaction.refers_to, *counts):
@@ -105,10 +105,10 @@ def rows_fit_the_kind(part: Slice) -> Iterator[Found]:
                 f"a transaction of kind {Kind(transaction.kind).text} has {shape}; "
                 f"this one has {', '.join(map(str, counts))} and refers to {refers}"
             )
-            yield Found(ProblemKind.TRANSACTION_SHAPE, transaction.position, detail)
+            yield FoundProblem(ProblemKind.TRANSACTION_SHAPE, transaction.position, detail)
 
 
-def entries_sum_to_zero(part: Slice) -> Iterator[Found]:
+def entries_sum_to_zero(part: Slice) -> Iterator[FoundProblem]:
     """The entries of a transaction sum to zero in each asset: money is neither made nor lost."""
     for posting in part.postings:
         entries = posting.entries
@@ -122,10 +122,10 @@ def entries_sum_to_zero(part: Slice) -> Iterator[Found]:
         for asset, total in totals.items():
             if total:
                 detail = f"the entries sum to {total} in {asset}, not to zero"
-                yield Found(ProblemKind.TRANSACTION_UNBALANCED, posting.transaction.position, detail)
+                yield FoundProblem(ProblemKind.TRANSACTION_UNBALANCED, posting.transaction.position, detail)
 
 
-def only_holds_set_money_aside(part: Slice) -> Iterator[Found]:
+def only_holds_set_money_aside(part: Slice) -> Iterator[FoundProblem]:
     """An entry moves an amount, and sets nothing aside, unless its transaction is of a hold, a saga or a promise."""
     for posting in part.postings:
         if posting.holds or posting.sagas:
@@ -134,17 +134,17 @@ def only_holds_set_money_aside(part: Slice) -> Iterator[Found]:
             if (entry.held or not entry.amount) and posting.transaction.kind not in PROMISE_KINDS:
                 moved = f"account {name(entry.account)}: the amount is {entry.amount}, held is {entry.held}"
                 detail = f"{moved}: only a hold sets something aside"
-                yield Found(ProblemKind.TRANSACTION_SHAPE, entry.position, detail)
+                yield FoundProblem(ProblemKind.TRANSACTION_SHAPE, entry.position, detail)
 
 
-def rows_have_a_transaction(part: Slice) -> Iterator[Found]:
+def rows_have_a_transaction(part: Slice) -> Iterator[FoundProblem]:
     """No table has a row at a position that has no transaction."""
     for table, position in part.strays:
         detail = f"{table} has a row at this position, transactions has none"
-        yield Found(ProblemKind.ROW_WITHOUT_TRANSACTION, position, detail)
+        yield FoundProblem(ProblemKind.ROW_WITHOUT_TRANSACTION, position, detail)
 
 
-SLICE_CHECKS: Final[tuple[Callable[[Slice], Iterator[Found]], ...]] = (
+SLICE_CHECKS: Final[tuple[Callable[[Slice], Iterator[FoundProblem]], ...]] = (
     positions_are_gapless,
     times_are_those_of_the_batch,
     rows_fit_the_kind,
@@ -154,25 +154,27 @@ SLICE_CHECKS: Final[tuple[Callable[[Slice], Iterator[Found]], ...]] = (
 )
 
 
-def nothing_stands_beyond_the_head(table: str, places: Iterator[int], head_position: int) -> Iterator[Found]:
+def nothing_stands_beyond_the_head(
+    table: str, places: Iterator[int], head_position: int
+) -> Iterator[FoundProblem]:
     """No table has a row after the last position of the last batch."""
     first = next(places, None)
     if first is not None:
         row_count = 1 + sum(1 for _ in places)
         detail = f"{row_count} rows of {table} begin here, after the head of the log at {head_position}"
-        yield Found(ProblemKind.BEYOND_HEAD, first, detail)
+        yield FoundProblem(ProblemKind.BEYOND_HEAD, first, detail)
 
 
-def _misplaced(expected: int, position: int) -> Found:
+def _misplaced(expected: int, position: int) -> FoundProblem:
     if position < expected:
         detail = f"there is a transaction at {position} where none may be"
-        return Found(ProblemKind.POSITION_REPEATED, position, detail)
+        return FoundProblem(ProblemKind.POSITION_REPEATED, position, detail)
     missing = (
         f"position {expected} is"
         if position == expected + 1
         else f"positions {expected} to {position - 1} are"
     )
-    return Found(ProblemKind.POSITION_MISSING, expected, f"{missing} missing")
+    return FoundProblem(ProblemKind.POSITION_MISSING, expected, f"{missing} missing")
 
 
 # The rows of each kind.
