@@ -138,7 +138,7 @@ def skips_what_others_wrote_when_woken_twice(planted: pytest.MonkeyPatch) -> Non
 
     def committed(self: Follower, decision: Decision) -> None:
         if (
-            self._task is not None
+            self._worker is not None
             and decision.appended.transactions
             and decision.first_position > self.position
         ):
@@ -152,11 +152,11 @@ def hands_out_twice(planted: pytest.MonkeyPatch) -> None:
     """What is committed is handed out at once, also while the same part of the log is being read."""
 
     def committed(self: Follower, decision: Decision) -> None:
-        if self._task is not None:
+        if self._worker is not None:
             position = self.position
             rows = decision.appended.transactions
             self._hand_out([record_at(decision, row.position) for row in rows], position)
-            self._wake.set()
+            self._worker.wake()
 
     planted.setattr(Follower, "committed", committed)
 

@@ -28,7 +28,7 @@ from tallystick.domain.commands import KINDS
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.followers.webhooks.addresses import AddressRules
 from tallystick.followers.webhooks.sending import Sender
-from tallystick.followers.webhooks.workers import WebhookWorkers
+from tallystick.followers.webhooks.workers import webhook_workers
 from tallystick.service.configuration import CrossShard
 from tallystick.service.engine import Engine
 from tallystick.service.webhooks.endpoints import Webhooks
@@ -285,7 +285,7 @@ async def engine(dsns: dict[int, str], request: pytest.FixtureRequest) -> AsyncI
     made.saga_wait_seconds = limits.SAGA_WAIT_SECONDS_MAX
     made.webhook_sender = Sender(AddressRules(allow_http=True, allow_private=True))
     made.secret_keys.replace([KEY])
-    made._webhooks = WebhookWorkers(
+    made._webhooks = webhook_workers(
         lambda: made.router.shards,
         made.webhook_sender,
         made.secret_keys,

@@ -94,7 +94,8 @@ class Worker:
         if self._task is not None:
             if grace_seconds:
                 await asyncio.wait([self._task], timeout=grace_seconds)
-            self._task.cancel()
+            if not self._task.cancelling():
+                self._task.cancel()
             await asyncio.wait([self._task])
 
     async def _run(self) -> None:

@@ -24,6 +24,7 @@ from tallystick.ledger.directory import ReplicatedDirectory
 from tallystick.ledger.rounds import Rounds
 from tallystick.ledger.router import Router
 from tallystick.ledger.shard import Shard
+from tallystick.ledger.shard_workers import ShardWorkers
 from tallystick.ledger.writing import Units
 from tallystick.service.account_quota import AccountQuota
 from tallystick.service.assets import Assets
@@ -43,7 +44,6 @@ from tallystick.store.two_phase import check_prepared_transactions
 
 if TYPE_CHECKING:
     from tallystick.followers.webhooks.sending import Sender
-    from tallystick.followers.webhooks.workers import WebhookWorkers
 
 _log = structlog.get_logger(__name__)
 
@@ -104,7 +104,7 @@ class Engine:
         self._address_rules = AddressRules()
         self._ca_path: Path | None = None
         self._key_path: Path | None = None
-        self._webhooks: WebhookWorkers | None = None
+        self._webhooks: ShardWorkers | None = None
 
     @classmethod
     def of(
@@ -154,11 +154,11 @@ class Engine:
         engine.follow(path, configuration)
         return engine
 
-    def _webhook_workers(self) -> "WebhookWorkers":
+    def _webhook_workers(self) -> ShardWorkers:
         require_extra("webhooks", "the delivery of webhooks")
-        from tallystick.followers.webhooks.workers import WebhookWorkers  # noqa: PLC0415 - an extra
+        from tallystick.followers.webhooks.workers import webhook_workers  # noqa: PLC0415 - an extra
 
-        return WebhookWorkers(
+        return webhook_workers(
             lambda: self.router.shards,
             self.webhook_sender,
             self.secret_keys,

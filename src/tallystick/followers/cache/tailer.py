@@ -6,7 +6,6 @@ is never older than that. A new mark is believed by nobody before the log was pa
 after it was there: whatever was answered without a mark is older than that end.
 """
 
-import asyncio
 import secrets
 import time
 from contextlib import suppress
@@ -15,6 +14,7 @@ from typing import Final
 import structlog
 
 from tallystick.background.pauses import jittered
+from tallystick.background.worker import Worker
 from tallystick.domain import limits
 from tallystick.domain.cached import Mark, balance_text, opening_mark, read_mark
 from tallystick.ledger import metrics
@@ -36,8 +36,13 @@ class Tailer:
         self._reader = reader
         self._cache = cache
         self._name = secrets.token_hex(8)
-        self._task: asyncio.Task[None] | None = None
-        self._stopping = asyncio.Event()
+        self._worker = Worker(
+            "tailer of the cache",
+            self._round,
+            interval_seconds=limits.CACHE_LEASE_INTERVAL_SECONDS,
+            expected=(CacheError, StoreError, NotTakenError),
+            shard=shard,
+        )
         self._level_at = time.monotonic()
         self._leads = False
         label = str(shard)
@@ -48,36 +53,27 @@ class Tailer:
 
     def start(self) -> None:
         """Begin to follow, or to wait for the lease."""
-        self._task = asyncio.create_task(self._run(), name=f"tailer of shard {self._shard}")
+        self._worker.start()
 
     async def stop(self) -> None:
         """Stop, and let another one follow."""
-        if self._task is not None:
+        if self._worker.started:
             # It is not cancelled at once: a call to the cache that is cut off leaves a connection of no use.
-            self._stopping.set()
-            _, late = await asyncio.wait([self._task], timeout=limits.CACHE_STOP_SECONDS_MAX)
-            if late:
-                self._task.cancel()
-            try:
+            await self._worker.stop(limits.CACHE_STOP_SECONDS_MAX)
+            with suppress(CacheError):  # the lease runs out by itself
                 await self._cache.release(self._shard, self._name)
-            except CacheError:
-                return  # it runs out by itself
 
-    async def _run(self) -> None:
-        while not self._stopping.is_set():
-            pause_seconds = limits.CACHE_LEASE_INTERVAL_SECONDS
-            try:
-                if await self.follow():
-                    pause_seconds = limits.CACHE_TAIL_INTERVAL_SECONDS
-            except (CacheError, StoreError, NotTakenError) as error:
-                self._errors.inc()
-                self._note_failure()
-                _log.info("the cache is not followed now", shard=self._shard, reason=str(error))
-            except Exception as error:  # noqa: BLE001 - nothing may end it: it would leave the cache to grow old
-                self._note_failure()
-                _log.error("ALARM: the tailer failed", shard=self._shard, exc_info=error)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), jittered(pause_seconds))
+    async def _round(self) -> float:
+        try:
+            followed = await self.follow()
+        except Exception:
+            self._errors.inc()
+            if self._leads:
+                self._lag_seconds.set(time.monotonic() - self._level_at)
+            raise
+        return jittered(
+            limits.CACHE_TAIL_INTERVAL_SECONDS if followed else limits.CACHE_LEASE_INTERVAL_SECONDS
+        )
 
     async def follow(self) -> bool:
         """Pass the log up to its end as it is now. False: somebody else does.
@@ -95,7 +91,7 @@ class Tailer:
         if mark is None or not 0 <= head - mark.position <= limits.CACHE_LAG_POSITIONS_MAX:
             mark = await self._begin(text, mark, head)
             head, looked_at = await self._look()
-        while mark is not None and not self._stopping.is_set():
+        while mark is not None and not self._worker.stopping:
             mark = await self._pass(mark, head, looked_at)
             if mark is not None and await self._cache.follow(self._shard, self._name) is None:
                 return False
@@ -167,10 +163,6 @@ class Tailer:
             last = after + (last - after) // 2
             entries = await self._reader.entries_between(after, last)
         return last, entries
-
-    def _note_failure(self) -> None:
-        if self._leads:
-            self._lag_seconds.set(time.monotonic() - self._level_at)
 
     def _note_lag(self, positions: int) -> None:
         now = time.monotonic()

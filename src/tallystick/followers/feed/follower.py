@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 
 import structlog
 
+from tallystick.background.worker import Worker
 from tallystick.domain import limits
 from tallystick.domain.commands import Kind
 from tallystick.domain.decide import Decision
@@ -182,8 +183,8 @@ class Follower:
         self.horizon = 0
         self._listener_count = 0
         self._closed = False
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._pause_seconds = limits.FEED_PAUSE_SECONDS_MIN
+        self._worker: Worker | None = None
         self._of_tenant: dict[int, set[Subscription]] = {}
         self._of_account: dict[int, set[Subscription]] = {}
         self._of_owner: dict[_Owner, set[Subscription]] = {}
@@ -219,12 +220,20 @@ class Follower:
         Raises:
             UnavailableError: the shard cannot be read.
         """
-        if self._task is None:
+        if self._worker is None:
             head = await self._reader.head_position()
-            if self._task is None:
+            if self._worker is None:
                 self.position = self.horizon = head
                 self._level_at = time.monotonic()
-                self._task = asyncio.create_task(self._run(), name=f"follower of shard {self.shard}")
+                self._pause_seconds = limits.FEED_PAUSE_SECONDS_MIN
+                self._worker = Worker(
+                    "change feed",
+                    self._look,
+                    interval_seconds=limits.FEED_RETRY_SECONDS,
+                    expected=(UnavailableError, StoreError),
+                    shard=self.shard,
+                )
+                self._worker.start()
         return self.position
 
     @contextmanager
@@ -266,15 +275,15 @@ class Follower:
     async def stop(self) -> None:
         """Stop reading."""
         self.close()
-        task = self._task
+        worker = self._worker
         self._end()
-        if task is not None:
-            await asyncio.gather(task, return_exceptions=True)
+        if worker is not None:
+            await worker.stop()
 
     def _end(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        if self._worker is not None:
+            self._worker.cancel()
+            self._worker = None
         self._lag_positions.set(0)
         self._lag_seconds.set(0)
 
@@ -320,11 +329,11 @@ class Follower:
     def committed(self, decision: Decision) -> None:
         """Hear from this process's batcher what it has just committed."""
         appended = decision.appended
-        if self._task is None or not appended.transactions:
+        if self._worker is None or not appended.transactions:
             return
         if self.horizon != self.position or decision.first_position != self.position + 1:
             # It is being read, or others have written before it.
-            self._wake.set()
+            self._worker.wake()
             return
         self._note_opened(
             OpenedAccount(row.state.terms.account, row.state.terms.tenant, row.state.terms.owner)
@@ -335,34 +344,22 @@ class Follower:
         heard.update(row.position for row in appended.accounts if self._listens(row.state.terms.account))
         self._hand_out([record_at(decision, position) for position in sorted(heard)], decision.last_position)
 
-    async def _run(self) -> None:
-        """Look at the head: at once when woken, and otherwise after a pause that grows while nothing comes."""
-        pause_seconds = limits.FEED_PAUSE_SECONDS_MIN
-        while True:
-            self._wake.clear()
-            try:
-                moved = await self._read()
-            except (UnavailableError, StoreError) as error:
-                _log.warning("the log cannot be followed now", shard=self.shard, reason=str(error))
-                moved = await self._pause_after_failure()
-            except Exception as error:  # noqa: BLE001 - a bug must not leave streams that wait for ever
-                _log.error("ALARM: following the log failed", shard=self.shard, exc_info=error)
-                moved = await self._pause_after_failure()
-            pause_seconds = (
-                limits.FEED_PAUSE_SECONDS_MIN
-                if moved
-                else min(2 * pause_seconds, limits.FEED_PAUSE_SECONDS_MAX)
-            )
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause_seconds):
-                    await self._wake.wait()
-
-    async def _pause_after_failure(self) -> bool:
-        # What was being read will be read again. (A task that was cancelled says nothing: another may read already.)
-        self.horizon = self.position
-        self._lag_seconds.set(time.monotonic() - self._level_at)
-        await asyncio.sleep(limits.FEED_RETRY_SECONDS)
-        return False
+    async def _look(self) -> float:
+        """Look at the head; how long to wait after it, unless woken: longer each time, while nothing comes."""
+        try:
+            moved = await self._read()
+        except Exception:
+            # It will be read again. (A task that was cancelled says nothing: another may read already.)
+            self.horizon = self.position
+            self._lag_seconds.set(time.monotonic() - self._level_at)
+            self._pause_seconds = limits.FEED_PAUSE_SECONDS_MIN
+            raise
+        self._pause_seconds = (
+            limits.FEED_PAUSE_SECONDS_MIN
+            if moved
+            else min(2 * self._pause_seconds, limits.FEED_PAUSE_SECONDS_MAX)
+        )
+        return self._pause_seconds
 
     async def _read(self) -> bool:
         """Hand out what stands in the log and was not heard of; False when there is nothing."""

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import structlog
 
-from tallystick.background.pauses import jittered
+from tallystick.background.pauses import Backoff, jittered
+from tallystick.background.worker import Worker
 from tallystick.domain import limits
 from tallystick.domain.record import Record
 from tallystick.domain.webhooks import WebhookEndpoint, retry_delay_seconds
@@ -50,12 +51,19 @@ class Delivery:
         self._state: DeliveryState | None = None
         self._head = 0
         self._next_at = 0.0
-        self._troubles = 0
+        self._backoff = Backoff(limits.WEBHOOK_RETRY_DELAY_SECONDS_MIN, limits.WEBHOOK_TROUBLE_SECONDS_MAX)
         self._unreadable: str | None = None
         self._undisturbed_at = 0.0
-        self._looked = asyncio.Event()
+        self._worker = Worker(
+            "delivery of a webhook",
+            self._round,
+            # Each look wakes it: without one it does nothing, because the lease may be lost.
+            interval_seconds=limits.WEBHOOK_RETRY_DELAY_SECONDS_MAX,
+            shard=shard.number,
+            endpoint=first.endpoint.id,
+        )
         self.see(first)
-        self._task = asyncio.create_task(self._run(), name=f"webhook {first.endpoint.id} {shard.number}")
+        self._worker.start()
 
     def see(self, seen: Seen) -> None:
         """Learn how the endpoint is now, and where the log ends."""
@@ -75,53 +83,42 @@ class Delivery:
         metrics.UNREADABLE.labels(*labels).set(self._unreadable is not None)
         metrics.LAG_POSITIONS.labels(*labels).set(behind)
         metrics.LAG_SECONDS.labels(*labels).set(seen.age_seconds if behind else 0.0)
-        self._looked.set()
+        self._worker.wake()
 
     async def stop(self) -> None:
         """Stop, in the middle of a message too: it will be sent again by whoever goes on."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await self._worker.stop()
         metrics.forget(self._shard.number, self._endpoint.id)
 
-    async def _run(self) -> None:
-        while True:
-            await self._looked.wait()
-            self._looked.clear()
-            try:
-                while await self._go_on():
-                    self._troubles = 0
-            except (StoreError, NotTakenError) as error:
-                # Whether the shard is there again is seen with a later look.
-                self._state = None
-                self._pause()
-                _log.debug(
-                    "a webhook waits for a shard",
+    async def _round(self) -> None:
+        try:
+            while await self._go_on():
+                self._backoff.reset()
+        except (StoreError, NotTakenError) as error:
+            # Whether the shard is there again is seen with a later look.
+            self._state = None
+            self._pause()
+            _log.debug(
+                "a webhook waits for a shard",
+                endpoint=self._endpoint.id,
+                shard=self._shard.number,
+                error=str(error),
+            )
+        except SecretUnreadableError as error:
+            # Nothing was sent, and it is no fault of the receiver's: it waits until the key is there.
+            self._pause()
+            if str(error) != self._unreadable:
+                self._unreadable = str(error)
+                _log.error(
+                    "ALARM: a webhook waits for its key",
                     endpoint=self._endpoint.id,
                     shard=self._shard.number,
-                    error=str(error),
+                    reason=str(error),
                 )
-            except SecretUnreadableError as error:
-                # Nothing was sent, and it is no fault of the receiver's: it waits until the key is there.
-                self._pause()
-                if str(error) != self._unreadable:
-                    self._unreadable = str(error)
-                    _log.error(
-                        "ALARM: a webhook waits for its key",
-                        endpoint=self._endpoint.id,
-                        shard=self._shard.number,
-                        reason=str(error),
-                    )
-            except Exception as error:  # noqa: BLE001 - a bug with one endpoint must not end the delivery
-                _log.error(
-                    "ALARM: a bug", endpoint=self._endpoint.id, shard=self._shard.number, exc_info=error
-                )
-                self._pause()
 
     def _pause(self) -> None:
         """Wait, longer each time: what cannot be recorded here would be sent again and again."""
-        self._troubles += 1
-        longest = limits.WEBHOOK_TROUBLE_SECONDS_MAX
-        self._undisturbed_at = time.monotonic() + min(retry_delay_seconds(self._troubles), longest)
+        self._undisturbed_at = time.monotonic() + self._backoff.next_seconds()
         self._next_at = self._undisturbed_at
 
     async def _go_on(self) -> bool:

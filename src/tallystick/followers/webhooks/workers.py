@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import structlog
-
+from tallystick.background.worker import Worker
 from tallystick.domain import limits
 from tallystick.followers.webhooks import metrics
 from tallystick.followers.webhooks.delivery import Delivery
@@ -14,17 +13,16 @@ from tallystick.followers.webhooks.sending import Sender
 from tallystick.ledger.crossing.earlier_credits import EarlierCredits
 from tallystick.ledger.errors import NotTakenError
 from tallystick.ledger.shard import Shard
+from tallystick.ledger.shard_workers import ShardWorkers
 from tallystick.store.errors import StoreError
 from tallystick.store.lease import Ask, leased
 from tallystick.store.webhooks import WebhookStore, seen_of
 
-_log = structlog.get_logger(__name__)
-
 _LEASE: Final = "webhook_lease"
 
 
-class ShardWorker:
-    """Delivers one shard's log to all endpoints, while it holds the lease; each endpoint by a task of its own."""
+class ShardDeliveries:
+    """Delivers one shard's log to all endpoints, while it holds the lease; each endpoint by a worker of its own."""
 
     def __init__(
         self,
@@ -40,25 +38,18 @@ class ShardWorker:
         self._store = WebhookStore(shard.database)
         self._deliveries: dict[str, Delivery] = {}
         self._turns = asyncio.Semaphore(limits.WEBHOOK_QUERIES_AT_A_TIME)
-        self._task = asyncio.create_task(self._run(), name=f"webhooks of shard {shard.number}")
 
-    async def stop(self) -> None:
-        """Stop, and let another process go on."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+    async def deliver(self) -> None:
+        """Wait for the lease, and deliver until it is lost.
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                async with leased(self._shard.dsn, _LEASE, limits.WEBHOOK_LEASE_SECONDS) as ask:
-                    await self._hold(ask)
-            except (StoreError, NotTakenError) as error:
-                _log.debug("webhooks wait for a shard", shard=self._shard.number, error=str(error))
-            except Exception as error:  # noqa: BLE001 - a bug must not end the delivery for ever
-                _log.error("ALARM: a bug", shard=self._shard.number, exc_info=error)
-            await asyncio.sleep(limits.WEBHOOK_LEASE_SECONDS)
+        Raises:
+            StoreError, NotTakenError: the shard cannot be reached, or the lease is lost.
+        """
+        async with leased(self._shard.dsn, _LEASE, limits.WEBHOOK_LEASE_SECONDS) as ask:
+            await self._hold(ask)
 
     async def _hold(self, ask: Ask) -> None:
+        """Look for endpoints, until the session that holds the lease is lost or this is cancelled."""
         delivering = metrics.DELIVERING.labels(str(self._shard.number))
         delivering.set(1)
         try:
@@ -93,40 +84,21 @@ class ShardWorker:
                 )
 
 
-class WebhookWorkers:
-    """A worker for each shard, also for those that are added later."""
+def webhook_workers(
+    shards: Callable[[], Sequence[Shard]],
+    sender: Sender,
+    keys: SecretKeys,
+    earlier_credits: EarlierCredits,
+) -> ShardWorkers:
+    """What delivers webhooks: a worker for each shard, also for those that are added later."""
 
-    def __init__(
-        self,
-        shards: Callable[[], Sequence[Shard]],
-        sender: Sender,
-        keys: SecretKeys,
-        earlier_credits: EarlierCredits,
-    ) -> None:
-        self._shards = shards
-        self._sender = sender
-        self._keys = keys
-        self._earlier_credits = earlier_credits
-        self._workers: dict[int, ShardWorker] = {}
-        self._task: asyncio.Task[None] | None = None
+    def worker(shard: Shard) -> Worker:
+        return Worker(
+            "webhooks",
+            ShardDeliveries(shard, sender, keys, earlier_credits).deliver,
+            interval_seconds=limits.WEBHOOK_LEASE_SECONDS,
+            expected=(StoreError, NotTakenError),
+            shard=shard.number,
+        )
 
-    def start(self) -> None:
-        """Begin to try for the leases."""
-        self._task = asyncio.create_task(self._run(), name="webhooks")
-
-    async def stop(self) -> None:
-        """Stop delivering; other processes go on."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        await asyncio.gather(*(worker.stop() for worker in self._workers.values()))
-        self._workers.clear()
-
-    async def _run(self) -> None:
-        while True:
-            for shard in self._shards():
-                if shard.number not in self._workers:
-                    self._workers[shard.number] = ShardWorker(
-                        shard, self._sender, self._keys, self._earlier_credits
-                    )
-            await asyncio.sleep(limits.WEBHOOK_LEASE_SECONDS)
+    return ShardWorkers("webhooks", shards, worker)
