@@ -94,9 +94,10 @@ class Worker:
         if self._task is not None:
             if grace_seconds:
                 await asyncio.wait([self._task], timeout=grace_seconds)
-            if not self._task.cancelling():
+            while not self._task.done():
+                # More than once where a round has swallowed its cancellation, as `asyncio.wait_for` of 3.11 may.
                 self._task.cancel()
-            await asyncio.wait([self._task])
+                await asyncio.wait([self._task], timeout=limits.WORKER_STOP_SECONDS)
 
     async def _run(self) -> None:
         backoff = Backoff(limits.WORKER_PAUSE_SECONDS_MIN, limits.WORKER_PAUSE_SECONDS_MAX)

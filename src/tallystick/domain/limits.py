@@ -106,9 +106,10 @@ KEY_CLAIM_SECONDS_MAX: Final = 0.5
 KEY_CLAIM_BUSY_SECONDS_MAX: Final = 5.0
 
 # Background work: how long a worker pauses after a failure that is a bug, at first and at most; and how often it is
-# looked whether a shard was added that needs a worker.
+# looked whether a shard was added that needs a worker. And when one that does not stop is told once more.
 WORKER_PAUSE_SECONDS_MIN: Final = 0.5
 WORKER_PAUSE_SECONDS_MAX: Final = 30.0
+WORKER_STOP_SECONDS: Final = 5.0
 SHARD_WORKERS_INTERVAL_SECONDS: Final = 0.5
 EXPIRY_INTERVAL_SECONDS: Final = 1.0
 EXPIRY_LOOKBACK_SECONDS: Final = 120
