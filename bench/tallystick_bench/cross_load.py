@@ -12,9 +12,9 @@ from tallystick.domain.limits import SAGA_WAIT_SECONDS_DEFAULT
 from tallystick.domain.outcomes import Refused
 from tallystick.domain.record import record_at
 from tallystick.domain.sagas import SagaStatus
-from tallystick.ledger.batcher import DecidedOutcome
 from tallystick.ledger.crossing.two_phase.pairs import PairAnswer
 from tallystick.ledger.errors import FaultyCommandError, NotTakenError
+from tallystick.ledger.request_queue import DecidedOutcome
 from tallystick.ledger.shard import Shard
 from tallystick.service.engine import Engine
 from tallystick_bench.measurement import Slice, Tally

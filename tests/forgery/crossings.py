@@ -22,8 +22,8 @@ from tallystick.domain.outcomes import Outcome, Posted, Refused
 from tallystick.domain.saga_commands import Credit, Finalize, RefuseCredit, Release
 from tallystick.domain.sagas import SagaState, credit_request
 from tallystick.domain.two_phase import CrossingCommand
-from tallystick.ledger.batcher import DecidedOutcome
 from tallystick.ledger.crossing.two_phase.pairs import Coordinator
+from tallystick.ledger.request_queue import DecidedOutcome
 from tallystick.ledger.shard import Shard
 
 TENANT = 1

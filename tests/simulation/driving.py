@@ -12,9 +12,9 @@ from tallystick.domain.identifiers import make_identifier
 from tallystick.domain.outcomes import Outcome, Posted, RefusalCode, Refused, refuse
 from tallystick.domain.saga_commands import Credit, Finalize, RefuseCredit, Release
 from tallystick.domain.sagas import SAGA_STAGES, Found, SagaState, Stage, Step, credit_request, next_step
-from tallystick.ledger.batcher import DecidedOutcome
 from tallystick.ledger.crossing.saga.split import SplitJourney
 from tallystick.ledger.errors import FaultyCommandError
+from tallystick.ledger.request_queue import DecidedOutcome
 from tests.simulation.violation import Violation
 
 _THERE: Final = frozenset({Step.CREDIT, Step.REFUSE_CREDIT})

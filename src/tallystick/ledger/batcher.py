@@ -6,84 +6,36 @@ cancels its waiting, never a COMMIT.
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple, NoReturn
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, NoReturn
 
 import structlog
 
 from tallystick.background.alarms import AlarmRate
 from tallystick.background.pauses import Backoff
+from tallystick.background.worker import Worker
 from tallystick.domain import limits
 from tallystick.domain.commands import Command
-from tallystick.domain.decide import Atomic, Decision, commands_of
+from tallystick.domain.decide import Atomic, Decision
 from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.outcomes import Outcome, Posted, Unserved
 from tallystick.domain.rules.accounts import IdentifierTakenError
 from tallystick.ledger import metrics
 from tallystick.ledger.clock import Clock, ClockError
 from tallystick.ledger.condition import Condition, State
-from tallystick.ledger.errors import FaultyCommandError, OverloadedError, UnavailableError
-from tallystick.ledger.fair_queue import NO_WEIGHTS, FairQueue, Queued
+from tallystick.ledger.errors import FaultyCommandError, UnavailableError
+from tallystick.ledger.fair_queue import NO_WEIGHTS, Queued
+from tallystick.ledger.request_queue import DecidedOutcome, Piece, RequestQueue
 from tallystick.ledger.writing import BatchWriter, Decided
 from tallystick.store.errors import CommitUnknownError, ShardUnavailableError, StoreError
 
 _log = structlog.get_logger(__name__)
 
-# The lane of what the ledger does for several tenants at once: recovery, and holds that expire.
-_LEDGER_LANE: Final = 0
-
-
-class DecidedOutcome(NamedTuple):
-    """An outcome, and the decision that it is part of."""
-
-    outcome: Outcome
-    decision: Decision
-
-    @property
-    def appended(self) -> bool:
-        """Whether this decision posted it, and not an earlier one."""
-        return isinstance(self.outcome, Posted) and self.outcome.position >= self.decision.first_position
-
-
-class _Request:
-    """Who waits for the answers to the commands of one request, which may be written in several batches."""
-
-    __slots__ = ("answers", "deadline", "found", "left")
-
-    def __init__(
-        self, command_count: int, answers: asyncio.Future[list[DecidedOutcome]], deadline: float
-    ) -> None:
-        self.answers = answers
-        self.deadline = deadline
-        self.found: list[DecidedOutcome] = []
-        self.left = command_count
-
-    def answer(self, found: list[DecidedOutcome]) -> None:
-        """Take the answers to the next commands; tell the caller when these were the last."""
-        self.left -= len(found)
-        self.found += found
-        if not self.left and not self.answers.done():
-            self.answers.set_result(self.found)
-
-    def fail(self, error: Exception) -> None:
-        """Tell the caller that there is no answer. What of the request waits still is not written any more."""
-        if not self.answers.done():
-            self.answers.set_exception(error)
-
-
-class _Piece(NamedTuple):
-    """Commands of one request that are written in one batch."""
-
-    request: _Request
-    units: Sequence[Command | Atomic]
-    command_count: int
-
 
 class _Batch(NamedTuple):
     """What is written together, and what was decided about it ahead of its turn."""
 
-    waiting: list[Queued[_Piece]]
+    waiting: list[Queued[Piece]]
     ahead: Decided | None = None
 
     @property
@@ -95,7 +47,7 @@ class _Batch(NamedTuple):
 class _Written(NamedTuple):
     """A batch that is committed, and who of it waits for an answer."""
 
-    waiting: list[Queued[_Piece]]
+    waiting: list[Queued[Piece]]
     decision: Decision
 
 
@@ -121,21 +73,20 @@ class Batcher:
         self._writing_since: float | None = None
         self._look_ahead = asyncio.Event()
         self._writer = BatchWriter(shard, dsn, clock, self._look_ahead.set, self._lost)
-        self._queue: FairQueue[_Piece] = FairQueue(limits.PIECE_COMMANDS_MAX, tenant_weights)
-        # Whose lane was put into last, and until when others count as being about.
-        self._lane = _LEDGER_LANE
-        self._shared_until = 0.0
+        self._queue = RequestQueue(shard, tenant_weights)
         self._wake = asyncio.Event()
         self._stopping = False
         # What was taken from the queue and not answered yet: being written, and decided ahead.
-        self._taken: list[Queued[_Piece]] = []
-        self._tasks: list[asyncio.Task[None]] = []
+        self._taken: list[Queued[Piece]] = []
+        self._task: asyncio.Task[None] | None = None
+        self._deadlines = Worker(
+            "deadlines", self._look, interval_seconds=limits.DEADLINE_CHECK_SECONDS, shard=shard
+        )
         self._listeners: list[Callable[[Decision], None]] = []
         self._alarms = AlarmRate()
         label = str(shard)
         self._batch_commands = metrics.BATCH_COMMANDS.labels(label)
         self._batch_seconds = metrics.BATCH_SECONDS.labels(label)
-        self._queued = metrics.QUEUED_COMMANDS.labels(label)
 
     @property
     def available(self) -> bool:
@@ -186,23 +137,20 @@ class Batcher:
 
     def start(self) -> None:
         """Begin to write, or to try to connect."""
-        self._tasks = [
-            asyncio.create_task(self._run(), name=f"batcher of shard {self._shard}"),
-            asyncio.create_task(self._watch(), name=f"deadlines of shard {self._shard}"),
-        ]
+        self._task = asyncio.create_task(self._run(), name=f"batcher of shard {self._shard}")
+        self._deadlines.start()
 
     async def stop(self) -> None:
         """Take no more, write what waits, and close; bounded in time."""
         self._stopping = True
         self._wake.set()
-        if self._tasks:
-            writing, watching = self._tasks
-            _, late = await asyncio.wait([writing], timeout=limits.SHUTDOWN_SECONDS_MAX)
+        if self._task is not None:
+            _, late = await asyncio.wait([self._task], timeout=limits.SHUTDOWN_SECONDS_MAX)
             if late:
                 _log.warning("batcher stopped before its queue was empty", shard=self._shard)
-                writing.cancel()
-            watching.cancel()
-            await asyncio.gather(writing, watching, return_exceptions=True)
+                self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._deadlines.stop()
         self._fail_queue()
         await self._writer.close()
 
@@ -218,49 +166,22 @@ class Batcher:
             UnavailableError: the shard cannot be reached, or did not answer in time.
             FaultyCommandError: a bug refused this command; nothing was written.
         """
-        commands = commands_of(units)
         if not self.available:
-            self._count_unserved(Unserved.SHARD_UNAVAILABLE)
+            self._count_unserved(1)
             raise self._unavailable()
-        lane = _lane_of(commands)
-        self._require_room(lane, len(commands), limits.QUEUE_SAGA_STEPS_MAX if of_saga else 0)
-        loop = asyncio.get_running_loop()
-        answers: asyncio.Future[list[DecidedOutcome]] = loop.create_future()
-        request = _Request(len(commands), answers, loop.time() + limits.REQUEST_TIMEOUT_SECONDS)
-        self._note_lane(lane, loop.time())
-        for piece in _pieces(request, units, len(commands)):
-            self._queue.put(lane, piece.command_count, piece)
+        answers = self._queue.put(units, of_saga=of_saga)
         self._wake.set()
-        if self._queue.size >= limits.AHEAD_COMMANDS_MIN:
+        if self._queue.command_count >= limits.AHEAD_COMMANDS_MIN:
             self._look_ahead.set()
         return await answers
 
-    def _note_lane(self, lane: int, now: float) -> None:
-        """Note whether tenants share the shard: whether another one than before asks."""
-        if lane not in {self._lane, _LEDGER_LANE}:
-            if self._lane != _LEDGER_LANE:
-                self._shared_until = now + limits.SHARED_SECONDS
-            self._lane = lane
-
     def room_of(self, tenant: int) -> int:
         """How many more commands of a tenant may wait."""
-        queue = self._queue
-        of_all = limits.QUEUE_COMMANDS_MAX - queue.size
-        return max(0, min(of_all, limits.QUEUE_COMMANDS_PER_TENANT_MAX - queue.size_of(tenant)))
+        return self._queue.room_of(tenant)
 
     def refuse_overloaded(self) -> NoReturn:
         """Say that too many commands wait; raises OverloadedError."""
-        self._count_unserved(Unserved.OVERLOADED)
-        raise OverloadedError(f"{self._queue.size} commands wait for shard {self._shard}")
-
-    def _require_room(self, lane: int, command_count: int, more_room: int) -> None:
-        """Raises OverloadedError when so many commands would be too many, of this tenant or of all."""
-        queue = self._queue
-        if (
-            queue.size + command_count > limits.QUEUE_COMMANDS_MAX + more_room
-            or queue.size_of(lane) + command_count > limits.QUEUE_COMMANDS_PER_TENANT_MAX + more_room
-        ):
-            self.refuse_overloaded()
+        self._queue.refuse_overloaded()
 
     def _written(self, _: object) -> None:
         self._writing_since = None
@@ -330,39 +251,22 @@ class Batcher:
         self._condition.is_over(State.AWAY)
         return True
 
-    async def _watch(self) -> None:
+    async def _look(self) -> None:
         """Let nobody wait for ever: one look a second costs less than a timer for each request."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(limits.DEADLINE_CHECK_SECONDS)
-            if self._writing_seconds() > limits.WRITING_SECONDS_MAX:
-                self._condition.begins(State.FAILING, "what is being written does not end")
-            self._condition.forget_old_failures()
-            requests = {piece.request for piece in (*(taken.item for taken in self._taken), *self._queue)}
-            late = [one for one in requests if one.deadline < loop.time() and not one.answers.done()]
-            for request in late:
-                request.fail(UnavailableError(f"shard {self._shard} did not answer in time"))
-            if late:
-                metrics.UNSERVED.labels(str(self._shard), Unserved.SHARD_UNAVAILABLE.value).inc(len(late))
+        now = asyncio.get_running_loop().time()
+        if self._writing_seconds() > limits.WRITING_SECONDS_MAX:
+            self._condition.begins(State.FAILING, "what is being written does not end")
+        self._condition.forget_old_failures()
+        requests = {piece.request for piece in (*(taken.item for taken in self._taken), *self._queue)}
+        late = [one for one in requests if one.deadline < now and not one.answers.done()]
+        for request in late:
+            request.fail(UnavailableError(f"shard {self._shard} did not answer in time"))
+        self._count_unserved(len(late))
 
     def _take(self) -> _Batch:
-        """The next batch: all that wait, up to limits, without those whose callers have gone."""
-        batch: list[Queued[_Piece]] = []
-        count = 0
-        shared = asyncio.get_running_loop().time() < self._shared_until
-        of_tenant_max = limits.BATCH_COMMANDS_PER_TENANT_MAX if shared else limits.BATCH_COMMANDS_MAX
-        of_tenant: Counter[int] = Counter()
-        while self._queue and count < limits.BATCH_COMMANDS_MAX:
-            waiting = self._queue.take()
-            if not waiting.item.request.answers.done():
-                batch.append(waiting)
-                count += waiting.size
-                of_tenant[waiting.lane] += waiting.size
-                if of_tenant[waiting.lane] >= of_tenant_max:
-                    break
-        self._queued.set(self._queue.size)
-        self._taken = batch
-        return _Batch(batch)
+        """The next batch."""
+        self._taken = self._queue.take()
+        return _Batch(self._taken)
 
     def _put_back(self, batch: _Batch) -> None:
         """Let a batch that was not begun wait again, before all others."""
@@ -375,7 +279,7 @@ class Batcher:
         """While a batch is being written, decide the next one, if enough waits to make one."""
         writing.add_done_callback(lambda _: self._look_ahead.set())
         while not writing.done():
-            if self._writer.may_decide_ahead and self._queue.size >= limits.AHEAD_COMMANDS_MIN:
+            if self._writer.may_decide_ahead and self._queue.command_count >= limits.AHEAD_COMMANDS_MIN:
                 being_written = self._taken
                 batch = self._take()
                 self._taken = [*being_written, *batch.waiting]
@@ -404,7 +308,7 @@ class Batcher:
         self._batch_seconds.observe(time.perf_counter() - started)
         return _Written(batch.waiting, decision)
 
-    async def _post_one_by_one(self, waiting: list[Queued[_Piece]], error: Exception) -> None:
+    async def _post_one_by_one(self, waiting: list[Queued[Piece]], error: Exception) -> None:
         """A bug, or an identifier drawn twice: the faulty request fails alone, its neighbours are answered."""
         try:
             await self._writer.roll_back()
@@ -446,9 +350,7 @@ class Batcher:
         self.tell_listeners(written.decision)
 
     def _fail_queue(self) -> None:
-        error = self._unavailable()
-        for piece in self._queue.clear():
-            piece.request.fail(error)
+        self._queue.fail_all(self._unavailable())
 
     def _unavailable(self) -> UnavailableError:
         return UnavailableError(f"shard {self._shard} cannot be written to now")
@@ -461,33 +363,11 @@ class Batcher:
         for name, count in counts.items():
             metrics.OUTCOMES.labels(str(self._shard), name).inc(count)
 
-    def _count_unserved(self, reason: Unserved) -> None:
-        metrics.UNSERVED.labels(str(self._shard), reason.value).inc()
+    def _count_unserved(self, request_count: int) -> None:
+        if request_count:
+            metrics.UNSERVED.labels(str(self._shard), Unserved.SHARD_UNAVAILABLE.value).inc(request_count)
 
 
-def _fail(batch: Sequence[Queued[_Piece]], error: Exception) -> None:
+def _fail(batch: Sequence[Queued[Piece]], error: Exception) -> None:
     for waiting in batch:
         waiting.item.request.fail(error)
-
-
-def _lane_of(commands: Sequence[Command]) -> int:
-    """Whose turn it is with these: the tenant's, or, where there are several, the ledger's own."""
-    tenant = commands[0].tenant
-    return tenant if all(command.tenant == tenant for command in commands) else _LEDGER_LANE
-
-
-def _pieces(request: _Request, units: Sequence[Command | Atomic], command_count: int) -> Iterator[_Piece]:
-    """A request in pieces, so that others can be written in between. A group that stands or falls is one piece."""
-    if command_count <= limits.PIECE_COMMANDS_MAX:
-        yield _Piece(request, units, command_count)
-        return
-    piece: list[Command | Atomic] = []
-    count = 0
-    for unit in units:
-        size = len(unit.commands) if isinstance(unit, Atomic) else 1
-        if piece and count + size > limits.PIECE_COMMANDS_MAX:
-            yield _Piece(request, piece, count)
-            piece, count = [], 0
-        piece.append(unit)
-        count += size
-    yield _Piece(request, piece, count)

@@ -14,13 +14,13 @@ from tallystick.domain.decide import NOTHING_DECIDED, Atomic, Decision
 from tallystick.extras import MissingExtraError, require_extra
 from tallystick.followers.webhooks.addresses import AddressRules
 from tallystick.followers.webhooks.secret_keys import SecretKeys
-from tallystick.ledger.batcher import DecidedOutcome
 from tallystick.ledger.crossing.earlier_credits import EarlierCredits
 from tallystick.ledger.crossing.key_claims import KeyClaims, answers_of_group
 from tallystick.ledger.crossing.saga.recovery import Crossings
 from tallystick.ledger.crossing.two_phase.pairs import PairAnswer, TwoPhase
 from tallystick.ledger.crossing.two_phase.resolver import Resolver
 from tallystick.ledger.directory import ReplicatedDirectory
+from tallystick.ledger.request_queue import DecidedOutcome
 from tallystick.ledger.rounds import Rounds
 from tallystick.ledger.router import Router
 from tallystick.ledger.shard import Shard

@@ -18,9 +18,9 @@ from tallystick.domain.outcomes import Posted, RefusalCode, Refused
 from tallystick.domain.record import Record, record_at
 from tallystick.domain.sagas import SagaState, SagaStatus
 from tallystick.domain.system_owners import SystemAccount
-from tallystick.ledger.batcher import DecidedOutcome
 from tallystick.ledger.crossing.two_phase.pairs import PairAnswer
 from tallystick.ledger.errors import UnavailableError
+from tallystick.ledger.request_queue import DecidedOutcome
 from tallystick.service import parameters
 from tallystick.service.engine import Engine
 from tallystick.service.errors import AccountNotFoundError, ParameterError

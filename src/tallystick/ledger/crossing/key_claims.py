@@ -15,9 +15,9 @@ from tallystick.domain.commands import ClaimKey
 from tallystick.domain.decide import NOTHING_DECIDED, commands_of
 from tallystick.domain.outcomes import Posted, RefusalCode, Refused, not_tried, refuse
 from tallystick.ledger import metrics
-from tallystick.ledger.batcher import DecidedOutcome
 from tallystick.ledger.errors import UnavailableError
 from tallystick.ledger.placement import Placement
+from tallystick.ledger.request_queue import DecidedOutcome
 from tallystick.ledger.shard import Shard
 from tallystick.ledger.writing import Units
 

@@ -29,8 +29,8 @@ from tallystick.domain.sagas import (
     next_split_step,
     promise_end_request,
 )
-from tallystick.ledger.batcher import DecidedOutcome
 from tallystick.ledger.errors import FaultyCommandError
+from tallystick.ledger.request_queue import DecidedOutcome
 
 PAYEES_STEPS: Final = frozenset({Step.PROMISE, Step.CONFIRM, Step.REFUSE_PROMISE, Step.REVOKE})
 

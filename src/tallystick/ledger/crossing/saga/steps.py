@@ -31,10 +31,10 @@ from tallystick.domain.sagas import (
     next_step,
 )
 from tallystick.ledger import metrics
-from tallystick.ledger.batcher import DecidedOutcome
 from tallystick.ledger.crossing.saga.split import PAYEES_STEPS, SplitJourney
 from tallystick.ledger.crossing.saga.stuck import StuckSagas
 from tallystick.ledger.errors import FaultyCommandError, NotTakenError, UnavailableError
+from tallystick.ledger.request_queue import DecidedOutcome
 from tallystick.ledger.shard import Shard
 
 _log = structlog.get_logger(__name__)

@@ -19,10 +19,10 @@ from tallystick.domain.identifiers import shard_of
 from tallystick.domain.outcomes import Outcome, Posted
 from tallystick.domain.two_phase import CrossingCommand, PairDecision
 from tallystick.ledger import metrics
-from tallystick.ledger.batcher import DecidedOutcome
 from tallystick.ledger.crossing.two_phase.writing import PairWriter
 from tallystick.ledger.errors import FaultyCommandError, OverloadedError, UnavailableError
 from tallystick.ledger.fair_queue import NO_WEIGHTS, FairQueue
+from tallystick.ledger.request_queue import DecidedOutcome
 from tallystick.ledger.shard import Shard
 from tallystick.ledger.writing import Units
 from tallystick.store.errors import CommitUnknownError, ShardUnavailableError, StoreError

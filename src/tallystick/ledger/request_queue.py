@@ -1,0 +1,190 @@
+"""The requests that wait for the batcher of a shard: bounded, and tenants take turns.
+
+A large request waits in pieces, so that others can be written in between.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NamedTuple, NoReturn
+
+from tallystick.domain import limits
+from tallystick.domain.commands import Command
+from tallystick.domain.decide import Atomic, Decision, commands_of
+from tallystick.domain.outcomes import Outcome, Posted, Unserved
+from tallystick.ledger import metrics
+from tallystick.ledger.errors import OverloadedError
+from tallystick.ledger.fair_queue import FairQueue, Queued
+
+# The lane of what the ledger does for several tenants at once: recovery, and holds that expire.
+_LEDGER_LANE: Final = 0
+
+
+class DecidedOutcome(NamedTuple):
+    """An outcome, and the decision that it is part of."""
+
+    outcome: Outcome
+    decision: Decision
+
+    @property
+    def appended(self) -> bool:
+        """Whether this decision posted it, and not an earlier one."""
+        return isinstance(self.outcome, Posted) and self.outcome.position >= self.decision.first_position
+
+
+class Request:
+    """Who waits for the answers to the commands of one request, which may be written in several batches."""
+
+    __slots__ = ("answers", "deadline", "found", "left")
+
+    def __init__(
+        self, command_count: int, answers: asyncio.Future[list[DecidedOutcome]], deadline: float
+    ) -> None:
+        self.answers = answers
+        self.deadline = deadline
+        self.found: list[DecidedOutcome] = []
+        self.left = command_count
+
+    def answer(self, found: list[DecidedOutcome]) -> None:
+        """Take the answers to the next commands; tell the caller when these were the last."""
+        self.left -= len(found)
+        self.found += found
+        if not self.left and not self.answers.done():
+            self.answers.set_result(self.found)
+
+    def fail(self, error: Exception) -> None:
+        """Tell the caller that there is no answer. What of the request waits still is not written any more."""
+        if not self.answers.done():
+            self.answers.set_exception(error)
+
+
+class Piece(NamedTuple):
+    """Commands of one request that are written in one batch."""
+
+    request: Request
+    units: Sequence[Command | Atomic]
+    command_count: int
+
+
+class RequestQueue:
+    """The requests that wait for one shard, in pieces."""
+
+    def __init__(self, shard: int, tenant_weights: Mapping[int, int]) -> None:
+        """Tenants whose weight is not told have weight 1."""
+        self._shard = shard
+        self._queue: FairQueue[Piece] = FairQueue(limits.PIECE_COMMANDS_MAX, tenant_weights)
+        # Whose lane was put into last, and until when others count as being about.
+        self._lane = _LEDGER_LANE
+        self._shared_until = 0.0
+        self._queued = metrics.QUEUED_COMMANDS.labels(str(shard))
+
+    def __bool__(self) -> bool:
+        return bool(self._queue)
+
+    def __iter__(self) -> Iterator[Piece]:
+        """All that wait."""
+        return iter(self._queue)
+
+    @property
+    def command_count(self) -> int:
+        """How many commands wait."""
+        return self._queue.size
+
+    def put(
+        self, units: Sequence[Command | Atomic], *, of_saga: bool
+    ) -> asyncio.Future[list[DecidedOutcome]]:
+        """Let the commands of one request wait; what will be their answers.
+
+        Steps of sagas (`of_saga`) find room in a queue that is full for others: they free what those reserved.
+
+        Raises:
+            OverloadedError: the queue is full.
+        """
+        commands = commands_of(units)
+        lane = _lane_of(commands)
+        self._require_room(lane, len(commands), limits.QUEUE_SAGA_STEPS_MAX if of_saga else 0)
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        answers: asyncio.Future[list[DecidedOutcome]] = loop.create_future()
+        request = Request(len(commands), answers, now + limits.REQUEST_TIMEOUT_SECONDS)
+        self._note_lane(lane, now)
+        for piece in _pieces(request, units, len(commands)):
+            self._queue.put(lane, piece.command_count, piece)
+        return answers
+
+    def room_of(self, tenant: int) -> int:
+        """How many more commands of a tenant may wait."""
+        queue = self._queue
+        of_all = limits.QUEUE_COMMANDS_MAX - queue.size
+        return max(0, min(of_all, limits.QUEUE_COMMANDS_PER_TENANT_MAX - queue.size_of(tenant)))
+
+    def refuse_overloaded(self) -> NoReturn:
+        """Say that too many commands wait; raises OverloadedError."""
+        metrics.UNSERVED.labels(str(self._shard), Unserved.OVERLOADED.value).inc()
+        raise OverloadedError(f"{self._queue.size} commands wait for shard {self._shard}")
+
+    def take(self) -> list[Queued[Piece]]:
+        """What is written next: all that wait, up to limits, without those whose callers have gone."""
+        batch: list[Queued[Piece]] = []
+        count = 0
+        shared = asyncio.get_running_loop().time() < self._shared_until
+        of_tenant_max = limits.BATCH_COMMANDS_PER_TENANT_MAX if shared else limits.BATCH_COMMANDS_MAX
+        of_tenant: Counter[int] = Counter()
+        while self._queue and count < limits.BATCH_COMMANDS_MAX:
+            waiting = self._queue.take()
+            if not waiting.item.request.answers.done():
+                batch.append(waiting)
+                count += waiting.size
+                of_tenant[waiting.lane] += waiting.size
+                if of_tenant[waiting.lane] >= of_tenant_max:
+                    break
+        self._queued.set(self._queue.size)
+        return batch
+
+    def put_back(self, taken: Sequence[Queued[Piece]]) -> None:
+        """Let what was taken wait again, before all others."""
+        self._queue.put_back(taken)
+
+    def fail_all(self, error: Exception) -> None:
+        """Tell all who wait that there is no answer."""
+        for piece in self._queue.clear():
+            piece.request.fail(error)
+
+    def _note_lane(self, lane: int, now: float) -> None:
+        """Note whether tenants share the shard: whether another one than before asks."""
+        if lane not in {self._lane, _LEDGER_LANE}:
+            if self._lane != _LEDGER_LANE:
+                self._shared_until = now + limits.SHARED_SECONDS
+            self._lane = lane
+
+    def _require_room(self, lane: int, command_count: int, more_room: int) -> None:
+        """Raises OverloadedError when so many commands would be too many, of this tenant or of all."""
+        queue = self._queue
+        if (
+            queue.size + command_count > limits.QUEUE_COMMANDS_MAX + more_room
+            or queue.size_of(lane) + command_count > limits.QUEUE_COMMANDS_PER_TENANT_MAX + more_room
+        ):
+            self.refuse_overloaded()
+
+
+def _lane_of(commands: Sequence[Command]) -> int:
+    """Whose turn it is with these: the tenant's, or, where there are several, the ledger's own."""
+    tenant = commands[0].tenant
+    return tenant if all(command.tenant == tenant for command in commands) else _LEDGER_LANE
+
+
+def _pieces(request: Request, units: Sequence[Command | Atomic], command_count: int) -> Iterator[Piece]:
+    """A request in pieces, so that others can be written in between. A group that stands or falls is one piece."""
+    if command_count <= limits.PIECE_COMMANDS_MAX:
+        yield Piece(request, units, command_count)
+        return
+    piece: list[Command | Atomic] = []
+    count = 0
+    for unit in units:
+        size = len(unit.commands) if isinstance(unit, Atomic) else 1
+        if piece and count + size > limits.PIECE_COMMANDS_MAX:
+            yield Piece(request, piece, count)
+            piece, count = [], 0
+        piece.append(unit)
+        count += size
+    yield Piece(request, piece, count)
