@@ -407,9 +407,9 @@ def test_versions_that_are_too_old_are_refused() -> None:
 
 
 def test_another_shards_database_is_not_touched(migrated: Installation) -> None:
-    migrated.execute("DELETE FROM _yoyo_migration WHERE migration_id = '0007.collation'")
+    migrated.execute("DELETE FROM _yoyo_migration WHERE migration_id = '0013.readable'")
     with pytest.raises(SchemaError, match="configured for shard 2 is that of shard 1"):
         migrate(migrated.owner_dsn, 2)
     with migrated.server.connect(DATABASE) as connection:
-        found = connection.execute("SELECT FROM _yoyo_migration WHERE migration_id = '0007.collation'")
+        found = connection.execute("SELECT FROM _yoyo_migration WHERE migration_id = '0013.readable'")
         assert found.fetchone() is None
