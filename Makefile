@@ -49,7 +49,7 @@ check: $(VENV)/.development lint ## Check the code and run the tests that need n
 # Three processes for two processors: while one waits, the others work. The files of tests/unit, which are short, come
 # last, so that all end at the same time.
 test: $(VENV)/.development lint ## Check the code and run the tests
-	@exec $(VENV)/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGUMENTS)
+	@exec $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGUMENTS)
 
 test-pythons: ## Do the same with each Python from 3.11 on that is at hand
 	@exec "$(PYTHON)" tests/pythons.py $(PYTHONS)

@@ -36,5 +36,6 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 
     Who kills a server, or wants other settings, starts one with `temporary_server`.
     """
-    with temporary_server() as server:
+    # Servers that tests start in processes of their own have many connections together.
+    with temporary_server(settings={"max_connections": "300"}) as server:
         yield server

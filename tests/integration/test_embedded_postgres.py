@@ -395,7 +395,7 @@ def test_root_starts_what_an_ordinary_user_has_made(open_folder: Path) -> None:
 
 def test_a_lock_belongs_to_one_process_and_dies_with_it(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from tallystick.embedded import DataFolderLock\n"
+        "import sys, time; from pathlib import Path; from tallystick.embedded.lock import DataFolderLock\n"
         "lock = DataFolderLock(Path(sys.argv[1])); lock.acquire(); print('held', flush=True); time.sleep(600)"
     )
     lock = DataFolderLock(tmp_path)

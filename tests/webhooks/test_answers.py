@@ -241,8 +241,9 @@ def test_what_cannot_be_recorded_is_not_sent_again_and_again(
             positions = pay(books)
             receiver.wait(lambda: len(receiver.received) >= 3, "it is sent, and sent again")
             first, second, third = [one.at for one in receiver.received[:3]]
-            assert second - first > 0.9
-            assert third - second > 1.9
+            # One second, then two, each shortened by up to a half.
+            assert second - first > 0.45
+            assert third - second > 0.9
         finally:
             connection.execute("GRANT UPDATE ON webhook_deliveries TO tallystick_server")
     receiver.wait(lambda: progress(client, endpoint)["position"] == positions[0], "it is recorded")
