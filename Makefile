@@ -46,8 +46,7 @@ up: $(VENV)/.runtime ## Start everything on this machine and move money
 check: $(VENV)/.development lint ## Check the code and run the tests that need no server, in less than a minute
 	@exec $(VENV)/bin/python -m pytest --numprocesses 2 -q -m "not slow" tests/unit $(ARGUMENTS)
 
-# Three processes for two processors: while one waits, the others work. The files of tests/unit, which are short, come
-# last, so that all end at the same time.
+# The files of tests/unit, which are short, come last, so that both processes end at the same time.
 test: $(VENV)/.development lint ## Check the code and run the tests
 	@exec $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGUMENTS)
 
