@@ -32,7 +32,7 @@ def _folder_of(item: pytest.Item) -> str:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
-    """The PostgreSQL of all tests of this process: each makes databases of its own in it, and nobody stops it.
+    """The PostgreSQL of all tests of this process: each makes databases of its own in it, and none stops it.
 
     Who kills a server, or wants other settings, starts one with `temporary_server`.
     """

@@ -221,7 +221,7 @@ def test_an_api_that_is_killed_is_started_again_and_payments_go_on(data: Path, p
             assert first[0] == 201
             killed = api_processes(up)
             assert len(killed) == 2
-            # A worker that cannot stop by itself: whoever starts the next one has to end it.
+            # A worker that cannot stop by itself: the process that starts the next one has to end it.
             os.kill(killed[1], signal.SIGSTOP)
             os.kill(killed[0], signal.SIGKILL)
             up.wait_until_said(f"the API ended by itself (SIGKILL): {AGAIN[number]}")

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from tests.api import nobody
+from tests.api import absent
 from tests.api.books import Books
 from tests.api.client import PROBLEM_TYPE, Client, new_key
 from tests.api.server import Installation
@@ -129,7 +129,7 @@ def test_no_balance_is_older_than_what_was_asked_for(
     books.open("alice  USD  100")
     beyond = installation.head().position + 1000
     # Nor is there no such account as long as its opening may be among what is not there yet.
-    for account in (books["alice"], nobody.ACCOUNT):
+    for account in (books["alice"], absent.ACCOUNT):
         begun = time.monotonic()
         answer = client.get(f"/v1/accounts/{account}/balance", min_position=beyond, **query)
         assert time.monotonic() - begun < WAIT_SECONDS_MAX
@@ -373,5 +373,5 @@ def test_a_bound_that_was_tightened_does_not_block_a_capture(books: Books) -> No
 
 
 def test_nobodys_account_is_not_changed(client: Client) -> None:
-    answer = client.patch(f"/v1/accounts/{nobody.ACCOUNT}", {"status": "frozen"})
+    answer = client.patch(f"/v1/accounts/{absent.ACCOUNT}", {"status": "frozen"})
     assert answer.refused() == (422, "account_not_found", "id")

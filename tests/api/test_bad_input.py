@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.api import nobody
+from tests.api import absent
 from tests.api.books import Books
 from tests.api.client import Answer, Client, new_key
 
@@ -123,7 +123,7 @@ def test_amounts(client: Client, shop: Books, amount: str) -> None:
 @pytest.mark.parametrize("amount", [amount for amount in BAD_AMOUNTS if amount != "null"])
 def test_amounts_of_a_capture_and_a_reversal(client: Client, amount: str) -> None:
     body = with_amount({"amount": "AMOUNT"}, amount)
-    for path in (f"/v1/holds/{nobody.HOLD}/capture", f"/v1/transactions/{nobody.TRANSACTION}/reverse"):
+    for path in (f"/v1/holds/{absent.HOLD}/capture", f"/v1/transactions/{absent.TRANSACTION}/reverse"):
         assert send_text(client, path, body).refused() == (400, INVALID, "amount")
 
 
@@ -184,7 +184,7 @@ def mistyped(identifier: str) -> list[str]:
     ]
 
 
-PLACES = range(len(mistyped(nobody.ACCOUNT)))
+PLACES = range(len(mistyped(absent.ACCOUNT)))
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -204,19 +204,19 @@ def test_an_account_that_is_no_text(client: Client, shop: Books, value: object) 
     assert client.post("/v1/transfers", payment(shop, source=value)).refused() == (400, INVALID, "source")
 
 
-@pytest.mark.parametrize("place", [place for place in PLACES if mistyped(nobody.HOLD)[place]])
+@pytest.mark.parametrize("place", [place for place in PLACES if mistyped(absent.HOLD)[place]])
 @pytest.mark.parametrize(
     ("method", "path", "identifier"),
     [
-        ("GET", "/v1/accounts/{}", nobody.ACCOUNT),
-        ("PATCH", "/v1/accounts/{}", nobody.ACCOUNT),
-        ("GET", "/v1/accounts/{}/balance", nobody.ACCOUNT),
-        ("GET", "/v1/accounts/{}/entries", nobody.ACCOUNT),
-        ("GET", "/v1/transactions/{}", nobody.TRANSACTION),
-        ("POST", "/v1/transactions/{}/reverse", nobody.TRANSACTION),
-        ("GET", "/v1/holds/{}", nobody.HOLD),
-        ("POST", "/v1/holds/{}/capture", nobody.HOLD),
-        ("POST", "/v1/holds/{}/void", nobody.HOLD),
+        ("GET", "/v1/accounts/{}", absent.ACCOUNT),
+        ("PATCH", "/v1/accounts/{}", absent.ACCOUNT),
+        ("GET", "/v1/accounts/{}/balance", absent.ACCOUNT),
+        ("GET", "/v1/accounts/{}/entries", absent.ACCOUNT),
+        ("GET", "/v1/transactions/{}", absent.TRANSACTION),
+        ("POST", "/v1/transactions/{}/reverse", absent.TRANSACTION),
+        ("GET", "/v1/holds/{}", absent.HOLD),
+        ("POST", "/v1/holds/{}/capture", absent.HOLD),
+        ("POST", "/v1/holds/{}/void", absent.HOLD),
     ],
 )
 def test_identifiers_in_a_path(client: Client, method: str, path: str, identifier: str, place: int) -> None:
@@ -229,10 +229,10 @@ def test_identifiers_in_a_path(client: Client, method: str, path: str, identifie
 @pytest.mark.parametrize(
     ("path", "identifier"),
     [
-        ("/v1/accounts/{}", nobody.HOLD),
-        ("/v1/accounts/{}/entries", nobody.TRANSACTION),
-        ("/v1/transactions/{}", nobody.ACCOUNT),
-        ("/v1/holds/{}", nobody.TRANSACTION),
+        ("/v1/accounts/{}", absent.HOLD),
+        ("/v1/accounts/{}/entries", absent.TRANSACTION),
+        ("/v1/transactions/{}", absent.ACCOUNT),
+        ("/v1/holds/{}", absent.TRANSACTION),
     ],
 )
 def test_identifiers_of_another_kind(client: Client, path: str, identifier: str) -> None:
@@ -265,9 +265,9 @@ def call_with_note(shop: Books, call: str, **note: Any) -> tuple[str, dict[str, 
         entries = [{"account": shop["alice"], "amount": "-1"}, {"account": shop["shop"], "amount": "1"}]
         return "/v1/transactions", {"entries": entries, **note}, ""
     if call == "reverse":
-        return f"/v1/transactions/{nobody.TRANSACTION}/reverse", note, ""
+        return f"/v1/transactions/{absent.TRANSACTION}/reverse", note, ""
     if call in {"capture", "void"}:
-        return f"/v1/holds/{nobody.HOLD}/{call}", note, ""
+        return f"/v1/holds/{absent.HOLD}/{call}", note, ""
     if call == "batch":
         transfer = payment(shop, idempotency_key=new_key(), **note)
         return "/v1/transfers/batch", {"transfers": [transfer]}, "transfers[0]."
@@ -393,7 +393,7 @@ def test_lifetimes_of_holds(shop: Books, seconds: object) -> None:
 
 @pytest.mark.parametrize("value", ["yes", 1, None, "true", []])
 def test_truths(client: Client, shop: Books, value: object) -> None:
-    answer = client.post(f"/v1/holds/{nobody.HOLD}/capture", {"final": value})
+    answer = client.post(f"/v1/holds/{absent.HOLD}/capture", {"final": value})
     assert answer.refused() == (400, INVALID, "final")
     transfers = [payment(shop, idempotency_key=new_key())]
     answer = client.post("/v1/transfers/batch", {"transfers": transfers, "atomic": value})
@@ -525,15 +525,15 @@ def test_queries_of_a_balance(client: Client, shop: Books, query: str, param: st
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", f"/v1/accounts/{nobody.ACCOUNT}"),
-        ("PATCH", f"/v1/accounts/{nobody.ACCOUNT}"),
+        ("GET", f"/v1/accounts/{absent.ACCOUNT}"),
+        ("PATCH", f"/v1/accounts/{absent.ACCOUNT}"),
         ("POST", "/v1/accounts"),
         ("POST", "/v1/transfers"),
         ("POST", "/v1/transfers/batch"),
         ("POST", "/v1/transactions"),
         ("POST", "/v1/holds"),
-        ("GET", f"/v1/holds/{nobody.HOLD}"),
-        ("GET", f"/v1/transactions/{nobody.TRANSACTION}"),
+        ("GET", f"/v1/holds/{absent.HOLD}"),
+        ("GET", f"/v1/transactions/{absent.TRANSACTION}"),
         ("GET", "/v1/assets"),
         ("POST", "/v1/assets"),
     ],
@@ -811,12 +811,12 @@ def test_paths_that_are_no_http(client: Client, target: bytes) -> None:
     [
         ("DELETE", "/v1/accounts", {"GET", "POST"}),
         ("PUT", "/v1/accounts", {"GET", "POST"}),
-        ("DELETE", f"/v1/accounts/{nobody.ACCOUNT}", {"GET", "PATCH"}),
-        ("POST", f"/v1/accounts/{nobody.ACCOUNT}/entries", {"GET"}),
+        ("DELETE", f"/v1/accounts/{absent.ACCOUNT}", {"GET", "PATCH"}),
+        ("POST", f"/v1/accounts/{absent.ACCOUNT}/entries", {"GET"}),
         ("GET", "/v1/transfers", {"POST"}),
         ("GET", "/v1/transfers/batch", {"POST"}),
-        ("PATCH", f"/v1/transactions/{nobody.TRANSACTION}", {"GET"}),
-        ("GET", f"/v1/holds/{nobody.HOLD}/void", {"POST"}),
+        ("PATCH", f"/v1/transactions/{absent.TRANSACTION}", {"GET"}),
+        ("GET", f"/v1/holds/{absent.HOLD}/void", {"POST"}),
         ("DELETE", "/v1/assets", {"GET", "POST"}),
         ("TRACE", "/v1/assets", {"GET", "POST"}),
         ("POST", "/healthz", {"GET"}),
@@ -863,9 +863,9 @@ def test_the_largest_that_is_right(client: Client, shop: Books) -> None:
         description="d" * 1024,
         metadata=metadata,
         amount=str(INT64_MAX),
-        source=nobody.ACCOUNT_ELSEWHERE,
+        source=absent.ACCOUNT_ELSEWHERE,
     )
     answer = client.post("/v1/transfers", body, key="k" * 255)
     assert answer.refused() == (503, "shard_unavailable", None)
-    padded = large(shop, BODY_BYTES_MAX).replace(shop["alice"].encode(), nobody.ACCOUNT_ELSEWHERE.encode())
+    padded = large(shop, BODY_BYTES_MAX).replace(shop["alice"].encode(), absent.ACCOUNT_ELSEWHERE.encode())
     assert send_text(client, "/v1/transfers", padded).refused() == (503, "shard_unavailable", None)

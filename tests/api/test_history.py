@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from tests.api import nobody
+from tests.api import absent
 from tests.api.books import Books
 from tests.api.client import Answer
 
@@ -86,8 +86,8 @@ def test_a_full_last_page_has_no_next_one(books: Books) -> None:
     assert second["next_cursor"] is None
 
 
-def test_nobody_has_no_history_and_no_balance(books: Books) -> None:
-    account = nobody.ACCOUNT
+def test_an_unknown_account_has_no_history_and_no_balance(books: Books) -> None:
+    account = absent.ACCOUNT
     assert books.history(account).refused() == (404, "account_not_found", "id")
     assert books.balance(account).refused() == (404, "account_not_found", "id")
     then = "2020-01-01T00:00:00Z"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.api import nobody
+from tests.api import absent
 from tests.api.books import Books
 from tests.api.client import Client
 from tests.waiting import wait_for
@@ -156,12 +156,12 @@ def test_who_and_what_a_hold_is_for(books: Books) -> None:
     """)
     assert books.hold("alice", "alice", 1).refused() == (422, "same_account", "destination")
     assert books.hold("alice", "shop", 1).refused() == (422, "asset_mismatch", "destination")
-    assert books.hold("alice", nobody.ACCOUNT, 1).refused() == (422, "account_not_found", "destination")
+    assert books.hold("alice", absent.ACCOUNT, 1).refused() == (422, "account_not_found", "destination")
     books.check("alice  USD  100")
 
 
 def test_there_is_no_such_hold(books: Books, client: Client) -> None:
-    nothing = nobody.HOLD
+    nothing = absent.HOLD
     assert books.capture(nothing).refused() == (422, "hold_not_found", "id")
     assert books.void(nothing).refused() == (422, "hold_not_found", "id")
     assert client.get(f"/v1/holds/{nothing}").refused() == (404, "hold_not_found", "id")

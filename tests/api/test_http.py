@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.api import nobody
+from tests.api import absent
 from tests.api.books import Books
 from tests.api.client import Client, new_key
 from tests.api.server import Server
@@ -32,7 +32,7 @@ def shop(client: Client) -> Books:
         "/v1/transactions/{transaction}",
         "/v1/holds/{hold}",
         "/v1/accounts/nothing",
-        f"/v1/accounts/{nobody.ACCOUNT}",
+        f"/v1/accounts/{absent.ACCOUNT}",
         "/healthz",
         "/readyz",
         "/openapi.json",

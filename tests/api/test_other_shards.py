@@ -1,6 +1,6 @@
 """What names a shard that the server was not told of: it is said, nothing is written, and no key is burned."""
 
-from tests.api import nobody
+from tests.api import absent
 from tests.api.books import Books
 from tests.api.client import Client, new_key
 
@@ -9,7 +9,7 @@ SAID = "Shard 4095 is not one that this ledger was told of. Add its database to 
 
 def test_no_call_takes_it_for_something_that_is_not_there(books: Books, client: Client) -> None:
     books.open("alice  USD  100")
-    alice, account = books["alice"], nobody.ACCOUNT_ELSEWHERE
+    alice, account = books["alice"], absent.ACCOUNT_ELSEWHERE
     key = new_key()
     entries = [{"account": alice, "amount": "-1"}, {"account": account, "amount": "1"}]
     payment = {"source": alice, "destination": account, "amount": "1", "asset": "USD"}
@@ -25,9 +25,9 @@ def test_no_call_takes_it_for_something_that_is_not_there(books: Books, client: 
             "/v1/transactions",
             {"entries": [{**one, "amount": f"{-int(one['amount'])}"} for one in entries]},
         ),
-        ("POST", f"/v1/holds/{nobody.HOLD_ELSEWHERE}/capture", {}),
-        ("POST", f"/v1/holds/{nobody.HOLD_ELSEWHERE}/void", {}),
-        ("POST", f"/v1/transactions/{nobody.TRANSACTION_ELSEWHERE}/reverse", {}),
+        ("POST", f"/v1/holds/{absent.HOLD_ELSEWHERE}/capture", {}),
+        ("POST", f"/v1/holds/{absent.HOLD_ELSEWHERE}/void", {}),
+        ("POST", f"/v1/transactions/{absent.TRANSACTION_ELSEWHERE}/reverse", {}),
         ("PATCH", f"/v1/accounts/{account}", {"status": "frozen"}),
         ("POST", "/v1/balances", {"accounts": [alice, account]}),
         ("GET", f"/v1/accounts/{account}", None),
@@ -35,8 +35,8 @@ def test_no_call_takes_it_for_something_that_is_not_there(books: Books, client: 
         ("GET", f"/v1/accounts/{account}/balance?at=2020-01-01T00:00:00Z", None),
         ("GET", f"/v1/accounts/{account}/entries", None),
         ("GET", f"/v1/events?account={account}", None),
-        ("GET", f"/v1/holds/{nobody.HOLD_ELSEWHERE}", None),
-        ("GET", f"/v1/transactions/{nobody.TRANSACTION_ELSEWHERE}", None),
+        ("GET", f"/v1/holds/{absent.HOLD_ELSEWHERE}", None),
+        ("GET", f"/v1/transactions/{absent.TRANSACTION_ELSEWHERE}", None),
     ]
     for method, path, body in calls:
         answer = client.send(method, path, body, key=None if method == "GET" else key)
@@ -66,7 +66,7 @@ def test_of_a_batch_only_what_goes_there_is_refused(books: Books, client: Client
             "idempotency_key": new_key(),
         }
 
-    alice, bob, account = books["alice"], books["bob"], nobody.ACCOUNT_ELSEWHERE
+    alice, bob, account = books["alice"], books["bob"], absent.ACCOUNT_ELSEWHERE
     transfers = [payment(alice, account), payment(alice, bob), payment(account, bob)]
     for _ in range(2):
         first, second, third = client.post("/v1/transfers/batch", {"transfers": transfers}).ok()["outcomes"]

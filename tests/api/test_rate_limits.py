@@ -160,7 +160,9 @@ def test_streams_and_tests_of_endpoints_have_budgets_of_their_own(url: str, keys
         assert caller.get(balance).refused()[0] == 400
 
 
-def test_a_cache_that_is_away_refuses_nobody(installation: Installation, keys: Keys, tmp_path: Path) -> None:
+def test_a_cache_that_is_away_refuses_no_client(
+    installation: Installation, keys: Keys, tmp_path: Path
+) -> None:
     made = limited(
         installation, "limited without its cache", limits=LIMITS, cache=f"unix://{tmp_path / 'nothing'}"
     )

@@ -1,6 +1,6 @@
 """Reversals: the opposite of a transaction, in whole or in part, never more than the whole."""
 
-from tests.api import nobody
+from tests.api import absent
 from tests.api.books import Books
 from tests.api.client import Client, at_once
 
@@ -145,7 +145,7 @@ def test_what_cannot_be_reversed(books: Books) -> None:
 
 
 def test_nothing_cannot_be_reversed(books: Books) -> None:
-    assert books.reverse(nobody.TRANSACTION).refused() == (422, "transaction_not_found", "id")
+    assert books.reverse(absent.TRANSACTION).refused() == (422, "transaction_not_found", "id")
 
 
 def test_the_payer_may_be_frozen_but_not_closed(books: Books) -> None:

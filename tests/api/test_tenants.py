@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.api import nobody
+from tests.api import absent
 from tests.api.books import Books
 from tests.api.client import Client, new_key
 from tests.api.server import Installation, Server
@@ -58,7 +58,7 @@ def test_whether_it_is_there_does_not_show(shop: Books, stranger: Client) -> Non
     """Another tenant's account and no account at all have the same answer, to the byte."""
     for path in ("", "/balance", "/entries"):
         theirs = stranger.get(f"/v1/accounts/{shop['alice']}{path}")
-        nobodys = stranger.get(f"/v1/accounts/{nobody.ACCOUNT}{path}")
+        nobodys = stranger.get(f"/v1/accounts/{absent.ACCOUNT}{path}")
         assert (theirs.status, theirs.body) == (nobodys.status, nobodys.body)
 
 

@@ -1,6 +1,6 @@
 """Transactions of several entries: each asset sums to zero, all or nothing."""
 
-from tests.api import nobody
+from tests.api import absent
 from tests.api.books import Books
 from tests.api.client import Client
 
@@ -127,7 +127,7 @@ def test_of_several_reasons_the_first_in_precedence(books: Books) -> None:
 
 def test_an_entry_of_nobody(books: Books) -> None:
     books.open("alice  USD  100")
-    answer = books.post(f"alice -10 \n {nobody.ACCOUNT} 10")
+    answer = books.post(f"alice -10 \n {absent.ACCOUNT} 10")
     assert answer.refused() == (422, "account_not_found", "entries[1].account")
 
 

@@ -1,6 +1,6 @@
 """Transfers: money from one account to another, within bounds."""
 
-from tests.api import nobody
+from tests.api import absent
 from tests.api.books import Books
 from tests.api.client import Client
 
@@ -154,9 +154,9 @@ def test_between_assets(books: Books) -> None:
     """)
 
 
-def test_to_and_from_nobody(books: Books) -> None:
+def test_to_and_from_an_unknown_account(books: Books) -> None:
     books.open("alice  USD  100")
-    account = nobody.ACCOUNT
+    account = absent.ACCOUNT
     assert books.account(account).refused() == (404, "account_not_found", "id")
     assert books.transfer("alice", account, 1).refused() == (422, "account_not_found", "destination")
     assert books.transfer(account, "alice", 1).refused() == (422, "account_not_found", "source")
@@ -174,7 +174,7 @@ def test_a_transfer_may_have_been_effective_long_ago(books: Books) -> None:
 
 
 def test_there_is_no_such_transaction(client: Client) -> None:
-    assert client.get(f"/v1/transactions/{nobody.TRANSACTION}").refused() == (
+    assert client.get(f"/v1/transactions/{absent.TRANSACTION}").refused() == (
         404,
         "transaction_not_found",
         "id",

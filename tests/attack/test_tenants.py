@@ -94,10 +94,10 @@ def test_what_is_anothers_answers_as_what_is_not_there(
             with_one_place_changed(sample, mine, UNKNOWN),
             strict=True,
         )
-        for of_another, of_nobody in changed:
+        for of_another, of_none in changed:
             for accept in accepted(operation):
                 found = send(stranger, operation, of_another, accept=accept)
-                expected = send(stranger, operation, of_nobody, accept=accept)
+                expected = send(stranger, operation, of_none, accept=accept)
                 assert masked(found, theirs) == masked(expected, UNKNOWN), of_another
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from tests.api import nobody
+from tests.api import absent
 from tests.api.books import Books
 from tests.api.client import Client, new_key
 
@@ -28,12 +28,12 @@ class Things(NamedTuple):
 
 
 UNKNOWN = Things(
-    nobody.ACCOUNT,
-    nobody.ACCOUNT,
+    absent.ACCOUNT,
+    absent.ACCOUNT,
     "owner of nothing",
     "NOTHING",
-    nobody.TRANSACTION,
-    nobody.HOLD,
+    absent.TRANSACTION,
+    absent.HOLD,
     "hook_00000000000000",
 )
 """What names nothing of any tenant."""

@@ -109,7 +109,7 @@ def alter(database: ShardDatabase, setting: str) -> None:
 
 
 def lose(database: ShardDatabase) -> None:
-    """Let nobody connect any more."""
+    """Refuse all new connections."""
     alter(database, "ALLOW_CONNECTIONS false")
 
 

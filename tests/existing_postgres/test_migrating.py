@@ -104,7 +104,7 @@ def test_one_that_fails_leaves_nothing_behind(installation: Installation) -> Non
 def test_tables_in_use_are_not_waited_for_without_end(
     behind: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever waits for a table makes all others wait who come later."""
+    """A session that waits for a table makes later sessions wait."""
     monkeypatch.setattr(limits, "MIGRATION_LOCK_TIMEOUT_MS", SHORT_MS)
     with (
         locked(behind, "LOCK TABLE readable_accounts IN ACCESS SHARE MODE"),

@@ -50,7 +50,7 @@ def shard_of_page(server: ExistingPostgres) -> ShardConfiguration:
 
 
 def test_what_an_administrator_runs(server: ExistingPostgres, administer: Administer, tmp_path: Path) -> None:
-    """After it `migrate` has nothing to say, money moves, and nobody else gets in."""
+    """After it `migrate` has nothing to say, money moves, and no other role gets in."""
     administer(page.statements(SERVER))
     shard = shard_of_page(server)
     write_configuration(tmp_path / "tallystick.toml", Configuration([shard]))

@@ -37,7 +37,7 @@ def main() -> int:
         sys.exit(
             f"a bare system takes root and {' and '.join(PROGRAMS)}: missing {' and '.join(missing) or 'root'}"
         )
-    # Whoever ends us ends what runs in the bare system, too.
+    # A signal that ends this program ends what runs in the bare system, too.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="tallystick-fresh-", dir="/var/tmp"))
     try:

@@ -20,7 +20,7 @@ SERVERS = ("postgres", "valkey-server", "tallystick")
 
 
 class Person:
-    """Somebody at a terminal, in the folder of the project."""
+    """A user at a terminal, in the folder of the project."""
 
     def __init__(self, name: str, project: Path) -> None:
         self._entry = pwd.getpwnam(name)

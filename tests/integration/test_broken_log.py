@@ -1,4 +1,4 @@
-"""A log from which somebody took a value that must be there: who asks gets an error, and an operator an alarm."""
+"""A log from which a value was taken that must be there: the caller gets an error, and an operator an alarm."""
 
 from collections.abc import AsyncIterator
 

@@ -102,7 +102,7 @@ def book(books: dict[str, Book], request: pytest.FixtureRequest) -> Book:
 
 @pytest.fixture
 async def ledger(book: Book) -> AsyncIterator[Ledger]:
-    """Answers as the API has them; nobody drives what is open."""
+    """Answers as the API has them; no process drives what is open."""
     async with serving(book.served, workers=False) as ledger:
         yield ledger
 

@@ -1,4 +1,4 @@
-"""The core works without the packages of any extra; whoever needs one is told which, and how to install it."""
+"""The core works without the packages of any extra; a caller that needs one is told which, and how to install it."""
 
 import re
 import subprocess
@@ -99,7 +99,7 @@ def test_a_command_says_what_is_missing(arguments: tuple[str, ...], module: str,
 
 
 def test_measuring_says_where_it_is() -> None:
-    """It is a package of its own, which stands in no index: a name there would be somebody else's."""
+    """It is a package of its own, which stands in no index: a name there would be of another project."""
     program = "import importlib.metadata\nimportlib.metadata.entry_points = lambda **_: []\n"
     done = run(program + "sys.argv = ['tallystick', 'bench']\nfrom tallystick.cli.main import main\nmain()\n")
     assert done.returncode == 1

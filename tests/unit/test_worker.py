@@ -246,7 +246,7 @@ async def test_after_the_time_of_grace_it_is_cancelled() -> None:
 
 
 async def test_cancellation_is_not_swallowed() -> None:
-    """Whoever cancels the task ends it; the work begins no new round."""
+    """A cancellation ends the task; the work begins no new round."""
     rounds = Rounds(None)
 
     async def work() -> None:

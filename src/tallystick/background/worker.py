@@ -1,6 +1,6 @@
 """Workers: what a process does in the background for as long as it serves.
 
-A worker does its work again and again. A failure that nobody foresaw is an alarm, with its traceback, and is counted;
+A worker does its work again and again. An unexpected failure is an alarm, with its traceback, and is counted;
 then the worker starts again, after a pause that grows from failure to failure.
 """
 

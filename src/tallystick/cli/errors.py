@@ -2,7 +2,7 @@
 
 - `CommandError`: the command could not do what was asked
   - `PortTakenError` (in `ports`): another program uses the port
-- `StopRequestedError` (in `stop_signals`): somebody asked the command to stop
+- `StopRequestedError` (in `stop_signals`): the operator asked the command to stop
 """
 
 from typing import Final

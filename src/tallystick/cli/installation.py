@@ -51,7 +51,7 @@ Say = Callable[[str], None]
 
 
 class RunningInstallation(NamedTuple):
-    """What somebody needs to know to use a running installation.
+    """What an operator needs to know to use a running installation.
 
     `metrics_url` is for operators; `shell_path` is a file that sets the rest for a shell; `cache` is where its cache
     is, if it has one, and `databases` where each node keeps its data.

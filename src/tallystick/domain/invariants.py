@@ -8,7 +8,7 @@ Value = TypeVar("Value")
 class BrokenInvariantError(Exception):
     """Something is missing that a rule, or the log, must have made: a bug, or a log that was changed.
 
-    Nothing was written. A number or a text in its place would be a wrong answer that nobody notices.
+    Nothing was written. A number or a text in its place would be a wrong answer without a sign.
     """
 
 

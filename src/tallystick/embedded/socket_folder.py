@@ -44,7 +44,7 @@ class SocketFolder:
             ) from error
 
     def make(self, account: ServerAccount) -> Path:
-        """Make the folder, or take the one of the last start, emptied, when nobody else has taken its name."""
+        """Make the folder, or take the one of the last start, emptied, when no other user has taken its name."""
         self._remove_abandoned(account)
         with suppress(EmbeddedServerError, OSError):
             folder = self.path()

@@ -124,7 +124,7 @@ def judge_crossings(streams: CrossingStreams, lost: Mapping[int, ShardLostError]
     )
 
 
-_NOBODY: Final[Payers] = {}
+_NO_PAYERS: Final[Payers] = {}
 
 
 class CrossingsChecks:
@@ -170,4 +170,4 @@ def _payers(told: CrossingRecords) -> Payers:
         return {leg.account: (leg.amount, leg.asset or "") for leg in told.record.terms.debits}
     if told.sent is not None:
         return {account: (-amount, asset) for account, amount, asset in told.sent.entries if amount < 0}
-    return _NOBODY
+    return _NO_PAYERS

@@ -48,7 +48,7 @@ class UnknownScriptError(Exception):
 class CacheClient(NamedTuple):
     """How a cache is asked.
 
-    `send` sends a command to whoever has its keys and waits for the answer; it raises CacheRefusedError,
+    `send` sends a command to the server that has its keys and waits for the answer; it raises CacheRefusedError,
     UnknownScriptError, OSError, TimeoutError. `close` closes all connections.
     """
 

@@ -224,6 +224,6 @@ class _Keys:
 
 
 def _seen(task: asyncio.Task[Any]) -> None:
-    """Read the error of a task that nobody awaits, so that asyncio does not log it."""
+    """Read the error of a task that is not awaited, so that asyncio does not log it."""
     if not task.cancelled():
         task.exception()

@@ -1,5 +1,5 @@
 -- What this database, the roles and the schema of this session are like. `login` is the role that servers connect as;
--- where nobody says it, it is this session's own.
+-- where it is not said, it is this session's own.
 WITH role AS (
     SELECT
         (SELECT oid FROM pg_roles WHERE rolname = 'tallystick_server') AS server,
