@@ -93,6 +93,8 @@ class Server:
         self._options = options
         self._cleanup = ExitStack()
         self.url = ""
+        # What `/readyz` answered before 200.
+        self.not_ready: list[int] = []
         self.metrics_port = own_port()
 
     def __enter__(self) -> Self:
@@ -130,6 +132,7 @@ class Server:
             with suppress(requests.RequestException), requests.get(f"{self.url}/readyz", timeout=5) as answer:
                 if answer.status_code == 200:
                     return
+                self.not_ready.append(answer.status_code)
             time.sleep(POLL_INTERVAL_SECONDS)
         raise AssertionError(f"the server did not start: {self.log_path.read_text()}")
 

@@ -41,6 +41,8 @@ class Lifespan:
     async def process_startup(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Begin to serve."""
         await self._engine.start()
+        # A worker that served while it connects would refuse payments that another worker can make.
+        await self._engine.router.tried()
         _when_asked_to_stop(self._engine.end_streams)
         tune_garbage_collection()
 

@@ -80,6 +80,8 @@ POSTGRESQL_VERSION_MIN: Final = 15
 MIGRATION_WAIT_MS: Final = 60_000
 MIGRATION_LOCK_TIMEOUT_MS: Final = 10_000
 CONNECT_TIMEOUT_SECONDS: Final = 5
+# How long a server that starts takes no requests until it knows which shards it can reach.
+FIRST_CONNECT_SECONDS_MAX: Final = 2.0
 STATEMENT_TIMEOUT_MS: Final = 30_000
 CLOSE_TIMEOUT_SECONDS: Final = 2.0
 # How often two connections are compared to find out whether they share what serves them.

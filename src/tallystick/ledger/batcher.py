@@ -7,6 +7,7 @@ cancels its waiting, never a COMMIT.
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
 import structlog
@@ -75,6 +76,7 @@ class Batcher:
         self._writer = BatchWriter(shard, dsn, clock, self._look_ahead.set, self._lost)
         self._queue = RequestQueue(shard, tenant_weights)
         self._wake = asyncio.Event()
+        self._tried = asyncio.Event()
         self._stopping = False
         # What was taken from the queue and not answered yet: being written, and decided ahead.
         self._taken: list[Queued[Piece]] = []
@@ -134,6 +136,11 @@ class Batcher:
             await asyncio.wait_for(self._writer.ready.wait(), limits.CONNECT_TIMEOUT_SECONDS)
         except TimeoutError:
             raise self._unavailable() from None
+
+    async def tried(self) -> None:
+        """Wait until it was found out whether the shard can be reached, or until that takes too long."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._tried.wait(), limits.FIRST_CONNECT_SECONDS_MAX)
 
     def start(self) -> None:
         """Begin to write, or to try to connect."""
@@ -247,8 +254,10 @@ class Batcher:
                 self._fail_queue()
                 say = _log.error if isinstance(error, ClockError) else _log.warning
                 say("shard unavailable", shard=self._shard, reason=str(error))
+                self._tried.set()
                 await asyncio.sleep(backoff.next_seconds())
         self._condition.is_over(State.AWAY)
+        self._tried.set()
         return True
 
     async def _look(self) -> None:

@@ -1,5 +1,6 @@
 """Finds shards: for an identifier by arithmetic, for an owner by a look-up."""
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Generic, TypeVar
@@ -129,6 +130,10 @@ class Router(Generic[ShardT]):
         """Wait until every shard can be written to; raises UnavailableError when one could not be reached in time."""
         for shard in self.shards:
             await shard.batcher.connected()
+
+    async def tried(self) -> None:
+        """Wait until it was found out whether each shard can be reached, or until that takes too long."""
+        await asyncio.gather(*(shard.batcher.tried() for shard in self.shards))
 
     async def stop(self) -> None:
         """Stop the workers, write what waits, close."""
