@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tallystick.embedded.postgres import EmbeddedPostgres
+from tests.lives import lives
 
 COMMAND = [sys.executable, "-P", "-m", "tallystick.cli"]
 READY_TIMEOUT_SECONDS = 60.0
@@ -164,7 +165,7 @@ def shell(line: str) -> str:
 def gone(pids: Sequence[int], *, timeout_seconds: float = 30.0) -> bool:
     """Whether none of these processes lives any more, or will after a moment."""
     deadline = time.monotonic() + timeout_seconds
-    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+    while any(lives(pid) for pid in pids):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)

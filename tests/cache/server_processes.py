@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
-import psutil
+from tests.lives import lives
 
 READY_SECONDS_MAX: Final = 60.0
 ANSWER_BYTES_MAX: Final = 2**22
@@ -108,7 +108,7 @@ class ServerProcess:
     async def gone(self, seconds_max: float = READY_SECONDS_MAX) -> None:
         """Wait for its end."""
         deadline = time.monotonic() + seconds_max
-        while psutil.pid_exists(self._pid):
+        while lives(self._pid):
             assert time.monotonic() < deadline, "the server did not end in time"
             await asyncio.sleep(_LOOK_SECONDS)
         self._pid = 0

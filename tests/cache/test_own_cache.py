@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tallystick.cli.own_cache import OwnCache
 from tallystick.domain import limits
+from tests.lives import lives
 from tests.waiting import wait_for
 
 SOON_SECONDS = 0.05
@@ -72,5 +72,5 @@ def test_nothing_is_left_of_it(cache: OwnCache) -> None:
     pid = cache._server.pid
     assert pid is not None
     cache.stop()
-    assert not psutil.pid_exists(pid)
+    assert not lives(pid)
     assert not Path(cache.address.removeprefix("unix://")).parent.exists()

@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+from tests.lives import lives
 
 from tallystick.embedded import postgres_binaries as binaries_module
 from tallystick.embedded import system_folder as system_folder_module
@@ -241,7 +242,7 @@ def test_a_server_that_was_left_behind_is_stopped_and_its_data_are_kept(open_fol
         assert server.pid == left_behind, "it outlives a killed owner until the next start"
         server.start()
         assert server.pid != left_behind
-        assert not psutil.pid_exists(left_behind) or psutil.Process(left_behind).status() == "zombie"
+        assert not lives(left_behind)
         assert add_row(server) == 2
 
 
