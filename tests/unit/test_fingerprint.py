@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tallystick.domain.commands import RequestKey
 from tallystick.domain.fingerprint import (
     FIELDS,
     Field,
@@ -10,6 +11,7 @@ from tallystick.domain.fingerprint import (
     fingerprint,
     request_key,
 )
+from tallystick.domain.sagas import Step, credit_request, promise_end_request
 
 fields: st.SearchStrategy[Field] = st.one_of(
     st.none(),
@@ -70,6 +72,14 @@ def test_each_field_of_each_operation(
 def test_another_call_is_named_path(first: RequestKind, second: RequestKind, values: list[Field]) -> None:
     if first is not second:
         assert differing_field(fingerprint(first, *values), fingerprint(second, *values)) == "path"
+
+
+@pytest.mark.parametrize("step", [credit_request(7), promise_end_request(7, Step.REVOKE)])
+def test_a_step_of_a_saga_is_another_call(step: RequestKey) -> None:
+    confirmed = promise_end_request(7, Step.CONFIRM).fingerprint
+    for other in (confirmed, fingerprint(RequestKind.VOID, "hold")):
+        assert differing_field(step.fingerprint, other) == "path"
+        assert differing_field(other, step.fingerprint) == "path"
 
 
 @given(operation=operations, values=st.lists(fields, max_size=4), absent=st.integers(0, 5))

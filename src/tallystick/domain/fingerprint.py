@@ -95,13 +95,15 @@ def asked_for(fingerprint: bytes) -> tuple[RequestKind, list[object]] | None:
 
 
 def differing_field(recorded: bytes, requested: bytes) -> str:
-    """The name of the first field in which two fingerprints differ; `path` if the operations differ."""
-    first, second = _decoder.decode(recorded), _decoder.decode(requested)
-    if first[0] != second[0]:
+    """The name of the first field in which two fingerprints differ; `path` if the operations differ.
+
+    The step of a saga has no operation and no fields, so it always differs in `path`.
+    """
+    first, second = asked_for(recorded), asked_for(requested)
+    if first is None or second is None or first[0] is not second[0]:
         return "path"
-    names = FIELDS[RequestKind(int(str(first[0])))]
-    for index, name in enumerate(names, start=1):
-        if _at(first, index) != _at(second, index):
+    for index, name in enumerate(FIELDS[first[0]]):
+        if _at(first[1], index) != _at(second[1], index):
             return name
     return "body"
 

@@ -124,3 +124,17 @@ def test_what_was_not_promised_cannot_be_confirmed() -> None:
     _, second, _, saga = reserved()
     with pytest.raises(SagaConflictError):
         second.do(confirm(saga))
+
+
+def test_a_promise_that_is_confirmed_cannot_be_revoked() -> None:
+    _, second, _, saga = reserved()
+    assert second.do(promise(saga)) == "posted"
+    assert second.do(confirm(saga)) == "posted"
+    assert second.do(revoke(saga)) == "idempotency_key_reused path"
+
+
+def test_a_promise_that_is_revoked_cannot_be_confirmed() -> None:
+    _, second, _, saga = reserved()
+    assert second.do(promise(saga)) == "posted"
+    assert second.do(revoke(saga)) == "posted"
+    assert second.do(confirm(saga)) == "idempotency_key_reused path"
