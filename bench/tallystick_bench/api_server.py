@@ -33,7 +33,7 @@ _STOP_SECONDS_MAX: Final = 30.0
 _ANSWER_SECONDS_MAX: Final = 2.0
 _POLL_SECONDS: Final = 0.05
 
-# No proxy of the environment stands between us and this machine.
+# Proxies that the environment names are not used for this machine.
 _opener: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -44,7 +44,7 @@ class BenchedServer(NamedTuple):
     process: int
 
     def memory_bytes(self) -> int:
-        """What it and its workers have in memory; what they share counts once."""
+        """The memory of the server and its workers. Shared memory counts once."""
         parent = psutil.Process(self.process)
         return sum(one.memory_full_info().pss for one in (parent, *parent.children(recursive=True)))
 
@@ -74,7 +74,7 @@ async def api_server(target: Target) -> AsyncIterator[BenchedServer]:
 
 
 def _free_port() -> socket.socket:
-    """Hold a port that the server can join, and nobody else."""
+    """Reserve a port that only the server can join."""
     holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     holder.bind((_HOST, 0))
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -109,7 +109,7 @@ async def _until_ready(process: subprocess.Popen[bytes], url: str, log_path: Pat
 
 def _last_line(path: Path) -> str:
     lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "its log is empty"
 
 
 def _ready(url: str) -> bool:

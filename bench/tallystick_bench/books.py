@@ -24,10 +24,10 @@ _POLL_SECONDS: Final = 0.02
 async def open_books(
     shard: Shard, tenant: int, account_count: int, run: str, progress: ProgressBar
 ) -> list[str]:
-    """Open a treasury and this many wallets, and have the treasury fund each wallet alike.
+    """Open a treasury and this many wallets. The treasury pays the same amount to each wallet.
 
     Returns:
-        The wallets' identifiers, the treasury's last.
+        The identifiers of the wallets, then that of the treasury.
     """
     await _until_connected(shard)
     phase = progress.phase(f"opening {account_count:,} accounts", 2 * account_count + 1)

@@ -47,7 +47,7 @@ RATE_MAX: Final = 100_000
 CROSS_SHARDS: Final = 2
 
 Where = TypeVar("Where")
-Found = TypeVar("Found", Result, ReadsResult, NeighboursResult)
+AnyResult = TypeVar("AnyResult", Result, ReadsResult, NeighboursResult)
 
 _EXPECTED: Final = (
     EmbeddedServerError,
@@ -81,9 +81,9 @@ Examples:
     type=click.Choice([one.value for one in Workload]),
     default=Workload.UNIFORM.value,
     show_default=True,
-    help="Who pays whom: all alike; everybody one merchant; the n-th account in proportion to 1/n; all alike on "
+    help="Payments between random accounts; all to one merchant; the n-th account in proportion to 1/n; or between "
     "two shards on two servers, see --crossing. Or reads: balances, from the cache and from the database in turns. "
-    "Or neighbours: what one tenant waits for beside another's floods.",
+    "Or neighbours: how long one tenant waits while another floods the server.",
 )
 @click.option(
     "--through",
@@ -147,8 +147,8 @@ Examples:
 @click.option(
     "--rate",
     type=click.IntRange(1, RATE_MAX),
-    help="With --workload cross: this many transfers each second, and not as many as possible. With --workload "
-    f"reads: this many meanwhile.  [default: {PAYMENTS_BESIDE_READS} beside reads]",
+    help="With --workload cross: this many transfers each second, instead of as many as possible. With --workload "
+    f"reads: this many payments each second meanwhile.  [default: {PAYMENTS_BESIDE_READS} beside reads]",
 )
 @click.option(
     "--cross-shard",
@@ -167,8 +167,8 @@ Examples:
     type=click.IntRange(0, limits.STREAMS_PER_TENANT_DEFAULT),
     default=0,
     show_default=True,
-    help="With --through http and http-batch: this many listen to the balance of an account each, chosen at random. "
-    "The same load with nobody listening takes turns with it.",
+    help="With --through http and http-batch: the number of clients that listen to the balance of a random account. "
+    "The same load without listeners takes turns with it.",
 )
 @click.option("--wrk", is_flag=True, help="Make the HTTP load with the program wrk, which must be installed.")
 @click.option("--dsn", help="Measure this database of a shard (migrated) instead of a temporary server.")
@@ -178,7 +178,7 @@ Examples:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Measure the first shard of this configuration file instead of a temporary server.",
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the payments' randomness.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the random payments.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def bench(
     *,
@@ -221,9 +221,9 @@ def bench(
             "wrk goes on for a time: use --seconds instead of --transfers": wrk and transfers is not None,
             "--plot draws .png and .svg files": plot is not None
             and plot.suffix.lower() not in {".png", ".svg"},
-            "--streams are of a server: add --through http or --through http-batch": streams > 0
+            "--streams needs a server: add --through http or --through http-batch": streams > 0
             and way not in {Through.HTTP, Through.HTTP_BATCH},
-            "--rate is of --workload cross and reads": rate is not None
+            "--rate needs --workload cross or reads": rate is not None
             and kind not in {Workload.CROSS, Workload.READS},
             "--workload reads measures a server: add --through http": reads and way is not Through.HTTP,
             "--workload reads goes on for a time, and compares the cache with the database: leave --transfers, "
@@ -262,7 +262,7 @@ def bench(
         target = temporary_target()
     if cache == "on" or (reads and cache is None):
         target = cached(target)
-    # A temporary server must not outlive us, however we are asked to end.
+    # A temporary server must not outlive this process, whichever signal ends it.
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if reads:
@@ -288,14 +288,14 @@ def bench(
     _print(result, report, as_json=as_json)
 
 
-def _print(result: Found, in_words: Callable[[Found], str], *, as_json: bool) -> None:
+def _print(result: AnyResult, in_words: Callable[[AnyResult], str], *, as_json: bool) -> None:
     click.echo(msgspec.json.encode(result).decode() if as_json else in_words(result))
     if not result.money.conserved:
         raise BenchError("MONEY WAS NOT CONSERVED: see `money` in the output, run `tallystick verify`")
 
 
 def _refuse_combinations(wrong: Mapping[str, bool]) -> None:
-    """Say the first thing that is wrong with the options together."""
+    """Refuse options that do not go together, with the first reason."""
     for message, is_so in wrong.items():
         if is_so:
             raise click.UsageError(message)
@@ -304,8 +304,8 @@ def _refuse_combinations(wrong: Mapping[str, bool]) -> None:
 def _measure(
     settings: Settings,
     target: AbstractContextManager[Where],
-    load: Callable[[Settings, Where, ProgressBar], Awaitable[Found]],
-) -> Found:
+    load: Callable[[Settings, Where, ProgressBar], Awaitable[AnyResult]],
+) -> AnyResult:
     with ProgressBar() as progress:
         phase = progress.phase("starting", 1)
         with target as found, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -313,10 +313,10 @@ def _measure(
             return runner.run(_until_terminated(load(settings, found, progress)))
 
 
-async def _until_terminated(result: Awaitable[Found]) -> Found:
-    """Cancel what runs at SIGTERM, as asyncio does at Ctrl-C, which scripts ignore in what they start beside them.
+async def _until_terminated(result: Awaitable[AnyResult]) -> AnyResult:
+    """Cancel what runs at SIGTERM. asyncio does so at Ctrl-C, which background processes of scripts ignore.
 
-    An exception out of a handler would hit any task, and be told of as one that nobody awaited.
+    An exception out of a signal handler would reach any task, and be reported as never retrieved.
     """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     before = signal.getsignal(signal.SIGTERM)

@@ -1,8 +1,8 @@
-"""The baseline `copy`: how fast PostgreSQL takes the ledger's rows when nothing is read and nothing decided.
+"""The baseline `copy`: how fast PostgreSQL takes the ledger's rows if nothing is read or decided.
 
-The same rows, in tables and indexes like the ledger's, in batches like the ledger's, with the same statements and
-one commit for each batch, over one connection. The rows are encoded while the clock stands still: what it shows is
-the limit that PostgreSQL sets. The time that encoding took is noted beside it.
+The same rows, in tables and indexes like the ledger's, in batches like the ledger's, with the same statements and one
+commit for each batch, over one connection. The rows are encoded before the clock starts, so the result is the limit
+of PostgreSQL. The time of encoding is reported too.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from tallystick.domain.fingerprint import RequestKind, fingerprint
 from tallystick.domain.identifiers import Prefix, parse_identifier
 from tallystick.domain.rows import Appended, BatchRow, EntryRow, RequestRow, TransactionRow
 from tallystick.store.address import options_of
-from tallystick_bench.measurement import Slice
+from tallystick_bench.measurement import MeasuredTurn
 from tallystick_bench.payments import Payments
 from tallystick_bench.queries import query
 from tallystick_bench.settings import ASSET, FUNDS_PER_ACCOUNT, Stint
@@ -28,12 +28,12 @@ from tallystick_bench.target import Target
 
 BATCH_TRANSFERS: Final = limits.BATCH_COMMANDS_MAX
 _BATCHES_PER_CHUNK: Final = 10
-"""So many are encoded before the clock goes on, which bounds the memory."""
+"""Batches encoded before the clock starts again. It bounds the memory."""
 _SETTINGS: Final = {"synchronous_commit": "on", "timezone": "UTC", "jit": "off"}
 
 
 class _Batch(NamedTuple):
-    """What is sent for one batch, in the order in which it is sent."""
+    """The data of one batch, in the order of sending."""
 
     transactions: bytes
     entries: bytes
@@ -42,22 +42,22 @@ class _Batch(NamedTuple):
 
 
 class CopyBaseline:
-    """Rows of random payments, encoded and copied in turns."""
+    """Encodes rows of random payments, and copies them."""
 
     def __init__(self, target: Target, payments: Payments) -> None:
         self._dsn = target.owner_dsn
         self._payments = payments
         self._number, self._position = target.fetch("copy_head")
 
-    async def run(self, stint: Stint) -> tuple[Slice, Slice]:
-        """Take one turn. Returns it twice: by the time of PostgreSQL alone, and with that of encoding added."""
+    async def run(self, stint: Stint) -> tuple[MeasuredTurn, MeasuredTurn]:
+        """Take one turn. Returns it twice: with the time of PostgreSQL alone, and with the time of encoding added."""
         stop = threading.Event()
         try:
             return await asyncio.to_thread(self._run, stint, stop)
         finally:
             stop.set()
 
-    def _run(self, stint: Stint, stop: threading.Event) -> tuple[Slice, Slice]:
+    def _run(self, stint: Stint, stop: threading.Event) -> tuple[MeasuredTurn, MeasuredTurn]:
         transfers, copying_seconds, encoding_seconds = 0, 0.0, 0.0
         options = options_of(self._dsn, _SETTINGS)
         with psycopg.connect(self._dsn, autocommit=True, prepare_threshold=1, options=options) as connection:
@@ -73,7 +73,9 @@ class CopyBaseline:
                     _copy(connection, batch)
                 copying_seconds += time.perf_counter() - started
                 transfers += BATCH_TRANSFERS * _BATCHES_PER_CHUNK
-        return Slice(transfers, copying_seconds), Slice(transfers, copying_seconds + encoding_seconds)
+        return MeasuredTurn(transfers, copying_seconds), MeasuredTurn(
+            transfers, copying_seconds + encoding_seconds
+        )
 
     def _rows(self) -> Appended:
         """The rows of one batch of transfers, as the ledger would append them."""
@@ -116,7 +118,7 @@ def _framed(rows: bytes) -> bytes:
 
 
 def _copy(connection: psycopg.Connection, batch: _Batch) -> None:
-    """Write one batch and commit it. The server does for it what it does for the ledger."""
+    """Write one batch and commit it. The server runs the same statements as for the ledger."""
     connection.execute("BEGIN")
     for name, rows in (
         ("copy_transactions", batch.transactions),

@@ -1,4 +1,4 @@
-"""The load `cross`: commands handed to two shards, of which a share goes to the other one, driven to their end."""
+"""The load `cross`: commands for two shards, a share of which cross to the other shard, driven to their end."""
 
 import asyncio
 import random
@@ -17,7 +17,7 @@ from tallystick.ledger.errors import FaultyCommandError, NotTakenError
 from tallystick.ledger.request_queue import DecidedOutcome
 from tallystick.ledger.shard import Shard
 from tallystick.service.engine import Engine
-from tallystick_bench.measurement import Slice, Tally
+from tallystick_bench.measurement import MeasuredTurn, Tally
 from tallystick_bench.settings import AMOUNT_MINOR_UNITS_MAX, ASSET, TENANT, Stint
 
 COMMANDS_AT_A_TIME: Final = 100
@@ -26,21 +26,23 @@ _PAUSE_AFTER_FAILURE_SECONDS: Final = 0.1
 
 
 class CrossLoad:
-    """Callers on both shards. A transfer counts when its caller would have an answer: when it has ended."""
+    """Callers on both shards. A transfer counts once it has ended, which is when its caller would be answered."""
 
     generator = "the process that is measured"
 
     def __init__(self, engine: Engine, wallets: Sequence[Sequence[int]], seed: int, run: str) -> None:
-        """Name the wallets of each shard, in the order of the shards."""
+        """`wallets` are those of each shard, in the order of the shards."""
         self._engine = engine
         self._wallets = wallets
-        # Reproducible, which is what randomness is for here.
+        # Random numbers that can be reproduced.
         self._random = random.Random(seed)  # nosec B311  # noqa: S311 - no secret
         self._run = run
         self._number = 0
         self.notes = [f"commands are handed over {COMMANDS_AT_A_TIME} at a time, to both shards in turn"]
 
-    async def run(self, stint: Stint, concurrency: int, crossing: float, rate: int | None = None) -> Slice:
+    async def run(
+        self, stint: Stint, concurrency: int, crossing: float, rate: int | None = None
+    ) -> MeasuredTurn:
         """Take one turn: a closed loop of `concurrency` commands, or `rate` commands each second."""
         tally = Tally()
         started = time.perf_counter()
@@ -52,14 +54,14 @@ class CrossLoad:
                 for number in range(max(2, concurrency // COMMANDS_AT_A_TIME)):
                     callers.create_task(self._caller(number % 2, deadline, crossing, tally))
         made = len(tally.latencies_seconds) - tally.refused
-        return tally.slice(made, time.perf_counter() - started)
+        return tally.turn(made, time.perf_counter() - started)
 
     async def _caller(self, home: int, deadline: float, crossing: float, tally: Tally) -> None:
         while time.perf_counter() < deadline:
             await self._hand_over(home, COMMANDS_AT_A_TIME, crossing, tally)
 
     async def _paced(self, deadline: float, rate: int, crossing: float, tally: Tally) -> None:
-        """Hand over what is due whether or not earlier commands were answered, as strangers would."""
+        """Submit commands when they are due, whether or not earlier ones were answered."""
         began = time.perf_counter()
         handed_over = 0
         async with asyncio.TaskGroup() as callers:

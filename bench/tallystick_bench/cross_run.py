@@ -21,7 +21,7 @@ _RUN_BYTES: Final = 8
 
 
 async def measure_crossing(settings: Settings, targets: Sequence[Target], progress: ProgressBar) -> Result:
-    """Carry out one run: the load, and the same load with no transfer crossing, take turns."""
+    """Carry out one run. The load takes turns with the same load inside the shards."""
     run = os.urandom(_RUN_BYTES).hex()
     dsns = {target.shard: target.dsn for target in targets}
     engine = Engine(dsns, cross_shard=settings.cross_shard)
@@ -49,29 +49,29 @@ async def measure_crossing(settings: Settings, targets: Sequence[Target], progre
         generator=load.generator,
         concurrency=settings.concurrency,
         accounts=settings.accounts,
-        seconds=round(sum(one.seconds for one in rounds.crossing), 3),
-        transfers=sum(one.done for one in rounds.crossing),
+        seconds=round(sum(turn.seconds for turn in rounds.crossing), 3),
+        transfers=sum(turn.done for turn in rounds.crossing),
         transfers_per_second=round(throughput, 1),
         latency_ms=measurement.latency(rounds.crossing),
         bytes_per_transfer=round(rounds.size_bytes / made, 1) if (made := rounds.made) else None,
         transfers_per_commit=None,
         ratio_to={INSIDE: round(throughput / inside, 3)} if inside else {},
         baselines={INSIDE: round(inside, 1)} if inside else {},
-        refused=sum(one.refused for one in rounds.crossing),
-        failed=sum(one.failed for one in rounds.crossing),
+        refused=sum(turn.refused for turn in rounds.crossing),
+        failed=sum(turn.failed for turn in rounds.crossing),
         money=money,
         machine=machine(targets[0]),
         rounds=[
             Round(
-                round(one.per_second, 1),
+                round(turn.per_second, 1),
                 {INSIDE: round(rounds.inside[index].per_second, 1)} if rounds.inside else {},
             )
-            for index, one in enumerate(rounds.crossing)
+            for index, turn in enumerate(rounds.crossing)
         ],
         ladder=[],
         notes=[
             f"crossing by {settings.cross_shard}",
-            f"{INSIDE}: the same load, and nobody pays to the other shard",
+            f"{INSIDE}: the same load, with no payment to the other shard",
             *load.notes,
         ],
         crossing=settings.crossing,
@@ -79,11 +79,11 @@ async def measure_crossing(settings: Settings, targets: Sequence[Target], progre
 
 
 class _Rounds:
-    """All turns of a run, in order, and what those that cross added to the logs."""
+    """All turns of a run, in order, and what the turns with crossing transfers added to the logs."""
 
     def __init__(self) -> None:
-        self.crossing: list[measurement.Slice] = []
-        self.inside: list[measurement.Slice] = []
+        self.crossing: list[measurement.MeasuredTurn] = []
+        self.inside: list[measurement.MeasuredTurn] = []
         self.acknowledged = 0
         self.size_bytes = 0
         self.made = 0
@@ -99,16 +99,16 @@ async def _rounds(
     phase.advance()
     for _ in range(settings.rounds):
         before = [target.log_state() for target in targets]
-        one = await load.run(settings.stint, settings.concurrency, settings.crossing, settings.rate)
+        turn = await load.run(settings.stint, settings.concurrency, settings.crossing, settings.rate)
         after = [target.log_state() for target in targets]
         found.size_bytes += sum(b.size_bytes - a.size_bytes for a, b in zip(before, after, strict=True))
-        found.made += one.done
-        found.crossing.append(one)
+        found.made += turn.done
+        found.crossing.append(turn)
         phase.advance()
         if settings.rate is None:
             found.inside.append(await load.run(settings.stint, settings.concurrency, 0.0))
         phase.advance()
-    found.acknowledged += sum(one.done for one in (*found.crossing, *found.inside))
+    found.acknowledged += sum(turn.done for turn in (*found.crossing, *found.inside))
     return found
 
 
@@ -118,7 +118,7 @@ def _count_money(
     wallets: Sequence[Sequence[int]],
     acknowledged: int,
 ) -> Money:
-    """Whether all that was there is still there, on whichever shard, nothing is held, and clearings mirror."""
+    """Whether both shards together have the same money as before, nothing is held, and clearing accounts mirror."""
     held_by_wallets = sum(
         int(target.fetch("balances", (list(mine),))[1]) for target, mine in zip(targets, wallets, strict=True)
     )

@@ -1,7 +1,7 @@
-"""The load `engine`: commands handed to a shard's batcher, many at a time, in the process that writes the log.
+"""The load `engine`: commands submitted to a shard's batcher, many at a time, in the process that writes the log.
 
-What it measures is the ledger itself: keys and fingerprints, reading, deciding, encoding, hashing, COPY and commit.
-What it leaves out is what a single call adds to that: its task, reading its parameters, and the answer's view.
+It measures the ledger itself: keys and fingerprints, reading, deciding, encoding, hashing, COPY and commit.
+It leaves out what a single call adds: its task, reading its parameters, and the view of the answer.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from tallystick.domain.identifiers import Prefix, parse_identifier
 from tallystick.domain.outcomes import Refused
 from tallystick.ledger.errors import FaultyCommandError, NotTakenError
 from tallystick.ledger.shard import Shard
-from tallystick_bench.measurement import Slice, Tally
+from tallystick_bench.measurement import MeasuredTurn, Tally
 from tallystick_bench.payments import Payments
 from tallystick_bench.settings import ASSET, TENANT, Stint
 
@@ -27,7 +27,7 @@ _PAUSE_AFTER_FAILURE_SECONDS: Final = 0.1
 
 
 class EngineLoad:
-    """A few tasks in a closed loop: each hands over its next commands when those before are answered."""
+    """A few tasks in a closed loop: each submits its next commands when the last ones are answered."""
 
     generator = "the process that is measured"
 
@@ -40,10 +40,10 @@ class EngineLoad:
             "the accounts were opened by the process that is measured, so it remembers those it has room for",
         ]
 
-    async def run(self, stint: Stint, concurrency: int) -> Slice:
-        """Take one turn with `concurrency` commands on their way at once."""
+    async def run(self, stint: Stint, concurrency: int) -> MeasuredTurn:
+        """Take one turn with `concurrency` commands in flight."""
         number = stint.transfers or int(stint.seconds * self._per_second * _RESERVE)
-        # The ledger knows accounts by number; reading them from text is part of a call, not of the ledger.
+        # The ledger knows accounts by number. Reading them from text belongs to a call, not to the ledger.
         payments = iter(
             [
                 (_account(source), _account(destination), amount, key)
@@ -58,7 +58,7 @@ class EngineLoad:
                 callers.create_task(
                     self._caller(payments, deadline, min(concurrency, COMMANDS_AT_A_TIME), tally)
                 )
-        found = tally.slice(len(tally.latencies_seconds) - tally.refused, time.perf_counter() - started)
+        found = tally.turn(len(tally.latencies_seconds) - tally.refused, time.perf_counter() - started)
         self._per_second = max(found.per_second, 1.0)
         return found
 

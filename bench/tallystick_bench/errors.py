@@ -1,4 +1,4 @@
-"""What can keep a benchmark from being run."""
+"""Why a benchmark cannot be run."""
 
 import click
 

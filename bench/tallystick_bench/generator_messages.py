@@ -1,4 +1,4 @@
-"""What a generator of HTTP requests in another process is told, and what it answers: one line of JSON each."""
+"""Messages to a generator of HTTP requests in another process, and its answers: one line of JSON each."""
 
 import msgspec
 
@@ -6,7 +6,7 @@ from tallystick_bench.payments import Recipe
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What to send, and where to. `batch_size` 0: one transfer a request, or with `reads` one balance."""
+    """What to send, and to which address. `batch_size` 0: one transfer per request, or with `reads` one balance."""
 
     url: str
     api_key: str
@@ -24,7 +24,7 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class TurnReport(msgspec.Struct, frozen=True):
-    """What a turn came to: so many transfers or balances. A latency is of a request."""
+    """The result of a turn, counted in transfers or balances. A latency is that of a request."""
 
     done: int
     seconds: float

@@ -1,8 +1,8 @@
 """A process that sends HTTP requests: `python -m tallystick_bench.http_generator`.
 
-One line on standard input says where to and who pays whom or what is read, each further line asks for a turn. Each
-turn is answered with one line on standard output. In a process of its own, so that it takes no time of the process
-that measures.
+The first line on standard input is an `Order`: the address, and the payments or reads. Each further line asks for a
+turn, and is answered with one line on standard output. It is a process of its own, so that it takes no time from the
+process that measures.
 """
 
 import asyncio

@@ -12,7 +12,7 @@ import msgspec
 
 from tallystick_bench.errors import BenchError
 from tallystick_bench.generator_messages import Order, Turn, TurnReport
-from tallystick_bench.measurement import Slice
+from tallystick_bench.measurement import MeasuredTurn
 from tallystick_bench.settings import Stint
 
 _LINE_BYTES_MAX: Final = 2**30
@@ -24,7 +24,7 @@ _BOTTLENECK: Final = (
 
 
 class HttpLoad:
-    """Connections in a closed loop: each sends its next request when the one before is answered."""
+    """Connections in a closed loop: each sends its next request when the last one is answered."""
 
     generator = "Python (aiohttp), one process on this machine"
 
@@ -32,17 +32,17 @@ class HttpLoad:
         self._process = process
         self.notes = [_BOTTLENECK]
 
-    async def run(self, stint: Stint, concurrency: int) -> Slice:
-        """Take one turn. The last answer ends it."""
+    async def run(self, stint: Stint, concurrency: int) -> MeasuredTurn:
+        """Take one turn. It ends with the last answer."""
         self.tell(Turn(stint.seconds, stint.transfers, concurrency))
         answer = await self._process.stdout.readline() if self._process.stdout is not None else b""
         if not answer:
             errors = await self._process.stderr.read() if self._process.stderr is not None else b""
             said = errors.decode(errors="replace").strip().splitlines()
-            raise BenchError(f"the generator of requests ended: {said[-1] if said else 'it said nothing'}")
+            raise BenchError(f"the generator of requests ended: {said[-1] if said else 'it gave no reason'}")
         report = msgspec.json.decode(answer, type=TurnReport)
         latencies = array("d", report.latencies_seconds)
-        return Slice(report.done, report.seconds, latencies, report.refused, report.failed)
+        return MeasuredTurn(report.done, report.seconds, latencies, report.refused, report.failed)
 
     def tell(self, message: Order | Turn) -> None:
         """Send one line to the generator."""

@@ -1,4 +1,4 @@
-"""Listeners to balance streams, as many wallets' pages would be: they take little of the machine themselves."""
+"""Listeners to balance streams, like the pages of many wallets. They use little of the machine themselves."""
 
 import asyncio
 import random
@@ -26,10 +26,11 @@ _MEGABYTE: Final = 1024 * 1024
 
 
 class Heard(msgspec.Struct, frozen=True):
-    """What the listeners heard, and what they cost the server.
+    """What the listeners received, and what they cost the server.
 
-    `pay_to_stream_ms` is from sending a payment until its balance came over a stream, one payment at a time: more
-    than the time from commit to stream. Memory is what the server's processes have, at the most, with all streams.
+    `pay_to_stream_ms` is the time from sending a payment until a stream brings its balance, one payment at a time. It
+    is more than the time from commit to stream. Memory is the highest total of the server's processes, with all
+    streams open.
     """
 
     streams: int
@@ -59,7 +60,7 @@ class Listeners:
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
-        """Listen until the end of the block; every stream is open, and has said its first balance, when it begins."""
+        """Listen until the end of the block. When it begins, every stream is open and has sent its first balance."""
         self._memory_bytes_without = max(self._memory_bytes_without, self._server.memory_bytes())
         streams: list[_Stream] = []
         try:
@@ -79,13 +80,13 @@ class Listeners:
             self._events += sum(stream.events for stream in streams) - before
             self._memory_bytes = max(self._memory_bytes, self._server.memory_bytes())
             if lost := sum(stream.ended for stream in streams):
-                raise BenchError(f"{lost} of {len(streams)} streams ended while they were listened to")
+                raise BenchError(f"{lost} of {len(streams)} streams ended during the measurement")
         finally:
             for stream in streams:
                 stream.close()
 
     def heard(self) -> Heard:
-        """What came of it."""
+        """The results of listening."""
         return Heard(
             streams=len(self._accounts),
             events=self._events,
@@ -108,11 +109,11 @@ class Listeners:
             await asyncio.wait_for(stream.begun, _OPEN_SECONDS_MAX)
         except TimeoutError:
             stream.close()
-            raise BenchError("a stream said nothing: try fewer, or see the server's log") from None
+            raise BenchError("a stream sent nothing: try fewer, or see the server's log") from None
         return stream
 
     async def _probe(self, enough: asyncio.Event) -> None:
-        """Pay one account again and again, and see how long until its stream says so."""
+        """Pay one account repeatedly, and measure how long until its stream shows it."""
         headers = {"Authorization": f"Bearer {self._api_key}"}
         timeout = aiohttp.ClientTimeout(total=None, sock_read=_OPEN_SECONDS_MAX)
         async with (
@@ -158,12 +159,12 @@ class _Stream(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ask."""
+        """Send the request."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.write(self._asked)
 
     def data_received(self, data: bytes) -> None:
-        """Count what comes; an event may come in two pieces."""
+        """Count events. One may arrive in two pieces."""
         text = self._tail + data
         self.events += text.count(_EVENT)
         self._tail = text[1 - len(_EVENT) :]
@@ -171,7 +172,7 @@ class _Stream(asyncio.Protocol):
             self.begun.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The server has ended it, or we have."""
+        """The stream has ended."""
         self.ended = True
         if not self.begun.done():
             self.begun.set_exception(
@@ -179,7 +180,7 @@ class _Stream(asyncio.Protocol):
             )
 
     def close(self) -> None:
-        """Listen no more."""
+        """Close the connection."""
         if self._transport is not None:
             self._transport.abort()
 

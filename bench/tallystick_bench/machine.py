@@ -1,4 +1,4 @@
-"""What a run was measured on."""
+"""The machine of a run."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ _CPU_INFORMATION: Final = Path("/proc/cpuinfo")
 
 
 def machine(target: Target) -> Machine:
-    """The machine, and the server's version."""
+    """The machine, and the version of the server."""
     (version,) = target.fetch("server_version")
     return Machine(len(os.sched_getaffinity(0)), _processor(), platform.python_version(), str(version))
 

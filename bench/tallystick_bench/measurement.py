@@ -1,4 +1,4 @@
-"""What one slice of a load or a baseline came to."""
+"""The result of one turn of a load or a baseline."""
 
 from array import array
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ PERCENTILES = (50, 95, 99)
 
 
 class Latency(msgspec.Struct, frozen=True):
-    """Milliseconds from asking to having the answer, as the caller sees it."""
+    """Milliseconds from the request to its answer, at the caller."""
 
     p50: float
     p95: float
@@ -20,8 +20,8 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 @dataclass(slots=True)
-class Slice:
-    """One turn: how many transfers were acknowledged or balances read, in how long, and how long each request took.
+class MeasuredTurn:
+    """One turn: how many transfers were acknowledged or balances read, its duration, and the latency of each request.
 
     Latencies are in seconds, in any order.
     """
@@ -39,26 +39,26 @@ class Slice:
 
 
 class Tally:
-    """Counts one turn while it goes on. One object for all callers: it is written to by one thread only."""
+    """Counts one turn while it goes on. All callers share one object, and one thread writes to it."""
 
     def __init__(self) -> None:
         self.latencies_seconds: array[float] = array("d")
         self.refused = 0
         self.failed = 0
 
-    def slice(self, done: int, seconds: float) -> Slice:
-        """What was counted, as a slice."""
-        return Slice(done, seconds, self.latencies_seconds, self.refused, self.failed)
+    def turn(self, done: int, seconds: float) -> MeasuredTurn:
+        """The counts, as the result of a turn."""
+        return MeasuredTurn(done, seconds, self.latencies_seconds, self.refused, self.failed)
 
 
-def median_throughput(slices: Iterable[Slice]) -> float:
-    """What was done each second, in the turn in the middle."""
-    return median(one.per_second for one in slices)
+def median_throughput(turns: Iterable[MeasuredTurn]) -> float:
+    """The median throughput of the turns."""
+    return median(turn.per_second for turn in turns)
 
 
-def latency(slices: Iterable[Slice]) -> Latency:
-    """The percentiles over all turns together."""
-    return latency_of(found for one in slices for found in one.latencies_seconds)
+def latency(turns: Iterable[MeasuredTurn]) -> Latency:
+    """The percentiles of all turns together."""
+    return latency_of(found for turn in turns for found in turn.latencies_seconds)
 
 
 def latency_of(latencies_seconds: Iterable[float]) -> Latency:

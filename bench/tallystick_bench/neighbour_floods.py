@@ -1,6 +1,6 @@
-"""What a tenant floods a server with, in a process of its own: `python -m tallystick_bench.neighbour_floods`.
+"""A tenant that floods a server, in a process of its own: `python -m tallystick_bench.neighbour_floods`.
 
-It reads a `FloodOrder` as one line, writes a line when the flood is on, and goes on until its input ends.
+It reads a `FloodOrder` as one line, writes a line when the flood has begun, and goes on until its input ends.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class Flood(StrEnum):
 
 
 class FloodOrder(msgspec.Struct, frozen=True):
-    """Which flood, of which server, with which key; `wallets` pay each other, `payer` has a long history."""
+    """The kind of flood, the server, and the API key. `wallets` pay each other; `payer` has a long history."""
 
     flood: Flood
     url: str
@@ -50,7 +50,7 @@ class FloodOrder(msgspec.Struct, frozen=True):
 
 
 class _Flooding:
-    """A flood on its way: loops that ask again when they are answered."""
+    """A flood: loops that send the next request when the last one is answered."""
 
     def __init__(self, order: FloodOrder, session: aiohttp.ClientSession) -> None:
         self._order = order
@@ -59,7 +59,7 @@ class _Flooding:
         self.refused = 0
 
     async def begin(self) -> list[Coroutine[Any, Any, None]]:
-        """The loops of this flood; streams are open when it returns."""
+        """Start the loops of this flood. When it returns, its streams are open."""
         small = self._order.small
         match self._order.flood:
             case Flood.BATCH:

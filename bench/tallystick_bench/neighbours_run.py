@@ -27,7 +27,7 @@ from tallystick_bench.settings import ASSET, FUNDS_PER_ACCOUNT, TENANT, Settings
 from tallystick_bench.target import LogState, Target
 
 RATIO_MAX: Final = 3.0
-"""What the p99 beside a flood may be of the p99 alone; or `MILLISECONDS_MAX`, whichever is more."""
+"""How many times the p99 alone the p99 beside a flood may be; or `MILLISECONDS_MAX`, whichever is more."""
 MILLISECONDS_MAX: Final = 50.0
 _QUIET_WALLETS: Final = 10
 _PAUSE_SECONDS: Final = 0.01
@@ -39,7 +39,7 @@ _SMALL_ACCOUNTS: Final = 1_000
 
 
 class Quiet(msgspec.Struct, frozen=True):
-    """What a quiet tenant waited for: a payment, and a balance read from PostgreSQL, one after the other."""
+    """The latencies of a quiet tenant: of a payment, and of a balance read from PostgreSQL, one after the other."""
 
     payment_ms: Latency
     balance_ms: Latency
@@ -48,7 +48,7 @@ class Quiet(msgspec.Struct, frozen=True):
 
 
 class Beside(msgspec.Struct, frozen=True):
-    """The same beside a flood, with its p99 as a ratio to that of the turn before, in which it was alone."""
+    """The same beside a flood. The ratios compare its p99 with the turn before, without a flood."""
 
     flood: str
     alone: Quiet
@@ -156,7 +156,7 @@ async def _take_turns(
 
 @asynccontextmanager
 async def _flooding(order: FloodOrder, told: list[int]) -> AsyncIterator[None]:
-    """Have a process flood the server until the end of the block; what it was answered is told."""
+    """Let a process flood the server until the end of the block."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-P",
@@ -168,7 +168,7 @@ async def _flooding(order: FloodOrder, told: list[int]) -> AsyncIterator[None]:
     )
     try:
         if process.stdin is None or process.stdout is None:
-            raise BenchError("the flood has no way to tell us of itself")
+            raise BenchError("the process of the flood has no pipes")
         process.stdin.write(msgspec.json.encode(order) + b"\n")
         if not await asyncio.wait_for(process.stdout.readline(), _ANSWER_SECONDS_MAX):
             raise BenchError(f"the flood {order.flood} ended before it began")
@@ -183,7 +183,7 @@ async def _flooding(order: FloodOrder, told: list[int]) -> AsyncIterator[None]:
 
 
 class _QuietCaller:
-    """A tenant that does one thing after the other."""
+    """A tenant that sends one request after the other."""
 
     def __init__(self, url: str, api_key: str, wallets: Sequence[str]) -> None:
         self._url = url
@@ -192,13 +192,13 @@ class _QuietCaller:
         self.acknowledged = 0
 
     async def run(self, seconds: float) -> Quiet:
-        """Pay and look, again and again."""
+        """Pay and read a balance, repeatedly."""
         payments, balances = array("d"), array("d")
         failed = 0
         deadline = time.perf_counter() + seconds
         timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS_MAX)
         async with aiohttp.ClientSession(self._url, headers=self._headers, timeout=timeout) as session:
-            # A connection that is new would be measured with the first request.
+            # Otherwise opening the connection would be measured with the first request.
             await self._look(session)
             while not payments or time.perf_counter() < deadline:
                 started = time.perf_counter()

@@ -19,7 +19,7 @@ _PAUSE_SECONDS: Final = 0.005
 
 
 class PacedPayments:
-    """So many payments each second to whichever server is named; what is not answered in time is not caught up on."""
+    """A number of payments each second to a server. Payments that are late are not caught up on."""
 
     def __init__(self, recipe: Recipe, api_key: str, per_second: int) -> None:
         self.acknowledged = 0
@@ -32,7 +32,7 @@ class PacedPayments:
 
     @property
     def per_second(self) -> float:
-        """How many were made."""
+        """How many payments were made each second."""
         return self.acknowledged / self._seconds if self._seconds else 0.0
 
     @asynccontextmanager

@@ -8,13 +8,13 @@ from typing import Final
 from tallystick.domain.outcomes import Refused
 from tallystick.ledger.errors import FaultyCommandError, NotTakenError
 from tallystick.service.ledger import Ledger
-from tallystick_bench.measurement import Slice, Tally
+from tallystick_bench.measurement import MeasuredTurn, Tally
 from tallystick_bench.payments import Payment, Payments
 from tallystick_bench.settings import ASSET, Stint
 
 _FIRST_GUESS_PER_SECOND: Final = 40_000
 _RESERVE: Final = 2
-"""Payments made ahead, as a multiple of what the turn before would have needed."""
+"""Payments prepared ahead, as a multiple of what the last turn would have needed."""
 _WARM: Final = (
     "the accounts were opened by the process that is measured, so it remembers those it has room for"
 )
@@ -22,7 +22,7 @@ _PAUSE_AFTER_FAILURE_SECONDS: Final = 0.1
 
 
 class PackageLoad:
-    """Many tasks in a closed loop: each asks for its next transfer when the one before is answered."""
+    """Many tasks in a closed loop: each requests its next transfer when the last one is answered."""
 
     generator = "the process that is measured"
 
@@ -32,8 +32,8 @@ class PackageLoad:
         self.notes = [_WARM]
         self._per_second: float = _FIRST_GUESS_PER_SECOND
 
-    async def run(self, stint: Stint, concurrency: int) -> Slice:
-        """Take one turn. The last answer ends it, so all that was asked for is counted, and all its time."""
+    async def run(self, stint: Stint, concurrency: int) -> MeasuredTurn:
+        """Take one turn. It ends with the last answer, so all requests are counted, with all their time."""
         number = stint.transfers or int(stint.seconds * self._per_second * _RESERVE)
         payments = self._payments.take(number)
         tally = Tally()
@@ -42,7 +42,7 @@ class PackageLoad:
         async with asyncio.TaskGroup() as callers:
             for _ in range(concurrency):
                 callers.create_task(self._caller(payments, deadline, tally))
-        found = tally.slice(len(tally.latencies_seconds) - tally.refused, time.perf_counter() - started)
+        found = tally.turn(len(tally.latencies_seconds) - tally.refused, time.perf_counter() - started)
         self._per_second = max(found.per_second, 1.0)
         return found
 

@@ -1,4 +1,4 @@
-"""Who pays whom: endless payments of one workload, made before the clock starts."""
+"""Endless payments of one workload, made before the clock starts."""
 
 import random
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ Payment = tuple[str, str, int, str]
 
 
 class Recipe(msgspec.Struct, frozen=True):
-    """All that is needed to make the payments of a run, also in another process.
+    """What the payments of a run are made from, also in another process.
 
-    `run` begins every idempotency key, so that no two runs and no two processes share one.
+    Every idempotency key begins with `run`, so that no two runs and no two processes share one.
     """
 
     workload: Workload
@@ -28,12 +28,12 @@ class Payments:
     """Payments of a workload over accounts. The same recipe makes the same ones in the same order.
 
     `hot`: every payment goes to the first account. `zipf`: the n-th account pays and is paid in proportion to
-    1/n. Otherwise all accounts are alike. Nobody pays himself.
+    1/n. Otherwise all accounts are alike. No account pays itself.
     """
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
-        self._random = random.Random(recipe.seed)  # nosec B311  # noqa: S311 - to be reproducible is what it is for
+        self._random = random.Random(recipe.seed)  # nosec B311  # noqa: S311 - it must be reproducible
         self._numbers = count(1)
         self._weights = (
             list(accumulate(1 / rank for rank in range(1, len(recipe.accounts) + 1)))
@@ -42,7 +42,7 @@ class Payments:
         )
 
     def take(self, number: int) -> Iterator[Payment]:
-        """Make this many. What is returned can be shared by many tasks: each payment is given out once.
+        """Make this many payments. Many tasks can share the result: each payment is given out once.
 
         They are kept as columns of strings, which cost the garbage collector nothing while the clock runs.
         """

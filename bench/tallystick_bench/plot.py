@@ -1,4 +1,4 @@
-"""Throughput and latency against concurrency, drawn."""
+"""Draws throughput and latency against concurrency."""
 
 from pathlib import Path
 from typing import Final

@@ -13,7 +13,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class PreparedRequest(NamedTuple):
-    """One request: how many transfers or balances it asks for, its key (none where it needs none), its body."""
+    """One request: its number of transfers or balances, its idempotency key (if it needs one), its body."""
 
     size: int
     method: str

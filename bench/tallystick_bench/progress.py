@@ -1,4 +1,4 @@
-"""Progress on the terminal, drawn between pieces of work and never beside them: drawing costs time."""
+"""Progress on the terminal. It is drawn between pieces of work, never during one, because drawing costs time."""
 
 from types import TracebackType
 from typing import Self
@@ -8,7 +8,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 
 class ProgressBar:
-    """One bar for each phase of a run, on standard error, and only where somebody looks: on a terminal."""
+    """One bar for each phase of a run, on standard error, and only on a terminal."""
 
     def __init__(self) -> None:
         console = Console(stderr=True)
@@ -49,6 +49,6 @@ class Phase:
         self._task = bars.add_task(description, total=total)
 
     def advance(self, by: float = 1) -> None:
-        """Say that more is done."""
+        """Record that more is done."""
         self._bars.advance(self._task, by)
         self._bars.refresh()

@@ -1,4 +1,4 @@
-"""How long one read takes, at the start of a run and at its end: it must not grow with the log."""
+"""How long one read takes, at the start of a run and at its end. The time must not grow with the log."""
 
 import random
 import time

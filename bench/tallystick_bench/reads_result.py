@@ -1,4 +1,4 @@
-"""What a run of the workload `reads` found: what `--json` prints."""
+"""The result of a run of the workload `reads`, which `--json` prints."""
 
 import msgspec
 
@@ -7,9 +7,9 @@ from tallystick_bench.result import Machine, Money
 
 
 class ReadCall(msgspec.Struct, frozen=True, kw_only=True):
-    """One way of reading balances. The throughput is the median over the rounds; a latency is of a request.
+    """One way of reading balances. The throughput is the median of the rounds; a latency is that of a request.
 
-    `not_read`: balances of requests that were refused, or failed.
+    `not_read`: the balances whose requests were refused or failed.
     """
 
     call: str
@@ -24,7 +24,7 @@ class ReadCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReadsResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One run. `payments` were made meanwhile, and the money was counted afterwards from what was read."""
+    """One run. `payments` were made meanwhile. The money was counted afterwards, from the balances that were read."""
 
     workload: str
     through: str

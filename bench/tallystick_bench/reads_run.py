@@ -37,21 +37,21 @@ _POLL_SECONDS: Final = 0.1
 
 
 class _Call(NamedTuple):
-    """One way of reading: its name, accounts in a request (0: one, in the path), and connections."""
+    """One way to read: its name, accounts in a request (0: one, in the path), and connections."""
 
     name: str
     batch_size: int
     concurrency: int
 
 
-class _Measured(NamedTuple):
-    """A call at one server, and its turns."""
+class _Reading(NamedTuple):
+    """A call to one server, and its turns."""
 
     call: _Call
     source: str
     url: str
     load: HttpLoad | WrkLoad
-    slices: list[measurement.Slice]
+    turns: list[measurement.MeasuredTurn]
 
 
 class _Balance(msgspec.Struct):
@@ -66,7 +66,7 @@ _decode = msgspec.json.Decoder(_Balances).decode
 
 
 async def measure_reads(settings: Settings, target: Target, progress: ProgressBar) -> ReadsResult:
-    """Carry out one run. A target without a cache is read from its database alone."""
+    """Carry out one run. If the target has no cache, only its database is read."""
     run = os.urandom(_RUN_BYTES).hex()
     engine = Engine({target.shard: target.dsn})
     await engine.start()
@@ -78,13 +78,13 @@ async def measure_reads(settings: Settings, target: Target, progress: ProgressBa
             payments = PacedPayments(recipe, api_key, settings.rate or PAYMENTS_BESIDE_READS)
             async with (
                 _servers(settings, target) as urls,
-                _loads(settings, urls, recipe, api_key) as all_of,
+                _loads(settings, urls, recipe, api_key) as readings,
             ):
-                await _take_turns(settings, all_of, payments, progress)
+                await _take_turns(settings, readings, payments, progress)
                 total = await _count_what_is_read(urls, wallets, api_key)
     finally:
         await engine.stop()
-    return _result(settings, target, all_of, payments, _money(target, opened, wallets, total, payments))
+    return _result(settings, target, readings, payments, _money(target, opened, wallets, total, payments))
 
 
 @asynccontextmanager
@@ -106,8 +106,8 @@ async def _servers(settings: Settings, target: Target) -> AsyncIterator[dict[str
 @asynccontextmanager
 async def _loads(
     settings: Settings, urls: dict[str, str], recipe: Recipe, api_key: str
-) -> AsyncIterator[list[_Measured]]:
-    """Whatever makes the requests: one for each call and server."""
+) -> AsyncIterator[list[_Reading]]:
+    """The loads: one for each call and server."""
     many = limits.BALANCES_PER_REQUEST_MAX
     calls = [
         _Call("GET /v1/accounts/{id}/balance", 0, settings.concurrency),
@@ -123,30 +123,30 @@ async def _loads(
                     load = await stack.enter_async_context(wrk_load(order))
                 else:
                     load = await stack.enter_async_context(http_load(order))
-                found.append(_Measured(call, source, url, load, []))
+                found.append(_Reading(call, source, url, load, []))
         yield found
 
 
 async def _take_turns(
-    settings: Settings, all_of: Sequence[_Measured], payments: PacedPayments, progress: ProgressBar
+    settings: Settings, readings: Sequence[_Reading], payments: PacedPayments, progress: ProgressBar
 ) -> None:
     """Let each warm up, then take turns."""
-    phase = progress.phase("warming up", len(all_of))
-    for one in all_of:
-        await one.load.run(settings.warm_up, one.call.concurrency)
+    phase = progress.phase("warming up", len(readings))
+    for reading in readings:
+        await reading.load.run(settings.warm_up, reading.call.concurrency)
         phase.advance()
-    phase = progress.phase("reading", settings.rounds * len(all_of))
+    phase = progress.phase("reading", settings.rounds * len(readings))
     for _ in range(settings.rounds):
-        for one in all_of:
-            async with payments.paying(one.url):
-                one.slices.append(await one.load.run(settings.stint, one.call.concurrency))
+        for reading in readings:
+            async with payments.paying(reading.url):
+                reading.turns.append(await reading.load.run(settings.stint, reading.call.concurrency))
             phase.advance()
 
 
 async def _count_what_is_read(urls: dict[str, str], wallets: list[str], api_key: str) -> int:
-    """What all wallets have together, as each server says once nobody pays any more; they must agree.
+    """The total of all wallets, as each server shows it after the last payment. The servers must agree.
 
-    What a cache says is right within `CACHE_AGE_MS_MAX`: for so long it is asked again.
+    A cache may be behind for `CACHE_AGE_MS_MAX`. For so long it is asked again.
     """
     expected = len(wallets) * FUNDS_PER_ACCOUNT
     deadline = time.monotonic() + limits.CACHE_AGE_MS_MAX / 1000
@@ -185,31 +185,33 @@ def _money(
 
 
 def _result(
-    settings: Settings, target: Target, all_of: Sequence[_Measured], payments: PacedPayments, money: Money
+    settings: Settings, target: Target, readings: Sequence[_Reading], payments: PacedPayments, money: Money
 ) -> ReadsResult:
-    throughputs = {(one.call, one.source): measurement.median_throughput(one.slices) for one in all_of}
-    notes = [note for one in all_of for note in one.load.notes]
+    throughputs = {
+        (reading.call, reading.source): measurement.median_throughput(reading.turns) for reading in readings
+    }
+    notes = [note for reading in readings for note in reading.load.notes]
     return ReadsResult(
         workload=settings.workload,
         through=settings.through,
-        generator=all_of[0].load.generator,
+        generator=readings[0].load.generator,
         accounts=settings.accounts,
         payments_per_second=round(payments.per_second, 1),
         payments_per_second_wanted=payments.per_second_wanted,
         payments_failed=payments.failed,
         calls=[
             ReadCall(
-                call=one.call.name,
-                source=one.source,
-                balances_per_request=one.call.batch_size or 1,
-                concurrency=one.call.concurrency,
-                balances_per_second=round(throughputs[one.call, one.source], 1),
-                latency_ms=measurement.latency(one.slices),
-                not_read=sum(found.refused + found.failed for found in one.slices),
-                rounds=[round(found.per_second, 1) for found in one.slices],
-                ratio_to_database=_ratio(throughputs, one),
+                call=reading.call.name,
+                source=reading.source,
+                balances_per_request=reading.call.batch_size or 1,
+                concurrency=reading.call.concurrency,
+                balances_per_second=round(throughputs[reading.call, reading.source], 1),
+                latency_ms=measurement.latency(reading.turns),
+                not_read=sum(turn.refused + turn.failed for turn in reading.turns),
+                rounds=[round(turn.per_second, 1) for turn in reading.turns],
+                ratio_to_database=_ratio(throughputs, reading),
             )
-            for one in all_of
+            for reading in readings
         ],
         money=money,
         machine=machine(target),
@@ -217,8 +219,8 @@ def _result(
     )
 
 
-def _ratio(throughputs: dict[tuple[_Call, str], float], one: _Measured) -> float | None:
-    beside = throughputs.get((one.call, DATABASE))
-    if one.source == DATABASE or not beside:
+def _ratio(throughputs: dict[tuple[_Call, str], float], reading: _Reading) -> float | None:
+    beside = throughputs.get((reading.call, DATABASE))
+    if reading.source == DATABASE or not beside:
         return None
-    return round(throughputs[one.call, one.source] / beside, 2)
+    return round(throughputs[reading.call, reading.source] / beside, 2)

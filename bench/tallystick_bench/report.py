@@ -78,21 +78,21 @@ def reads_report(result: ReadsResult) -> str:
 def neighbours_report(result: NeighboursResult) -> str:
     """Write a result as lines of text."""
     lines = [f"a quiet tenant's p99, alone and beside another tenant's flood, {result.accounts:,} accounts"]
-    for one in result.floods:
-        paid, read = one.beside.payment_ms, one.beside.balance_ms
+    for flood in result.floods:
+        paid, read = flood.beside.payment_ms, flood.beside.balance_ms
         lines.append(
-            f"{one.flood:<9}"
-            f"   payment {one.alone.payment_ms.p99:>6.1f} to {paid.p99:>7.1f} ms ({one.payment_ratio:.1f})"
-            f"   balance {one.alone.balance_ms.p99:>6.1f} to {read.p99:>7.1f} ms ({one.balance_ratio:.1f})"
-            f"   {'bearable' if one.bearable else 'NOT BEARABLE'}"
+            f"{flood.flood:<9}"
+            f"   payment {flood.alone.payment_ms.p99:>6.1f} to {paid.p99:>7.1f} ms ({flood.payment_ratio:.1f})"
+            f"   balance {flood.alone.balance_ms.p99:>6.1f} to {read.p99:>7.1f} ms ({flood.balance_ratio:.1f})"
+            f"   {'bearable' if flood.bearable else 'NOT BEARABLE'}"
         )
-        if one.alone.failed or one.beside.failed:
-            lines.append(f"FAILED      {one.alone.failed:,} alone, {one.beside.failed:,} beside it")
+        if flood.alone.failed or flood.beside.failed:
+            lines.append(f"FAILED      {flood.alone.failed:,} alone, {flood.beside.failed:,} beside it")
     return "\n".join([*lines, *_ending(result)])
 
 
 def _ending(result: Result | ReadsResult | NeighboursResult) -> list[str]:
-    """What became of the money, on which machine, and what else is to be said."""
+    """Whether the money is whole, the machine, and the notes."""
     money, machine = result.money, result.machine
     conserved = "conserved" if money.conserved else "NOT CONSERVED"
     computer = f"{machine.cores} cores ({machine.processor}), Python {machine.python}"

@@ -1,4 +1,4 @@
-"""What a run found, in one object: what `--json` prints."""
+"""The result of a run, in one object, which `--json` prints."""
 
 import msgspec
 
@@ -8,7 +8,7 @@ from tallystick_bench.reads import ReadTimes
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """What it was measured on."""
+    """The machine of the run."""
 
     cores: int
     processor: str
@@ -17,14 +17,14 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 class Round(msgspec.Struct, frozen=True):
-    """One turn of each, in transfers each second."""
+    """One turn of the load and of each baseline, in transfers each second."""
 
     transfers_per_second: float
     baselines: dict[str, float]
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One concurrency of a plot."""
+    """One concurrency in a plot."""
 
     concurrency: int
     transfers_per_second: float
@@ -32,10 +32,10 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Money(msgspec.Struct, frozen=True):
-    """Whether the books are whole after the load.
+    """Whether the books are complete after the load.
 
-    `acknowledged` transfers were answered, `logged` ones are in the log. More may be logged than was answered
-    when the generator of the load stops without waiting (wrk does), never fewer.
+    `acknowledged` transfers were answered, `logged` ones are in the log. `logged` may be more if the generator of the
+    load stops without waiting (wrk does), and is never fewer.
     """
 
     conserved: bool

@@ -1,6 +1,6 @@
-"""The baseline `rows`: one SQL transaction with row locks for each transfer, which is what most teams write.
+"""The baseline `rows`: one SQL transaction with row locks for each transfer, which is the usual design.
 
-The load is made by PostgreSQL's own pgbench: a program in C, so that the generator is not what limits it.
+PostgreSQL's own pgbench makes the load. It is a program in C, so the generator is not the limit.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from psycopg.pq import Conninfo
 from tallystick.embedded.postgres_binaries import find_binaries
 from tallystick.embedded.server_account import ServerAccount
 from tallystick_bench.errors import BenchError
-from tallystick_bench.measurement import Slice
+from tallystick_bench.measurement import MeasuredTurn
 from tallystick_bench.queries import script
 from tallystick_bench.settings import ASSET, FUNDS_PER_ACCOUNT, Stint, Workload
 from tallystick_bench.target import Target
@@ -27,10 +27,10 @@ _STOP_SECONDS_MAX: Final = 5.0
 
 
 class RowsBaseline:
-    """A transaction for each transfer, over the number of connections that is fastest here.
+    """One transaction for each transfer, over the number of connections that is fastest here.
 
-    Its statements are sent one by one, as an application does, or (`in_a_function`) by one call of a PL/pgSQL
-    function that has all of them: the best that row locks can do, and what few teams write.
+    The statements are sent one by one, as an application does. Or (`in_a_function`) one call of a PL/pgSQL function
+    runs all of them, which is the best that row locks can do, and less usual.
     """
 
     def __init__(self, target: Target, workload: Workload, accounts: int, *, in_a_function: bool) -> None:
@@ -59,8 +59,8 @@ class RowsBaseline:
             found[connections] = (await self.run(Stint(seconds=_TRIAL_SECONDS))).per_second
         self.connections = max(found, key=lambda connections: found[connections])
 
-    async def run(self, stint: Stint) -> Slice:
-        """Take one turn; whole seconds, because pgbench counts in them."""
+    async def run(self, stint: Stint) -> MeasuredTurn:
+        """Take one turn, in whole seconds, because pgbench counts in them."""
         process = await asyncio.create_subprocess_exec(
             self._program,
             "--no-vacuum",
@@ -85,16 +85,16 @@ class RowsBaseline:
         transfers, per_second = _TRANSFERS.search(text), _PER_SECOND.search(text)
         if process.returncode != 0 or transfers is None:
             said = errors.decode(errors="replace").strip().splitlines()
-            raise BenchError(f"pgbench failed: {said[-1] if said else 'it said nothing'}")
+            raise BenchError(f"pgbench failed: {said[-1] if said else 'it gave no reason'}")
         number = int(transfers[1])
         if per_second is None:
-            # It was busy connecting for all of its time, and tells no rate then.
-            return Slice(number, max(1.0, stint.seconds))
-        return Slice(number, number / max(float(per_second[1]), 1e-9))
+            # It needed all of its time to connect, and then reports no rate.
+            return MeasuredTurn(number, max(1.0, stint.seconds))
+        return MeasuredTurn(number, number / max(float(per_second[1]), 1e-9))
 
 
 def _environment_of(dsn: str) -> dict[str, str]:
-    """The address in libpq's environment variables, where no list of processes shows the password."""
+    """The address as libpq's environment variables, so that no list of processes shows the password."""
     return {
         option.envvar.decode(): option.val.decode()
         for option in Conninfo.parse(dsn.encode())

@@ -18,7 +18,7 @@ from tallystick_bench.generator_messages import Order
 from tallystick_bench.http_load import http_load
 from tallystick_bench.listeners import Listeners
 from tallystick_bench.machine import machine
-from tallystick_bench.measurement import Slice
+from tallystick_bench.measurement import MeasuredTurn
 from tallystick_bench.package_load import PackageLoad
 from tallystick_bench.payments import Payments, Recipe
 from tallystick_bench.progress import ProgressBar
@@ -37,18 +37,18 @@ _RUN_BYTES: Final = 8
 
 
 class Load(Protocol):
-    """Whatever makes transfers."""
+    """A generator of transfers."""
 
     generator: str
     notes: list[str]
 
-    async def run(self, stint: Stint, concurrency: int) -> Slice:
+    async def run(self, stint: Stint, concurrency: int) -> MeasuredTurn:
         """Take one turn, and wait for the last answer."""
         ...
 
 
 class _Traffic(NamedTuple):
-    """Whatever makes transfers, and whoever listens to them."""
+    """The generator of transfers, and the listeners to streams."""
 
     load: Load
     listeners: Listeners | None = None
@@ -57,14 +57,14 @@ class _Traffic(NamedTuple):
 class _Turns(NamedTuple):
     """All turns of a run, in order."""
 
-    measured: list[Slice]
-    baselines: dict[str, list[Slice]]
+    measured: list[MeasuredTurn]
+    baselines: dict[str, list[MeasuredTurn]]
 
 
 async def measure(settings: Settings, target: Target, progress: ProgressBar) -> Result:
     """Carry out one run."""
     run = os.urandom(_RUN_BYTES).hex()
-    # A server that is measured through HTTP has its own way to the cache.
+    # A server that is measured through HTTP opens the cache itself.
     own_load = settings.through in {Through.ENGINE, Through.PACKAGE}
     engine = Engine({target.shard: target.dsn}, cache=target.cache if own_load else None)
     await engine.start()
@@ -102,7 +102,7 @@ async def measure(settings: Settings, target: Target, progress: ProgressBar) -> 
 async def _traffic(
     settings: Settings, target: Target, engine: Engine, recipe: Recipe
 ) -> AsyncIterator[_Traffic]:
-    """Whatever makes the transfers of this run, with what it needs."""
+    """The generator of this run's transfers, with what it needs."""
     if settings.through in {Through.ENGINE, Through.PACKAGE}:
         with tuned_like_the_server():
             if settings.through is Through.ENGINE:
@@ -135,7 +135,7 @@ class _Growth(msgspec.Struct):
 
 
 class _Runner:
-    """Whose turn it is."""
+    """Carries out the turns of a run."""
 
     def __init__(
         self,
@@ -158,7 +158,7 @@ class _Runner:
 
     @property
     def copying(self) -> bool:
-        """Whether there is the baseline `copy`."""
+        """Whether the baseline `copy` is measured."""
         return self._copy is not None
 
     async def prepare(self) -> None:
@@ -186,7 +186,7 @@ class _Runner:
             phase.advance()
 
     async def rounds(self, read: Callable[[], Awaitable[ReadTimes]]) -> tuple[_Turns, _Growth]:
-        """Let the measured load and each baseline take turns; time reads after the first turn and after the last."""
+        """Let the measured load and each baseline take turns. Time reads after the first turn and after the last."""
         settings = self._settings
         phase = self._progress.phase(
             f"measuring {settings.through}, {settings.workload}",
@@ -235,7 +235,7 @@ class _Runner:
             phase.advance()
         return steps
 
-    async def _turn(self, stint: Stint, concurrency: int) -> Slice:
+    async def _turn(self, stint: Stint, concurrency: int) -> MeasuredTurn:
         found = await self.load.run(stint, concurrency)
         self.acknowledged += found.done
         return found
@@ -244,7 +244,7 @@ class _Runner:
 def _count_money(
     target: Target, opened: LogState, wallets: list[str], treasury: str, acknowledged: int
 ) -> Money:
-    """Whether all that was opened is still there, nothing more, and every acknowledged transfer is in the log."""
+    """Whether the total is unchanged, and every acknowledged transfer is in the log."""
     _, held = target.balances(wallets)
     _, owed = target.balances([treasury])
     (logged,) = target.fetch("logged_transfers", (opened.position,))
@@ -266,31 +266,31 @@ def _result(
     money: Money,
 ) -> Result:
     throughput = measurement.median_throughput(turns.measured)
-    baselines = {name: measurement.median_throughput(slices) for name, slices in turns.baselines.items()}
+    baselines = {name: measurement.median_throughput(measured) for name, measured in turns.baselines.items()}
     return Result(
         workload=settings.workload,
         through=settings.through,
         generator=runner.load.generator,
         concurrency=settings.concurrency,
         accounts=settings.accounts,
-        seconds=round(sum(one.seconds for one in turns.measured), 3),
-        transfers=sum(one.done for one in turns.measured),
+        seconds=round(sum(turn.seconds for turn in turns.measured), 3),
+        transfers=sum(turn.done for turn in turns.measured),
         transfers_per_second=round(throughput, 1),
         latency_ms=measurement.latency(turns.measured),
         bytes_per_transfer=round(growth.size_bytes / growth.transfers, 1) if growth.transfers else None,
         transfers_per_commit=round(growth.transfers / growth.batches, 1) if growth.batches else None,
         ratio_to={name: round(throughput / found, 3) for name, found in baselines.items() if found},
         baselines={name: round(found, 1) for name, found in baselines.items()},
-        refused=sum(one.refused for one in turns.measured),
-        failed=sum(one.failed for one in turns.measured),
+        refused=sum(turn.refused for turn in turns.measured),
+        failed=sum(turn.failed for turn in turns.measured),
         money=money,
         machine=machine(target),
         rounds=[
             Round(
-                round(one.per_second, 1),
-                {name: round(slices[index].per_second, 1) for name, slices in turns.baselines.items()},
+                round(turn.per_second, 1),
+                {name: round(measured[index].per_second, 1) for name, measured in turns.baselines.items()},
             )
-            for index, one in enumerate(turns.measured)
+            for index, turn in enumerate(turns.measured)
         ],
         ladder=ladder,
         reads_ms=reads,

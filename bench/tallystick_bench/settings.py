@@ -10,26 +10,26 @@ from tallystick.service.configuration import CrossShard
 
 ASSET: Final = "USD"
 AMOUNT_MINOR_UNITS_MAX: Final = 10_000
-"""Payments are of 1 to this many minor units."""
+"""The largest payment, in minor units. The smallest is 1."""
 FUNDS_PER_ACCOUNT: Final = 10**11
-"""Enough that nobody runs out: a refusal would be a cheaper thing to measure than a payment."""
+"""Enough that no wallet runs out: a refusal costs less than a payment."""
 ACCOUNTS_MIN: Final = 10
 ACCOUNTS_MAX: Final = 10_000_000
 
 ROUNDS: Final = 5
-SLICE_SECONDS_MIN: Final = 0.5
-SLICE_SECONDS_MIN_OF_WRK: Final = 5.0
-"""Long, because wrk leaves its last requests of each turn unanswered, and nobody counts them."""
+TURN_SECONDS_MIN: Final = 0.5
+TURN_SECONDS_MIN_OF_WRK: Final = 5.0
+"""Long, because wrk does not wait for the last answers of a turn, and they are not counted."""
 SLICE_TRANSFERS_MAX: Final = 200_000
 WARM_UP_SECONDS: Final = 2.0
 PAYMENTS_BESIDE_READS: Final = 100
-"""Each second: a balance is read a hundred times for each time it changes."""
+"""Payments each second: a balance is read a hundred times for each change."""
 LADDER_STEP: Final = 4
 """For a plot, each concurrency is this many times the one before."""
 
 
 class Workload(StrEnum):
-    """Who pays whom; `reads`: all alike, and balances are read; `neighbours`: one tenant beside another's floods."""
+    """The payments. `reads`: balances are read. `neighbours`: one tenant is measured beside another's floods."""
 
     UNIFORM = "uniform"
     HOT = "hot"
@@ -40,7 +40,7 @@ class Workload(StrEnum):
 
 
 class Through(StrEnum):
-    """Which way a transfer takes into the ledger."""
+    """The way of a transfer into the ledger."""
 
     ENGINE = "engine"
     PACKAGE = "package"
@@ -65,7 +65,7 @@ CONCURRENCY_DEFAULT: Final = {
 
 
 class Stint(msgspec.Struct, frozen=True):
-    """How long one slice goes on: for a time, or for a number of transfers."""
+    """How long one turn lasts: a time, or a number of transfers."""
 
     seconds: float = 0.0
     transfers: int = 0
@@ -93,11 +93,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def rounds(self) -> int:
-        """How many turns the measured load and the baselines take."""
+        """How many turns the measured load and each baseline take."""
         if self.transfers is not None:
             return max(1, ceil(self.transfers / SLICE_TRANSFERS_MAX))
-        slice_seconds_min = SLICE_SECONDS_MIN_OF_WRK if self.wrk else SLICE_SECONDS_MIN
-        return max(1, min(ROUNDS, int(self.seconds / slice_seconds_min)))
+        turn_seconds_min = TURN_SECONDS_MIN_OF_WRK if self.wrk else TURN_SECONDS_MIN
+        return max(1, min(ROUNDS, int(self.seconds / turn_seconds_min)))
 
     @property
     def stint(self) -> Stint:
@@ -108,13 +108,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def warm_up(self) -> Stint:
-        """What comes before anything is measured."""
+        """The turn before the measurement."""
         return Stint(seconds=min(WARM_UP_SECONDS, self.seconds / 2))
 
     @property
     def step(self) -> Stint:
-        """One turn at one concurrency of a plot: always for a time, because one caller alone is slow."""
-        return Stint(seconds=max(self.seconds / ROUNDS, SLICE_SECONDS_MIN))
+        """One turn at one concurrency of a plot. It is always a time, because one caller alone is slow."""
+        return Stint(seconds=max(self.seconds / ROUNDS, TURN_SECONDS_MIN))
 
     @property
     def concurrencies(self) -> list[int]:

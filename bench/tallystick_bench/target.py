@@ -1,4 +1,4 @@
-"""The database that is measured: one that exists, or a temporary server of its own."""
+"""The database that is measured: an existing one, or a temporary server."""
 
 import asyncio
 import os
@@ -31,7 +31,7 @@ _PREFIX: Final = "tallystick-bench-"
 
 
 class LogState(msgspec.Struct, frozen=True):
-    """How far the log goes, and how much room it takes on disk, indexes included."""
+    """The last position of the log, and its size on disk, indexes included."""
 
     position: int
     batch: int
@@ -39,7 +39,7 @@ class LogState(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """One shard's database: how the ledger connects, and how we look at it from outside and make baselines."""
+    """One shard's database: how the ledger connects, and statements of the benchmark itself."""
 
     shard: int
     dsn: str
@@ -61,7 +61,7 @@ class Target(msgspec.Struct, frozen=True):
             connection.execute(query(name), parameters)
 
     async def make_tenant(self, name: str) -> int:
-        """The number of a tenant, which is made when it is new."""
+        """The number of a tenant, which is made if it does not exist."""
         async with owners_directory({self.shard: self.owner_dsn}) as directory:
             return await directory.make_tenant(name)
 
@@ -77,13 +77,13 @@ class Target(msgspec.Struct, frozen=True):
                 await keys.revoke(made.id)
 
     def log_state(self) -> LogState:
-        """How far the log goes now."""
+        """The log as it is now."""
         position, batch = self.fetch("log_end")
         (size_bytes,) = self.fetch("size")
         return LogState(position, batch, size_bytes)
 
     def balances(self, accounts: list[str]) -> tuple[int, int]:
-        """How many of these accounts ever had a balance, and what all of them hold together."""
+        """How many of these accounts ever had a balance, and the sum of their balances."""
         numbers = [parse_identifier(Prefix.ACCOUNT, account) for account in accounts]
         found, total = self.fetch("balances", (numbers,))
         return int(found), int(total)
@@ -91,7 +91,7 @@ class Target(msgspec.Struct, frozen=True):
 
 @contextmanager
 def temporary_target(shard: int = 1) -> Iterator[Target]:
-    """A durable PostgreSQL server of our own with one shard, removed at the end."""
+    """A temporary PostgreSQL server with durable commits and one shard, removed at the end."""
     _remove_abandoned()
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     claim(folder)
@@ -107,9 +107,9 @@ def temporary_target(shard: int = 1) -> Iterator[Target]:
 
 
 def _remove_abandoned() -> None:
-    """Remove what measurements that were killed have left, with the servers that work there."""
+    """Remove what killed measurements left behind, with the servers that run there."""
     for folder in abandoned(Path(tempfile.gettempdir()), f"{_PREFIX}*", {os.geteuid()}):
-        # What cannot be ended is left to who can.
+        # Servers of other users cannot be ended here.
         with suppress(EmbeddedServerError, OSError):
             server = EmbeddedPostgres(folder, durable=True)
             server.kill()
@@ -119,14 +119,14 @@ def _remove_abandoned() -> None:
 
 @contextmanager
 def temporary_targets(number: int) -> Iterator[list[Target]]:
-    """Durable PostgreSQL servers of our own, each with one shard, removed at the end."""
+    """Temporary PostgreSQL servers with durable commits, each with one shard, removed at the end."""
     with ExitStack() as servers:
         yield [servers.enter_context(temporary_target(shard)) for shard in range(1, number + 1)]
 
 
 @contextmanager
 def existing_target(dsn: str | None, configuration_path: Path | None) -> Iterator[Target]:
-    """A database that is there. The baselines' tables are dropped at the end; accounts and transfers stay."""
+    """An existing database. The tables of the baselines are dropped at the end; accounts and transfers stay."""
     target = _configured(configuration_path) if configuration_path is not None else _named(dsn or "")
     try:
         yield target
@@ -139,7 +139,7 @@ def _named(dsn: str) -> Target:
 
 
 def _configured(path: Path) -> Target:
-    # One shard is measured, the first: what crosses has a measurement of its own.
+    # Only the first shard is measured. The workload `cross` measures crossing.
     shard = read_owner_configuration(path).shards[0]
     return Target(_number(shard.dsn), shard.dsn, shard.owner, temporary=False)
 
@@ -150,7 +150,7 @@ def _number(dsn: str) -> int:
 
 @contextmanager
 def cached(database: AbstractContextManager[Target]) -> Iterator[Target]:
-    """A target with a cache of its own, for as long as it is measured."""
+    """A target with a cache of its own, during the measurement."""
     with database as target, tempfile.TemporaryDirectory(prefix="tallystick-bench-cache-") as folder:
         valkey = EmbeddedValkey(Path(folder) / "valkey")
         try:

@@ -1,4 +1,4 @@
-"""The measured load runs in a process like the server's."""
+"""Settings of the measuring process, equal to those of the server."""
 
 import gc
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from tallystick.service.process import tune_garbage_collection
 
 @contextmanager
 def tuned_like_the_server() -> Iterator[None]:
-    """Collect garbage as rarely as a process does that serves nothing but the ledger."""
+    """Collect garbage as rarely as the server does."""
     thresholds = gc.get_threshold()
     tune_garbage_collection()
     try:

@@ -1,4 +1,4 @@
-"""The loads `http` and `http-batch`, and reads, made by wrk, a program in C that takes little of the machine."""
+"""The loads `http` and `http-batch`, and reads, made by wrk, a program in C that uses little of the machine."""
 
 import asyncio
 import os
@@ -16,19 +16,19 @@ import msgspec
 
 from tallystick_bench.errors import BenchError
 from tallystick_bench.generator_messages import Order
-from tallystick_bench.measurement import Slice
+from tallystick_bench.measurement import MeasuredTurn
 from tallystick_bench.payments import Payments
 from tallystick_bench.settings import Stint
 
 _SCRIPT: Final = Path(__file__).with_name("wrk.lua")
 _PAYMENTS: Final = 200_000
-"""wrk goes through a list of so many payments again and again, each time with new keys."""
+"""wrk repeats a list of this many payments, each time with new keys."""
 _THREADS: Final = 1
 _REQUEST_SECONDS_MAX: Final = 30
 _STOP_SECONDS_MAX: Final = 5.0
 _MICROSECONDS: Final = 1e6
 _NOTES: Final = (
-    "wrk leaves the last requests of each turn unanswered: they are in the log and not counted as acknowledged",
+    "wrk does not wait for the last answers of each turn: they are in the log and not counted as acknowledged",
     "wrk cannot tell a refusal from a failure: both are counted as refused",
 )
 
@@ -42,7 +42,7 @@ class _WrkReport(msgspec.Struct):
 
 
 class WrkLoad:
-    """Connections in a closed loop. Turns are of whole seconds: wrk counts in them."""
+    """Connections in a closed loop. Turns are whole seconds, because wrk counts in them."""
 
     generator = "wrk, one thread on this machine"
 
@@ -53,7 +53,7 @@ class WrkLoad:
         self._turns = count(1)
         self.notes = [] if order.reads else list(_NOTES)
 
-    async def run(self, stint: Stint, concurrency: int) -> Slice:
+    async def run(self, stint: Stint, concurrency: int) -> MeasuredTurn:
         """Take one turn."""
         result_path = self._folder / "result.json"
         result_path.unlink(missing_ok=True)
@@ -88,10 +88,10 @@ class WrkLoad:
                 await asyncio.wait_for(process.wait(), _STOP_SECONDS_MAX)
         if process.returncode != 0 or not result_path.is_file():
             said = errors.decode(errors="replace").strip().splitlines()
-            raise BenchError(f"wrk failed: {said[-1] if said else 'it said nothing'}")
+            raise BenchError(f"wrk failed: {said[-1] if said else 'it gave no reason'}")
         report = msgspec.json.decode(result_path.read_bytes(), type=_WrkReport)
         size = self._order.batch_size or 1
-        return Slice(
+        return MeasuredTurn(
             (report.requests - report.refused) * size,
             report.duration_us / _MICROSECONDS,
             array("d", [found / _MICROSECONDS for found in report.latencies_us]),
@@ -102,7 +102,7 @@ class WrkLoad:
 
 @asynccontextmanager
 async def wrk_load(order: Order) -> AsyncIterator[WrkLoad]:
-    """Write down who pays whom, for wrk to read."""
+    """Write the payments into a file that wrk reads."""
     program = shutil.which("wrk")
     if program is None:
         raise BenchError(

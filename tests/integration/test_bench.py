@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.store.migrate import migrate
 from tallystick_bench.command import bench
-from tallystick_bench.measurement import Slice, latency, percentile
+from tallystick_bench.measurement import MeasuredTurn, latency, percentile
 from tallystick_bench.neighbour_floods import Flood
 from tallystick_bench.payments import Payments, Recipe
 from tallystick_bench.settings import Baseline, Settings, Through, Workload
@@ -228,7 +228,7 @@ def test_percentiles_are_of_the_nearest_rank() -> None:
     assert percentile([], 50) == 0
     assert percentile([7.0], 99) == 7
     assert [percentile(range(1, 101), percent) for percent in (1, 50, 99, 100)] == [1, 50, 99, 100]
-    found = latency([Slice(1, 1.0, array("d", [0.001])), Slice(1, 1.0, array("d", [0.003]))])
+    found = latency([MeasuredTurn(1, 1.0, array("d", [0.001])), MeasuredTurn(1, 1.0, array("d", [0.003]))])
     assert (found.p50, found.p99) == (1, 3)
 
 

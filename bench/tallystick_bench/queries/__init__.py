@@ -1,6 +1,6 @@
 """Named SQL of the benchmark: each query is one file beside this one.
 
-Files whose name begins with `payments_` are scripts of pgbench, and not sent to a server as they are.
+Files with the prefix `payments_` are scripts of pgbench, and not sent to a server as they are.
 """
 
 from functools import cache
