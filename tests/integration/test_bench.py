@@ -180,7 +180,7 @@ def test_termination_removes_the_temporary_server(trapped: str) -> None:
         (["--workload", "reads", "--through", "http", "--transfers", "10"], "leave --transfers"),
         (["--workload", "reads", "--through", "http", "--streams", "10"], "--streams out"),
         (["--streams", "10"], "add --through http"),
-        (["--rate", "10"], "of --workload cross and reads"),
+        (["--rate", "10"], "needs --workload cross or reads"),
     ],
 )
 def test_wrong_usage(arguments: list[str], said: str) -> None:
