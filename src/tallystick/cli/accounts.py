@@ -41,16 +41,16 @@ def accounts() -> None:
 @accounts.command(name="open", epilog="Example: tallystick accounts open --owner carol --asset USD")
 @configuration_option
 @tenant_option
-@click.option("--owner", required=True, help="Whose account it is, in your own words.")
-@click.option("--asset", required=True, help="What it holds, such as USD.")
+@click.option("--owner", required=True, help="The owner of the account, a name of your own.")
+@click.option("--asset", required=True, help="The asset, such as USD.")
 @click.option("--kind", type=click.Choice(["wallet", "system"]), default="wallet", show_default=True)
 @click.option(
     "--min-balance",
     metavar="AMOUNT",
-    help="Never less than this, or 'none'. Default: 0 for a wallet, none for a system account.",
+    help="The lowest balance allowed, or 'none'. Default: 0 for a wallet, none for a system account.",
 )
-@click.option("--max-balance", metavar="AMOUNT", help="Never more than this. Default: none.")
-@click.option("--near", help="An account or an owner beside which an owner who is new will live.")
+@click.option("--max-balance", metavar="AMOUNT", help="The highest balance allowed. Default: none.")
+@click.option("--near", help="An account or an owner: a new owner is placed on the same shard.")
 @click.option(
     "--key", help="The idempotency key: the same key opens the account once. Default: a random one."
 )
@@ -85,7 +85,7 @@ def open_account(
             ),
         )
     except NotTakenError as error:
-        # It may have been opened all the same; with its key it is safe to ask again.
+        # The account may have been opened. With its key it is safe to try again.
         raise CommandError(f"{error}: run it again with --key {request_key}") from None
     _print_account(expect_posted(outcome, as_json=as_json), as_json=as_json)
 
@@ -100,9 +100,9 @@ def open_account(
     type=click.IntRange(1, limits.PAGE_ROWS_MAX),
     default=ENTRIES_SHOWN,
     show_default=True,
-    help="How many of its last entries.",
+    help="The number of its last entries to show.",
 )
-@click.option("--stages", is_flag=True, help="Show each stage of what crosses shards, as the log has it.")
+@click.option("--stages", is_flag=True, help="Show each stage of transfers between shards, as in the log.")
 @json_option
 def show(
     *, configuration_path: Path, tenant: str, account: str, entries_count: int, stages: bool, as_json: bool
@@ -145,7 +145,7 @@ def show(
 @configuration_option
 @tenant_option
 @click.option("--owner", required=True, help="Whose accounts.")
-@click.option("--cursor", help="Where the last page ended.")
+@click.option("--cursor", help="The cursor that the last page gave.")
 @click.option(
     "--limit",
     type=click.IntRange(1, limits.PAGE_ROWS_MAX),
@@ -183,7 +183,7 @@ def list_accounts(
 @click.argument("system_owner")
 @json_option
 def total(configuration_path: Path, tenant: str, system_owner: str, as_json: bool) -> None:
-    """Show what a system owner, such as @fees, has on all shards."""
+    """Show the total of a system owner, such as @fees, on all shards."""
     found = _run(configuration_path, tenant, lambda ledger: ledger.system_owner_balances(system_owner))
     view = expect_posted(found, as_json=as_json)
     if as_json:
@@ -202,7 +202,7 @@ def total(configuration_path: Path, tenant: str, system_owner: str, as_json: boo
 @click.argument("account")
 @json_option
 def freeze(configuration_path: Path, tenant: str, account: str, as_json: bool) -> None:
-    """Let nothing more go out of an account; money may still come in."""
+    """Freeze an account: no money may go out; money may still come in."""
     _set_status(configuration_path, tenant, account, "frozen", as_json=as_json)
 
 
@@ -212,7 +212,7 @@ def freeze(configuration_path: Path, tenant: str, account: str, as_json: bool) -
 @click.argument("account")
 @json_option
 def unfreeze(configuration_path: Path, tenant: str, account: str, as_json: bool) -> None:
-    """Let money go out of a frozen account again."""
+    """Unfreeze an account: money may go out again."""
     _set_status(configuration_path, tenant, account, "open", expected="frozen", as_json=as_json)
 
 
@@ -247,7 +247,7 @@ def _set_status(
 ) -> None:
     async def change(ledger: Ledger) -> views.Account | Refused:
         found = await ledger.account(account)
-        # Unfreezing and reopening are the same change; whoever asks for one does not mean the other.
+        # Unfreezing and reopening are the same change, but neither may happen by mistake for the other.
         if found.status == status:
             return found
         if expected is not None and found.status != expected:
@@ -268,7 +268,7 @@ def _run(
             try:
                 return await ask(ledger)
             except AccountNotFoundError:
-                # For who reads along it is the same whether an account was to be read or changed.
+                # Scripts get the same refusal whether the account was to be read or changed.
                 return refuse(RefusalCode.ACCOUNT_NOT_FOUND, "id")
 
     return asyncio.run(run())

@@ -27,12 +27,12 @@ LOG_BYTES_MAX: Final = 10 * 1024 * 1024
 LOG_TAIL_BYTES: Final = 4096
 LOG_TAIL_LINES: Final = 12
 
-# No proxy of the environment stands between us and this machine.
+# Proxies that the environment names are not used for this machine.
 _opener: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class ApiProcess:
-    """`tallystick serve` on ports of this machine that we have reserved, with its log in a file."""
+    """`tallystick serve` on reserved ports of this machine, with its log in a file."""
 
     def __init__(
         self, configuration_path: Path, host: str, port: int, metrics_port: int, log_path: Path
@@ -47,26 +47,26 @@ class ApiProcess:
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """The address of the API."""
         return f"http://{self._host}:{self._port}"
 
     @property
     def metrics_url(self) -> str:
-        """Where operators read what it counts."""
+        """The address of the metrics, for operators."""
         return f"http://{self._host}:{self._metrics_port}/metrics"
 
     @property
     def running(self) -> bool:
-        """Whether it lives."""
+        """Whether the process runs."""
         return self._process is not None and _ended(self._process.pid) is None
 
     @property
     def log_path(self) -> Path:
-        """What it says."""
+        """The file with its log."""
         return self._log_path
 
     def start(self) -> None:
-        """Start it; it is not ready yet."""
+        """Start the process, without waiting until it is ready."""
         with suppress(FileNotFoundError):
             if self._log_path.stat().st_size > LOG_BYTES_MAX:
                 self._log_path.replace(self._log_path.with_suffix(".log.1"))
@@ -78,7 +78,7 @@ class ApiProcess:
         try:
             with os.fdopen(os.open(self._log_path, flags, 0o600), "ab") as log:
                 self._log_start = log.tell()
-                # The session keeps Ctrl-C of the terminal away from it: we stop it before its database.
+                # In a session of its own it gets no Ctrl-C of the terminal: it must stop before its database does.
                 self._process = subprocess.Popen(  # nosec B603  # noqa: S603 - the program is ours and there is no shell
                     command,
                     stdin=subprocess.DEVNULL,
@@ -91,7 +91,7 @@ class ApiProcess:
             raise CommandError(f"the API cannot be started ({error}): correct this") from None
 
     def wait_until_ready(self, stop: StopSignals) -> None:
-        """Wait until it answers that it can serve."""
+        """Wait until the API says that it is ready."""
         deadline = time.monotonic() + READY_TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             stop.raise_if_requested()
@@ -103,7 +103,7 @@ class ApiProcess:
         raise CommandError(f"the API was not ready in {READY_TIMEOUT_SECONDS:.0f} s: see {self._log_path}")
 
     def stop(self) -> None:
-        """Let it answer what it has taken, then end it; harmless when it is not running."""
+        """Let it answer the requests it has accepted, then end it. Harmless if it is not running."""
         if self.running and self._process is not None:
             os.kill(self._process.pid, signal.SIGTERM)
             deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
@@ -112,18 +112,18 @@ class ApiProcess:
         self.kill()
 
     def kill(self) -> None:
-        """End it at once, with those of its workers that have outlived it; harmless when nothing is left."""
+        """Kill it, with workers that outlived it. Harmless if none of them runs."""
         process, self._process = self._process, None
         if process is None:
             return
-        # It leads a group of its own, so that this reaches its workers too. Until it is waited for, its number, which
-        # is the group's, is nobody else's.
+        # It leads a process group, so this reaches its workers too. Its number, which is also the group's, is not #
+        # used again before the process is waited for.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(KILL_TIMEOUT_SECONDS)
 
     def why_it_ended(self) -> str:
-        """Say that it ended by itself, in a few words."""
+        """How it ended by itself, in a few words."""
         ended = None if self._process is None else _ended(self._process.pid)
         if ended is None:
             return "the API has not ended"
@@ -135,7 +135,7 @@ class ApiProcess:
         return f"the API ended by itself ({how})"
 
     def log_tail(self) -> list[str]:
-        """Return the last lines of its log since it was started."""
+        """The last lines of its log since it was started."""
         try:
             with self._log_path.open("rb") as log:
                 end = log.seek(0, os.SEEK_END)
@@ -154,5 +154,5 @@ class ApiProcess:
 
 
 def _ended(pid: int) -> os.waitid_result | None:
-    """How a child has ended, or nothing while it lives; its number stays taken until it is waited for."""
+    """How a child has ended, or nothing while it runs. Its number stays in use until it is waited for."""
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)

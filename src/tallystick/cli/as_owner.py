@@ -1,7 +1,7 @@
 """Root works in the folder of an ordinary user as that user, so that the user can go on there without root.
 
-The Makefile runs this file as a program, before there is an environment: it needs nothing but Python.
-`as_owner.py FOLDER` names the user, or nothing; `as_owner.py FOLDER COMMAND...` runs a command as the user.
+The Makefile runs this file as a program, before the environment exists: it needs only Python.
+`as_owner.py FOLDER` prints the user, or nothing; `as_owner.py FOLDER COMMAND...` runs a command as the user.
 """
 
 import os
@@ -16,10 +16,10 @@ _ACCESSIBLE = 'test -r "$1" && test -w "$1" && test -x "$1"'
 
 
 def ordinary_owner(folder: Path) -> pwd.struct_passwd | None:
-    """Return the user in whose folder we are root, or nothing where we stay who we are.
+    """The ordinary user who owns a folder in which root runs; None if root should stay root.
 
-    The folder may be missing: what counts is the nearest one above it that exists. Nothing is returned when it is
-    root's, when its owner has no name on this system (as in a container), or could not work there.
+    If the folder is missing, the nearest existing one above it counts. None if the folder is root's, or if its owner
+    has no name on this system (as in a container) or cannot work there.
     """
     if os.geteuid() != 0:
         return None
@@ -37,7 +37,7 @@ def ordinary_owner(folder: Path) -> pwd.struct_passwd | None:
 def can_run(user: pwd.struct_passwd, command: list[str]) -> bool:
     """Whether a short command succeeds as this user."""
     try:
-        done = subprocess.run(  # nosec B603  # noqa: S603 - the program is ours and there is no shell of others
+        done = subprocess.run(  # nosec B603  # noqa: S603 - the program is ours, without a shell of others
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -54,13 +54,13 @@ def can_run(user: pwd.struct_passwd, command: list[str]) -> bool:
 
 
 def run_as(user: pwd.struct_passwd, command: list[str]) -> NoReturn:
-    """Become this user for good, and this command instead of the present program."""
+    """Become this user for good, and replace this program by the command."""
     os.environ.update(HOME=user.pw_dir, USER=user.pw_name, LOGNAME=user.pw_name)
     os.initgroups(user.pw_name, user.pw_gid)
     os.setgid(user.pw_gid)
     os.setuid(user.pw_uid)
     for name in list(os.environ):
-        # Folders of root's: none of them is this user's to write in.
+        # These name folders of root, which this user cannot write to.
         if name.startswith("XDG_") or (
             name == "TMPDIR" and not os.access(os.environ[name], os.W_OK | os.X_OK)
         ):
@@ -69,11 +69,11 @@ def run_as(user: pwd.struct_passwd, command: list[str]) -> NoReturn:
 
 
 def main(arguments: list[str]) -> None:
-    """Name the user, or run the command."""
+    """Print the user, or run the command."""
     folder, command = Path(arguments[0]).resolve(), arguments[1:]
     owner = ordinary_owner(folder)
     if owner is not None and not can_run(owner, [sys.executable, "-I", "-c", ""]):
-        owner = None  # an environment made with this Python would be of no use to its owner
+        owner = None  # its owner could not use an environment that is made with this Python
     if not command:
         sys.stdout.write("" if owner is None else f"{owner.pw_name}\n")
         return

@@ -1,4 +1,4 @@
-"""The data folder of `tallystick up`: made, and refused with what to do when it is not ours to write in."""
+"""The data folder of `tallystick up`. It is made, or refused with advice if this user cannot write to it."""
 
 import os
 import pwd
@@ -10,7 +10,7 @@ from tallystick.domain import limits
 
 
 def make_data_folder(folder: Path) -> None:
-    """Make it when it is missing; everything in it must be ours, unless we are root.
+    """Make the folder if it is missing. Everything in it must belong to this user, unless the user is root.
 
     Raises:
         CommandError: it cannot be made, or something in it is another user's.
@@ -19,7 +19,7 @@ def make_data_folder(folder: Path) -> None:
         missing = [one for one in (folder, *folder.parents) if not one.is_dir()]
         for one in reversed(missing):
             one.mkdir(mode=0o700, exist_ok=True)
-            # The user of the database server may pass through; every secret in it is closed by itself.
+            # The user of the database server may enter it; each secret in it has a mode of its own.
             one.chmod(0o711)
     except OSError as error:
         raise CommandError(
@@ -34,11 +34,11 @@ def make_data_folder(folder: Path) -> None:
 
 
 def _of_others(folder: Path) -> list[Path]:
-    """What is another user's of the folder itself, what is in it, and in the folders of its nodes."""
+    """The paths that belong to other users: the folder, its content, and that of its nodes' folders."""
     nodes = [folder / name for name in ("postgres", *_node_names())]
     found = [folder, *_content(folder), *(path for node in nodes for path in (node, *_content(node)))]
     clusters = [place for node in nodes if (place := _elsewhere(node)) is not None]
-    # One that is kept elsewhere has its lock beside it.
+    # A cluster that is kept elsewhere has its lock beside it.
     found += [path for cluster in clusters for path in (cluster, cluster.with_name(f"{cluster.name}.lock"))]
     own_id = os.geteuid()
     return [path for path in dict.fromkeys(found) if os.path.lexists(path) and path.lstat().st_uid != own_id]
@@ -52,14 +52,14 @@ def _elsewhere(node: Path) -> Path | None:
     try:
         return (node / "cluster").readlink()
     except OSError:
-        return None  # it is in the node's folder, or there is none yet
+        return None  # the cluster is in the node's folder, or does not exist yet
 
 
 def _content(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
     except OSError:
-        return []  # it is missing, or closed to us, and then it is another's itself
+        return []  # it is missing, or cannot be read and then belongs to another user
 
 
 def _refuse(folder: Path, others: list[Path]) -> None:

@@ -1,4 +1,4 @@
-"""Accounts with money to try things out with, made once."""
+"""Demonstration accounts with money, made once."""
 
 import asyncio
 from collections.abc import Callable
@@ -24,7 +24,7 @@ BOB_MINOR_UNITS = 50_000
 
 
 class DemonstrationAccounts(NamedTuple):
-    """The identifiers of the accounts. Carol's is on another shard than alice's and bob's, if there are two."""
+    """The identifiers of the accounts. If there are two shards, carol's is not on that of alice and bob."""
 
     bank: str
     alice: str
@@ -33,7 +33,7 @@ class DemonstrationAccounts(NamedTuple):
 
 
 async def demonstration_accounts(engine: Engine, tenant: int, path: Path) -> DemonstrationAccounts:
-    """The accounts that a file remembers, or new ones, which it remembers from then on."""
+    """The accounts that are written in a file. If there is none, new ones are opened and written to it."""
     ledger = Ledger(engine, tenant)
     remembered = _read(path)
     if remembered is not None:
@@ -46,7 +46,7 @@ async def demonstration_accounts(engine: Engine, tenant: int, path: Path) -> Dem
 
 
 async def _open_accounts(engine: Engine, ledger: Ledger, tenant: int) -> DemonstrationAccounts:
-    """Open the accounts and give them money; done again it changes nothing, however far it came before."""
+    """Open the accounts and give them money. It can be repeated, also after it was interrupted."""
     home = await _home(engine, tenant, "alice")
     several = len(engine.router.placement.generations[-1]) > 1
     bank_owner = await _owner(engine, tenant, "demo bank", lambda shard: shard == home)
@@ -74,7 +74,7 @@ async def _open_accounts(engine: Engine, ledger: Ledger, tenant: int) -> Demonst
 
 
 async def _owner(engine: Engine, tenant: int, name: str, suits: Callable[[int], bool]) -> str:
-    """The first of `name`, `name 2`, `name 3`, … who lives on a shard that suits, or would."""
+    """The first of `name`, `name 2`, `name 3`, … that lives, or would live, on a suitable shard."""
     for number in count(1):
         owner = name if number == 1 else f"{name} {number}"
         if suits(await _home(engine, tenant, owner)):

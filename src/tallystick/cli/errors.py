@@ -29,7 +29,7 @@ EXPECTED_ERRORS: Final = (
     WebhookKeyMissingError,
     WebhookNotFoundError,
 )
-"""What can go wrong without a bug. Each says in one line what happened and what would be right."""
+"""Errors that are not bugs. The message of each says in one line what happened and what to do."""
 
 
 class CommandError(click.ClickException):

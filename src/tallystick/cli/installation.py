@@ -1,4 +1,4 @@
-"""Everything on this machine, in one data folder: the database servers, their shards, the API."""
+"""An installation in one data folder: the database servers, their shards, the cache and the API."""
 
 import asyncio
 import os
@@ -45,16 +45,16 @@ _CACHE_KEY_BYTES: Final = 32
 API_KEY_NAME: Final = "made by tallystick up"
 WATCH_INTERVAL_SECONDS: Final = 0.1
 PORT_WAIT_SECONDS: Final = 5.0
-"""How long the API of a run that was killed may take to give its port back."""
+"""How long the API of a killed run may take to free its port."""
 
 Say = Callable[[str], None]
 
 
 class RunningInstallation(NamedTuple):
-    """What an operator needs to know to use a running installation.
+    """What an operator needs to use a running installation.
 
-    `metrics_url` is for operators; `shell_path` is a file that sets the rest for a shell; `cache` is where its cache
-    is, if it has one, and `databases` where each node keeps its data.
+    `metrics_url` is for operators; `shell_path` is a file that sets the other values in a shell. `cache` is the
+    address of the cache, if there is one. `databases` are the data directories of the nodes.
     """
 
     url: str
@@ -81,9 +81,9 @@ class Installation:
         with_cache: bool = True,
         say: Say,
     ) -> None:
-        """Take the folder; `say` is called with each step, in words for people.
+        """`say` is called with each step, in words for people.
 
-        `shards` and `nodes` are how many there are to be; None leaves them as they are. `with_cache`: start a cache.
+        `shards` and `nodes` are the numbers wanted; None leaves them as they are. `with_cache`: start a cache.
         """
         self._folder = folder
         self._first_port = port
@@ -94,7 +94,7 @@ class Installation:
         self._api_key_path = folder / "api_key"
         self._shell_path = folder / "shell"
         self._webhook_keys_path = folder / "webhook_keys"
-        # There while we run: found at the start, it tells that the last run was killed.
+        # This file exists during a run. If it exists at the start, the last run was killed.
         self._running_path = folder / "running"
         self._wanted_shards = shards
         self._wanted_nodes = nodes
@@ -105,7 +105,7 @@ class Installation:
         self._started = ExitStack()
 
     def start(self, stop: StopSignals) -> RunningInstallation:
-        """Start everything and wait until it serves. What was started is stopped by `stop`, in any case."""
+        """Start everything and wait until it serves. `stop` stops what was started, also after an error."""
         make_data_folder(self._folder)
         self._started.enter_context(DataFolderLock(self._folder))
         self._was_killed = self._running_path.exists()
@@ -120,7 +120,7 @@ class Installation:
             {self._folder / name: len(carried) for name, carried in layout.nodes.items()}, say=self._say
         )
         self._started.callback(self._stop_nodes, nodes)
-        with stop.interrupting():  # a database that repeats what its log holds may take minutes
+        with stop.interrupting():  # the recovery of a database may take minutes
             nodes.start()
         if self._with_cache:
             self._cache = OwnCache(self._folder / "valkey", say=self._say)
@@ -134,7 +134,7 @@ class Installation:
         api = self._api = OwnApi(process, say=self._say)
         self._started.callback(self._stop_api, api)
         api.start()
-        # While the API starts, which takes as long.
+        # This takes about as long as the start of the API, and runs meanwhile.
         api_key, accounts = asyncio.run(self._prepare(configuration))
         api.wait_until_ready(stop)
         self._write_shell(process.url, api_key, accounts)
@@ -150,10 +150,10 @@ class Installation:
         )
 
     def watch(self, stop: StopSignals) -> None:
-        """Wait until somebody asks us to stop; a server that ends by itself is started again.
+        """Wait for a request to stop. A server that ends by itself is started again.
 
         Raises:
-            CommandError: the API ended by itself again and again.
+            CommandError: the API ended by itself several times in a row.
         """
         while not stop.requested:
             for started in (self._nodes, self._cache, self._api):
@@ -162,11 +162,11 @@ class Installation:
             time.sleep(WATCH_INTERVAL_SECONDS)
 
     def stop(self) -> None:
-        """Stop what was started, the last first; harmless when nothing was."""
+        """Stop what was started, in reverse order. Harmless if nothing was started."""
         self._started.close()
 
     def api_log_tail(self) -> list[str]:
-        """The last lines of the API's log, when it has ended by itself."""
+        """The last lines of the API's log, if it has ended by itself."""
         return [] if self._api is None else self._api.log_tail()
 
     # Starting
@@ -183,7 +183,7 @@ class Installation:
         return port
 
     def _free_metrics_port(self, port: int) -> int:
-        """A port for operators. It is not reserved; by default it follows from that of the API, which is."""
+        """A port for operators. It is not reserved; by default it follows from the port of the API, which is."""
         above = port + METRICS_PORT_ABOVE
         first = self._first_metrics_port or (above if above <= PORT_MAX else port - METRICS_PORT_ABOVE)
         holder, found = reserve_next_free_port(
@@ -193,7 +193,7 @@ class Installation:
         return found
 
     def _migrate(self, layout: Layout, nodes: Nodes) -> Configuration:
-        """Bring every shard's database to this version, and write down where they are."""
+        """Migrate every shard's database to this version, and write the configuration file."""
         before = {shard.number: shard for shard in layout.before.shards}
         carried = {
             name: [self._shard(nodes, name, number, before.get(number)) for number in numbers]
@@ -218,22 +218,22 @@ class Installation:
         return configuration
 
     def _webhook_keys(self, before: str | None) -> Path:
-        """The file with the keys that secrets of webhooks are encrypted with; ours is made when there is none."""
+        """The file with the keys that encrypt secrets of webhooks. It is made if there is none."""
         if before is not None and Path(before).exists():
             return Path(before)
-        # The whole folder may have been moved.
+        # The data folder may have been moved.
         if not self._webhook_keys_path.exists():
             add_key(self._webhook_keys_path)
             if before is not None:
                 self._say(
-                    f"{before} is missing: a new key was made, which reads no secret of a webhook from before"
+                    f"{before} is missing: a new key was made, which cannot decrypt earlier secrets of webhooks"
                 )
         return self._webhook_keys_path
 
     def _shard(
         self, nodes: Nodes, name: str, number: int, before: ShardConfiguration | None
     ) -> ShardConfiguration:
-        """One of our shards: its database on its node, and otherwise as it was."""
+        """The configuration of a shard: its database on its node, and the rest as before."""
         server, database = nodes.server(name), f"shard_{number}"
         server.create_database(database)
         return ShardConfiguration(
@@ -251,11 +251,11 @@ class Installation:
             return await self._api_key(keys), accounts
 
     async def _encrypt_secrets(self, engine: Engine) -> None:
-        """Encrypt what is not, or with an earlier key; where it cannot be done, everything else goes on."""
+        """Encrypt secrets that are not encrypted, or with an earlier key. A failure stops nothing else."""
         try:
             done = await rotate_keys(engine, lambda *_: None)
         except UnavailableError as error:
-            self._say(f"The secrets of webhooks are as they were: {error}")
+            self._say(f"The secrets of webhooks were not changed: {error}")
             return
         if done.changed:
             self._say(f"Encrypted the secrets of {done.changed} webhook endpoints with key {done.key}")
@@ -263,7 +263,7 @@ class Installation:
             self._say(why)
 
     async def _api_key(self, keys: ApiKeys) -> str:
-        """The key of the last start, or a new one when there is none in force."""
+        """The API key of the last start, or a new one if that is not in force."""
         with suppress(FileNotFoundError, UnicodeDecodeError, AuthenticationError):
             key = self._api_key_path.read_text(encoding="ascii").strip()
             await keys.tenant_of(key)
@@ -273,7 +273,7 @@ class Installation:
         return key
 
     def _write_shell(self, url: str, api_key: str, accounts: DemonstrationAccounts) -> None:
-        """Write down what a person would copy by hand into a shell."""
+        """Write the file that sets the address, the key and the accounts in a shell."""
         values = {
             "URL": url,
             "KEY": api_key,

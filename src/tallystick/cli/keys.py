@@ -1,4 +1,4 @@
-"""`tallystick keys`: who may use the HTTP API."""
+"""`tallystick keys`: the API keys."""
 
 import asyncio
 from pathlib import Path
@@ -30,10 +30,10 @@ def keys() -> None:
 @configuration_option
 @owner_option
 @tenant_option
-@click.option("--name", required=True, help="What the key is for, in your own words.")
+@click.option("--name", required=True, help="A name for the key, such as its purpose.")
 @json_option
 def create(configuration_path: Path, owner_path: Path | None, tenant: str, name: str, as_json: bool) -> None:
-    """Make a key. It is printed once and kept nowhere: only its hash is. A new tenant is made too."""
+    """Make a key. It is printed once; only its hash is stored. A tenant that does not exist is made too."""
     parameters.text(name, "name", limits.OWNER_CHARACTERS_MAX)
     parameters.text(tenant, "tenant", limits.OWNER_CHARACTERS_MAX)
 
@@ -81,7 +81,7 @@ def revoke(configuration_path: Path, owner_path: Path | None, identifier: str, a
             return await keys.revoke(identifier)
 
     if not asyncio.run(run()):
-        # The name may be the key itself, by mistake: it is not repeated.
+        # The argument may be the key itself, by mistake: do not print it.
         raise CommandError("no key in force has this ID: see tallystick keys list")
     if as_json:
         print_json({"id": identifier, "revoked": True})

@@ -1,4 +1,4 @@
-"""Which nodes `tallystick up` runs and which shards each carries: remembered, and added to on demand."""
+"""The nodes that `tallystick up` runs, and the shards of each. Both are kept, and more can be added."""
 
 import re
 from pathlib import Path
@@ -16,22 +16,22 @@ _OWN_NODE: Final = re.compile(r"postgres(_[1-9][0-9]*)?")
 
 
 class Layout(NamedTuple):
-    """The names of our nodes, each the name of its folder, with the numbers of their shards."""
+    """The names of the nodes, which are those of their folders, with the numbers of their shards."""
 
     nodes: dict[str, list[int]]
     before: Configuration
-    """What the configuration file says now; empty for a new data folder."""
+    """The content of the configuration file; empty for a new data folder."""
 
     @property
     def shard_count(self) -> int:
-        """How many shards there are on our nodes."""
+        """The number of shards on these nodes."""
         return sum(map(len, self.nodes.values()))
 
 
 def layout_of(folder: Path, configuration_path: Path, *, shards: int | None, nodes: int | None) -> Layout:
-    """What to run in a data folder: what it has, and what was asked for beyond that.
+    """What to run in a data folder: what it has, and what is to be added.
 
-    `shards` and `nodes` are the counts that were asked for; None leaves them as they are.
+    `shards` and `nodes` are the counts wanted; None leaves them as they are.
     """
     before = read_owner_configuration(configuration_path) if configuration_path.exists() else Configuration()
     layout = _existing(folder, before)

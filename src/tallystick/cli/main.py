@@ -13,7 +13,7 @@ from tallystick.extras import ALL, require_extra
 
 
 class _Place(NamedTuple):
-    """Where a command is, what it does in one line, and which extra it needs: known without importing it."""
+    """The module of a command, its help in one line, and the extra it needs, without importing it."""
 
     module: str
     summary: str
@@ -28,27 +28,25 @@ _COMMANDS: Final = {
     "accounts": _Place("tallystick.cli.accounts", "Open, show and change accounts."),
     "transfer": _Place("tallystick.cli.transfer", "Move money from one account to another."),
     "sagas": _Place("tallystick.cli.sagas", "List transfers between shards that have not ended."),
-    "webhooks": _Place(
-        "tallystick.cli.webhooks", "Tell others of what happens, signed and in order.", "webhooks"
-    ),
-    "verify": _Place("tallystick.cli.verify", "Check that the ledger is whole."),
+    "webhooks": _Place("tallystick.cli.webhooks", "Manage webhook endpoints and their keys.", "webhooks"),
+    "verify": _Place("tallystick.cli.verify", "Check the whole ledger."),
 }
 _BENCH: Final = "bench"
 _BENCH_SUMMARY: Final = "Measure on this machine."
 
 
 class Commands(click.Group):
-    """A group that looks its commands up in a table, so that `--help` is quick."""
+    """A group that finds its commands in a table, so that `--help` is quick."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name the commands, in the order in which people need them."""
+        """The names of the commands, in the order in which users need them."""
         return [*_COMMANDS, *([] if _bench() is None else [_BENCH])]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one command: the attribute of its module that has its name.
+        """Import one command: the attribute with its name in its module.
 
         Raises:
-            MissingExtraError: what it needs is not installed.
+            MissingExtraError: an extra that it needs is not installed.
         """
         command: click.Command
         if cmd_name == _BENCH:
@@ -74,7 +72,7 @@ class Commands(click.Group):
 
 
 def _bench() -> EntryPoint | None:
-    """What measures is a package of its own: a user of the library does not install it."""
+    """The command of the benchmark, a package that users of the library do not install."""
     return next(iter(entry_points(group="tallystick.commands", name=_BENCH)), None)
 
 
@@ -89,9 +87,9 @@ def commands() -> None:
 
 
 def main() -> NoReturn:
-    """Run a command and end the process: status 0, 1 when it failed, 2 when it was called wrongly."""
+    """Run a command and end the process: status 0, 1 if it failed, 2 if its arguments are wrong."""
     if os.geteuid() == 0 and Path(__file__).stat().st_uid != 0:
-        sys.dont_write_bytecode = True  # root leaves nothing of its own in a user's folder
+        sys.dont_write_bytecode = True  # so that root leaves no files in a user's folder
     try:
         status = _run()
     except click.UsageError as error:
@@ -102,11 +100,11 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
     except BrokenPipeError:
-        # The reader of the output has closed it. The rest must not fail again when Python flushes it.
+        # The reader of the output has closed it. Python must not fail again when it flushes the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        # Imported now, with all drivers: before, Ctrl-C would be answered with a traceback for as long as that takes.
+        # Imported here, with all drivers: earlier, Ctrl-C during the import would print a traceback.
         if not isinstance(error, importlib.import_module("tallystick.cli.errors").EXPECTED_ERRORS):
             raise
         _fail(str(error), 1)
@@ -117,7 +115,7 @@ def _run() -> object:
     try:
         return commands.main(prog_name="tallystick", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as asked:
-        # A group that is called alone is asked what it has.
+        # A group without a command shows its help.
         click.echo(asked.ctx.get_help() if asked.ctx is not None else asked.format_message())
         return 0
 

@@ -25,10 +25,10 @@ from tallystick.service.webhooks.key_risks import risks_of_secrets
 @owner_option
 @json_option
 def migrate(configuration_path: Path, owner_path: Path | None, as_json: bool) -> None:
-    """Bring the databases of all shards to this version, as their owner, and add those that are new.
+    """Migrate the databases of all shards to this version, as their owner, and add new shards.
 
-    Also after a shard was added to the file or its state was changed, while servers run: they follow by themselves.
-    Doing it again is harmless.
+    Run it also after a shard was added to the file or its state was changed. Servers may run, and follow by
+    themselves. It is harmless to repeat.
     """
     configure_logging(default_level="warning", for_people=True)
     configuration = read_owner_configuration(configuration_path, owner_path)
@@ -41,7 +41,7 @@ def migrate(configuration_path: Path, owner_path: Path | None, as_json: bool) ->
     unite_shards(configuration)
     if as_json:
         print_json({"shards": done})
-    # The databases are as they should be. What follows is whether servers can use them, as they look when they start.
+    # The databases are as they should be. Now check whether servers can use them, as servers do when they start.
     configuration = read_configuration(configuration_path)
     unreachable = check_shards(configuration)
     asyncio.run(check_own_sessions(configuration, unreachable))
@@ -49,7 +49,8 @@ def migrate(configuration_path: Path, owner_path: Path | None, as_json: bool) ->
     try:
         warnings += risks_of_secrets(configuration, unreachable)
     except (ConfigurationError, MissingExtraError) as error:
-        # Servers need the file, and migrating does not: its owner may have no right to read it, or the core alone.
+        # Servers need the file of keys, and migrating does not. The owner of the tables may have no right to read it,
+        # or # may have installed the core alone.
         warnings.append(str(error))
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)

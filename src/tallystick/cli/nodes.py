@@ -1,4 +1,4 @@
-"""The PostgreSQL servers of one data folder: started together, started again when one dies, stopped together."""
+"""The PostgreSQL servers of one data folder. They start and stop together; one that dies is started again."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -13,11 +13,11 @@ Say = Callable[[str], None]
 
 
 class Node:
-    """One server, in the folder that has the node's name."""
+    """One server, in the folder with the node's name."""
 
     def __init__(self, folder: Path, shard_count: int) -> None:
         self.name = folder.name
-        # What it must have room for grows with its shards: the connections of a server and of commands beside it.
+        # The number of connections grows with the shards: those of a server, and of commands beside it.
         self.server = EmbeddedPostgres(
             folder,
             settings={
@@ -33,10 +33,10 @@ class Node:
 
 
 class Nodes:
-    """All servers of a data folder. `start`, `look` and `stop` are called by one thread, in this order."""
+    """All servers of a data folder. One thread calls `start`, `look` and `stop`, in this order."""
 
     def __init__(self, shard_counts: Mapping[Path, int], *, say: Say) -> None:
-        """Take the folder of each and how many shards it carries; `say` is called with what happens, in words."""
+        """`shard_counts` has the number of shards by folder. `say` is called with each event, in words."""
         self._nodes = {folder.name: Node(folder, count) for folder, count in shard_counts.items()}
         self._say = say
         self._stopping = Event()
@@ -48,7 +48,7 @@ class Nodes:
 
     @property
     def databases(self) -> list[Path]:
-        """Where each of them keeps its data, which may be outside of the data folder."""
+        """The data directory of each server, which may be outside of the data folder."""
         return [node.server.cluster_path for node in self._nodes.values()]
 
     def start(self) -> None:
@@ -61,7 +61,7 @@ class Nodes:
                 node.starting = None
 
     def look(self) -> None:
-        """Start again what has ended by itself, after a pause that grows; the others go on meanwhile."""
+        """Start servers again that ended by themselves, after a growing pause. The others go on meanwhile."""
         for node in self._nodes.values():
             if node.starting is not None:
                 self._look_at_start(node)
@@ -72,9 +72,9 @@ class Nodes:
                 self._plan_restart(node, f"PostgreSQL in {node.name} ended by itself")
 
     def stop(self) -> None:
-        """Stop all of them at once, also those that are starting; harmless when nothing runs."""
+        """Stop all servers at once, also those that are starting. Harmless if none runs."""
         self._stopping.set()
-        # A start that is under way fails when its server ends, so this is done before we wait for it, and after.
+        # A start in progress fails when its server ends. So servers are ended before waiting for starts, and after.
         self._end_all()
         self._threads.shutdown(cancel_futures=True)
         self._end_all()
@@ -112,5 +112,5 @@ class Nodes:
 
 def _end(server: EmbeddedPostgres) -> None:
     server.stop()
-    if server.running():  # a signal came in the moment between its start and our knowing of it
+    if server.running():  # a signal came just after the process began, before its start was recorded
         server.kill()

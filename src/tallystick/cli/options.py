@@ -38,7 +38,7 @@ def owner_option(command: Decorated) -> Decorated:
         "owner_path",
         metavar="FILE",
         type=click.Path(path_type=Path),
-        help=f"The file with what the owner of the tables connects with. Default: ${OWNER_VARIABLE}, else "
+        help=f"The file with the address for the owner of the tables. Default: ${OWNER_VARIABLE}, else "
         f"{OWNER_FILE} beside the configuration file.",
     )(command)
 
@@ -46,7 +46,7 @@ def owner_option(command: Decorated) -> Decorated:
 def tenant_option(command: Decorated) -> Decorated:
     """`--tenant NAME`, as the parameter `tenant`."""
     return click.option(
-        "--tenant", metavar="NAME", default=DEFAULT_TENANT, show_default=True, help="Whose ledger."
+        "--tenant", metavar="NAME", default=DEFAULT_TENANT, show_default=True, help="The tenant."
     )(command)
 
 

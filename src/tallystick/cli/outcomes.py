@@ -1,4 +1,4 @@
-"""Outcomes of the ledger as the end of a command: what was posted goes on, a refusal ends it."""
+"""Outcomes of the ledger in commands: a refusal ends the command."""
 
 from typing import TypeVar
 
@@ -10,7 +10,7 @@ Posted = TypeVar("Posted")
 
 
 def expect_posted(outcome: Posted | Refused, *, as_json: bool) -> Posted:
-    """Return what was posted; for a refusal print it when scripts read along, and end with its code and detail."""
+    """Return what was posted. A refusal ends the command with its code and detail, and is printed for scripts."""
     if not isinstance(outcome, Refused):
         return outcome
     if as_json:

@@ -51,12 +51,12 @@ def progress_of(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def time_text(value: datetime) -> str:
-    """A time as every command prints it, and the API: RFC 3339 in UTC."""
+    """A time as all commands and the API write it: RFC 3339 in UTC."""
     return str(msgspec.to_builtins(value.astimezone(UTC)))
 
 
 def _text(value: object) -> Text:
-    # Not markup: an owner may be called "[red]". No control characters: they would reach the terminal.
+    # No markup, as an owner may be called "[red]". No control characters, which would reach the terminal.
     shown: Any = "-" if value is None else time_text(value) if isinstance(value, datetime) else value
     return Text(
         "".join(
@@ -68,6 +68,6 @@ def _text(value: object) -> Text:
 def _console() -> Console:
     console = Console(highlight=False)
     if not console.is_terminal:
-        # A pipe has no width, and nothing in it should be cut.
+        # A pipe has no width, and no line in it should be cut.
         console.width = 1_000
     return console

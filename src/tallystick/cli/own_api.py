@@ -1,4 +1,4 @@
-"""The API of `tallystick up`: started again when it ends by itself, unless it does not come to serve."""
+"""The API of `tallystick up`. It is started again when it ends by itself, unless it never becomes ready."""
 
 import time
 from collections.abc import Callable
@@ -10,10 +10,13 @@ from tallystick.domain import limits
 
 
 class OwnApi:
-    """An API server of our own. One thread calls `start`, `wait_until_ready`, `look` and `stop`, in this order."""
+    """The API server of an installation.
+
+    One thread calls `start`, `wait_until_ready`, `look` and `stop`, in this order.
+    """
 
     def __init__(self, process: ApiProcess, *, say: Callable[[str], None]) -> None:
-        """Take the process, which is not started yet; `say` is called with what happens, in words."""
+        """`process` is not started yet. `say` is called with each event, in words."""
         self._process = process
         self._say = say
         self._serves_since = 0.0
@@ -24,19 +27,19 @@ class OwnApi:
         self._starts_in_vain = 0
 
     def start(self) -> None:
-        """Start it; it is not ready yet."""
+        """Start the API, without waiting until it is ready."""
         self._process.start()
 
     def wait_until_ready(self, stop: StopSignals) -> None:
-        """Wait until it answers that it can serve."""
+        """Wait until the API says that it is ready."""
         self._process.wait_until_ready(stop)
         self._serves_since = time.monotonic()
 
     def look(self) -> None:
-        """Start it again when it has ended by itself: at once, and after a pause that grows when it ends soon again.
+        """Start it again if it has ended by itself: at once, or after a growing pause if it ended soon.
 
         Raises:
-            CommandError: it was started again several times in a row, and never came to serve.
+            CommandError: it was started several times in a row, and never became ready.
         """
         if self._restart_at is not None:
             if time.monotonic() >= self._restart_at:
@@ -49,11 +52,11 @@ class OwnApi:
             self._look_at_start(self._serves_by)
 
     def stop(self) -> None:
-        """Let it answer what it has taken, then end it."""
+        """Let it answer the requests it has accepted, then end it."""
         self._process.stop()
 
     def log_tail(self) -> list[str]:
-        """The last lines of its log, when it has ended by itself."""
+        """The last lines of its log, if it has ended by itself."""
         return [] if self._process.running else self._process.log_tail()
 
     def _start_again(self) -> None:
@@ -63,7 +66,7 @@ class OwnApi:
             self._look_at_end(error.message)
 
     def _look_at_start(self, serves_by: float) -> None:
-        # Whether shards can be reached is another matter: their servers may be starting, too.
+        # This does not depend on shards, whose servers may be starting, too.
         if self._process.answers("/healthz"):
             self._serves_by = None
             self._starts_in_vain = 0
@@ -73,7 +76,7 @@ class OwnApi:
             self._look_at_end(f"the API did not answer in {READY_TIMEOUT_SECONDS:.0f} s")
 
     def _look_at_end(self, why: str) -> None:
-        # Workers that have outlived it would hold the port, and serve beside those of the next one.
+        # Workers that outlived it would keep the port, and serve beside those of the next process.
         self._process.kill()
         if self._serves_by is not None:
             self._serves_by = None
@@ -84,7 +87,7 @@ class OwnApi:
                     f"{self._process.log_path}, and start again"
                 )
         elif time.monotonic() - self._serves_since > limits.NODE_RESTART_DELAY_SECONDS_MAX:
-            # It ran well: this is no end of those that follow one another.
+            # It ran well, so this end is not counted with earlier ones.
             self._delay_seconds = 0.0
         when = f"in {self._delay_seconds:.0f} s" if self._delay_seconds else "at once"
         self._say(

@@ -1,4 +1,4 @@
-"""The cache of `tallystick up`: it is started again when it dies. Everything works without it."""
+"""The cache of `tallystick up`. It is started again when it dies. Everything works without it."""
 
 import time
 from collections.abc import Callable
@@ -10,10 +10,13 @@ from tallystick.embedded.valkey import EmbeddedValkey
 
 
 class OwnCache:
-    """A Valkey of our own. `start`, `look` and `stop` are called by one thread, in this order; none of them fails."""
+    """The Valkey of an installation.
+
+    One thread calls `start`, `look` and `stop`, in this order. None of them fails.
+    """
 
     def __init__(self, folder: Path, *, say: Callable[[str], None]) -> None:
-        """Take its folder; `say` is called with what happens, in words."""
+        """`say` is called with each event, in words."""
         self._server = EmbeddedValkey(folder)
         self._say = say
         self._restart_at: float | None = None
@@ -22,11 +25,11 @@ class OwnCache:
 
     @property
     def address(self) -> str:
-        """Where it is reached."""
+        """The address of the cache."""
         return self._server.address
 
     def start(self) -> None:
-        """Start it; when that fails, everything works without it, and it is tried again."""
+        """Start it. After a failure everything works without it, and the start is tried again."""
         try:
             self._server.start()
         except EmbeddedServerError as error:
@@ -35,7 +38,7 @@ class OwnCache:
             self._started("Started Valkey")
 
     def look(self) -> None:
-        """Start it again when it has ended by itself, after a pause that grows."""
+        """Start it again if it has ended by itself, after a growing pause."""
         if self._restart_at is not None:
             if time.monotonic() >= self._restart_at:
                 self._restart_at = None
@@ -58,7 +61,7 @@ class OwnCache:
 
     def _plan_restart(self, why: str) -> None:
         if time.monotonic() - self._started_at > limits.NODE_RESTART_DELAY_SECONDS_MAX:
-            # It ran well: this is no end of those that follow one another.
+            # It ran well, so this end is not counted with earlier ones.
             self._delay_seconds = limits.NODE_RESTART_DELAY_SECONDS
         self._say(
             f"{why}: balances are read from PostgreSQL, and it is started in {self._delay_seconds:.0f} s"

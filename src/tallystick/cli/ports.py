@@ -1,4 +1,4 @@
-"""Ports: ours alone while we listen, and the next one when one is taken."""
+"""Ports: reserved for this installation, and replaced by the next one if taken."""
 
 import errno
 import ipaddress
@@ -21,16 +21,16 @@ class PortTakenError(CommandError):
 
 
 def reserve_port(host: str, port: int, option: str = API_PORT_OPTION) -> socket.socket:
-    """Take a port so that nobody else can, but our own server; closing what is returned gives it back.
+    """Reserve a port that only our own server can use. Closing the returned socket frees it.
 
-    The server binds with SO_REUSEPORT, so that each of its workers can have a socket of its own. Two servers
-    of one user would then share a port in silence and each get some of the other's requests. So the port is
-    first bound without that flag, which only one can do, and the flag is set when we have it: our own server
-    can join us, and whoever tries to reserve it cannot.
+    The server binds with SO_REUSEPORT, so that each of its workers can have a socket of its own. Two servers of one
+    user would then share a port unnoticed, and each would get some requests of the other. So the port is first bound
+    without that flag, which only one process can do. The flag is set afterwards: then our own server can bind the
+    port, and no other process can reserve it.
     """
     holder = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        # Connections that have just ended must not keep a port from its next owner.
+        # Connections that have just ended must not block the port.
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind((host, port))
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
@@ -39,7 +39,7 @@ def reserve_port(host: str, port: int, option: str = API_PORT_OPTION) -> socket.
         holder.close()
         if error.errno == errno.EADDRINUSE:
             raise PortTakenError(
-                f"port {port} is taken: stop who has it, or choose another one with {option}"
+                f"port {port} is taken: stop the program that uses it, or choose another one with {option}"
             ) from None
         if error.errno == errno.EACCES:
             raise CommandError(f"port {port} is not open to this user: choose one above 1023") from None
@@ -52,7 +52,7 @@ def reserve_port(host: str, port: int, option: str = API_PORT_OPTION) -> socket.
 def reserve_next_free_port(
     host: str, first_port: int, option: str = API_PORT_OPTION, *, wait_seconds: float
 ) -> tuple[socket.socket, int]:
-    """Reserve a port, or when it is still taken after the wait, the next one that is free."""
+    """Reserve a port, or if it is still taken after the wait, the next free one."""
     deadline = time.monotonic() + wait_seconds
     last_port = min(first_port + ATTEMPTS_MAX - 1, PORT_MAX)
     port = first_port
@@ -68,7 +68,7 @@ def reserve_next_free_port(
 
 
 def address_of(host: str) -> str:
-    """The IP address to listen on: the server takes no names."""
+    """The IP address to listen on, because the server accepts no host names."""
     try:
         return str(ipaddress.ip_address(host))
     except ValueError:

@@ -22,18 +22,18 @@ _ENDED = {Stage.FINALIZED.value, Stage.RELEASED.value, Stage.SETTLED.value}
     "  tallystick sagas --drive txn_00200000000054 --give-up",
 )
 @configuration_option
-@click.option("--drive", "transaction", metavar="TRANSACTION", help="Drive this one on now, to its end.")
+@click.option("--drive", "transaction", metavar="TRANSACTION", help="Drive this transfer to its end now.")
 @click.option(
     "--give-up",
     is_flag=True,
-    help="With --drive: have the money back. The other shard is made to refuse the credit first, unless it was "
-    "credited already; then the transfer is finalized.",
+    help="With --drive: return the money. First the other shard records a refusal of the credit, unless it has "
+    "posted the credit: then the transfer is finalized.",
 )
 @json_option
 def sagas(*, configuration_path: Path, transaction: str | None, give_up: bool, as_json: bool) -> None:
-    """List transfers that cross shards and have not ended: how far each is, its age, and why.
+    """List transfers that cross shards and have not ended: the stage and age of each, and the reason.
 
-    The servers end them by themselves, as soon as both shards can be reached.
+    Servers end them by themselves, as soon as all their shards can be reached.
     """
     configure_logging(default_level="error", for_people=True)
     configuration = read_configuration(configuration_path)

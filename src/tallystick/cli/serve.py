@@ -33,7 +33,7 @@ from tallystick.service.webhooks.key_risks import risks_of_secrets
 BACKLOG_CONNECTIONS_MAX: Final = 1024
 WORKERS_MAX: Final = 64
 
-# The server's own messages go where all others go, in the same shape.
+# The server's own messages go to the same log, in the same form.
 _SERVER_LOGGING: Final[dict[str, Any]] = {
     "handlers": {},
     "formatters": {},
@@ -44,11 +44,11 @@ _log = structlog.get_logger(__name__)
 
 
 class _Server(Granian):  # type: ignore[misc, valid-type]
-    """The HTTP server, which needs no signal to follow the configuration file."""
+    """The HTTP server. It needs no signal to follow the configuration file."""
 
     def signal_handler_reload(self, *_: object) -> None:
-        """Start no new workers on SIGHUP, as the server would: with a wrong file none could start."""
-        _log.info("the configuration file is followed: no signal is needed")
+        """Do not restart workers on SIGHUP, as the base class does: with a wrong file none could start."""
+        _log.info("changes of the configuration file are followed without a signal")
 
 
 @click.command(epilog="Example: tallystick serve --config tallystick.toml --port 8000")
@@ -67,28 +67,29 @@ class _Server(Granian):  # type: ignore[misc, valid-type]
     type=click.IntRange(1, limits.IDLE_SECONDS_MAX),
     default=limits.IDLE_SECONDS_DEFAULT,
     show_default=True,
-    help="How long a connection may say nothing, and a request take to arrive. A load balancer in front waits less.",
+    help="How long a connection may be silent, and a request may take to arrive. A load balancer in front "
+    "must wait less.",
 )
 @click.option(
     "--connections-per-address",
     type=click.IntRange(0),
     default=limits.CONNECTIONS_PER_ADDRESS_DEFAULT,
     show_default=True,
-    help="Connections of one address to one worker; the newest beyond it are closed. 0: any number, for a proxy.",
+    help="Connections from one address to one worker; further ones are closed. 0: any number, for a proxy.",
 )
 @click.option(
     METRICS_PORT_OPTION,
     type=click.IntRange(1, PORT_MAX - WORKERS_MAX),
-    help="The operators' port, at which Prometheus reads what the server counts; further workers have the ports "
-    "after it. Default: none.",
+    help="The operators' port, with metrics for Prometheus. Further workers use the ports after it. "
+    "Default: none.",
 )
 @click.option(
     "--metrics-host",
     default="127.0.0.1",
     show_default=True,
-    help="The address for the operators' port, which asks for no key: one that tenants do not reach.",
+    help="The address of the operators' port. It needs no API key, so tenants must not reach it.",
 )
-@click.option("--child-of", type=int, hidden=True, help="Who started us and holds the port; stop with it.")
+@click.option("--child-of", type=int, hidden=True, help="The process that holds the port; stop when it ends.")
 @json_option
 def serve(
     *,
@@ -103,7 +104,7 @@ def serve(
     child_of: int | None,
     as_json: bool,
 ) -> None:
-    """Serve the HTTP API until SIGTERM or Ctrl-C. It logs JSON, but to a terminal only with --json."""
+    """Serve the HTTP API until SIGTERM or Ctrl-C. It logs JSON; to a terminal only with --json."""
     configure_logging(for_people=False if as_json else None)
     if child_of is not None:
         stop_when_orphaned(child_of)
@@ -128,7 +129,7 @@ def serve(
         address=address,
         port=port,
         interface=Interfaces.ASGI,
-        # Headers of HTTP/2 can unfold without a bound that the server keeps; a proxy in front may speak it.
+        # The server does not bound the decompressed headers of HTTP/2. A proxy in front may offer HTTP/2.
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(
             header_read_timeout=idle_seconds * 1_000, max_buffer_size=limits.HEADER_BYTES_MAX
@@ -162,7 +163,7 @@ def serve(
             metrics_ports=list(metrics_ports),
             configuration=str(configuration_path),
         )
-        # Loaded by us: the server's own way puts the current folder first on the path of imports.
+        # Loaded here, because the server's own loader puts the current folder first on the path of imports.
         server.serve(
             target_loader=load,
             wrap_loader=False,
@@ -171,7 +172,10 @@ def serve(
 
 
 def _allow_open_files() -> int:
-    """Open as many files as the system allows at all, which is often 1,024 at first; how many may be clients'."""
+    """Raise the limit of open files to what the system allows; it is often 1,024 at first.
+
+    Returns the clients' share.
+    """
     now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -190,7 +194,7 @@ def _load(
 ) -> Callable[..., Any]:
     """Make the application, in a worker."""
     if not logging.getLogger().handlers:
-        configure_logging()  # this worker was spawned and not forked, and inherited nothing
+        configure_logging()  # this worker was spawned, not forked, and inherited no configuration
     stop_when_orphaned()
     guard_connections(port, connections_per_address)
     if metrics_ports:

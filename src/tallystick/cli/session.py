@@ -21,7 +21,7 @@ _log = structlog.get_logger(__name__)
 
 @asynccontextmanager
 async def open_engine(configuration: Configuration) -> AsyncIterator[Engine]:
-    """Serve the shards in this process, once every one of them that lives can be written to."""
+    """Serve the shards in this process, once each shard that can be reached can be written to."""
     unavailable = await _check_shards(configuration)
     await check_own_sessions(configuration, unavailable)
     # Recovery of sagas is the job of servers, not of a short command.
@@ -29,7 +29,7 @@ async def open_engine(configuration: Configuration) -> AsyncIterator[Engine]:
     await engine.start()
     try:
         alive = [shard for shard in engine.router.shards if shard.number not in unavailable]
-        # One that cannot be reached after all says so itself when it is asked for something.
+        # A shard that still cannot be reached raises its error when it is used.
         await asyncio.gather(*(shard.batcher.connected() for shard in alive), return_exceptions=True)
         yield engine
     finally:
@@ -45,7 +45,7 @@ async def open_api_keys(configuration: Configuration) -> AsyncIterator[ApiKeys]:
             yield ApiKeys(directory)
     except NotPermittedError as error:
         raise CommandError(
-            f"tenants and API keys are written by the owner of the tables ({error}): name what it connects with in "
+            f"only the owner of the tables writes tenants and API keys ({error}): name the owner's address in "
             f"{OWNER_FILE}, beside the configuration file (see docs/existing-postgres.md)"
         ) from error
 
@@ -63,7 +63,7 @@ async def open_ledger(configuration: Configuration, tenant: str) -> AsyncIterato
 
 
 async def _check_shards(configuration: Configuration) -> dict[int, ShardUnreachableError]:
-    """The shards that cannot be reached. They are named; if it is all of them, the command ends."""
+    """Print which shards cannot be reached. If none can, the command ends."""
     unavailable = await asyncio.to_thread(check_shards, configuration)
     for error in unavailable.values():
         if len(unavailable) == len(configuration.shards):

@@ -1,4 +1,4 @@
-"""Requests to stop: Ctrl-C, SIGTERM, a terminal that closes."""
+"""Requests to stop: Ctrl-C, SIGTERM, or the terminal was closed."""
 
 import signal
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopRequestedError(BaseException):
-    """A request to stop. It is not an `Exception`, so that no handler of errors catches it."""
+    """A request to stop. It is not an `Exception`, so handlers of errors do not catch it."""
 
 
 class StopSignals:
-    """Records signals instead of ending at once, so that everything can be stopped in order.
+    """Records signals instead of ending at once, so that servers can be stopped in order.
 
-    Used in a `with` statement. A signal only sets `requested`, to be looked at between steps; it interrupts a
-    step only where that was declared harmless.
+    Used in a `with` statement. A signal only sets `requested`, which is checked between steps. It interrupts a step
+    only inside `interrupting`.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class StopSignals:
     def __enter__(self) -> Self:
         for number in _SIGNALS:
             before = signal.getsignal(number)
-            # nohup has SIGHUP ignored, and means it.
+            # nohup ignores SIGHUP on purpose.
             if number is signal.SIGHUP and before is signal.SIG_IGN:
                 continue
             self._handlers_before[number] = before

@@ -31,8 +31,8 @@ KEY_BYTES = 16
 @click.argument("destination")
 @click.argument("amount")
 @click.argument("asset")
-@click.option("--key", help="The idempotency key: the same key moves the money once. Default: a random one.")
-@click.option("--description", metavar="TEXT", help="What it is for.")
+@click.option("--key", help="The idempotency key: the same key moves the money once. Default: a random key.")
+@click.option("--description", metavar="TEXT", help="A description of the transfer.")
 @json_option
 def transfer(
     *,
@@ -62,7 +62,7 @@ def transfer(
     try:
         outcome = asyncio.run(run())
     except NotTakenError as error:
-        # It may have been carried out all the same; with its key it is safe to ask again.
+        # The transfer may have been carried out. With its key it is safe to try again.
         raise CommandError(f"{error}: run it again with --key {request_key}") from None
     posted = expect_posted(outcome, as_json=as_json)
     if as_json:

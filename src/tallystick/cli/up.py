@@ -27,29 +27,29 @@ KEY_BYTES = 4
 
 
 @click.command(epilog="Example: tallystick up --data .data --port 8000")
-@click.option("--data", metavar="DIR", default=".data", show_default=True, help="Where everything is kept.")
+@click.option("--data", metavar="DIR", default=".data", show_default=True, help="The data folder.")
 @click.option(
     "--port",
     type=click.IntRange(1, PORT_MAX),
     default=8000,
     show_default=True,
-    help="The port of the API; when it is taken, the next one that is free.",
+    help="The port of the API; if it is taken, the next free one.",
 )
 @click.option(
     METRICS_PORT_OPTION,
     type=click.IntRange(1, PORT_MAX),
-    help="The operators' port, with metrics for Prometheus; when it is taken, the next one that is free. "
+    help="The operators' port, with metrics for Prometheus; if it is taken, the next free one. "
     f"Default: {METRICS_PORT_ABOVE} above that of the API.",
 )
 @click.option(
     "--shards",
     type=click.IntRange(1, limits.EMBEDDED_SHARDS_MAX),
-    help=f"How many shards there are. Default: as many as there were, at first {SHARD_COUNT_DEFAULT}.",
+    help=f"The number of shards. Default: as before, at first {SHARD_COUNT_DEFAULT}.",
 )
 @click.option(
     "--nodes",
     type=click.IntRange(1, limits.EMBEDDED_NODES_MAX),
-    help=f"How many PostgreSQL servers carry them. Default: as many as there were, at first {NODE_COUNT_DEFAULT}.",
+    help=f"The number of PostgreSQL servers that carry them. Default: as before, at first {NODE_COUNT_DEFAULT}.",
 )
 @click.option(
     "--cache/--no-cache",
@@ -77,7 +77,7 @@ def up(
     """
     folder = Path(data).absolute()
     _as_owner_of(folder)
-    # Whatever is made from here on, also by those whom we start, is ours alone.
+    # All files made from here on, also by child processes, are closed to other users.
     os.umask(0o077)
     configure_logging(default_level="warning", for_people=True)
     installation = Installation(
@@ -99,7 +99,7 @@ def up(
 
 
 def _as_owner_of(folder: Path) -> None:
-    """Go on as the ordinary user in whose folder root starts us, so that the user can go on without root."""
+    """If root starts `up` in the folder of an ordinary user, go on as that user, who can start it again."""
     owner = ordinary_owner(folder)
     if owner is None:
         return
@@ -175,7 +175,7 @@ def _curl(ready: RunningInstallation, source: str, destination: str) -> str:
     body = json.dumps(
         {"source": source, "destination": destination, "amount": str(CURL_MINOR_UNITS), "asset": ASSET}
     )
-    # One line, with an idempotency key of its own for each start and payee.
+    # One line. Each start and payee has its own idempotency key.
     key = f"up-{secrets.token_hex(KEY_BYTES)}"
     return (
         f"curl -sS {ready.url}/v1/transfers -H 'Authorization: Bearer {ready.api_key}' "

@@ -1,4 +1,4 @@
-"""`tallystick verify`: check that the ledger is whole."""
+"""`tallystick verify`: check the whole ledger."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -39,15 +39,15 @@ _EXIT_STATUS_WRONG = 1
     metavar="N",
     type=int,
     multiple=True,
-    help="Only this shard, and what crosses between those named; may be given several times. Default: all.",
+    help="Only this shard, and transfers between the named shards; may be given several times. Default: all.",
 )
 @json_option
 def verify(configuration_path: Path, numbers: tuple[int, ...], as_json: bool) -> None:
-    """Recompute the whole ledger from its entries, while it goes on working.
+    """Recompute the whole ledger from its entries, while servers run.
 
     Sums, running balances, bounds, holds, sagas, reversals, gapless positions, requests and the hash chain of each
-    shard; then what crosses between shards. Names the first position that is wrong, and what is wrong with it. Exit
-    status 1 when anything is, and when a shard could not be verified.
+    shard; then the transfers between shards. Prints the first wrong position, and what is wrong there. Exit status 1
+    if anything is wrong, or if a shard could not be verified.
     """
     tune_garbage_collection()
     started = time.monotonic()
@@ -74,7 +74,10 @@ def verify(configuration_path: Path, numbers: tuple[int, ...], as_json: bool) ->
 
 
 def _verify_shards(dsns: Mapping[int, str], *, as_json: bool) -> tuple[list[ShardReport], dict[int, str]]:
-    """Verify each shard on its own, and say at once what was found; returns also why others could not be verified."""
+    """Verify each shard on its own, and print each result at once.
+
+    Also returns why other shards could not be verified.
+    """
     reports, lost = [], {}
     for number, dsn in dsns.items():
         try:
@@ -98,13 +101,13 @@ def _chosen(dsns: Mapping[int, str], numbers: tuple[int, ...]) -> dict[int, str]
 
 
 def _not_compared(crossings: CrossingsReport, left_out: set[int]) -> bool:
-    """Whether sagas could not be compared, but for those of shards that nobody asked for."""
+    """Whether sagas of the chosen shards could not be compared."""
     return any(left_out.isdisjoint(shards) for shards in crossings.not_compared)
 
 
 @contextmanager
 def _progress_bar(shard: int) -> Iterator[Any]:
-    """A bar on a terminal, where people look; nothing in a pipe."""
+    """A progress bar on a terminal; nothing in a pipe."""
     console = Console(stderr=True)
     columns = (
         TextColumn("shard {task.fields[shard]}"),

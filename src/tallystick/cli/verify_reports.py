@@ -1,4 +1,4 @@
-"""What `tallystick verify` found, in words for people and in fields for scripts."""
+"""The results of `tallystick verify`, as text for people and as fields for scripts."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -16,11 +16,11 @@ from tallystick.verify.problems import LogProblem, ProblemKind
 _SAGAS_PRINTED_MAX: Final = 20
 
 
-# In words.
+# Text.
 
 
 def print_shard(report: ShardReport) -> None:
-    """Say what was found on a shard."""
+    """Print the result of a shard."""
     size = f"{report.positions:,} positions, {report.batches:,} batches, {report.accounts:,} accounts"
     if report.ok:
         click.echo(f"shard {report.shard}: all is right: {size}, head {report.head_hash.hex()}")
@@ -44,12 +44,12 @@ def why_lost(shard: int, error: StoreError) -> str:
 
 
 def print_lost(reason: str) -> None:
-    """Say why a shard could not be verified."""
+    """Print why a shard could not be verified."""
     click.echo(f"error: {reason}", err=True)
 
 
 def print_crossings(report: CrossingsReport) -> None:
-    """Say what was found between shards; nothing where there is only one, and nothing crosses."""
+    """Print the result between shards; nothing if there is one shard and no problem."""
     for shard, error in report.lost.items():
         print_lost(why_lost(shard, error))
     for (shard, other_shard), count in sorted(report.not_compared.items()):
@@ -121,11 +121,11 @@ def _names(crossings: Iterable[int]) -> list[str]:
     return [_name(crossing) for crossing in crossings]
 
 
-# In fields.
+# Fields.
 
 
 def shard_fields(report: ShardReport) -> dict[str, object]:
-    """What was found on a shard."""
+    """The result of a shard."""
     first = report.first_problem
     return {
         "shard": report.shard,
@@ -147,7 +147,7 @@ def lost_fields(shard: int, reason: str) -> dict[str, object]:
 
 
 def crossings_fields(report: CrossingsReport) -> dict[str, object]:
-    """What was found between shards. Amounts are strings of minor units."""
+    """The result between shards. Amounts are strings of minor units."""
     first = report.first_problem
     return {
         "ok": report.ok,

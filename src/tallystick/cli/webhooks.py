@@ -1,4 +1,4 @@
-"""`tallystick webhooks`: the endpoints of a tenant, how far each has been told, and what is parked."""
+"""`tallystick webhooks`: the endpoints of a tenant, their progress, and parked deliveries."""
 
 import asyncio
 import json
@@ -43,11 +43,15 @@ def webhooks() -> None:
 )
 @configuration_option
 @tenant_option
-@click.option("--url", required=True, help="Where messages are sent to: https.")
+@click.option("--url", required=True, help="The https URL that receives messages.")
 @click.option(
-    "--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Only this kind; several times."
+    "--kind",
+    "kinds",
+    multiple=True,
+    type=click.Choice(list(KINDS)),
+    help="Only this kind; may be given several times.",
 )
-@click.option("--owner", help="Only what concerns this owner's accounts.")
+@click.option("--owner", help="Only events of this owner's accounts.")
 @json_option
 def create(
     *,
@@ -88,9 +92,10 @@ def list_webhooks(*, configuration_path: Path, tenant: str, as_json: bool) -> No
 @click.argument("identifier", metavar="[ID]", required=False)
 @json_option
 def status(*, configuration_path: Path, tenant: str, identifier: str | None, as_json: bool) -> None:
-    """Show how far endpoints have been told of each shard. Without ID all of them."""
-    _show_told(
-        _with_webhooks(configuration_path, tenant, lambda hooks: _told(hooks, identifier)), as_json=as_json
+    """Show the progress of endpoints on each shard. Without ID: of all endpoints."""
+    _show_progress(
+        _with_webhooks(configuration_path, tenant, lambda hooks: _progress_of(hooks, identifier)),
+        as_json=as_json,
     )
 
 
@@ -99,10 +104,10 @@ def status(*, configuration_path: Path, tenant: str, identifier: str | None, as_
 @tenant_option
 @json_option
 def parked(*, configuration_path: Path, tenant: str, as_json: bool) -> None:
-    """Show what failed for too long and waits for a replay."""
-    found = _with_webhooks(configuration_path, tenant, lambda hooks: _told(hooks, None))
-    deliveries = [(name, one) for name, one in found.deliveries if one.state == "parked"]
-    _show_told(found._replace(deliveries=deliveries), as_json=as_json)
+    """Show deliveries that failed for too long and wait for a replay."""
+    found = _with_webhooks(configuration_path, tenant, lambda hooks: _progress_of(hooks, None))
+    deliveries = [(name, delivery) for name, delivery in found.deliveries if delivery.state == "parked"]
+    _show_progress(found._replace(deliveries=deliveries), as_json=as_json)
 
 
 @webhooks.command(epilog="Example: tallystick webhooks test hook_0123456789abcd")
@@ -111,7 +116,7 @@ def parked(*, configuration_path: Path, tenant: str, as_json: bool) -> None:
 @click.argument("identifier", metavar="ID")
 @json_option
 def test(*, configuration_path: Path, tenant: str, identifier: str, as_json: bool) -> None:
-    """Send a test message now, and say what the receiver answered."""
+    """Send a test message now, and print the receiver's answer."""
     attempt = _with_webhooks(configuration_path, tenant, lambda hooks: hooks.test(identifier))
     if as_json:
         said = {"status": attempt.status, "error": attempt.error, "seconds": attempt.seconds}
@@ -126,17 +131,17 @@ def test(*, configuration_path: Path, tenant: str, identifier: str, as_json: boo
 @configuration_option
 @tenant_option
 @click.argument("identifier", metavar="ID")
-@click.option("--shard", required=True, type=int, help="The shard whose log it is.")
+@click.option("--shard", required=True, type=int, help="The shard of the log.")
 @click.option("--from", "position", required=True, type=int, help="The first position to deliver again.")
 @json_option
 def replay(
     *, configuration_path: Path, tenant: str, identifier: str, shard: int, position: int, as_json: bool
 ) -> None:
-    """Deliver a shard's log again from a position on. What was parked goes on there."""
+    """Deliver a shard's log again from a position on. A parked delivery goes on there."""
     found = _with_webhooks(
         configuration_path, tenant, lambda hooks: hooks.replay(identifier, shard, position)
     )
-    _show_told(_Progress([(identifier, found)], []), as_json=as_json)
+    _show_progress(_Progress([(identifier, found)], []), as_json=as_json)
 
 
 @webhooks.command(epilog="Example: tallystick webhooks rotate hook_0123456789abcd")
@@ -145,7 +150,7 @@ def replay(
 @click.argument("identifier", metavar="ID")
 @json_option
 def rotate(*, configuration_path: Path, tenant: str, identifier: str, as_json: bool) -> None:
-    """Make a new secret, printed once. For a day messages are signed with the one before as well."""
+    """Make a new secret, printed once. For a day messages are also signed with the old one."""
     made = _with_webhooks(configuration_path, tenant, lambda hooks: hooks.rotate(identifier))
     _show_secret(made, as_json=as_json)
 
@@ -156,7 +161,7 @@ def rotate(*, configuration_path: Path, tenant: str, identifier: str, as_json: b
 @click.argument("identifier", metavar="ID")
 @json_option
 def remove(*, configuration_path: Path, tenant: str, identifier: str, as_json: bool) -> None:
-    """Remove an endpoint: it is told nothing more."""
+    """Remove an endpoint: it gets no more messages."""
     removed: Webhook = _with_webhooks(configuration_path, tenant, lambda hooks: hooks.remove(identifier))
     if as_json:
         print_json(removed)
@@ -175,13 +180,13 @@ def remove(*, configuration_path: Path, tenant: str, identifier: str, as_json: b
     "named",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The file that it is put in, or that is made. Default: webhooks_key_file of the configuration.",
+    help="The file to add the key to; it may be new. Default: webhooks_key_file of the configuration.",
 )
 @json_option
 def make_key(*, configuration_path: Path, named: Path | None, as_json: bool) -> None:
     """Make a key to encrypt secrets with.
 
-    It becomes the first one of its file, and is not printed. Servers that have the file follow it; then run:
+    It becomes the first key of its file, and is not printed. Servers that use the file follow it. Then run:
     tallystick webhooks rotate-keys
     """
     configured = read_configuration(configuration_path).webhooks_key_file
@@ -207,14 +212,14 @@ def make_key(*, configuration_path: Path, named: Path | None, as_json: bool) -> 
 def rotate_keys(*, configuration_path: Path, as_json: bool) -> None:
     """Encrypt all secrets with the first key.
 
-    Those of all endpoints of all tenants, with the first key of webhooks_key_file; also those that are not encrypted
-    yet. The file must be at all servers before. Doing it again is harmless.
+    This covers the endpoints of all tenants, also secrets that are not encrypted yet, with the first key of
+    webhooks_key_file. All servers must have the file before. It is harmless to repeat.
     """
 
     async def run() -> KeyRotation:
         async with open_engine(read_configuration(configuration_path)) as engine:
-            with progress_of("Encrypting secrets of webhooks") as told:
-                return await rotate_secrets(engine, told)
+            with progress_of("Encrypting secrets of webhooks") as progress:
+                return await rotate_secrets(engine, progress)
 
     done = asyncio.run(run())
     if as_json:
@@ -223,13 +228,13 @@ def rotate_keys(*, configuration_path: Path, as_json: bool) -> None:
         print_fields({"key": done.key, "endpoints": done.endpoints, "changed just now": done.changed})
     for name in done.unused_keys:
         click.echo(
-            f"Key {name} is needed no more, but to read backups: remove its line when you need none.",
+            f"Key {name} is needed only to read older backups: remove its line when you no longer need those.",
             err=True,
         )
     for why in done.unreadable.values():
         click.echo(why, err=True)
     if done.unreadable:
-        raise CommandError(f"{len(done.unreadable)} endpoints were left as they were: see above")
+        raise CommandError(f"{len(done.unreadable)} endpoints were not changed: see above")
 
 
 def _with_webhooks(path: Path, tenant: str, act: Callable[[Webhooks], Awaitable[Result]]) -> Result:
@@ -241,17 +246,17 @@ def _with_webhooks(path: Path, tenant: str, act: Callable[[Webhooks], Awaitable[
 
 
 class _Progress(NamedTuple):
-    """How far endpoints have been told, by their names, and which shards could not be asked."""
+    """The progress of endpoints by their identifiers, and the shards that could not be reached."""
 
     deliveries: list[tuple[str, WebhookProgress]]
     unreachable_shards: list[int]
 
 
-async def _told(hooks: Webhooks, identifier: str | None) -> _Progress:
-    names = [one.id for one in await hooks.all()] if identifier is None else [identifier]
+async def _progress_of(hooks: Webhooks, identifier: str | None) -> _Progress:
+    names = [hook.id for hook in await hooks.all()] if identifier is None else [identifier]
     told = await asyncio.gather(*(hooks.progress(name) for name in names))
     return _Progress(
-        [(name, one) for name, found in zip(names, told, strict=True) for one in found.deliveries],
+        [(name, delivery) for name, found in zip(names, told, strict=True) for delivery in found.deliveries],
         sorted({number for found in told for number in found.unreachable_shards}),
     )
 
@@ -264,11 +269,11 @@ def _show_secret(made: NewSecret, *, as_json: bool) -> None:
         click.echo("Keep the secret now: it cannot be shown again.", err=True)
 
 
-def _show_told(found: _Progress, *, as_json: bool) -> None:
+def _show_progress(found: _Progress, *, as_json: bool) -> None:
     for number in found.unreachable_shards:
-        click.echo(f"Shard {number} cannot be reached now: what it says is not shown.", err=True)
+        click.echo(f"Shard {number} cannot be reached now: its deliveries are not shown.", err=True)
     if as_json:
-        deliveries = [{"id": name, **msgspec.to_builtins(one)} for name, one in found.deliveries]
+        deliveries = [{"id": name, **msgspec.to_builtins(delivery)} for name, delivery in found.deliveries]
         print_json({"deliveries": deliveries, "unreachable_shards": found.unreachable_shards})
     elif not found.deliveries:
         click.echo("Nothing to show.")
@@ -278,15 +283,15 @@ def _show_told(found: _Progress, *, as_json: bool) -> None:
             [
                 (
                     name,
-                    one.shard,
-                    one.state,
-                    one.position,
-                    one.head,
-                    one.attempts,
-                    one.next_attempt_at,
-                    one.last_error,
+                    delivery.shard,
+                    delivery.state,
+                    delivery.position,
+                    delivery.head,
+                    delivery.attempts,
+                    delivery.next_attempt_at,
+                    delivery.last_error,
                 )
-                for name, one in found.deliveries
+                for name, delivery in found.deliveries
             ],
             numbers=["Position", "Head", "Attempts"],
         )
