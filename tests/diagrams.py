@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from tallystick.domain.holds import HOLD_TRANSITIONS
-from tallystick.domain.sagas import SAGA_STAGES, SPLIT_STAGES, Found, Stage, Step
+from tallystick.domain.sagas import SAGA_STAGES, SPLIT_STAGES, Stage, Step, StepResult
 
 
 def saga_diagram() -> str:
@@ -20,10 +20,10 @@ def split_saga_diagram() -> str:
     return _diagram(Stage.RESERVED.value, (Stage.SETTLED.value, Stage.RELEASED.value), _arrows(SPLIT_STAGES))
 
 
-def _arrows(stages: Mapping[tuple[Stage, Step, Found], Stage]) -> list[tuple[str, str, str]]:
+def _arrows(stages: Mapping[tuple[Stage, Step, StepResult], Stage]) -> list[tuple[str, str, str]]:
     return [
-        (before.value, after.value, f"{step.value}: {found.value}")
-        for (before, step, found), after in stages.items()
+        (before.value, after.value, f"{step.value}: {result.value}")
+        for (before, step, result), after in stages.items()
     ]
 
 

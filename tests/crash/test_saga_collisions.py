@@ -29,7 +29,7 @@ from tallystick.domain.limits import (
     SAGA_WAIT_SECONDS_MIN,
 )
 from tallystick.domain.outcomes import RefusalCode, Refused
-from tallystick.domain.rules import sagas
+from tallystick.domain.rules import saga_steps
 from tallystick.verify.crossings import verify_crossings
 from tallystick.verify.log import verify_shard
 from tallystick.verify.problems import ProblemKind
@@ -162,7 +162,7 @@ async def test_what_was_stuck_is_named_and_goes_on_when_shards_have_keys(
     wallets = Wallets()
     first, second = COLLIDING
     with monkeypatch.context() as patched, before_shards_had_keys():
-        patched.setattr(sagas, "taken_clearing", lambda *_: None)
+        patched.setattr(saga_steps, "taken_clearing", lambda *_: None)
         async with serving(shards.dsns) as ledger:
             ledger._engine.saga_wait_seconds = SAGA_WAIT_SECONDS_MIN
             await wallets.open(ledger)

@@ -12,13 +12,13 @@ from structlog.testing import capture_logs
 
 from tallystick.domain.commands import Command
 from tallystick.domain.outcomes import RefusalCode, refuse
-from tallystick.domain.rules import sagas as rules
+from tallystick.domain.rules import saga_steps as rules
 from tallystick.domain.saga_commands import Credit
 from tallystick.domain.sagas import (
     SAGA_STAGES,
-    Found,
     Stage,
     Step,
+    StepResult,
     next_step,
 )
 from tallystick.ledger.crossing.saga import steps as driver
@@ -59,7 +59,7 @@ def release_without_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(driver, "next_step", hasty_step)
     monkeypatch.setattr(driver, "_Journey", HastyJourney)
-    monkeypatch.setitem(SAGA_STAGES, (Stage.RESERVED, Step.RELEASE, Found.POSTED), Stage.RELEASED)
+    monkeypatch.setitem(SAGA_STAGES, (Stage.RESERVED, Step.RELEASE, StepResult.POSTED), Stage.RELEASED)
 
 
 def credit_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +75,7 @@ def credit_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ignore_the_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the payee's shard refused is finalized."""
-    monkeypatch.setitem(SAGA_STAGES, (Stage.RESERVED, Step.CREDIT, Found.REFUSED), Stage.CREDITED)
+    monkeypatch.setitem(SAGA_STAGES, (Stage.RESERVED, Step.CREDIT, StepResult.REFUSED), Stage.CREDITED)
 
 
 def finalize_twice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -220,7 +220,7 @@ async def test_a_credit_of_an_earlier_version_is_told_by_the_payers_shard(
     databases: dict[int, ShardDatabase], dsns: dict[int, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As it was written before: neither the credit nor the terms say what was asked for.
-    monkeypatch.setattr("tallystick.domain.rules.sagas.asked_of", lambda *_: None)
+    monkeypatch.setattr("tallystick.domain.rules.saga_steps.asked_of", lambda *_: None)
     monkeypatch.setattr("tallystick.domain.rules.transfers.SagaTerms", _terms_before)
     async with engines.running(Engine(dsns)) as engine:
         engine.saga_wait_seconds = limits.SAGA_WAIT_SECONDS_MAX

@@ -28,7 +28,7 @@ from tallystick.domain.identifiers import (
 from tallystick.domain.limits import LOCAL_NUMBER_MAX, SHARD_NUMBER_MAX
 from tallystick.domain.outcomes import Posted
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
-from tallystick.service.sagas import Sagas
+from tallystick.service.open_sagas import OpenSagas
 from tallystick.store.migrate import migrate
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "on-call.md"
@@ -195,7 +195,7 @@ async def test_open_holds(book: Book, ledger: Ledger) -> None:
 
 async def test_open_sagas(book: Book, ledger: Ledger) -> None:
     found = {row["transaction"]: row for row in all_rows(book, "readable_open_sagas")}
-    said, silent = await Sagas(ledger._engine).open()
+    said, silent = await OpenSagas(ledger._engine).open()
     assert not silent
     assert found.keys() == {one.id for one in said}
     assert bool(found) == (len(book.read) > 1)

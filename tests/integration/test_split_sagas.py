@@ -20,7 +20,7 @@ from tallystick.domain.identifiers import (
 from tallystick.domain.sagas import SagaState
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.ledger.crossing.saga.split import SplitJourney
-from tallystick.service.sagas import Sagas
+from tallystick.service.open_sagas import OpenSagas
 from tallystick.verify.crossings import verify_crossings
 from tallystick.verify.log import verify_shard
 
@@ -126,7 +126,7 @@ async def test_an_operator_has_the_money_back(world: World) -> None:
     journey = SplitJourney(1, saga, give_up=False)
     (answer,) = await shard_in(ledger, 2).batcher.submit([journey.command(2)])
     journey.follow(2, answer)
-    sagas = Sagas(ledger._engine)
+    sagas = OpenSagas(ledger._engine)
     name = format_identifier(Prefix.TRANSACTION, make_identifier(1, saga.saga))
     (found,), silent = await sagas.open()
     assert (found.id, found.stage, found.step, found.other_shards) == (name, "reserved", "promise", [2, 3, 4])

@@ -15,7 +15,7 @@ from tests.forgery.split_changes import CHANGES
 from tallystick.domain.identifiers import Prefix, local_of, parse_identifier
 from tallystick.domain.sagas import Stage
 from tallystick.embedded.postgres import EmbeddedPostgres
-from tallystick.service.sagas import Sagas
+from tallystick.service.open_sagas import OpenSagas
 from tallystick.verify.crossings import verify_crossings
 from tallystick.verify.log import verify_shard
 
@@ -54,7 +54,7 @@ async def build(dsns: dict[int, str]) -> dict[str, int]:
         (refused,) = await prepare_refusal(ledger, 1)
         assert await pay(ledger, refused) == "refused"
         undone, half = await prepare_promised(ledger, 2)
-        ended = await Sagas(ledger._engine).drive(undone.reference, give_up=True)
+        ended = await OpenSagas(ledger._engine).drive(undone.reference, give_up=True)
         assert ended.stage == "released"
         first = (await ledger.entries(account_name(paid.payer), limit=1)).items[0].transaction
         second = one_value(dsns[HOME], "SELECT min(saga) FROM sagas WHERE status = 3")

@@ -11,7 +11,7 @@ from tallystick.domain.commands import Kind
 from tallystick.domain.decide import Atomic, Decision, decide
 from tallystick.domain.holds import HoldState, HoldStatus
 from tallystick.domain.rows import EntryRow, TransactionRow
-from tallystick.domain.rules.sagas import SagaConflictError
+from tallystick.domain.rules.saga_steps import SagaConflictError
 from tallystick.domain.sagas import SagaState
 from tests.oracle import words
 from tests.oracle.model import Model

@@ -11,7 +11,7 @@ from tallystick.domain.decide import NOTHING_DECIDED
 from tallystick.domain.identifiers import make_identifier
 from tallystick.domain.outcomes import Outcome, Posted, RefusalCode, Refused, refuse
 from tallystick.domain.saga_commands import Credit, Finalize, RefuseCredit, Release
-from tallystick.domain.sagas import SAGA_STAGES, Found, SagaState, Stage, Step, credit_request, next_step
+from tallystick.domain.sagas import SAGA_STAGES, SagaState, Stage, Step, StepResult, credit_request, next_step
 from tallystick.ledger.crossing.saga.split import SplitJourney
 from tallystick.ledger.errors import FaultyCommandError
 from tallystick.ledger.request_queue import DecidedOutcome
@@ -25,7 +25,7 @@ class Conduct:
     """By what a driver goes. The product's, unless a test wants to see what a mistake in it would do."""
 
     next_step: Callable[[Stage, bool], Step | None]
-    stages: Mapping[tuple[Stage, Step, Found], Stage]
+    stages: Mapping[tuple[Stage, Step, StepResult], Stage]
     credit_request: Callable[[int], RequestKey]
     silence_is_refusal: bool = False
 
@@ -89,10 +89,10 @@ class Attempt:
         """Go where the table leads. An answer to a step that is past already says nothing new."""
         if step is not self.step:
             return
-        found = Found.POSTED if isinstance(outcome, Posted) else Found.REFUSED
-        after = self.conduct.stages.get((self.stage, step, found))
+        result = StepResult.POSTED if isinstance(outcome, Posted) else StepResult.REFUSED
+        after = self.conduct.stages.get((self.stage, step, result))
         if after is None:
-            raise Violation(f"the table does not say what follows when to {step} was {found}: {outcome}")
+            raise Violation(f"the table does not say what follows when to {step} was {result}: {outcome}")
         self.stage = after
         self.waits = False
         if isinstance(outcome, Refused):

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from tallystick.domain.commands import RequestKey
-from tallystick.domain.sagas import SAGA_STAGES, SPLIT_STAGES, Found, Stage, Step, next_split_step
+from tallystick.domain.sagas import SAGA_STAGES, SPLIT_STAGES, Stage, Step, StepResult, next_split_step
 from tallystick.ledger.crossing.saga import split as split_sagas
 from tests.oracle.planting import planted
 from tests.simulation.driving import PRODUCT, Conduct
@@ -43,9 +43,9 @@ def _release_at_once(stage: Stage, give_up: bool) -> Step | None:
     return PRODUCT.next_step(stage, give_up)
 
 
-_STAGES_WITH_RELEASE_AT_ONCE: Final[Mapping[tuple[Stage, Step, Found], Stage]] = {
+_STAGES_WITH_RELEASE_AT_ONCE: Final[Mapping[tuple[Stage, Step, StepResult], Stage]] = {
     **SAGA_STAGES,
-    (Stage.RESERVED, Step.RELEASE, Found.POSTED): Stage.RELEASED,
+    (Stage.RESERVED, Step.RELEASE, StepResult.POSTED): Stage.RELEASED,
 }
 
 
@@ -91,23 +91,23 @@ def _instead(stage: Stage, step: Step, *, only_to_give_up: bool = False) -> Call
 _revoke_at_once: Final = _instead(Stage.RESERVED, Step.REFUSE_PROMISE, only_to_give_up=True)
 _STAGES_WITH_REVOKE_AT_ONCE: Final = {
     **SPLIT_STAGES,
-    (Stage.RESERVED, Step.REFUSE_PROMISE, Found.POSTED): Stage.REVOKING,
-    (Stage.RESERVED, Step.REFUSE_PROMISE, Found.REFUSED): Stage.REVOKED,
+    (Stage.RESERVED, Step.REFUSE_PROMISE, StepResult.POSTED): Stage.REVOKING,
+    (Stage.RESERVED, Step.REFUSE_PROMISE, StepResult.REFUSED): Stage.REVOKED,
 }
 _release_before_revoking: Final = _instead(Stage.GIVEN_UP, Step.RELEASE)
 _STAGES_WITH_HASTY_RELEASE: Final = {
     **SPLIT_STAGES,
-    (Stage.GIVEN_UP, Step.RELEASE, Found.POSTED): Stage.RELEASED,
+    (Stage.GIVEN_UP, Step.RELEASE, StepResult.POSTED): Stage.RELEASED,
 }
 _settle_at_once: Final = _instead(Stage.FINALIZED, Step.SETTLE)
 _STAGES_WITH_HASTY_SETTLING: Final = {
     **SPLIT_STAGES,
-    (Stage.FINALIZED, Step.SETTLE, Found.POSTED): Stage.SETTLED,
+    (Stage.FINALIZED, Step.SETTLE, StepResult.POSTED): Stage.SETTLED,
 }
 _revoke_what_is_there: Final = _instead(Stage.GIVEN_UP, Step.GIVE_UP)
 _STAGES_WITHOUT_REFUSING: Final = {
     **SPLIT_STAGES,
-    (Stage.GIVEN_UP, Step.GIVE_UP, Found.POSTED): Stage.REVOKED,
+    (Stage.GIVEN_UP, Step.GIVE_UP, StepResult.POSTED): Stage.REVOKED,
 }
 
 
@@ -178,7 +178,7 @@ FAULTS: Final = {
         bug=lambda: driven(next_split_step=_revoke_at_once, SPLIT_STAGES=_STAGES_WITH_REVOKE_AT_ONCE)
     ),
     "some promises are taken for all": Fault(
-        bug=lambda: driven(SplitJourney__found_by_all=lambda *_: Found.POSTED)
+        bug=lambda: driven(SplitJourney__result_of_all=lambda *_: StepResult.POSTED)
     ),
     "it is released before promises are revoked": Fault(
         bug=lambda: driven(next_split_step=_release_before_revoking, SPLIT_STAGES=_STAGES_WITH_HASTY_RELEASE)

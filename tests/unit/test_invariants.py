@@ -13,7 +13,7 @@ from tallystick.domain.invariants import BrokenInvariantError, required
 from tallystick.domain.outcomes import RefusalCode, Refused
 from tallystick.domain.record import Record, payment_of
 from tallystick.domain.rows import TransactionRow
-from tallystick.domain.rules.sagas import totals_of
+from tallystick.domain.rules.saga_steps import totals_of
 from tallystick.domain.saga_commands import Finalize
 from tallystick.domain.sagas import SagaState, SagaStatus, SagaTerms, asked_of
 from tallystick.domain.snapshot import Head, Snapshot

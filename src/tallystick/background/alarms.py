@@ -6,7 +6,7 @@ from tallystick.domain import limits
 
 
 class AlarmRate:
-    """Lets a number of alarms of one sort through in some seconds, and counts the others."""
+    """Lets a limited number of alarms of one sort through in a time, and counts the others."""
 
     def __init__(
         self, at_a_time: int = limits.ALARMS_AT_A_TIME, seconds: float = limits.ALARM_SECONDS

@@ -19,7 +19,7 @@ class Backoff:
         self._delay_seconds = shortest_seconds
 
     def next_seconds(self) -> float:
-        """How long to wait after one more attempt that failed; jittered."""
+        """The pause after one more failed attempt, with jitter."""
         delay_seconds = self._delay_seconds
         self._delay_seconds = min(2 * delay_seconds, self._longest_seconds)
         return jittered(delay_seconds)

@@ -1,7 +1,7 @@
-"""Workers: what a process does in the background for as long as it serves.
+"""Workers: the background tasks of a process, for as long as it serves.
 
-A worker does its work again and again. An unexpected failure is an alarm, with its traceback, and is counted;
-then the worker starts again, after a pause that grows from failure to failure.
+A worker repeats its work. An unexpected failure is an alarm, with its traceback, and is counted. Then the worker
+starts again, after a pause that grows with each failure.
 """
 
 import asyncio
@@ -44,12 +44,12 @@ class Worker:
         """Make a worker; `start` starts it.
 
         Args:
-            name: what it is called in logs and metrics.
+            name: its name in logs and metrics.
             work: one round of it. It may go on for ever.
-            interval_seconds: how long to wait after a round at most. (At least half of it.)
+            interval_seconds: the longest pause after a round. (The shortest is half of it.)
             expected: errors that pass by themselves. They are no alarm, and the next round comes after the interval.
             shard: the shard that it works for, if it is one.
-            details: what else is said in its log lines.
+            details: further fields of its log lines.
         """
         self._name = name
         self._work = work
@@ -64,12 +64,12 @@ class Worker:
 
     @property
     def started(self) -> bool:
-        """Whether it was started, and not told to stop since."""
+        """Whether it was started, and was not asked to stop since."""
         return self._task is not None and not self.stopping
 
     @property
     def stopping(self) -> bool:
-        """Whether it was told to stop: a long round may look."""
+        """Whether it was asked to stop. A long round may check this."""
         return self._stopped.is_set()
 
     def start(self) -> None:
@@ -77,25 +77,25 @@ class Worker:
         self._task = asyncio.create_task(self._run(), name=self._title)
 
     def wake(self) -> None:
-        """Begin the next round at once, or when this one is over. A pause after a failure is not cut short."""
+        """Begin the next round at once, or when the current one is over. A pause after a failure is not cut short."""
         self._woken.set()
 
     def cancel(self) -> None:
-        """Stop, in the middle of a round too, without waiting for its end."""
+        """Stop, also in the middle of a round, without waiting for its end."""
         self._stopped.set()
         self._woken.set()
         if self._task is not None:
             self._task.cancel()
 
     async def stop(self, grace_seconds: float = 0.0) -> None:
-        """Stop, and wait for the end. A round that goes on may take the time of grace; then it is cancelled."""
+        """Stop, and wait for the end. A round in progress may take `grace_seconds`; then it is cancelled."""
         self._stopped.set()
         self._woken.set()
         if self._task is not None:
             if grace_seconds:
                 await asyncio.wait([self._task], timeout=grace_seconds)
             while not self._task.done():
-                # More than once where a round has swallowed its cancellation, as `asyncio.wait_for` of 3.11 may.
+                # Repeated, because a round may lose its cancellation, as in `asyncio.wait_for` of Python 3.11.
                 self._task.cancel()
                 await asyncio.wait([self._task], timeout=limits.WORKER_STOP_SECONDS)
 
@@ -113,7 +113,7 @@ class Worker:
                 ended_by = self._stopped
             except Exception as error:  # noqa: BLE001 - a bug must not end the work for ever
                 if time.monotonic() - began > limits.WORKER_PAUSE_SECONDS_MAX:
-                    # It worked well for some time: this failure does not follow from the one before.
+                    # It worked well for some time, so this failure is not counted with earlier ones.
                     backoff.reset()
                 ended_by, pause_seconds = self._stopped, backoff.next_seconds()
                 self._failures.inc()
@@ -136,7 +136,7 @@ class Worker:
 def begin(
     name: str, work: Coroutine[Any, Any, Result], *, expected: tuple[type[Exception], ...] = ()
 ) -> asyncio.Task[Result]:
-    """Begin what is done once in the background. A failure that is not expected is an alarm, and is counted."""
+    """Begin background work that is done once. A failure that is not expected is an alarm, and is counted."""
 
     def ended(task: asyncio.Task[Result]) -> None:
         if task.cancelled() or (error := task.exception()) is None or isinstance(error, expected):

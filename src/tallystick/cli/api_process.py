@@ -116,7 +116,7 @@ class ApiProcess:
         process, self._process = self._process, None
         if process is None:
             return
-        # It leads a process group, so this reaches its workers too. Its number, which is also the group's, is not #
+        # It leads a process group, so this reaches its workers too. Its number, which is also the group's, is not
         # used again before the process is waited for.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

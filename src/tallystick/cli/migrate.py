@@ -50,7 +50,7 @@ def migrate(configuration_path: Path, owner_path: Path | None, as_json: bool) ->
         warnings += risks_of_secrets(configuration, unreachable)
     except (ConfigurationError, MissingExtraError) as error:
         # Servers need the file of keys, and migrating does not. The owner of the tables may have no right to read it,
-        # or # may have installed the core alone.
+        # or may have installed the core alone.
         warnings.append(str(error))
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)

@@ -12,7 +12,7 @@ from tallystick.cli.session import open_engine
 from tallystick.domain.sagas import Stage
 from tallystick.service.configuration import Configuration, read_configuration
 from tallystick.service.logging import configure_logging
-from tallystick.service.sagas import Saga, Sagas
+from tallystick.service.open_sagas import OpenSagas, Saga
 
 _ENDED = {Stage.FINALIZED.value, Stage.RELEASED.value, Stage.SETTLED.value}
 
@@ -47,12 +47,12 @@ def sagas(*, configuration_path: Path, transaction: str | None, give_up: bool, a
 
 async def _open(configuration: Configuration) -> tuple[list[Saga], dict[int, str]]:
     async with open_engine(configuration) as engine:
-        return await Sagas(engine).open()
+        return await OpenSagas(engine).open()
 
 
 async def _drive(configuration: Configuration, transaction: str, *, give_up: bool) -> Saga:
     async with open_engine(configuration) as engine:
-        return await Sagas(engine).drive(transaction, give_up=give_up)
+        return await OpenSagas(engine).drive(transaction, give_up=give_up)
 
 
 def _show_open(found: list[Saga], silent: dict[int, str], *, as_json: bool) -> None:

@@ -63,7 +63,7 @@ class AccountState(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def available(self) -> int:
-        """What may be spent: the balance less what is held."""
+        """The amount that may be spent: the balance less what is held."""
         return self.balance - self.held
 
 

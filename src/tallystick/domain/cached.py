@@ -81,7 +81,7 @@ class Seals:
     """
 
     def __init__(self, key: str | None) -> None:
-        """Take the key, a text of any length."""
+        """`key` is a text of any length."""
         self._key = None if key is None else sha256(key.encode()).digest()
 
     def sealed(self, shard: int, account: int, text: str) -> str:

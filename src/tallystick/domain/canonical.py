@@ -1,10 +1,9 @@
 """The canonical bytes of the log, and the hash chain over them.
 
-A row's canonical bytes are those of PostgreSQL's binary COPY format: the number of columns as int16, then each
-column as its length (int32, -1 for NULL) and its bytes, integers big-endian, times as microseconds since 2000.
-So the bytes that are hashed are the bytes that are written: encoded once, and `COPY … TO STDOUT (FORMAT binary)`
-gives them back for anyone to check.
-(https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format")
+A row's canonical bytes are those of PostgreSQL's binary COPY format: the number of columns as int16, then each column
+as its length (int32, -1 for NULL) and its bytes, integers big-endian, times as microseconds since 2000. So the bytes
+that are hashed are the bytes that are written. They are encoded once, and `COPY … TO STDOUT (FORMAT binary)` returns
+them to anyone who checks. (https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format")
 """
 
 import hashlib
@@ -54,13 +53,13 @@ _column_int64 = struct.Struct(">iq").pack
 _length = struct.Struct(">i").pack
 _NULL: Final = _length(-1)
 
-# The usual rows have a shape of their own, packed in one call: no note on the transaction, nothing held. The shape of
-# a request goes on to the length of its fingerprint.
+# The usual rows (a transaction without a note, an entry without a held amount) have a fixed format, packed in one
+# call. That of a request ends with the length of its fingerprint.
 _plain_transaction = struct.Struct(TRANSACTIONS.packed(null=PLAIN_TRANSACTION)).pack
 _plain_entry = struct.Struct(ENTRIES.packed(null=PLAIN_ENTRY)).pack
 _plain_entry_bounded = struct.Struct(ENTRIES.packed(null=PLAIN_BOUNDED_ENTRY)).pack
 _plain_request = struct.Struct(REQUESTS.packed(null=PLAIN_REQUEST) + "i").pack
-# Other transactions and entries begin with what is never NULL.
+# Other transactions and entries begin with columns that are never NULL.
 _transaction_start = struct.Struct(TRANSACTIONS.packed(before="effective_at")).pack
 _entry_start = struct.Struct(ENTRIES.packed(before="held")).pack
 
@@ -85,8 +84,8 @@ class EncodedBatch(NamedTuple):
 def encode(appended: Appended) -> EncodedBatch:
     """Write all rows of a batch as canonical bytes, in the order in which the chain covers them.
 
-    The order is one that the tables can give back: transactions, accounts, holds and sagas by position; entries by
-    position, then account; requests that were posted by position, then those refused by key.
+    The order is one in which the tables can be read again: transactions, accounts, holds and sagas by position;
+    entries by position, then account; requests that were posted by position, then those refused by key.
     """
     return EncodedBatch(
         _join(encode_transaction, appended.transactions),
@@ -101,9 +100,9 @@ def encode(appended: Appended) -> EncodedBatch:
 def chain_hash(
     previous_hash: bytes, number: int, last_position: int, recorded_at_us: int, rows: EncodedBatch
 ) -> bytes:
-    """The hash of a batch: SHA-256 over the hash before it, its own numbers, and each table's rows by length.
+    """The hash of a batch: SHA-256 over the previous hash, its own numbers, and each table's rows with their length.
 
-    Sagas come last, and only where there are any: the logs of before there were sagas have the same hashes.
+    Sagas come last, and only if there are any. So logs that were written before sagas existed keep their hashes.
     """
     digest = hashlib.sha256(previous_hash)
     digest.update(struct.pack(">qqq", number, last_position, recorded_at_us))
@@ -114,7 +113,7 @@ def chain_hash(
 
 
 def genesis_hash(shard: int) -> bytes:
-    """The hash before the first batch of a shard, so that no two shards' chains can be exchanged."""
+    """The hash before the first batch of a shard. Each shard has another, so chains cannot be exchanged."""
     return hashlib.sha256(b"tallystick log of shard %d" % shard).digest()
 
 
@@ -145,7 +144,7 @@ def encode_transaction(row: TransactionRow) -> bytes:
 
 
 def encode_entry(row: EntryRow) -> bytes:
-    """Canonical bytes of an entry. Nothing held is written as NULL: most entries, and 16 bytes each."""
+    """Canonical bytes of an entry. If nothing is held, NULL is written: most entries, 16 bytes less each."""
     account, position, amount, balance, held, held_after, bound, asset = row
     if not held and not held_after:
         name = asset.encode()
@@ -202,7 +201,7 @@ def encode_hold(hold: HoldState) -> bytes:
 
 
 def encode_saga(saga: SagaState) -> bytes:
-    """Canonical bytes of a saga as of a position. Its terms stand in its first row only."""
+    """Canonical bytes of a saga as of a position. Only its first row has its terms."""
     refusal = saga.refusal
     return _saga_row(
         (
@@ -228,7 +227,7 @@ def encode_request(row: RequestRow) -> bytes:
 
 
 def _posted_then_refused(requests: list[RequestRow]) -> list[RequestRow]:
-    # Commands are answered in order, so those that were posted are in the order of their positions already.
+    # Commands are answered in order, so requests that were posted are already in the order of their positions.
     refused = [row for row in requests if row.position is None]
     if not refused:
         return requests
@@ -240,7 +239,7 @@ def _join(encode_row: Callable[[Row], bytes], rows: Iterable[Row]) -> bytes:
     return b"".join([encode_row(row) for row in rows])
 
 
-# Rows of which there are few are written column by column, as the layout says.
+# Rare rows are written column by column, following the layout.
 
 
 def _bytes_column(value: bytes) -> bytes:
@@ -269,7 +268,7 @@ _COLUMNS: Final[Mapping[ColumnType, Callable[[Any], bytes]]] = {
 
 
 def _writing(table: Table) -> Callable[[Iterable[Any]], bytes]:
-    """What writes any row of a table from its values in the order of the columns."""
+    """A function that writes any row of a table from its values in the order of the columns."""
     count = _int16(len(table.columns))
     writers = [_COLUMNS[column.type] for column in table.columns]
 

@@ -106,7 +106,7 @@ class Leg(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     @property
     def known_asset(self) -> str:
-        """The asset of a leg that was judged; raises BrokenInvariantError where there is none."""
+        """The asset of a leg that was judged; raises BrokenInvariantError if there is none."""
         return required(self.asset, f"the asset of a leg of account {self.account}")
 
 
@@ -129,7 +129,7 @@ class ClaimKey(Command, frozen=True, gc=False, kw_only=True):
 
 
 class OpenAccount(Command, frozen=True, gc=False, kw_only=True):
-    """Open an account. The caller has drawn its identifier at random."""
+    """Open an account. The caller chooses its identifier at random."""
 
     account: int
     owner: str
@@ -151,7 +151,7 @@ class ChangeAccount(Command, frozen=True, gc=False, kw_only=True):
 
 
 class Transfer(Command, frozen=True, gc=False, kw_only=True):
-    """Move an amount of one asset from source to destination. `reach` tells of the destination's shard."""
+    """Move an amount of one asset from source to destination. `reach` is that of the destination's shard."""
 
     source: int
     destination: int

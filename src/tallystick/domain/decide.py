@@ -131,7 +131,7 @@ class Deciding:
     def answer(self, command: Command, rule: Rule | None = None) -> Outcome:
         """Answer one command.
 
-        With the recorded outcome if its key was used before, otherwise by `rule` or its own rule.
+        The answer is the recorded outcome if its key was used before, otherwise that of `rule` or its own rule.
         """
         books, request = self._books, command.request
         if request is not None and (recorded := books.requests.get(request.key)) is not None:

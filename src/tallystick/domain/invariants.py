@@ -1,4 +1,4 @@
-"""What must be there, whatever callers ask for. Where it is not, the log or the code is broken."""
+"""Values that must exist, whatever callers ask for. If one is missing, the log or the code is broken."""
 
 from typing import TypeVar
 
@@ -6,17 +6,17 @@ Value = TypeVar("Value")
 
 
 class BrokenInvariantError(Exception):
-    """Something is missing that a rule, or the log, must have made: a bug, or a log that was changed.
+    """A value is missing that a rule or the log must have made. This is a bug, or the log was changed.
 
-    Nothing was written. A number or a text in its place would be a wrong answer without a sign.
+    Nothing was written. A default in its place would be a wrong answer that goes unnoticed.
     """
 
 
 def required(value: Value | None, what: str) -> Value:
-    """The value, which must be there. `what` names it for the alarm.
+    """The value, which must exist. `what` names it for the alarm.
 
     Raises:
-        BrokenInvariantError: it is not there.
+        BrokenInvariantError: the value is None.
     """
     if value is None:
         raise BrokenInvariantError(f"{what} is missing")

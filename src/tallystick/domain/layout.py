@@ -1,7 +1,7 @@
-"""How a row of each table of the log is laid out: its columns in the order of their canonical bytes, and their types.
+"""The layout of the rows of the log's tables: the columns in the order of their canonical bytes, and their types.
 
-This is the one description of it in Python. Who writes canonical bytes, who reads them back and who names columns to
-PostgreSQL derive what they need from here. A test holds it equal to the columns of a migrated database.
+This is the only description of it in Python. The code that writes canonical bytes, reads them, or names columns to
+PostgreSQL takes the layout from here. A test compares it with the columns of a migrated database.
 
 Canonical bytes of a row are the number of its columns (int16), and then each column: its length (int32, -1 for NULL)
 and its bytes.
@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 
 class ColumnType(Enum):
-    """A type as PostgreSQL names it, and the code that `struct` has for it; none: its length differs."""
+    """A type as PostgreSQL names it, and its code for `struct`; no code if its length varies."""
 
     INT16 = ("smallint", "h")
     INT32 = ("integer", "i")
@@ -57,9 +57,9 @@ class Table:
         return self.column_names.index(name)
 
     def packed(self, null: Collection[str] = (), before: str | None = None) -> str:
-        """The format in which `struct` packs rows with NULL in these columns, up to the first of no fixed length.
+        """The format for `struct` to pack rows with NULL in these columns, up to the first column of variable length.
 
-        Each column is its length, and its value where there is one. `before` names a column to end at.
+        Each column is its length, then its value if it is not NULL. The format ends before the column `before`.
         """
         form = ">h"
         for column in self.columns:
@@ -69,7 +69,7 @@ class Table:
         return form
 
     def unpacked(self, null: Collection[str] = ()) -> str:
-        """The format in which `struct` reads the same rows: without the lengths of columns that are never NULL."""
+        """The format for `struct` to read the same rows, without the lengths of columns that are never NULL."""
         form = f">{_COUNT_BYTES}x"
         for column in self.columns:
             if column.name not in null and not column.type.code:
@@ -81,7 +81,10 @@ class Table:
         return form
 
     def place(self, name: str, null: Collection[str] = ()) -> int:
-        """Where a column's value begins in a row with NULL in these columns. All before it have a fixed length."""
+        """The offset of a column's value in a row with NULL in these columns.
+
+        All columns before it have a fixed length.
+        """
         place = _COUNT_BYTES
         for column in self.columns[: self.index(name)]:
             place += _LENGTH_BYTES + (0 if column.name in null else _SIZES[column.type.code])
@@ -165,9 +168,9 @@ BATCHES: Final = Table(
 )
 
 APPENDED_TABLES: Final = (TRANSACTIONS, ENTRIES, ACCOUNTS, HOLDS, REQUESTS, SAGAS)
-"""What a batch appends beside its own row, in the order of its canonical bytes."""
+"""The tables that a batch appends to beside its own row, in the order of its canonical bytes."""
 
-# The usual rows: no note on a transaction, nothing held, a request that was posted.
+# The usual rows: a transaction without a note, an entry without a held amount, a request that was posted.
 PLAIN_TRANSACTION: Final = ("effective_at", "refers_to", "description", "metadata")
 PLAIN_ENTRY: Final = ("held", "held_after", "bound")
 PLAIN_BOUNDED_ENTRY: Final = ("held", "held_after")

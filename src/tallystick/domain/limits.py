@@ -1,4 +1,4 @@
-"""Every bound of the product, in one place: what a request may carry, and how long or how much a part may take.
+"""All bounds of the product, in one place: the size of requests, and the time and the room that each part may take.
 
 Amounts are minor units, sizes are bytes unless the name says characters, times carry their unit in the name.
 """
@@ -15,11 +15,11 @@ SHARD_NUMBER_MIN: Final = 1
 SHARD_NUMBER_MAX: Final = 2**12 - 1
 LOCAL_NUMBER_MAX: Final = 2**51 - 1
 
-# Clocks of databases and servers, which may differ a little; in the configuration it may be more.
+# The clocks of databases and servers may differ by this much. The configuration may allow more.
 CLOCK_TOLERANCE_SECONDS_DEFAULT: Final = 10.0
 CLOCK_TOLERANCE_SECONDS_MIN: Final = 1.0
 
-# What one request may carry.
+# The content of one request.
 BODY_BYTES_MAX: Final = 1024 * 1024
 IDEMPOTENCY_KEY_CHARACTERS_MAX: Final = 255
 OWNER_CHARACTERS_MAX: Final = 255
@@ -34,14 +34,14 @@ PAGE_ROWS_DEFAULT: Final = 50
 PAGE_ROWS_MAX: Final = 500
 ASSET_NAME_CHARACTERS_MAX: Final = 64
 ASSET_SCALE_MAX: Final = 18
-# Accounts of a tenant: how many there may be, and how they are counted. A count is repeated after so many times
-# the time that it took, and not before some seconds.
+# Accounts of a tenant: the largest number, and how they are counted. A count is repeated after a multiple of the time
+# that it took, and not before a number of seconds.
 ACCOUNTS_PER_TENANT_DEFAULT: Final = 10_000_000
 ACCOUNTS_COUNT_PATIENCE_SECONDS: Final = 0.25
 ACCOUNTS_COUNT_SECONDS_MIN: Final = 10.0
 ACCOUNTS_COUNT_PAUSE_FACTOR: Final = 100
 ASSETS_PER_TENANT_MAX: Final = 10_000
-# How far back a caller may say that something was effective: ten years. The log itself takes what is after 1900.
+# How far back an effective time may be: ten years. The log itself accepts times after 1900.
 EFFECTIVE_AT_DAYS_BACK_DEFAULT: Final = 3_653
 EFFECTIVE_AT_DAYS_BACK_MAX: Final = 36_525
 HOLD_SECONDS_DEFAULT: Final = 7 * 24 * 3600
@@ -52,12 +52,13 @@ QUEUE_COMMANDS_MAX: Final = 65_536
 QUEUE_COMMANDS_PER_TENANT_MAX: Final = 16_384
 QUEUE_SAGA_STEPS_MAX: Final = 16_384
 BATCH_COMMANDS_MAX: Final = 1_000
-# Of a large request, which others need not wait for as a whole; and what a tenant of weight 1 may write in a turn.
+# Commands of a large request that are written together, so that others need not wait for all of it. A tenant of
+# weight 1 may write as many in one turn.
 PIECE_COMMANDS_MAX: Final = 100
-# How often the loop goes round between two pieces of large requests, for all that is smaller.
+# Rounds of the event loop between two pieces of large requests. They leave time for smaller requests.
 PIECE_ROUNDS: Final = 3
-# Of one tenant in a batch, as long as others have asked for something of the shard a short time ago: who comes next
-# waits for what is being written, and for what was decided ahead.
+# Commands of one tenant in a batch, if other tenants have used the shard a short time ago. Their next request waits
+# for the batch that is being written, and for the one that was decided ahead.
 BATCH_COMMANDS_PER_TENANT_MAX: Final = 200
 SHARED_SECONDS: Final = 10.0
 AHEAD_COMMANDS_MIN: Final = 250
@@ -80,21 +81,21 @@ POSTGRESQL_VERSION_MIN: Final = 15
 MIGRATION_WAIT_MS: Final = 60_000
 MIGRATION_LOCK_TIMEOUT_MS: Final = 10_000
 CONNECT_TIMEOUT_SECONDS: Final = 5
-# How long a server that starts takes no requests until it knows which shards it can reach.
+# How long a starting server takes no requests while it tries to reach the shards.
 FIRST_CONNECT_SECONDS_MAX: Final = 2.0
 STATEMENT_TIMEOUT_MS: Final = 30_000
 CLOSE_TIMEOUT_SECONDS: Final = 2.0
-# How often two connections are compared to find out whether they share what serves them.
+# How often two connections are compared, to find out whether they share a PostgreSQL session.
 SESSION_LOOKS: Final = 4
 PEEK_TIMEOUT_SECONDS: Final = 1.0
 READ_CONNECTIONS_MAX: Final = 8
 READ_WAIT_SECONDS_MAX: Final = 5.0
-# Of the read connections, those that reads of the past, histories and lists may have at once; and who waits for one.
+# The read connections that reads of the past, histories and lists may use at once, and how many of a tenant may wait.
 EXPENSIVE_READS_MAX: Final = 2
 TURNS_WAITING_PER_TENANT_MAX: Final = 64
 
-# The pulse of a shard: how often it is felt, when the shard counts as silent (so many looks, each so long), and when
-# a connection that says nothing is given up. And how long a shard counts as failing after what was written last.
+# The pulse of a shard: how often it is checked, when the shard counts as silent (a number of checks, each of a
+# duration), and when a silent connection is given up. A shard counts as failing for a time after its last write.
 PULSE_INTERVAL_SECONDS: Final = 0.5
 PULSE_LOOK_SECONDS: Final = 0.25
 PULSE_LOOKS: Final = 4
@@ -102,13 +103,13 @@ PULSE_SECONDS_MAX: Final = 4.0
 WRITING_SECONDS_MAX: Final = 5.0
 FAILING_SECONDS_MAX: Final = 10.0
 
-# How long a request waits for the home of its key, when that is another shard than the one that answers it: when that
-# home does not answer, and when it is only busy.
+# How long a request waits for the home of its key, if that is another shard than the one that answers the request: if
+# the home does not answer, and if it is only busy.
 KEY_CLAIM_SECONDS_MAX: Final = 0.5
 KEY_CLAIM_BUSY_SECONDS_MAX: Final = 5.0
 
-# Background work: how long a worker pauses after a failure that is a bug, at first and at most; and how often it is
-# looked whether a shard was added that needs a worker. And when one that does not stop is told once more.
+# Background work: the first and the longest pause of a worker after a failure that is a bug, how often a worker that
+# does not stop is cancelled again, and how often it is checked whether a new shard needs workers.
 WORKER_PAUSE_SECONDS_MIN: Final = 0.5
 WORKER_PAUSE_SECONDS_MAX: Final = 30.0
 WORKER_STOP_SECONDS: Final = 5.0
@@ -119,19 +120,19 @@ EXPIRY_HOLDS_PER_ROUND_MAX: Final = 500
 API_KEY_CACHE_SECONDS: Final = 5.0
 API_KEY_CACHE_MAX: Final = 10_000
 ASSET_CACHE_SECONDS: Final = 5.0
-# Who calls, and which assets there are, is known to every shard: when the next one is asked as well, for how long one
-# that was late is asked after the others, and when all of them are given up.
+# Every shard knows the API keys and the assets. When the next shard is asked as well, how long a shard that was late
+# is asked after the others, and when the question is given up.
 DIRECTORY_PATIENCE_SECONDS: Final = 0.05
 DIRECTORY_SILENCE_SECONDS: Final = 1.0
 DIRECTORY_SECONDS_MAX: Final = 5.0
 
-# Test messages to webhook endpoints, which a tenant has sent to whatever receiver it names.
+# Test messages to webhook endpoints. A tenant names the receiver, so it may be any host.
 ENDPOINT_TESTS_RATE_DEFAULT: Final = "60/minute"
-# Refusals of a tenant that are kept under their keys: each takes some hundred bytes, and money costs none of them.
+# Refusals of a tenant that are recorded under their keys. Each takes some hundred bytes, and needs no money.
 REFUSALS_RATE_DEFAULT: Final = "6000/minute"
 TENANT_WEIGHT_MAX: Final = 100
 
-# Sagas: how long a caller waits, and how the recovery goes about what nobody drives.
+# Sagas: how long a caller waits, and how the recovery treats sagas that no process drives.
 SAGA_WAIT_SECONDS_DEFAULT: Final = 5.0
 BUSY_HOLD_RETRY_SECONDS: Final = 0.02
 BUSY_HOLD_RETRY_AFTER_SECONDS: Final = 1
@@ -141,12 +142,12 @@ RECOVERY_AGE_SECONDS: Final = 2.0
 RECOVERY_SAGAS_AT_A_TIME: Final = 2_000
 RECOVERY_SAGAS_WATCHED_MAX: Final = 50_000
 RECOVERY_DELAY_SECONDS_MAX: Final = 30.0
-# An alarm of one sort comes so often in this time at most; a saga that has been open for long is one once in it.
+# The number of alarms of one sort in this time. A saga that has been open for long raises one in this time.
 ALARM_SECONDS: Final = 60.0
 ALARMS_AT_A_TIME: Final = 20
 
 # Garbage collection of a serving process: not after every 700 objects. The second generation is collected while it is
-# small, or all wait while what large requests have in memory is looked through.
+# small. Otherwise all requests would wait while the objects of large requests are examined.
 COLLECTION_THRESHOLDS: Final = (50_000, 2, 1_000)
 
 # Verification reads the log in slices, so its memory does not grow with the log.
@@ -160,10 +161,10 @@ CONFIGURATION_CHECK_SECONDS: Final = 1.0
 NODE_NAME_CHARACTERS_MAX: Final = 64
 SAGA_WAIT_SECONDS_MIN: Final = 0.1
 SAGA_WAIT_SECONDS_MAX: Final = 60.0
-# How long to wait for the payer's shard, to learn what was asked for of which an earlier version wrote the credit.
+# How long to wait for the payer's shard, which knows what was asked for if an earlier version wrote the credit.
 EARLIER_CREDITS_WAIT_SECONDS: Final = 1.0
 EARLIER_CREDITS_REMEMBERED_MAX: Final = 65_536
-# How often a page of a history is read on, past payments that came to nothing.
+# How often more rows are read for a page of a history, if payments on it moved nothing.
 HISTORY_READS_PER_PAGE_MAX: Final = 8
 
 # What `tallystick up` starts on one machine.
@@ -176,8 +177,8 @@ NODE_RESTART_DELAY_SECONDS: Final = 1.0
 NODE_RESTART_DELAY_SECONDS_MAX: Final = 30.0
 API_STARTS_IN_VAIN_MAX: Final = 3
 
-# Two-phase commit between two shards: how long a batch may keep both logs before it is prepared, and when a batch
-# that nobody ends is ended by the resolver. (PostgreSQL's clock says how old it is.)
+# Two-phase commit between two shards: how long a batch may hold both logs before it is prepared, and after which age
+# the resolver ends a prepared batch. (Its age is by PostgreSQL's clock.)
 PAIR_QUEUE_COMMANDS_MAX: Final = 16_384
 PAIR_QUEUE_COMMANDS_PER_TENANT_MAX: Final = 8_192
 PAIR_LOCKS_SECONDS_MAX: Final = 5.0
@@ -186,7 +187,7 @@ PREPARED_LOOK_SECONDS: Final = 0.5
 PREPARED_ALARM_SECONDS: Final = 30.0
 HALF_RETRY_SECONDS: Final = 0.02
 
-# The change feed: how far a page looks, what a stream may have before it, and how long it may be silent or stuck.
+# The change feed: how far a page reads, how much may wait for a stream, and how long a stream may be silent or stuck.
 FEED_POSITIONS_PER_PAGE_MAX: Final = 20_000
 FEED_POSITIONS_OF_ACCOUNTS_PER_PAGE_MAX: Final = 200_000
 FEED_LOOK_FACTOR: Final = 4
@@ -194,12 +195,13 @@ FEED_POSITIONS_PER_READ_MAX: Final = 1_000
 FEED_ACCOUNTS_MAX: Final = 1_000
 FEED_ACCOUNTS_OF_OWNER_MAX: Final = 10_000
 FEED_RECORDS_WAITING_MAX: Final = 512
-# Of those who want all of a tenant, who have the same records waiting.
+# For streams of a whole tenant. They share the records that wait.
 FEED_RECORDS_WAITING_OF_TENANT_MAX: Final = 4_096
-# What all listeners of an event are sent is made once.
+# Events are encoded once for all listeners.
 FEED_EVENTS_REMEMBERED_MAX: Final = 4_096
-# Listeners are told in turns: what is sent between two rounds of the loop. So many records in one message cost as
-# much again as the message itself. Those who are behind read the log few at a time, and share what was just read.
+# Listeners take turns. The cost is what is sent between two rounds of the event loop: a message costs one, and so
+# does a number of records in it. Only a few listeners that are behind read the log at once, and share what was just
+# read.
 FEED_COST_PER_ROUND: Final = 12
 FEED_RECORDS_FOR_COST_OF_ONE: Final = 10
 CATCH_UP_READS_MAX: Final = 2
@@ -215,7 +217,8 @@ STREAM_WRITE_SECONDS_MAX: Final = 10.0
 STREAM_CHUNK_EVENTS_MAX: Final = 100
 STREAM_RETRY_MS: Final = 1_000
 
-# Connections of clients to the HTTP server. Load balancers keep theirs for 60 s, so ours must last longer.
+# Connections of clients to the HTTP server. Load balancers keep idle ones for 60 s, so the server must keep them
+# longer.
 IDLE_SECONDS_DEFAULT: Final = 75
 IDLE_SECONDS_MAX: Final = 3_600
 HEADER_BYTES_MAX: Final = 64 * 1024
@@ -223,15 +226,15 @@ UNREAD_ANSWER_MS_MAX: Final = 60_000
 CONNECTIONS_PER_ADDRESS_DEFAULT: Final = 4_096
 CONNECTIONS_LOOK_SECONDS: Final = 1.0
 METRICS_READ_SECONDS_MAX: Final = 2.0
-# Beyond this a worker accepts nothing, not even the question whether it lives. Streams hold a connection each.
+# With this many a worker accepts no more, not even a health check. Each stream holds a connection.
 CONNECTIONS_PER_WORKER_MAX: Final = STREAMS_MAX + 8_192
-# Descriptors that connections of clients leave to databases, the cache, receivers of webhooks and files.
+# Descriptors reserved for databases, the cache, receivers of webhooks and files. Clients have the others.
 DESCRIPTORS_RESERVED: Final = 512
 
-# The cache. What it answers is never older than CACHE_AGE_MS_MAX: a tailer that cannot keep up that well lets its
-# mark run out, and balances are read from PostgreSQL until another one has begun.
+# The cache. Its answers are never older than CACHE_AGE_MS_MAX: if a tailer is further behind, its mark expires, and
+# balances are read from PostgreSQL until a new mark begins.
 CACHE_TIMEOUT_SECONDS: Final = 0.25
-# Of several servers, one that hangs is given up in time to ask another: a node, and a Sentinel.
+# Timeouts of a cache node and a Sentinel. They are shorter, so that another server can be asked if one hangs.
 CACHE_NODE_TIMEOUT_SECONDS: Final = 0.15
 CACHE_SENTINEL_TIMEOUT_SECONDS: Final = 0.06
 CACHE_CIRCUIT_OPEN_SECONDS_MIN: Final = 0.25
@@ -252,12 +255,12 @@ CACHE_TAIL_ENTRIES_MAX: Final = 20_000
 CACHE_TAIL_POSITIONS_MAX: Final = 2_000
 CACHE_LAG_POSITIONS_MAX: Final = 200_000
 BALANCES_PER_REQUEST_MAX: Final = 1_000
-# How long a read waits for a position that the log has not reached, and how often it looks.
+# How long a read waits for a position that the log has not reached, and how often it checks.
 POSITION_WAIT_SECONDS_MAX: Final = 0.5
 POSITION_LOOK_SECONDS: Final = 0.1
 POSITION_RETRY_AFTER_SECONDS: Final = 1
 
-# Webhooks: what an endpoint may be, how messages are sent to it, and how long they are tried.
+# Webhooks: the bounds of an endpoint, how messages are sent to it, and how long they are tried.
 WEBHOOK_ENDPOINTS_PER_TENANT_MAX: Final = 100
 WEBHOOK_KINDS_REMEMBERED_MAX: Final = 10_000
 WEBHOOK_CHANGE_TRIES_MAX: Final = 20

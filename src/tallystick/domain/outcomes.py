@@ -66,8 +66,8 @@ REFUSAL_DETAILS: Final[dict[RefusalCode, str]] = {
     RefusalCode.HOLD_NOT_FOUND: "There is no such hold.",
     RefusalCode.ACCOUNT_NOT_FOUND: "There is no such account.",
     RefusalCode.TRANSACTION_NOT_REVERSIBLE: "Only a transaction that moved money can be reversed, "
-    "and one of more than two entries only as a whole. What paid accounts on several other shards is given back by "
-    "a transfer from each payee, each with a key of its own.",
+    "and one of more than two entries only as a whole. To give back a payment to accounts on several other shards, "
+    "make a transfer from each payee, each with a key of its own.",
     RefusalCode.HOLD_NOT_OPEN: "The hold is captured, voided or expired. Place a new hold.",
     RefusalCode.HOLD_BUSY: "A capture of this hold is on its way to another shard. "
     "Send the same request again in a moment, with the same key.",
@@ -79,15 +79,15 @@ REFUSAL_DETAILS: Final[dict[RefusalCode, str]] = {
     "several transactions, each with a key of its own.",
     RefusalCode.CAPTURE_EXCEEDS_HOLD: "The amount is more than what is left of the hold.",
     RefusalCode.REVERSAL_EXCEEDS_ORIGINAL: "The amount is more than what is left of the original.",
-    RefusalCode.IDENTIFIER_TAKEN: "An account that the ledger has to open for this cannot be opened: "
-    "another one has its identifier. Nothing was moved or set aside. Tell the operator.",
+    RefusalCode.IDENTIFIER_TAKEN: "The ledger cannot open an account that this needs, because "
+    "another account has its identifier. Nothing was moved or set aside. Tell the operator.",
     RefusalCode.ACCOUNT_CLOSED: "The account is closed. Reopen it first.",
     RefusalCode.ACCOUNT_FROZEN: "The account is frozen: nothing new may go out. Unfreeze it first.",
     RefusalCode.ACCOUNT_NOT_EMPTY: "Only an account with no balance and nothing held can be closed.",
     RefusalCode.BOUNDS_INVALID: "min_balance must not be above max_balance.",
     RefusalCode.INSUFFICIENT_FUNDS: "The available balance would fall below the account's min_balance.",
     RefusalCode.BALANCE_LIMIT_EXCEEDED: "The balance would rise above the account's max_balance "
-    "or above what a balance can be.",
+    "or above the highest possible balance.",
     RefusalCode.TRANSFER_CANCELLED: "The transfer was cancelled before the other shard had credited it; "
     "the money is available again.",
     RefusalCode.SHARD_UNAVAILABLE: "The shard of this account cannot be reached now. Nothing was reserved: "
@@ -99,7 +99,7 @@ REFUSAL_DETAILS: Final[dict[RefusalCode, str]] = {
 
 
 class Asked(NamedTuple):
-    """The payment that a caller asked for, of which a credit is a stage.
+    """The payment that a caller asked for. A credit is one stage of it.
 
     `refers_to` is the identifier of the captured hold, or of the reversed payment.
     """

@@ -1,4 +1,4 @@
-"""Transactions of the log as a client sees them who ignores shards.
+"""Transactions of the log, as a client sees them that does not deal with shards.
 
 A payment between shards is written as several transactions, its stages. Such a client sees one payment: its kind is
 the one that was asked for, it has one identifier, and each account's part appears once.
@@ -18,7 +18,7 @@ from tallystick.domain.sagas import SagaStatus, asked_of
 
 
 class Part(NamedTuple):
-    """A part of a payment, as a client sees it who ignores shards. `kind` is the one that was asked for.
+    """A part of a payment, as such a client sees it. `kind` is the one that was asked for.
 
     `refers_to` is the identifier of the captured hold, or of the reversed payment.
     """
@@ -38,13 +38,13 @@ def asked_for(shard: int, record: Record) -> Asked | None:
     return asked_of(shard, record.saga.terms)
 
 
-def is_told(shard: int, record: Record) -> bool:
+def is_asked_known(shard: int, record: Record) -> bool:
     """Whether this shard knows what was asked for. It may not, for stages that earlier versions wrote."""
     return record.transaction.kind not in _STAGES or asked_for(shard, record) is not None
 
 
 def part_of(shard: int, record: Record) -> Part | None:
-    """A transaction as a client sees it who ignores shards; None if the client does not see it.
+    """A transaction as such a client sees it; None if the client does not see it.
 
     A payment between shards is shown on each shard when it ends there. A reservation is not posted yet, and a release
     leaves nothing. A promise may be taken back; a confirmation may be spent. If it is not known what was asked for,
@@ -68,7 +68,7 @@ def part_of(shard: int, record: Record) -> Part | None:
 
 
 def held_of(record: Record, entry: EntryRow) -> int:
-    """The change of what is held, over the whole payment: what the payment had reserved itself cancels out."""
+    """The change of the held amount over the whole payment. What the payment itself had reserved cancels out."""
     reserved = record.transaction.kind is Kind.TRANSFER_FINALIZED and record.saga is not None
     captures = record.saga is not None and record.saga.terms.operation is Kind.HOLD_CAPTURED
     confirms = record.transaction.kind is Kind.TRANSFER_CONFIRMED
@@ -109,11 +109,11 @@ def own_entries(record: Record) -> list[EntryRow]:
 
 
 def is_shown(shard: int, record: Record, kinds: Collection[Kind] | None) -> bool:
-    """Whether a client that asks for these kinds (None: all) may have to see a transaction.
+    """Whether a client that asks for these kinds (None: all) might have to see a transaction.
 
-    It may, too, if it is not known yet what was asked for: see `is_told`.
+    This includes transactions of which it is not known yet what was asked for: see `is_asked_known`.
     """
-    if not is_told(shard, record):
+    if not is_asked_known(shard, record):
         return True
     part = part_of(shard, record)
     return part is not None and (kinds is None or part.kind in kinds)

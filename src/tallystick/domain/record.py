@@ -1,4 +1,4 @@
-"""The rows of one transaction, from which answers about it are made."""
+"""The rows of one transaction. Answers about it are made from them."""
 
 from bisect import bisect_left
 from collections.abc import Sequence

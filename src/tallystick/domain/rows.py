@@ -1,4 +1,4 @@
-"""The rows of a shard's log, as they are appended. Section 4 of the design; times are microseconds since 1970."""
+"""The rows of a shard's log, as they are appended. Times are microseconds since 1970."""
 
 from typing import NamedTuple
 
@@ -24,12 +24,12 @@ class TransactionRow(NamedTuple):
 
     @property
     def reference(self) -> int:
-        """`refers_to`, of a kind that refers to something; raises BrokenInvariantError where it does not."""
+        """`refers_to`, for a kind that refers to something; raises BrokenInvariantError if it is missing."""
         return required(self.refers_to, f"what position {self.position} ({self.kind.text}) refers to")
 
 
 class EntryRow(NamedTuple):
-    """One account's change. `bound` is the limit that the change was judged against, None where none applied.
+    """One account's change. `bound` is the limit that the change was judged against, None if none applied.
 
     A change that lowers the available balance is judged against min_balance, one that raises the balance
     against max_balance; no change does both.
@@ -53,7 +53,7 @@ class AccountRow(NamedTuple):
 
 
 class RequestRow(NamedTuple):
-    """The claim of one idempotency key and what came of it: a position, or a refusal and its batch.
+    """The claim of one idempotency key and its result: a position, or a refusal and its batch.
 
     `param` and `detail` belong to a refusal; under the key of a credit they say what was asked for, if it was posted.
     """
@@ -78,7 +78,7 @@ class BatchRow(NamedTuple):
 
 
 class Appended(NamedTuple):
-    """All that one batch appends, in the order of the log."""
+    """All rows that one batch appends, in the order of the log."""
 
     transactions: list[TransactionRow]
     entries: list[EntryRow]
@@ -94,5 +94,5 @@ def written_asked(asked: Asked) -> tuple[str, str | None]:
 
 
 def read_asked(param: str | None, detail: str | None) -> Asked | None:
-    """What was asked for, from `param` and `detail` of a request; None where they do not say it."""
+    """What was asked for, from `param` and `detail` of a request; None if they do not say it."""
     return None if param is None else Asked(KINDS[param], None if detail is None else int(detail))

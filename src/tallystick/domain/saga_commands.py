@@ -16,7 +16,7 @@ class Credit(Command, frozen=True, gc=False, kw_only=True):
 class RefuseCredit(Command, frozen=True, gc=False, kw_only=True):
     """Record a refusal under the key of a saga's credit, so that it can never be posted.
 
-    Replays it if it was posted.
+    If it was posted, the answer is the posted credit.
     """
 
     saga: int

@@ -99,7 +99,7 @@ class Step(StrEnum):
     REVOKE = "revoke"
 
 
-class Found(StrEnum):
+class StepResult(StrEnum):
     """The result of a step. A step on several shards is posted when all of them have posted it.
 
     (`REFUSE_PROMISE` is refused when all shards have refused it. Otherwise there are promises to revoke.)
@@ -112,31 +112,31 @@ class Found(StrEnum):
 # The whole saga: from a stage, a step and its result lead to the next stage. Drivers follow this table, and the
 # diagram in the documentation is drawn from it. The only way from `reserved` to `released` records a refusal under
 # the credit's key. That is why a credit that comes late has no effect.
-SAGA_STAGES: Final[dict[tuple[Stage, Step, Found], Stage]] = {
-    (Stage.RESERVED, Step.CREDIT, Found.POSTED): Stage.CREDITED,
-    (Stage.RESERVED, Step.CREDIT, Found.REFUSED): Stage.REFUSED,
-    (Stage.RESERVED, Step.REFUSE_CREDIT, Found.REFUSED): Stage.REFUSED,
-    (Stage.RESERVED, Step.REFUSE_CREDIT, Found.POSTED): Stage.CREDITED,
-    (Stage.CREDITED, Step.FINALIZE, Found.POSTED): Stage.FINALIZED,
-    (Stage.REFUSED, Step.RELEASE, Found.POSTED): Stage.RELEASED,
+SAGA_STAGES: Final[dict[tuple[Stage, Step, StepResult], Stage]] = {
+    (Stage.RESERVED, Step.CREDIT, StepResult.POSTED): Stage.CREDITED,
+    (Stage.RESERVED, Step.CREDIT, StepResult.REFUSED): Stage.REFUSED,
+    (Stage.RESERVED, Step.REFUSE_CREDIT, StepResult.REFUSED): Stage.REFUSED,
+    (Stage.RESERVED, Step.REFUSE_CREDIT, StepResult.POSTED): Stage.CREDITED,
+    (Stage.CREDITED, Step.FINALIZE, StepResult.POSTED): Stage.FINALIZED,
+    (Stage.REFUSED, Step.RELEASE, StepResult.POSTED): Stage.RELEASED,
 }
 
 # The same for a split saga. From `reserved` one way leads through the promises of all shards, the other through
 # `given_up`. The payer's log decides which way is taken.
-SPLIT_STAGES: Final[dict[tuple[Stage, Step, Found], Stage]] = {
-    (Stage.RESERVED, Step.PROMISE, Found.POSTED): Stage.PROMISED,
-    (Stage.RESERVED, Step.PROMISE, Found.REFUSED): Stage.REFUSED,
-    (Stage.RESERVED, Step.GIVE_UP, Found.POSTED): Stage.GIVEN_UP,
-    (Stage.RESERVED, Step.GIVE_UP, Found.REFUSED): Stage.FINALIZED,
-    (Stage.PROMISED, Step.FINALIZE, Found.POSTED): Stage.FINALIZED,
-    (Stage.PROMISED, Step.FINALIZE, Found.REFUSED): Stage.GIVEN_UP,
-    (Stage.FINALIZED, Step.CONFIRM, Found.POSTED): Stage.CONFIRMED,
-    (Stage.CONFIRMED, Step.SETTLE, Found.POSTED): Stage.SETTLED,
-    (Stage.REFUSED, Step.GIVE_UP, Found.POSTED): Stage.GIVEN_UP,
-    (Stage.GIVEN_UP, Step.REFUSE_PROMISE, Found.POSTED): Stage.REVOKING,
-    (Stage.GIVEN_UP, Step.REFUSE_PROMISE, Found.REFUSED): Stage.REVOKED,
-    (Stage.REVOKING, Step.REVOKE, Found.POSTED): Stage.REVOKED,
-    (Stage.REVOKED, Step.RELEASE, Found.POSTED): Stage.RELEASED,
+SPLIT_STAGES: Final[dict[tuple[Stage, Step, StepResult], Stage]] = {
+    (Stage.RESERVED, Step.PROMISE, StepResult.POSTED): Stage.PROMISED,
+    (Stage.RESERVED, Step.PROMISE, StepResult.REFUSED): Stage.REFUSED,
+    (Stage.RESERVED, Step.GIVE_UP, StepResult.POSTED): Stage.GIVEN_UP,
+    (Stage.RESERVED, Step.GIVE_UP, StepResult.REFUSED): Stage.FINALIZED,
+    (Stage.PROMISED, Step.FINALIZE, StepResult.POSTED): Stage.FINALIZED,
+    (Stage.PROMISED, Step.FINALIZE, StepResult.REFUSED): Stage.GIVEN_UP,
+    (Stage.FINALIZED, Step.CONFIRM, StepResult.POSTED): Stage.CONFIRMED,
+    (Stage.CONFIRMED, Step.SETTLE, StepResult.POSTED): Stage.SETTLED,
+    (Stage.REFUSED, Step.GIVE_UP, StepResult.POSTED): Stage.GIVEN_UP,
+    (Stage.GIVEN_UP, Step.REFUSE_PROMISE, StepResult.POSTED): Stage.REVOKING,
+    (Stage.GIVEN_UP, Step.REFUSE_PROMISE, StepResult.REFUSED): Stage.REVOKED,
+    (Stage.REVOKING, Step.REVOKE, StepResult.POSTED): Stage.REVOKED,
+    (Stage.REVOKED, Step.RELEASE, StepResult.POSTED): Stage.RELEASED,
 }
 # The stage at which a driver resumes a split saga, by its status in the payer's log.
 SPLIT_BEGINNINGS: Final[dict[SagaStatus, Stage]] = {
@@ -147,7 +147,7 @@ SPLIT_BEGINNINGS: Final[dict[SagaStatus, Stage]] = {
     SagaStatus.SETTLED: Stage.SETTLED,
 }
 _SPLIT_STEPS: Final[dict[Stage, Step]] = {
-    stage: step for stage, step, found in SPLIT_STAGES if (stage, step) != (Stage.RESERVED, Step.GIVE_UP)
+    stage: step for stage, step, result in SPLIT_STAGES if (stage, step) != (Stage.RESERVED, Step.GIVE_UP)
 }
 
 
@@ -193,7 +193,7 @@ class SagaTerms(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     @property
     def reference(self) -> int:
-        """`refers_to`, of what captures or reverses; raises BrokenInvariantError where it is not there."""
+        """`refers_to`, for a capture or a reversal; raises BrokenInvariantError if it is missing."""
         return required(self.refers_to, f"what the terms of a saga ({self.operation.text}) refer to")
 
     @property
@@ -217,7 +217,7 @@ class SagaState(msgspec.Struct, frozen=True, gc=False):
     """A saga as of its newest row. `saga` is the position that reserved, `position` that of its newest change.
 
     `counterpart` is the position of the credit on the other shard once the saga is finalized (None for a split saga).
-    `refusal` is the reason for which it was given up or released. `reserved_at_us` is microseconds since 1970 in UTC.
+    `refusal` is the reason why it was given up or released. `reserved_at_us` is microseconds since 1970 in UTC.
     """
 
     saga: int

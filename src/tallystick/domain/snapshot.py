@@ -43,7 +43,7 @@ class RecordedRequest(msgspec.Struct, frozen=True, gc=False):
 
 
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
-    """All that the commands of a batch may need. Anything that is not here does not exist."""
+    """All that the commands of a batch may need. What is missing here does not exist."""
 
     derivation: Derivation
     head: Head

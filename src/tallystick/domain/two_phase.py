@@ -1,4 +1,4 @@
-"""Deciding what crosses between two shards while both of their logs are held."""
+"""Decides transfers between two shards while the logs of both are held."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
@@ -23,14 +23,14 @@ _RULES: Final[dict[type[Command], Callable[[Books, Any, Cross], Outcome]]] = {
 
 
 class CrossingCommand(NamedTuple):
-    """A transfer or a transaction of several entries between two shards, and the number of the payer's."""
+    """A transfer or a transaction of several entries between two shards, and the number of the payer's shard."""
 
     home: int
     command: Transfer | PostTransaction
 
 
 class PairDecision(NamedTuple):
-    """What to answer, one outcome for each command in order, and what to append on each of the two shards."""
+    """One outcome for each command, in order, and the decision of each of the two shards."""
 
     outcomes: list[Outcome]
     shards: dict[int, Decision]
@@ -43,13 +43,13 @@ class PairDecision(NamedTuple):
 def decide_pair(
     first: Snapshot, second: Snapshot, crossings: Sequence[CrossingCommand], now_us: Sequence[int]
 ) -> PairDecision:
-    """Answer what crosses between two shards, in either direction, in order.
+    """Answer commands between two shards, in either direction, in order.
 
     Args:
-        first: the head of one log, and all that the commands refer to there.
-        second: the same of the other one.
-        crossings: what to answer. Keys belong to the payer's shard.
-        now_us: each shard's clock, microseconds since 1970 in UTC, not before its head's.
+        first: the head of one log, and all that the commands refer to on its shard.
+        second: the same of the other shard.
+        crossings: the commands. Their keys belong to the payer's shard.
+        now_us: the clock of each shard, in microseconds since 1970 in UTC; not earlier than its head.
     """
     snapshots = (first, second)
     sides = {
@@ -63,7 +63,7 @@ def decide_pair(
 
 
 def _rule(there: Books) -> Rule:
-    """The rule of a payer's shard for what crosses to the other one."""
+    """The rule of a payer's shard for commands that cross to the other shard."""
 
     def cross(here: Books, tenant: int, terms: SagaTerms, note: Note) -> Outcome:
         return with_opened(there, tenant, terms.opens, lambda: exchange(here, there, tenant, terms, note))
@@ -72,7 +72,7 @@ def _rule(there: Books) -> Rule:
 
 
 def needs_of(crossings: Iterable[CrossingCommand], derivation: Derivation, other_shard: int) -> Needs:
-    """What must be read on one of the two shards: keys of the payers there, accounts, and the clearing accounts."""
+    """What must be read on one of the two shards: the keys of payers, accounts, and clearing accounts."""
     needs, shard = Needs(), derivation.shard
     for home, command in crossings:
         if home == shard and command.request is not None:

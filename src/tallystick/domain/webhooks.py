@@ -1,4 +1,4 @@
-"""Webhooks as the Standard Webhooks specification says: endpoints, secrets, signatures, and when to try again."""
+"""Webhooks after the Standard Webhooks specification: endpoints, secrets, signatures, and pauses between attempts."""
 
 import base64
 import hashlib
@@ -94,7 +94,7 @@ class WebhookEndpoint(NamedTuple):
 
     @property
     def stored_kinds(self) -> Collection[Kind]:
-        """The kinds of the log that may hold what it asked for."""
+        """The kinds of the log that may have the events it asked for."""
         return self.kinds if self.stages else stored_kinds(self.kinds or None)
 
     def shows(self, shard: int, record: Record) -> bool:

@@ -1,6 +1,6 @@
 """The public types. The Python package returns them, and the API encodes them.
 
-They are made of rows that never change, so the same question about the same position has the same answer. Times are
+They are made from rows that never change, so the same request about the same position has the same answer. Times are
 UTC.
 """
 

@@ -136,7 +136,7 @@ def balance_view(account: str, found: CachedBalance, source: Source) -> Balance:
 
 
 def logged_balance_view(state: AccountState, balance: int, held: int | None, position: int) -> Balance:
-    """An account's balance as an entry of the log tells it."""
+    """An account's balance as an entry of the log has it."""
     return Balance(
         format_identifier(Prefix.ACCOUNT, state.terms.account),
         state.terms.asset,

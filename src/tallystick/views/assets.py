@@ -1,4 +1,4 @@
-"""What is counted."""
+"""Assets, as callers see them."""
 
 import msgspec
 

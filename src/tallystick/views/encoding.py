@@ -1,4 +1,4 @@
-"""The JSON of the public types, and what it looks like."""
+"""The JSON of the public types, and its schema."""
 
 from typing import Any, Final
 
@@ -6,21 +6,21 @@ import msgspec
 
 from tallystick.views.fields import MinorUnits
 
-# Called for what msgspec does not know: MinorUnits. It raises TypeError for what is no integer.
+# Called for types that msgspec does not know: MinorUnits. It raises TypeError for a value that is no integer.
 _digits: Final = int.__repr__
 
 encode: Final = msgspec.json.Encoder(enc_hook=_digits).encode
 
 
 def builtins_of(view: msgspec.Struct) -> dict[str, Any]:
-    """A public type as a dictionary of what JSON knows."""
+    """A public type as a dictionary of types that JSON has."""
     found: dict[str, Any] = msgspec.to_builtins(view, enc_hook=_digits)
     return found
 
 
 def schema_of(kind: type) -> dict[str, Any]:
-    """The JSON schema of what msgspec does not know."""
+    """The JSON schema of a type that msgspec does not know."""
     if kind is MinorUnits:
         return {"description": "Minor units.", "examples": ["1250"], "type": "string"}
-    # msgspec takes this for "no schema", and names the type in its own error.
+    # For msgspec this means "no schema". It names the type in its own error.
     raise NotImplementedError

@@ -92,7 +92,7 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class Events(msgspec.Struct, frozen=True):
-    """Some events in the order of the log. Up to `position` there are no others that were asked for."""
+    """Some events in the order of the log. Up to `position` no other events match the request."""
 
     items: list[Event]
     position: Annotated[

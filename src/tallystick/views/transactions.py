@@ -35,7 +35,7 @@ _SAGA_STATES: Final[dict[SagaStatus, State]] = {
     SagaStatus.SETTLED: POSTED,
 }
 _REFERS_TO_TRANSACTION = frozenset({Kind.REVERSAL, *SAGA_KINDS})
-# Most entries hold nothing: one amount serves them all.
+# Most entries hold nothing, so they share one amount.
 _NOTHING: Final = MinorUnits(0)
 # They name the other half by its whole identifier.
 _HALVES = frozenset({Kind.TRANSFER_CREDITED, *PROMISE_KINDS, *SENT_KINDS.values(), *RECEIVED_KINDS.values()})
@@ -139,7 +139,7 @@ def _two_halves_view(shard: int, sent: Record, received: Record) -> Transaction:
 
 
 def reference(kind: Kind, refers_to: int | None) -> str | None:
-    """What something of this kind refers to, by its identifier."""
+    """The identifier that a transaction of this kind refers to."""
     if refers_to is None:
         return None
     return format_identifier(Prefix.TRANSACTION if kind is Kind.REVERSAL else Prefix.HOLD, refers_to)
@@ -172,7 +172,7 @@ def effective_time(row: TransactionRow) -> datetime:
 
 
 def own_reference(shard: int, row: TransactionRow) -> str | None:
-    """What a transaction of the log refers to, by its identifier."""
+    """The identifier that a transaction of the log refers to."""
     if row.refers_to is None:
         return None
     if row.kind in _HALVES:

@@ -18,7 +18,7 @@ from tallystick.domain.commands import (
     VoidHold,
 )
 from tallystick.domain.outcomes import Outcome
-from tallystick.domain.rules import accounts, holds, keys, sagas, split_sagas, transfers
+from tallystick.domain.rules import accounts, holds, keys, saga_steps, split_saga_steps, transfers
 from tallystick.domain.saga_commands import (
     Confirm,
     Credit,
@@ -42,13 +42,13 @@ RULES: Final[dict[type[Command], Callable[[Books, Any], Outcome]]] = {
     CaptureHold: holds.capture_hold,
     VoidHold: holds.void_hold,
     ExpireHold: holds.expire_hold,
-    Credit: sagas.credit,
-    RefuseCredit: sagas.refuse_credit,
-    Finalize: sagas.finalize,
-    Release: sagas.release,
-    Promise: split_sagas.promise,
-    Confirm: split_sagas.confirm,
-    Revoke: split_sagas.revoke,
-    GiveUp: split_sagas.give_up,
-    Settle: split_sagas.settle,
+    Credit: saga_steps.credit,
+    RefuseCredit: saga_steps.refuse_credit,
+    Finalize: saga_steps.finalize,
+    Release: saga_steps.release,
+    Promise: split_saga_steps.promise,
+    Confirm: split_saga_steps.confirm,
+    Revoke: split_saga_steps.revoke,
+    GiveUp: split_saga_steps.give_up,
+    Settle: split_saga_steps.settle,
 }

@@ -15,11 +15,11 @@ from tallystick.domain.outcomes import Outcome, RefusalCode, refuse
 
 
 class IdentifierTakenError(Exception):
-    """The random identifier of a new account is in use: draw another."""
+    """The random identifier of a new account is in use: choose another."""
 
 
 def open_account(books: Books, command: OpenAccount) -> Outcome:
-    """Open an account with the identifier that the caller has drawn."""
+    """Open an account with the identifier that the caller chose."""
     if not bounds_are_valid(command.min_balance, command.max_balance):
         return refuse(RefusalCode.BOUNDS_INVALID, "min_balance")
     if books.account(command.account) is not None:

@@ -16,7 +16,7 @@ from tallystick.domain.holds import HOLD_TRANSITIONS, HoldEvent, HoldState, Hold
 from tallystick.domain.identifiers import shard_of
 from tallystick.domain.limits import AMOUNT_MAX
 from tallystick.domain.outcomes import Outcome, Posted, RefusalCode, Refused, refuse
-from tallystick.domain.rules.sagas import foreign_refusal, reserve, taken_clearing
+from tallystick.domain.rules.saga_steps import foreign_refusal, reserve, taken_clearing
 from tallystick.domain.sagas import SagaTerms
 
 

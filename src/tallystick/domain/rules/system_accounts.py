@@ -13,7 +13,7 @@ from tallystick.domain.system_owners import SystemAccount
 
 
 class SystemAccountConflictError(Exception):
-    """A bug: the identifier is not that of the system owner's account which is to be opened."""
+    """A bug: the identifier does not belong to the system owner's account that is to be opened."""
 
 
 def with_opened(

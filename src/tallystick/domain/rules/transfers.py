@@ -1,6 +1,6 @@
 """Transfers, transactions of several entries, and reversals.
 
-A transfer to another shard begins a saga, unless the caller of a rule gives another way to cross.
+A transfer to another shard begins a saga, unless the caller of a rule passes another way to cross.
 """
 
 from collections.abc import Callable
@@ -23,12 +23,12 @@ from tallystick.domain.commands import (
 from tallystick.domain.identifiers import local_of, shard_of
 from tallystick.domain.limits import AMOUNT_MAX, ENTRIES_PER_TRANSACTION_MAX, INT64_MAX, INT64_MIN
 from tallystick.domain.outcomes import Outcome, Posted, RefusalCode, not_configured, refuse
-from tallystick.domain.rules.sagas import reserve, totals_of
+from tallystick.domain.rules.saga_steps import reserve, totals_of
 from tallystick.domain.sagas import SEVERAL_SHARDS, SagaTerms
 from tallystick.domain.snapshot import Original
 
 REVERSIBLE_KINDS: Final = frozenset({Kind.TRANSFER, Kind.TRANSACTION, Kind.HOLD_CAPTURED})
-# What a credit from another shard is in the log of the payees: reversed by giving it back.
+# The kinds of a credit from another shard in the payees' log. Its reversal gives the money back.
 _CREDIT_KINDS: Final = frozenset({Kind.TRANSFER_CREDITED, *RECEIVED_KINDS.values()})
 _TWO_ENTRIES: Final = 2
 
@@ -54,7 +54,7 @@ def transfer(books: Books, command: Transfer, cross: Cross = reserve) -> Outcome
 
 
 def _usual_transfer(books: Books, command: Transfer) -> Posted | None:
-    """Post a transfer inside the shard that nothing forbids; None: the rules have to find the reason or the way.
+    """Post a transfer inside the shard that is clearly allowed; None: the other rules must decide it.
 
     Nearly all transfers are of this sort. Deciding them here takes a third less time.
     """

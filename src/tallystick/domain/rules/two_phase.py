@@ -1,21 +1,21 @@
 """Crossing in one step: both halves of a transaction are posted together, or neither.
 
-Who decides holds the locks of both shards, so each half can be judged by its own books, and each can name the other:
-both positions are known before either is written.
+The caller holds the locks of both shards. So each half is judged by its own books, and each names the other: both
+positions are known before either is written.
 """
 
 from tallystick.domain.books import Books, Movement, judge
 from tallystick.domain.commands import RECEIVED_KINDS, SENT_KINDS, Leg, Note
 from tallystick.domain.identifiers import make_identifier
 from tallystick.domain.outcomes import Outcome, RefusalCode, Refused, refuse
-from tallystick.domain.rules.sagas import clearing_movements, clearing_state, taken_clearing, totals_of
+from tallystick.domain.rules.saga_steps import clearing_movements, clearing_state, taken_clearing, totals_of
 from tallystick.domain.sagas import SagaTerms
 
 
 def exchange(payer: Books, payees: Books, tenant: int, terms: SagaTerms, note: Note) -> Outcome:
-    """Let the debits leave one shard and the credits come to the other, each against the other's clearing account.
+    """Post the debits on one shard and the credits on the other, each against the other's clearing account.
 
-    Refused for the reason with precedence on either side; of equal ones for the payer's.
+    The refusal is the one with the highest precedence of both sides, and of equal ones the payer's.
     """
     debits = [Movement(leg.account, -leg.amount, 0, leg.param) for leg in terms.debits]
     payments = [Movement(leg.account, leg.amount, 0, leg.param) for leg in terms.credits]
@@ -45,7 +45,7 @@ def exchange(payer: Books, payees: Books, tenant: int, terms: SagaTerms, note: N
 
 
 def _clearing_refusal(payer: Books, payees: Books, tenant: int, terms: SagaTerms) -> Refused | None:
-    """Why the clearing accounts cannot carry what crosses; None: they can."""
+    """The refusal if the clearing accounts cannot carry the amounts; None if they can."""
     for asset, total in totals_of(terms.debits).items():
         sent = judge(clearing_state(payer, payees.shard, tenant, asset), total, 0)
         received = judge(clearing_state(payees, payer.shard, tenant, asset), -total, 0)
@@ -55,6 +55,6 @@ def _clearing_refusal(payer: Books, payees: Books, tenant: int, terms: SagaTerms
 
 
 def _one_asset(legs: tuple[Leg, ...]) -> str | None:
-    """The asset that all of these accounts must hold; None where there are several, which were looked up."""
+    """The asset that all of these accounts must hold; None if there are several, which were looked up before."""
     assets = {leg.asset for leg in legs}
     return assets.pop() if len(assets) == 1 else None

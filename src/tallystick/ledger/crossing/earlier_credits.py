@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from tallystick.domain import limits
 from tallystick.domain.identifiers import local_of, shard_of
 from tallystick.domain.outcomes import Asked
-from tallystick.domain.parts import asked_for, is_told
+from tallystick.domain.parts import asked_for, is_asked_known
 from tallystick.domain.record import Record, payment_of
 from tallystick.ledger.errors import UnavailableError
 from tallystick.ledger.shard import Shard
@@ -30,7 +30,7 @@ class EarlierCredits:
         payments = {
             record.transaction.position: payment_of(shard, record.transaction)
             for record in records
-            if not is_told(shard, record)
+            if not is_asked_known(shard, record)
         }
         if not payments:
             return list(records)
@@ -46,7 +46,7 @@ class EarlierCredits:
         """The same for who must know of each; raises UnavailableError where it cannot be found out now."""
         told = await self.told(shard, records)
         for record in told:
-            if not is_told(shard, record):
+            if not is_asked_known(shard, record):
                 payer = shard_of(payment_of(shard, record.transaction))
                 raise UnavailableError(f"shard {payer} cannot be asked now what a payment of it was")
         return told

@@ -21,10 +21,10 @@ from tallystick.domain.saga_commands import (
 from tallystick.domain.sagas import (
     SPLIT_BEGINNINGS,
     SPLIT_STAGES,
-    Found,
     SagaState,
     Stage,
     Step,
+    StepResult,
     credit_request,
     next_split_step,
     promise_end_request,
@@ -47,7 +47,7 @@ class SplitJourney:
         self._stage = SPLIT_BEGINNINGS[state.status]
         self._refusal = refuse(RefusalCode.TRANSFER_CANCELLED)
         # What this step came to on each shard that has answered it, and which shards have promised.
-        self._found: dict[int, Found] = {}
+        self._results: dict[int, StepResult] = {}
         self._promised: frozenset[int] = frozenset()
 
     @property
@@ -67,7 +67,7 @@ class SplitJourney:
         if step not in PAYEES_STEPS:
             return ()
         shards = self._promised if step is Step.REVOKE else frozenset(self.state.terms.payee_shards)
-        return shards - self._found.keys()
+        return shards - self._results.keys()
 
     def command(self, _: int) -> Command:
         """The next step, as a command: the same for each shard that takes it."""
@@ -76,7 +76,7 @@ class SplitJourney:
     def follow(self, shard: int, answer: DecidedOutcome) -> None:
         """Go where the table leads, once all shards of this step have answered."""
         step, outcome = self.step, answer.outcome
-        found = Found.POSTED if isinstance(outcome, Posted) else Found.REFUSED
+        result = StepResult.POSTED if isinstance(outcome, Posted) else StepResult.REFUSED
         if shard == self._home:
             # As the log has it by now: another driver may have been there first.
             self.state = answer.decision.sagas.get(self.state.saga, self.state)
@@ -84,27 +84,27 @@ class SplitJourney:
             if (
                 isinstance(outcome, Refused)
                 and step is Step.PROMISE
-                and Found.REFUSED not in self._found.values()
+                and StepResult.REFUSED not in self._results.values()
             ):
                 self._refusal = msgspec.structs.replace(outcome, replayed=False)
-            self._found[shard] = found
+            self._results[shard] = result
             if self.awaited:
                 return
-            found = self._found_by_all(step)
-        after = None if step is None else SPLIT_STAGES.get((self._stage, step, found))
+            result = self._result_of_all(step)
+        after = None if step is None else SPLIT_STAGES.get((self._stage, step, result))
         if after is None:
             self.stuck = True
-            raise FaultyCommandError(f"a saga that is {self._stage} cannot {step} and be {found}")
+            raise FaultyCommandError(f"a saga that is {self._stage} cannot {step} and be {result}")
         self._stage = after
-        self._found = {}
+        self._results = {}
 
-    def _found_by_all(self, step: Step | None) -> Found:
+    def _result_of_all(self, step: Step | None) -> StepResult:
         """What a step of several shards came to."""
-        posted = frozenset(shard for shard, found in self._found.items() if found is Found.POSTED)
+        posted = frozenset(shard for shard, result in self._results.items() if result is StepResult.POSTED)
         if step is Step.REFUSE_PROMISE:
             self._promised = posted
-            return Found.POSTED if posted else Found.REFUSED
-        return Found.POSTED if len(posted) == len(self._found) else Found.REFUSED
+            return StepResult.POSTED if posted else StepResult.REFUSED
+        return StepResult.POSTED if len(posted) == len(self._results) else StepResult.REFUSED
 
 
 def split_command(step: Step | None, saga: int, state: SagaState, refusal: Refused) -> Command:

@@ -22,11 +22,11 @@ from tallystick.domain.outcomes import Posted, Refused
 from tallystick.domain.saga_commands import Credit, Finalize, RefuseCredit, Release
 from tallystick.domain.sagas import (
     SAGA_STAGES,
-    Found,
     SagaState,
     SagaStatus,
     Stage,
     Step,
+    StepResult,
     credit_request,
     next_step,
 )
@@ -269,10 +269,10 @@ class _Journey:
     def follow(self, _: int, answer: DecidedOutcome) -> None:
         """Go where the table leads from what the step came to."""
         step, outcome = self.step, answer.outcome
-        found = Found.POSTED if isinstance(outcome, Posted) else Found.REFUSED
-        after = None if step is None else SAGA_STAGES.get((self._stage, step, found))
+        result = StepResult.POSTED if isinstance(outcome, Posted) else StepResult.REFUSED
+        after = None if step is None else SAGA_STAGES.get((self._stage, step, result))
         if after is None:
-            raise FaultyCommandError(f"a saga that is {self._stage} cannot {step} and be {found}")
+            raise FaultyCommandError(f"a saga that is {self._stage} cannot {step} and be {result}")
         self._stage = after
         if isinstance(outcome, Refused):
             self._refusal = msgspec.structs.replace(outcome, replayed=False)

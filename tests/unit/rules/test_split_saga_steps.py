@@ -2,7 +2,7 @@
 
 import pytest
 
-from tallystick.domain.rules.sagas import SagaConflictError
+from tallystick.domain.rules.saga_steps import SagaConflictError
 from tests.unit.rules.notation import (
     Ledger,
     Saga,

@@ -51,14 +51,14 @@ class Saga(msgspec.Struct, frozen=True):
     why: str
 
 
-class Sagas:
+class OpenSagas:
     """The sagas of all tenants, for operators."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     async def open(self) -> tuple[list[Saga], dict[int, str]]:
-        """Open sagas, the oldest of each shard first, and the shards that could not be asked, with the reason."""
+        """Open sagas, the oldest of each shard first, and the shards that could not be reached, with the reason."""
         found: list[Saga] = []
         silent: dict[int, str] = {}
         for shard in self._engine.router.shards:
@@ -118,7 +118,7 @@ class Sagas:
         )
 
     async def _split_stage(self, saga: int, state: SagaState) -> tuple[Stage, str]:
-        """The stage of an open split saga: by its own shard, and by what it waits for."""
+        """The stage of an open split saga: by its own shard, and by the answers of the payees' shards."""
         stage = SPLIT_BEGINNINGS[state.status]
         found = {number: await self._stage(saga, number) for number in state.terms.payee_shards}
         if stage is not Stage.RESERVED:
@@ -132,7 +132,7 @@ class Sagas:
         return stage, "; ".join(why for asked, why in found.values() if asked is Stage.RESERVED)
 
     async def _stage(self, saga: int, other_shard: int) -> tuple[Stage, str]:
-        """The stage of an open saga. The other shard is asked."""
+        """The stage of an open saga, by the answer of the other shard."""
         shard = self._engine.crossings.find(other_shard)
         if shard is None:
             return Stage.RESERVED, f"shard {other_shard} is not configured here: add it to the configuration"

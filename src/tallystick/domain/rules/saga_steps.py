@@ -1,9 +1,9 @@
 """The steps of a saga: the payer's shard reserves, and finalizes or releases; the payees' shard credits.
 
-What only a saga with payees on several shards does is in `split_sagas`.
+Steps that only a saga with payees on several shards has are in `split_saga_steps`.
 
-A step that was taken before changes nothing and is answered as it was: by the key of the credit, and by the state of
-the saga for all others.
+A step that was taken before changes nothing, and gets the same answer: for a credit by its key, for the other steps
+by the state of the saga.
 """
 
 from collections.abc import Iterable, Mapping
@@ -86,7 +86,7 @@ def receive(
     totals = totals_of(legs)
     for asset, total in totals.items():
         clearing = clearing_state(books, other_shard, command.tenant, asset)
-        # (What was reserved never comes to more than one entry can hold.)
+        # (A reservation is never more than one entry can hold.)
         if total > AMOUNT_MAX or judge(clearing, -total, 0) is not None:
             return refuse(RefusalCode.BALANCE_LIMIT_EXCEEDED, legs[0].param)
     clearings = clearing_movements(books, other_shard, command.tenant, totals, -1)
@@ -189,7 +189,7 @@ _PASSED: Final = {
 
 
 def _end_capture(books: Books, state: SagaState, *, captured: bool) -> int:
-    """End the capture of a hold, which continues or ends, too. Returns how much less the hold sets aside."""
+    """End the capture of a hold. The hold goes on or ends, too. Returns how much less it sets aside."""
     hold = _captured_hold(books, state)
     amount = state.terms.debits[0].amount if captured else 0
     event = HoldEvent.END_CAPTURE
@@ -265,7 +265,7 @@ def clearing_state(books: Books, other_shard: int, tenant: int, asset: str) -> A
 def taken_clearing(books: Books, other_shard: int, tenant: int, legs: Iterable[Leg]) -> Refused | None:
     """The refusal if another account has the identifier of the clearing account; None if it is free.
 
-    That is one chance in 2^51 for each account. What was reserved all the same could never be finalized.
+    The probability is 1 in 2^51 for each account. A reservation in spite of it could never be finalized.
     """
     for leg in legs:
         clearing = books.derivation.clearing(other_shard, tenant, leg.known_asset)

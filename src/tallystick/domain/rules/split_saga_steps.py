@@ -1,4 +1,4 @@
-"""The steps that only a saga with payees on several shards has: promise, confirm, revoke; give up, settle.
+"""The steps that only a saga with payees on several shards has: promise, confirm, revoke, give up, settle.
 
 A promise is judged like a credit, and its amount is held. So it can always be taken back, and its confirmation is
 never refused.
@@ -10,7 +10,7 @@ from tallystick.domain.books import Books, Movement
 from tallystick.domain.commands import NO_NOTE, Kind
 from tallystick.domain.identifiers import shard_of
 from tallystick.domain.outcomes import Outcome, Posted
-from tallystick.domain.rules.sagas import (
+from tallystick.domain.rules.saga_steps import (
     SagaConflictError,
     answer_of,
     clearing_movements,
