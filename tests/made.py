@@ -12,7 +12,7 @@ from tests.crash.databases import temporary_database, temporary_server
 FILE = Path(made.__file__).with_suffix(".json")
 
 
-def in_lines(things: list[made.Made]) -> str:
+def in_lines(things: list[made.SchemaObject]) -> str:
     """One thing in a line, so that a change shows what is changed."""
     return "[\n" + ",\n".join(json.dumps(thing) for thing in things) + "\n]\n"
 

@@ -18,7 +18,7 @@ from tallystick.followers.webhooks.sending import Sender
 from tallystick.ledger.directory import DirectoryIncompleteError
 from tallystick.service.engine import Engine
 from tallystick.service.errors import TooManyWebhooksError, WebhookNotFoundError
-from tallystick.store.webhooks import WebhookStore, seen_of
+from tallystick.store.webhooks import WebhookStore, endpoint_snapshots
 
 URL = "https://127.0.0.1/hook"
 
@@ -94,7 +94,7 @@ async def test_a_failure_waits_for_a_change_that_is_being_written(shards: TwoSha
     async with serving({1: shards.home.server_dsn}) as ledger:
         await ledger.webhooks.create(URL)
         database = ledger._engine.router.shards[0].database
-        (seen,) = seen_of(await database.rows("webhook_look"))
+        (seen,) = endpoint_snapshots(await database.rows("webhook_look"))
         assert seen.state is not None
         with psycopg.connect(shards.home.owner_dsn) as connection:
             connection.execute("UPDATE webhook_endpoints SET version = version + 1")

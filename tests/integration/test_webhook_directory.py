@@ -10,7 +10,7 @@ from tallystick.followers.webhooks.sending import Sender
 from tallystick.ledger.directory import DirectoryIncompleteError
 from tallystick.service.engine import Engine
 from tallystick.store.directory_copy import copy_directory
-from tallystick.store.webhooks import WebhookStore, seen_of
+from tallystick.store.webhooks import WebhookStore, endpoint_snapshots
 
 URL = "https://127.0.0.1/hook"
 
@@ -73,7 +73,7 @@ async def test_a_replay_wins_against_whoever_delivers(shards: TwoShards) -> None
         made = await ledger.webhooks.create(URL)
         await open_accounts(ledger, 1, 5)
         store = WebhookStore(engine.router.shards[0].database)
-        (seen,) = seen_of(await engine.router.shards[0].database.rows("webhook_look"))
+        (seen,) = endpoint_snapshots(await engine.router.shards[0].database.rows("webhook_look"))
         held = seen.state
         assert held is not None
         assert await store.advance(made.webhook.id, held, 4)

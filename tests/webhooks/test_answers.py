@@ -16,7 +16,7 @@ import pytest
 from tallystick.domain import limits
 from tallystick.store.connection import Rows
 from tallystick.store.queries import query
-from tallystick.store.webhooks import seen_of
+from tallystick.store.webhooks import endpoint_snapshots
 from tests.api.books import Books
 from tests.api.client import Client
 from tests.crash.api_server import ApiServer
@@ -257,6 +257,6 @@ def test_a_clock_that_was_set_back_delays_nothing_for_longer_than_a_pause(
     change_delivery(database, endpoint, "next_attempt_at = clock_timestamp() + interval '3 days'")
     with psycopg.connect(database.owner_dsn) as connection:
         rows = connection.execute(query("webhook_look")).fetchall()
-    (seen,) = [one for one in seen_of(cast("Rows", rows)) if one.endpoint.id == endpoint]
+    (seen,) = [one for one in endpoint_snapshots(cast("Rows", rows)) if one.endpoint.id == endpoint]
     assert seen.state is not None
     assert seen.state.wait_seconds == limits.WEBHOOK_RETRY_DELAY_SECONDS_MAX

@@ -19,12 +19,12 @@ Rows: TypeAlias = list[asyncpg.Record]
 SETTINGS: Final = {
     "timezone": "UTC",
     "statement_timeout": str(limits.STATEMENT_TIMEOUT_MS),
-    # Answers are sent only after the commit is on disk, whatever the database's default is.
+    # A commit is answered only when it is on disk, whatever the database's default is.
     "synchronous_commit": "on",
     # A batch must see what was committed while it waited for the lock. A snapshot of the transaction would be older.
     "default_transaction_isolation": "read committed",
-    # Every query of the server is a handful of index descents; statistics of a table that has
-    # just begun to grow must not talk the planner out of them.
+    # Every query of the server is a few index descents. Statistics of a table that has just begun to grow must not
+    # make the planner choose another plan.
     "enable_seqscan": "off",
     "jit": "off",
 }
@@ -128,6 +128,6 @@ class Database:
                 await connection.execute(query(name))
             yield
         finally:
-            # The pool resets what it gets back, and with it the locks.
+            # The pool resets a returned connection, which releases its locks.
             with suppress(ShardUnavailableError), translated():
                 await self._holders.release(connection)

@@ -18,7 +18,7 @@ class OpenedAccount(NamedTuple):
 class FeedReader:
     """Finds positions in one shard's log. When it cannot, every method raises what the database's `rows` raises.
 
-    A part of the log is what comes after one position, up to and with another.
+    A part of the log begins after one position and ends with another.
     """
 
     def __init__(self, database: Database) -> None:
@@ -34,7 +34,7 @@ class FeedReader:
         accounts: Collection[int] | None,
         row_count: int,
     ) -> list[int]:
-        """A tenant's first positions in a part of the log: of these kinds and accounts, or (None) of all."""
+        """A tenant's first positions in a part of the log, of these kinds and accounts; None: of all."""
         wanted_kinds = None if kinds is None else [int(kind) for kind in kinds]
         arguments = (after, until, tenant, wanted_kinds, row_count)
         if accounts is None:
@@ -46,7 +46,7 @@ class FeedReader:
     async def watched(
         self, after: int, until: int, tenants: Collection[int], accounts: Collection[int]
     ) -> list[int]:
-        """The positions in a part of the log that are of one of these tenants, or touch one of these accounts."""
+        """The positions in a part of the log that belong to one of these tenants, or change one of these accounts."""
         return [
             row[0] for row in await self._rows("feed_watched", after, until, list(tenants), list(accounts))
         ]

@@ -23,7 +23,7 @@ from tallystick.store.connection import Connection, close_connection, connect_wr
 from tallystick.store.errors import SchemaError, ShardUnavailableError, translated, translated_commit
 from tallystick.store.queries import query
 
-# A row as the driver gives it: values in the order of the columns.
+# A row as the driver returns it: values in the order of the columns.
 Row = Sequence[Any] | asyncpg.Record
 
 _HEAD_COLUMNS: Final = 5
@@ -55,10 +55,10 @@ class LogWriter:
         self._connection: Connection | None = None
         self._beside: Connection | None = None
         self.on_lost: Callable[[], None] | None = None
-        """Called when the connection is lost, so that a dead shard is known before it is needed."""
+        """Called when the connection is lost, so that a dead shard is noticed before it is needed."""
 
     async def reconnect(self) -> None:
-        """Close what is left of the old connection and open a new one."""
+        """Close the old connection and open a new one."""
         await self.close()
         self._connection = await connect_writer(self._dsn)
         self._connection.add_termination_listener(self._terminated)
@@ -69,10 +69,10 @@ class LogWriter:
 
     @property
     def derivation(self) -> Derivation:
-        """What the accounts follow from that the ledger opens by itself.
+        """The inputs for deriving accounts that the ledger opens by itself.
 
         Raises:
-            ShardUnavailableError: the shard was never connected to.
+            ShardUnavailableError: there was no connection to the shard yet.
         """
         if self._derivation is None:
             raise ShardUnavailableError("not connected")
@@ -90,7 +90,7 @@ class LogWriter:
                 await close_connection(connection)
 
     async def begin(self, needs: Needs) -> tuple[Head, int, Loaded]:
-        """Take the shard's lock and read the head, the server's clock (microseconds) and what is needed."""
+        """Take the shard's lock and read the head, the server's clock (microseconds) and `needs`."""
         connection = self._open_connection()
         with translated():
             await connection.execute(query("begin_batch"))
@@ -103,24 +103,24 @@ class LogWriter:
         return head, clock_us
 
     async def begin_after(self) -> None:
-        """Take the shard's lock for a batch that was decided already.
+        """Take the shard's lock for a batch that is decided already.
 
-        Nothing is read: the check of the batch's row refuses one that does not follow the head.
+        Nothing is read: a check of the database refuses the row of a batch that does not follow the head.
         """
         with translated():
             await self._open_connection().execute(query("begin_batch"))
 
     async def load(self, needs: Needs) -> Loaded:
-        """Read accounts, holds, sagas and transactions to reverse, inside the batch that has begun."""
+        """Read accounts, holds, sagas and transactions to reverse, inside the current batch."""
         connection = self._open_connection()
         with translated():
             return await _load(connection, needs)
 
     async def peek(self, needs: Needs) -> tuple[int, Loaded]:
-        """Read the server's clock and what is needed as it is committed now, beside a batch that is being written.
+        """Read the server's clock and the committed state of `needs`, while a batch is being written.
 
         Raises:
-            ShardUnavailableError: there was no answer in PEEK_TIMEOUT_SECONDS, for which the batches after it wait.
+            ShardUnavailableError: there was no answer in PEEK_TIMEOUT_SECONDS. Later batches wait for it.
         """
         beside, self._beside = self._beside, None
         try:
@@ -129,7 +129,7 @@ class LogWriter:
                     beside = beside or await connect_writer(self._dsn)
                     _, clock_us, loaded = await self._read(beside, needs)
         except BaseException:
-            # It is connected anew the next time.
+            # The next call connects again.
             if beside is not None:
                 beside.terminate()
             raise
@@ -147,7 +147,7 @@ class LogWriter:
         return Head(number, last_position, recorded_at_us, hashed or self._genesis), clock_us, loaded
 
     async def append(self, row: BatchRow, rows: EncodedBatch) -> None:
-        """Append the row of the batch, and then with binary COPY what it covers: nothing is taken before it.
+        """Append the row of the batch, and then its other rows with binary COPY. The database accepts no others.
 
         Raises:
             BatchRejectedError: the row does not continue the log, or a constraint or trigger refused the others.
@@ -176,16 +176,15 @@ class LogWriter:
             await connection.execute("COMMIT")
 
     async def roll_back(self) -> None:
-        """End the batch without a trace."""
+        """Roll the batch back."""
         with translated():
             await self._open_connection().execute("ROLLBACK")
 
     async def was_committed(self, row: BatchRow) -> bool:
-        """Ask the ledger whether a batch whose commit was lost is there.
+        """Look in the log whether a batch was written, after the answer to its commit was lost.
 
-        The lock is taken first: the server process that ran the lost commit holds it until it has ended,
-        one way or the other. The batch's hash covers every request key in it, so its presence answers for
-        all of them.
+        The lock is taken first: the server process that ran the lost commit holds it until the commit has ended,
+        whatever its result. The batch's hash covers every request key in it, so its presence answers for all of them.
         """
         connection = self._open_connection()
         with translated():
@@ -219,7 +218,7 @@ async def _load(connection: Connection, needs: Needs) -> Loaded:
 
 
 def derivation(shard: int, row: Row | None) -> Derivation:
-    """The row of `account_key`. Raises SchemaError when it is missing."""
+    """The content of the row of `account_key`. Raises SchemaError if the row is missing."""
     if row is None:
         raise SchemaError(f"shard {shard} has lost its row of account_key: restore it from a backup")
     return Derivation(shard, row[0], row[1])
@@ -315,7 +314,7 @@ def saga_state(row: Row) -> SagaState:
 
 
 def originals_of(rows: Iterable[Row]) -> list[Original]:
-    """Transactions that may be reversed, from one row for each entry (or one without an account for none)."""
+    """Transactions that may be reversed, from one row for each entry. A transaction without entries has one row."""
     found: dict[int, Original] = {}
     for position, tenant, kind, refers_to, account, amount, reversed_amount in rows:
         before = found[position].entries if position in found else ()

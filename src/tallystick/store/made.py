@@ -1,7 +1,8 @@
 """Whether a schema is as the migrations made it: tables, constraints, triggers, functions, rights.
 
-The database itself holds the log to its rules, and its owner can take them away: a trigger that was dropped for a
-moment leaves no trace in any row. `made.json` is what the migrations of this version make, written by `make schema`.
+The database itself enforces the rules of the log, and its owner can remove them: a trigger that was dropped for a
+moment leaves no trace in any row. `made.json` lists what the migrations of this version make; `make schema` writes
+it.
 """
 
 import textwrap
@@ -20,19 +21,19 @@ from tallystick.store.queries import query
 _FILE: Final = "made.json"
 _DIFFERENCES_NAMED_MAX: Final = 5
 _DEFINITION_CHARACTERS_MAX: Final = 120
-# More of these changes what can be written or read; more of others (an index, a function) harms nothing.
+# Additional objects of these kinds change what can be written or read. Others (an index, a function) are harmless.
 _NO_MORE: Final = frozenset(
     {"column", "constraint", "trigger", "rule", "row security", "child", "persistence", "grant", "view"}
 )
 _READING: Final = "SELECT"
 _READER: Final = "tallystick_reader"
-# What makes all that people read: run again as a whole, for no statement makes a view of what is known of it.
+# The migration that makes the views for people. It runs again as a whole, because `made.json` cannot make a view.
 _READABLE_NAMES: Final = "readable_"
 _READABLE_MIGRATION: Final = "migrations/0013.readable.sql"
 
 
-class Made(NamedTuple):
-    """One thing that a schema is made of, in words that are the same on every version of PostgreSQL."""
+class SchemaObject(NamedTuple):
+    """One object of a schema, described in the same words for every version of PostgreSQL."""
 
     kind: str
     table: str
@@ -41,12 +42,12 @@ class Made(NamedTuple):
 
     @property
     def is_readable(self) -> bool:
-        """Whether it is one of the views for people, or of what they are made of, which nothing else needs."""
+        """Whether it is one of the views for people, or something that only these views need."""
         return (self.table or self.name).startswith(_READABLE_NAMES)
 
     @property
     def is_right_of_reader(self) -> bool:
-        """Whether it is what the role of people may do, whom there need not be."""
+        """Whether it is a right of the role for people, which need not exist."""
         return self.kind == "grant" and self.name == _READER
 
     def __str__(self) -> str:
@@ -57,17 +58,17 @@ class Made(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """One thing that is not as it was made. Without `expected` it should not be there, without `found` it is gone."""
+    """One object that differs. Without `expected` it should not exist; without `found` it is missing."""
 
-    expected: Made | None
-    found: Made | None
+    expected: SchemaObject | None
+    found: SchemaObject | None
 
     @property
-    def thing(self) -> Made:
-        """What it is about."""
+    def thing(self) -> SchemaObject:
+        """The object that differs."""
         thing = self.expected or self.found
         if thing is None:
-            raise ValueError("a difference is about something")
+            raise ValueError("a difference needs an expected or a found object")
         return thing
 
     def __str__(self) -> str:
@@ -78,23 +79,23 @@ class Difference(NamedTuple):
         return f"{self.thing} was changed ({_in_a_line(self.found)})"
 
 
-def look_at_schema(connection: psycopg.Connection) -> list[Made]:
-    """All that the schema of a session is made of."""
-    return [Made(*row) for row in connection.execute(query("made_objects"))]
+def look_at_schema(connection: psycopg.Connection) -> list[SchemaObject]:
+    """All objects of the schema of a session."""
+    return [SchemaObject(*row) for row in connection.execute(query("made_objects"))]
 
 
-def differences(found: Iterable[Made]) -> list[Difference]:
-    """What is not as the migrations make it, in a fixed order."""
+def differences(found: Iterable[SchemaObject]) -> list[Difference]:
+    """The differences from what the migrations make, in a fixed order."""
     made = _expected()
     tables = {table for _, table, _ in made}
-    there = {_place(one): one for one in found if one.table in tables}
+    there = {_place(thing): thing for thing in found if thing.table in tables}
     wrong = [
         Difference(expected, there.get(place))
         for place, expected in made.items()
         if there.get(place) != expected and (place in there or not expected.is_right_of_reader)
     ]
     return wrong + [
-        Difference(None, one) for place, one in there.items() if place not in made and _harms(one)
+        Difference(None, thing) for place, thing in there.items() if place not in made and _harms(thing)
     ]
 
 
@@ -102,25 +103,25 @@ def expect_as_made(connection: psycopg.Connection) -> None:
     """Make sure that the schema of a session is as the migrations made it.
 
     Raises:
-        SchemaError: it is not; the message says what differs, and what to do.
+        SchemaError: it differs. The message says what differs, and what to do.
     """
     wrong = differences(look_at_schema(connection))
     if wrong:
         raise SchemaError(
             f"the database is not as the migrations made it: {in_words(wrong)}. Run `tallystick migrate`, which "
-            f"mends it, and then `tallystick verify`, which looks at what was written meanwhile"
+            f"mends it, and then `tallystick verify`, which checks what was written meanwhile"
         )
 
 
 def mend(connection: psycopg.Connection) -> list[Difference]:
-    """Make the schema of a session as it should be, as the owner, and grant the reader's rights; what was mended.
+    """Mend the schema of a session as the owner, and grant the rights of the reader. Returns what was mended.
 
     Raises:
-        SchemaError: there is something that no statement mends.
+        SchemaError: no statement can mend a difference.
     """
     mended = differences(look_at_schema(connection))
     schema = connection.execute(query("quoted_schema")).fetchone()
-    if any(one.thing.is_readable for one in mended):
+    if any(difference.thing.is_readable for difference in mended):
         connection.execute(_store_text(_READABLE_MIGRATION))
     for statement in _statements(mended, schema[0] if schema else ""):
         connection.execute(statement)
@@ -135,37 +136,39 @@ def mend(connection: psycopg.Connection) -> list[Difference]:
 
 
 def in_words(wrong: Sequence[Difference]) -> str:
-    """Name differences; the first ones where there are many."""
+    """Name differences; if there are many, the first ones."""
     more = len(wrong) - _DIFFERENCES_NAMED_MAX
     return "; ".join(map(str, wrong[:_DIFFERENCES_NAMED_MAX])) + (f"; and {more} more" if more > 0 else "")
 
 
-def _in_a_line(one: Made) -> str:
-    return textwrap.shorten(one.definition, _DEFINITION_CHARACTERS_MAX, placeholder=" …")
+def _in_a_line(thing: SchemaObject) -> str:
+    return textwrap.shorten(thing.definition, _DEFINITION_CHARACTERS_MAX, placeholder=" …")
 
 
 @cache
-def _expected() -> dict[tuple[str, str, str], Made]:
-    return {_place(one): one for one in msgspec.json.decode(_store_text(_FILE), type=list[Made])}
+def _expected() -> dict[tuple[str, str, str], SchemaObject]:
+    return {
+        _place(thing): thing for thing in msgspec.json.decode(_store_text(_FILE), type=list[SchemaObject])
+    }
 
 
 def _store_text(name: str) -> bytes:
     return resources.files("tallystick.store").joinpath(name).read_bytes()
 
 
-def _place(one: Made) -> tuple[str, str, str]:
-    return one.kind, one.table, one.name
+def _place(thing: SchemaObject) -> tuple[str, str, str]:
+    return thing.kind, thing.table, thing.name
 
 
-def _harms(one: Made) -> bool:
-    if one.kind == "index":
-        return one.definition.startswith("CREATE UNIQUE")
-    if one.kind == "grant" and one.name != _READER:
-        return one.definition != _READING
-    return one.kind in _NO_MORE
+def _harms(thing: SchemaObject) -> bool:
+    if thing.kind == "index":
+        return thing.definition.startswith("CREATE UNIQUE")
+    if thing.kind == "grant" and thing.name != _READER:
+        return thing.definition != _READING
+    return thing.kind in _NO_MORE
 
 
-# What a statement can mend, in the order in which it can be made: triggers call functions.
+# The kinds that a statement can mend, in the order of making them: triggers call functions.
 _MENDED: Final = ("function", "constraint", "index", "trigger", "grant", "rule", "row security")
 
 _TAKING: Final[Mapping[str, LiteralString]] = {
@@ -186,27 +189,32 @@ _MAKING: Final[Mapping[str, LiteralString]] = {
 
 
 def _statements(wrong: Sequence[Difference], schema: str) -> list[sql.Composed]:
-    """What takes away what is wrong, and then what makes what is missing."""
+    """The statements that remove wrong objects, and then those that make missing ones."""
     can = [
-        one
-        for one in wrong
-        if one.thing.kind in _MENDED and not (one.thing.is_readable and one.thing.kind == "function")
+        difference
+        for difference in wrong
+        if difference.thing.kind in _MENDED
+        and not (difference.thing.is_readable and difference.thing.kind == "function")
     ]
-    can.sort(key=lambda one: _MENDED.index(one.thing.kind))
+    can.sort(key=lambda difference: _MENDED.index(difference.thing.kind))
     takes = [
-        _filled(_TAKING[one.found.kind], one.found, schema)
-        for one in can
-        if one.found and one.found.kind in _TAKING
+        _filled(_TAKING[difference.found.kind], difference.found, schema)
+        for difference in can
+        if difference.found and difference.found.kind in _TAKING
     ]
-    makes = [_filled(_MAKING[one.expected.kind], one.expected, schema) for one in can if one.expected]
+    makes = [
+        _filled(_MAKING[difference.expected.kind], difference.expected, schema)
+        for difference in can
+        if difference.expected
+    ]
     return takes + makes
 
 
-def _filled(statement: LiteralString, one: Made, schema: str) -> sql.Composed:
+def _filled(statement: LiteralString, thing: SchemaObject, schema: str) -> sql.Composed:
     return sql.SQL(statement).format(
-        table=sql.Identifier(one.table),
-        name=sql.Identifier(one.name),
-        role=sql.SQL("PUBLIC") if one.name == "public" else sql.Identifier(one.name),
-        # It is ours, from a file beside this one.
-        definition=sql.SQL(one.definition.replace("{schema}", schema)),
+        table=sql.Identifier(thing.table),
+        name=sql.Identifier(thing.name),
+        role=sql.SQL("PUBLIC") if thing.name == "public" else sql.Identifier(thing.name),
+        # The definition comes from a file of this package.
+        definition=sql.SQL(thing.definition.replace("{schema}", schema)),
     )

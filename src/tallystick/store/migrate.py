@@ -1,4 +1,4 @@
-"""Bring a shard's database to the current schema, and refuse to serve any other."""
+"""Migrate a shard's database to the current schema, and refuse to serve any other."""
 
 import asyncio
 from collections.abc import Iterator
@@ -38,12 +38,12 @@ def migrate(dsn: str, shard: int, server_dsn: str | None = None) -> list[str]:
         server_dsn: the connection string of servers. Its role is checked, too, if both lead to the same database.
 
     Returns:
-        The names of the migrations that were applied now, and what was not as they had made it, and was mended.
+        The names of the migrations that were applied now, and the differences in the schema that were mended.
 
     Raises:
         ShardUnavailableError: PostgreSQL cannot be reached.
         PreparationError: the database, or a role, is not prepared; the message has the statements that mend it.
-        SchemaError: the database belongs to another shard, or is newer, or cannot be changed now.
+        SchemaError: the database belongs to another shard, is newer, or cannot be changed now.
     """
     login = None
     if server_dsn is not None and database_place(server_dsn) == database_place(dsn):
@@ -67,7 +67,7 @@ def migrate(dsn: str, shard: int, server_dsn: str | None = None) -> list[str]:
 
 
 class _Library(PostgresqlPsycopgBackend):  # type: ignore[misc]
-    """The migration library, over a connection of ours and within a transaction of ours.
+    """The migration library, using our connection and our transaction.
 
     The library itself commits a migration, and then the record of it. A process that is killed in between, or while
     it holds the library's lock, would leave a database that cannot be migrated. (So no migration may run without a
@@ -79,11 +79,11 @@ class _Library(PostgresqlPsycopgBackend):  # type: ignore[misc]
         super().__init__(parse_uri("postgresql:///"), default_migration_table)
 
     def connect(self, _: object) -> psycopg.Connection:
-        """Take what was given; the address is none."""
+        """Use the given connection. There is no address."""
         return self._own
 
     def copy(self) -> nullcontext["_Library"]:
-        """Do all over one connection."""
+        """Use one connection for everything."""
         return nullcontext(self)
 
     def ensure_internal_schema_updated(self) -> None:
@@ -114,7 +114,7 @@ def _told(shard: int) -> Iterator[None]:
     except psycopg.errors.LockNotAvailable as error:
         raise SchemaError(
             f"shard {shard} cannot be migrated while others use its tables ({_line(error)}): nothing was changed; "
-            f"run `tallystick migrate` again, and stop the servers before if it needs to be"
+            f"run `tallystick migrate` again, and stop the servers before, if necessary"
         ) from error
     except psycopg.OperationalError as error:
         raise ShardUnavailableError(_line(error)) from error
@@ -129,14 +129,14 @@ def _line(error: psycopg.Error) -> str:
 
 
 def check_schema(dsn: str, shard: int, *, to_serve: bool = False) -> None:
-    """Make sure that a database is this shard's and has the schema of this version.
+    """Check that a database belongs to this shard and has the schema of this version.
 
-    `to_serve`: that its role may do what servers do, too, and not only read.
+    `to_serve`: also check that its role has the rights of servers, and may not only read.
 
     Raises:
         ShardUnavailableError: PostgreSQL cannot be reached.
         PreparationError: rights are missing, or the schema is not found; the message has what mends it.
-        SchemaError: it is another shard's, or older or newer than this version, or not as the migrations made it.
+        SchemaError: it belongs to another shard, is older or newer than this version, or its schema was changed.
     """
     with translated(), _connect(dsn) as connection:
         expect_ready_to_use(inspect(connection), to_serve=to_serve)

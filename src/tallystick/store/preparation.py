@@ -1,6 +1,6 @@
 """Checks that a database and its roles are prepared: what is missing, and the statements that repair it.
 
-docs/existing-postgres.md says the same for administrators who prepare them beforehand.
+docs/existing-postgres.md says the same, for administrators who prepare databases beforehand.
 """
 
 from collections.abc import Sequence

@@ -17,7 +17,7 @@ from tallystick.store.log import Row, account_state, hold_state, recorded_reques
 
 
 class PastBalance(NamedTuple):
-    """An account's balance at a time, what of it was held (None: not known by that time), and as of where."""
+    """An account's balance at a time, its held part (None: not known at that time), and the position."""
 
     balance: int
     held: int | None
@@ -32,7 +32,7 @@ class HistoryRow(NamedTuple):
 
 
 class HoldToExpire(NamedTuple):
-    """A hold whose time is over; `open` is False when it ended in another way before."""
+    """A hold that has expired. `open` is False if it ended in another way before."""
 
     hold: int
     expires_at_us: int
@@ -41,7 +41,7 @@ class HoldToExpire(NamedTuple):
 
 
 class PassedEntries(NamedTuple):
-    """Entries of a part of the log, in order, as columns: each account's change, and what it left."""
+    """Entries of a part of the log, in order, as columns: the change of each account, and the state after it."""
 
     account: list[int]
     position: list[int]
@@ -76,7 +76,7 @@ class Reader:
         return {row[0]: account_state(row) for row in rows}
 
     async def account_count(self, tenant: int) -> int:
-        """How many accounts a tenant has on this shard. The cost grows with them."""
+        """The number of a tenant's accounts on this shard. The cost grows with them."""
         (row,) = await self._rows("account_count", tenant)
         return int(row[0])
 
@@ -95,7 +95,7 @@ class Reader:
         return PastBalance(*rows[0]) if rows else PastBalance(0, 0, 0)
 
     async def balance_effective(self, account: int, at_us: int) -> PastBalance:
-        """The balance of what was effective by a time. Sums the account's history: cost grows with it."""
+        """The balance by effective time. It sums the account's history, and the cost grows with that."""
         rows = await self._rows("balance_effective", account, at_us)
         balance, position = rows[0]
         return PastBalance(int(balance), None, position)
@@ -106,7 +106,7 @@ class Reader:
         return [_history_row(account, row) for row in rows]
 
     async def records(self, positions: Collection[int]) -> dict[int, Record]:
-        """What the transactions at these positions appended; unknown positions are left out."""
+        """The records of the transactions at these positions. Unknown positions are left out."""
         wanted = list(positions)
         found: dict[int, tuple[TransactionRow, list[EntryRow]]] = {}
         for row in await self._rows("records", wanted):
@@ -142,7 +142,7 @@ class Reader:
         }
 
     async def _asked(self, transactions: Iterable[TransactionRow]) -> dict[int, Asked]:
-        """What credits say was asked for, by the credit's position."""
+        """What was asked for, as credits record it, by the position of the credit."""
         keys = {
             credit_request(row.reference).key: row.position
             for row in transactions
@@ -156,7 +156,7 @@ class Reader:
         }
 
     async def _asked_before(self, sagas: Mapping[int, SagaState]) -> dict[int, Asked]:
-        """Which payments are reversed by sagas whose terms do not say it, by the transaction's position."""
+        """The payments that sagas reverse whose terms do not name them, by the position of the transaction."""
         credits_of = {
             position: saga.terms.reference
             for position, saga in sagas.items()
@@ -189,7 +189,7 @@ class Reader:
         return [UnfinishedSaga(*row) for row in await self._rows("still_open_sagas", list(sagas))]
 
     async def requests(self, keys: Iterable[bytes]) -> dict[bytes, RecordedRequest]:
-        """What became of requests, by their keys; unknown ones are left out."""
+        """The recorded requests, by their keys. Unknown ones are left out."""
         rows = await self._rows("requests", [key.hex() for key in keys])
         return {row[0].bytes: recorded_request(*row[1:]) for row in rows}
 
@@ -212,12 +212,12 @@ class Reader:
         return {row[0]: hold_state(row) for row in await self._rows("hold_states", list(holds))}
 
     async def hold_change(self, hold: int) -> int:
-        """The position of a hold's newest change, but for captures that came to nothing on another shard."""
+        """The position of a hold's newest change, without captures that another shard refused."""
         (row,) = await self._rows("hold_change", hold)
         return int(row[0])
 
     async def holds_to_expire(self, after_us: int, after_hold: int, row_count: int) -> list[HoldToExpire]:
-        """Holds whose time is over, from a point in the order of their expiry."""
+        """Expired holds, from a point in the order of their expiry."""
         rows = await self._rows("holds_to_expire", after_us, after_hold, row_count)
         return [HoldToExpire(hold, at_us, tenant, status == 1) for hold, at_us, tenant, status in rows]
 

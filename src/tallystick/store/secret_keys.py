@@ -1,4 +1,4 @@
-"""With which keys the secrets in one shard's database are encrypted."""
+"""The keys that the secrets in one shard's database are encrypted with."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from tallystick.store.queries import query
 
 
 class StoredWith(NamedTuple):
-    """An endpoint, its state, and the key of one of its secrets: no name, when it is not encrypted."""
+    """An endpoint, its state, and the name of the key of one of its secrets; no name if it is not encrypted."""
 
     endpoint: str
     state: str

@@ -1,7 +1,7 @@
-"""Whether each connection has a session of its own, as PostgreSQL gives it and not every pooler does.
+"""Checks that each connection has a session of its own. PostgreSQL ensures this, and not every pooler does.
 
-Locks that outlast a transaction, prepared statements and settings belong to a session. A pooler that lends a session
-to others between two transactions lends them the locks, too, and nothing says so when it happens. So we look for it.
+Locks that outlast a transaction, prepared statements and settings belong to a session. Between two transactions a
+pooler may lend a session to other clients. They get the locks too, without any error. So this is checked.
 """
 
 from collections.abc import AsyncIterator
@@ -18,12 +18,12 @@ from tallystick.store.errors import BatchRejectedError, PreparationError, ShardU
 from tallystick.store.queries import query
 
 _PAGE: Final = "docs/existing-postgres.md"
-# A prepared statement that is unknown, or known already: another session's.
+# A prepared statement is unknown, or exists already: the session is another one.
 _STRANGE_SESSION: Final = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)
 
 
 async def check_sessions(dsn: str) -> None:
-    """Make sure that connections have sessions of their own, with the settings that the server asks for.
+    """Check that connections have sessions of their own, with the settings that the server asks for.
 
     Raises:
         ShardUnavailableError: PostgreSQL cannot be reached.
@@ -52,7 +52,7 @@ async def _session(dsn: str) -> AsyncIterator[Connection]:
     try:
         connection = await connect_writer(dsn, "tallystick check")
     except ShardUnavailableError as error:
-        # So PgBouncer refuses what it cannot pass on: "unsupported startup parameter".
+        # PgBouncer refuses settings that it cannot pass on: "unsupported startup parameter".
         if not isinstance(error.__cause__, asyncpg.ProtocolViolationError):
             raise
         raise PreparationError(
@@ -73,7 +73,8 @@ async def _are_shared(first: Connection, second: Connection) -> bool:
     """Whether one process of PostgreSQL serves both connections in turn, or several serve one of them."""
     seen: set[tuple[bool, int]] = set()
     for _ in range(limits.SESSION_LOOKS):
-        # Each twice in a row: a pooler may lend its sessions in turn, and these two might take the same turns.
+        # Each is asked twice in a row: a pooler that lends its sessions in turn could give each the same one every
+        # time.
         for connection in (first, first, second, second):
             try:
                 with translated():

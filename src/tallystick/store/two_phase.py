@@ -28,9 +28,9 @@ class PreparedTransactionsError(StoreError):
 
 
 class PairBatch(NamedTuple):
-    """The name of a batch that two shards write together. `token` is drawn at random, once for each batch.
+    """The name of a batch that two shards write together. `token` is random, and new for each batch.
 
-    A prepared transaction is known to its whole server, whatever its database: each half has a name of its own.
+    A prepared transaction is known to the whole server, whatever its database. So each half has its own name.
     """
 
     low: int
@@ -43,7 +43,7 @@ class PairBatch(NamedTuple):
 
     @classmethod
     def of_half(cls, name: str) -> Self | None:
-        """The batch of a prepared transaction, by its name; None when that is not one of ours."""
+        """The batch of a prepared transaction, by its name; None if the ledger did not prepare it."""
         parts = name.split("/")
         if len(parts) != _PART_COUNT or not (parts[1].isdecimal() and parts[2].isdecimal()):
             return None
@@ -54,7 +54,7 @@ class PairBatch(NamedTuple):
 
 
 class PreparedHalf(NamedTuple):
-    """A transaction that a shard keeps prepared, with the shard's lock, and its age by the server's clock."""
+    """A prepared transaction of a shard, which holds the shard's lock, and its age by the server's clock."""
 
     batch: PairBatch
     age_seconds: float
@@ -68,12 +68,12 @@ class PairLogWriter(LogWriter):
     """
 
     async def read(self, needs: Needs) -> tuple[Head, int, Loaded]:
-        """Read the head, the server's clock (microseconds) and what is needed."""
+        """Read the head, the server's clock (microseconds) and `needs`."""
         with translated():
             return await self._read(self._open_connection(), needs)
 
     async def prepare(self, name: str) -> None:
-        """Let the half outlive this connection, lock and all, until it is ended under its name.
+        """Prepare the half. It keeps the lock and outlives this connection, until it is ended by its name.
 
         Raises:
             BatchRejectedError: the half is not complete; nothing was written.
@@ -84,20 +84,20 @@ class PairLogWriter(LogWriter):
             await connection.execute(_named("two_phase_prepare", name))
 
     async def decide(self, batch: PairBatch, *, commit: bool) -> bool:
-        """Decide what becomes of a batch, unless that was decided before. Returns whether it is to be committed.
+        """Decide the result of a batch, unless it was decided before. Returns whether it is to be committed.
 
-        For the shard with the lower number. It may be asked again when the answer was lost.
+        For the shard with the lower number. It may be called again if the answer was lost.
         """
         connection = self._open_connection()
         with translated():
             committed = await connection.fetchval(query("two_phase_decide"), str(batch), commit)
             if committed is None:
-                # A statement of its own, which sees what the other one waited for.
+                # A separate statement, so that it sees what the other one waited for.
                 committed = await connection.fetchval(query("two_phase_decision"), str(batch))
         return bool(committed)
 
     async def end(self, name: str, *, commit: bool) -> None:
-        """Commit a prepared half, or roll it back. Nothing happens if somebody did so before, or if there is none."""
+        """Commit a prepared half, or roll it back. Nothing happens if it was ended before, or if there is none."""
         connection = self._open_connection()
         with translated():
             try:
@@ -109,7 +109,7 @@ class PairLogWriter(LogWriter):
 
 
 async def prepared_halves(database: Database) -> list[PreparedHalf]:
-    """What a shard keeps prepared now. Raises what the database's `rows` raises."""
+    """The transactions that a shard keeps prepared now. Raises what the database's `rows` raises."""
     rows = await database.rows("two_phase_prepared", _PREFIX)
     return [
         PreparedHalf(batch, age_seconds)
@@ -119,16 +119,16 @@ async def prepared_halves(database: Database) -> list[PreparedHalf]:
 
 
 def check_prepared_transactions(dsns: Mapping[int, str]) -> None:
-    """Make sure that every server can keep a transaction prepared for each of its shards.
+    """Check that every server can keep a transaction prepared for each of its shards.
 
-    The lock of a shard stays with what it keeps prepared, so that is one at a time. Servers that cannot be reached
-    are passed over.
+    A prepared transaction holds the lock of its shard, so there is one at a time. Servers that cannot be reached are
+    skipped.
 
     Args:
         dsns: the connection string of each shard, by number.
 
     Raises:
-        PreparedTransactionsError: a server can keep fewer.
+        PreparedTransactionsError: a server cannot keep that many.
     """
     shards: dict[int, list[int]] = defaultdict(list)
     capacities: dict[int, int] = {}
@@ -158,5 +158,5 @@ def _in_words(numbers: list[int]) -> str:
 
 
 def _named(statement: LiteralString, name: str) -> str:
-    """A statement about a prepared transaction: PostgreSQL takes its name as a literal only."""
+    """A statement about a prepared transaction. PostgreSQL accepts its name as a literal only."""
     return sql.SQL(query(statement)).format(sql.Literal(name)).as_string(None)

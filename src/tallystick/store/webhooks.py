@@ -1,4 +1,4 @@
-"""Webhooks in one shard's database: what endpoints asked for, and how far each of them has been told."""
+"""Webhooks in one shard's database: the events of endpoints, and the progress of each."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -16,7 +16,10 @@ _log = structlog.get_logger(__name__)
 
 
 class DeliveryState(NamedTuple):
-    """How far an endpoint has been told: everything up to `position`. `wait_seconds`: until the next attempt."""
+    """The progress of an endpoint: everything up to `position` is delivered.
+
+    `wait_seconds`: until the next attempt.
+    """
 
     generation: int
     position: int
@@ -25,8 +28,8 @@ class DeliveryState(NamedTuple):
     wait_seconds: float
 
 
-class Seen(NamedTuple):
-    """An active endpoint at one moment. `age_seconds`: of the first thing in the log that it was not told of."""
+class EndpointSnapshot(NamedTuple):
+    """An active endpoint at one moment. `age_seconds`: of the first transaction that was not delivered to it."""
 
     endpoint: WebhookEndpoint
     state: DeliveryState | None
@@ -35,14 +38,14 @@ class Seen(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """What became of an event whose attempts so far failed."""
+    """The state of an event after a failed attempt."""
 
     attempts: int
     parked: bool
 
 
 class Progress(NamedTuple):
-    """How far an endpoint has been told of one shard, for people."""
+    """The progress of an endpoint on one shard, for people."""
 
     endpoint: str
     position: int
@@ -61,11 +64,11 @@ class WebhookStore:
         self._rows = database.rows
 
     async def begin(self, endpoints: Collection[str]) -> None:
-        """Begin with endpoints that this shard has learned of since they were made."""
+        """Begin to deliver to new endpoints of this shard."""
         await self._rows("webhook_begin", list(endpoints))
 
     async def events(self, endpoint: WebhookEndpoint, after: int, up_to: int, row_count: int) -> list[int]:
-        """The first positions of what may be what an endpoint asked for, after a position and up to another."""
+        """The first positions that an endpoint may have asked for, after a position and up to another."""
         kinds = [int(kind) for kind in endpoint.stored_kinds]
         rows = await self._rows(
             "webhook_events", after, up_to, endpoint.tenant, kinds, endpoint.owner, row_count
@@ -73,30 +76,30 @@ class WebhookStore:
         return [row[0] for row in rows]
 
     async def advance(self, endpoint: str, state: DeliveryState, position: int) -> bool:
-        """Record that everything up to a position is delivered. False if somebody else has moved it."""
+        """Record that everything up to a position is delivered. False if another process has moved the state."""
         return bool(await self._rows("webhook_advance", endpoint, state.generation, state.position, position))
 
     async def fail(
         self,
-        asked: WebhookEndpoint,
+        endpoint: WebhookEndpoint,
         state: DeliveryState,
         delay_seconds: float,
         park_seconds: float,
         error: str,
     ) -> Failed | None:
-        """Record an attempt that failed; park what has failed for long. None if somebody else has moved it.
+        """Record a failed attempt; park an event that failed for long. None if another process has moved the state.
 
-        `asked`: the endpoint as the attempt knew it; one that was changed since neither waits nor is parked.
+        `endpoint`: as it was at the attempt. If it was changed since, it neither waits nor is parked.
         """
         rows = await self._rows(
             "webhook_fail",
-            asked.id,
+            endpoint.id,
             state.generation,
             state.position,
             delay_seconds,
             park_seconds,
             error,
-            asked.version,
+            endpoint.version,
         )
         return Failed(*rows[0]) if rows else None
 
@@ -105,37 +108,37 @@ class WebhookStore:
         return bool(await self._rows("webhook_replay", endpoint, after))
 
     async def progress(self, endpoints: Collection[str]) -> list[Progress]:
-        """How far endpoints have been told."""
+        """The progress of endpoints."""
         return [Progress(*row) for row in await self._rows("webhook_progress", list(endpoints))]
 
 
-def seen_of(rows: Rows) -> list[Seen]:
-    """What `webhook_look` answers, but for endpoints of a newer version, whose kinds this one does not know."""
-    return [_seen(tuple(row)) for row in rows if is_known(row[7:])]
+def endpoint_snapshots(rows: Rows) -> list[EndpointSnapshot]:
+    """The answer of `webhook_look`, without endpoints of a newer version whose kinds this version does not know."""
+    return [_snapshot(tuple(row)) for row in rows if is_known(row[7:])]
 
 
 def is_known(row: Sequence[Any]) -> bool:
-    """Whether this version knows all kinds of an endpoint, from its columns; it is logged when it does not."""
+    """Whether this version knows all kinds of an endpoint, from its columns. If not, that is logged."""
     return _are_known(row[0], tuple(row[3]))
 
 
 @lru_cache(limits.WEBHOOK_KINDS_REMEMBERED_MAX)
 def _are_known(endpoint: str, kinds: tuple[int, ...]) -> bool:
-    # Remembered, so that it is said once and not with each look.
+    # Remembered, so that it is logged once and not at each look.
     unknown = set(kinds) - set(Kind)
     if unknown:
         _log.error("a webhook is left out: update this server", endpoint=endpoint, kinds=sorted(unknown))
     return not unknown
 
 
-def _seen(row: Sequence[Any]) -> Seen:
+def _snapshot(row: Sequence[Any]) -> EndpointSnapshot:
     head, age_seconds, *state = row[:7]
     known = None if state[0] is None else DeliveryState(*state)
     if known is not None:
-        # PostgreSQL's clock may have been set back since.
+        # PostgreSQL's clock may have been set back meanwhile.
         wait_seconds = min(known.wait_seconds, limits.WEBHOOK_RETRY_DELAY_SECONDS_MAX)
         known = known._replace(wait_seconds=wait_seconds)
-    return Seen(endpoint_of(row[7:]), known, head, age_seconds if known else 0.0)
+    return EndpointSnapshot(endpoint_of(row[7:]), known, head, age_seconds if known else 0.0)
 
 
 def endpoint_of(row: Sequence[Any]) -> WebhookEndpoint:

@@ -22,7 +22,7 @@ from tallystick.ledger.crossing.earlier_credits import EarlierCredits
 from tallystick.ledger.errors import NotTakenError
 from tallystick.ledger.shard import Shard
 from tallystick.store.errors import StoreError
-from tallystick.store.webhooks import DeliveryState, Seen, WebhookStore
+from tallystick.store.webhooks import DeliveryState, EndpointSnapshot, WebhookStore
 
 _log = structlog.get_logger(__name__)
 
@@ -38,7 +38,7 @@ class Delivery:
         earlier_credits: EarlierCredits,
         *,
         turns: asyncio.Semaphore,
-        first: Seen,
+        first: EndpointSnapshot,
     ) -> None:
         """Begin. `turns` bounds what all deliveries together ask of the database, which others read, too."""
         self._shard = shard
@@ -62,27 +62,27 @@ class Delivery:
             shard=shard.number,
             endpoint=first.endpoint.id,
         )
-        self.see(first)
+        self.update(first)
         self._worker.start()
 
-    def see(self, seen: Seen) -> None:
+    def update(self, snapshot: EndpointSnapshot) -> None:
         """Learn how the endpoint is now, and where the log ends."""
-        if seen.state is None:
+        if snapshot.state is None:
             return
-        if self._state is None or self._state.generation != seen.state.generation:
-            self._state = seen.state
-            self._next_at = max(time.monotonic() + seen.state.wait_seconds, self._undisturbed_at)
-        elif seen.endpoint.version != self._endpoint.version:
+        if self._state is None or self._state.generation != snapshot.state.generation:
+            self._state = snapshot.state
+            self._next_at = max(time.monotonic() + snapshot.state.wait_seconds, self._undisturbed_at)
+        elif snapshot.endpoint.version != self._endpoint.version:
             # Perhaps it was put right.
             self._next_at = 0.0
-        self._endpoint = seen.endpoint
-        self._head = seen.head
-        labels = (str(self._shard.number), seen.endpoint.id)
-        behind = max(seen.head - self._state.position, 0)
+        self._endpoint = snapshot.endpoint
+        self._head = snapshot.head
+        labels = (str(self._shard.number), snapshot.endpoint.id)
+        behind = max(snapshot.head - self._state.position, 0)
         metrics.PARKED.labels(*labels).set(self._state.parked)
         metrics.UNREADABLE.labels(*labels).set(self._unreadable is not None)
         metrics.LAG_POSITIONS.labels(*labels).set(behind)
-        metrics.LAG_SECONDS.labels(*labels).set(seen.age_seconds if behind else 0.0)
+        metrics.LAG_SECONDS.labels(*labels).set(snapshot.age_seconds if behind else 0.0)
         self._worker.wake()
 
     async def stop(self) -> None:

@@ -16,7 +16,7 @@ from tallystick.ledger.shard import Shard
 from tallystick.ledger.shard_workers import ShardWorkers
 from tallystick.store.errors import StoreError
 from tallystick.store.lease import Ask, leased
-from tallystick.store.webhooks import WebhookStore, seen_of
+from tallystick.store.webhooks import WebhookStore, endpoint_snapshots
 
 _LEASE: Final = "webhook_lease"
 
@@ -64,23 +64,25 @@ class ShardDeliveries:
             await asyncio.gather(*(delivery.stop() for delivery in stopping))
 
     async def _look(self, ask: Ask) -> None:
-        found = {one.endpoint.id: one for one in seen_of(await ask("webhook_look"))}
-        if strange := [endpoint for endpoint, one in found.items() if one.state is None]:
-            await self._store.begin(strange)
-        for endpoint in self._deliveries.keys() - found.keys():
+        snapshots = {
+            snapshot.endpoint.id: snapshot for snapshot in endpoint_snapshots(await ask("webhook_look"))
+        }
+        if new := [endpoint for endpoint, snapshot in snapshots.items() if snapshot.state is None]:
+            await self._store.begin(new)
+        for endpoint in self._deliveries.keys() - snapshots.keys():
             await self._deliveries.pop(endpoint).stop()
             metrics.forget_counts(self._shard.number, endpoint)
-        for endpoint, seen in found.items():
+        for endpoint, snapshot in snapshots.items():
             if endpoint in self._deliveries:
-                self._deliveries[endpoint].see(seen)
-            elif seen.state is not None:
+                self._deliveries[endpoint].update(snapshot)
+            elif snapshot.state is not None:
                 self._deliveries[endpoint] = Delivery(
                     self._shard,
                     self._sender,
                     self._keys,
                     self._earlier_credits,
                     turns=self._turns,
-                    first=seen,
+                    first=snapshot,
                 )
 
 

@@ -1,6 +1,6 @@
 """The cache: servers that speak the protocol of Valkey and Redis. Only its client (client.py) knows the driver.
 
-Nothing here is ever the truth: whoever gets a CacheError reads PostgreSQL.
+The truth is in PostgreSQL: a caller that gets a CacheError reads it there.
 """
 
 import asyncio
@@ -27,14 +27,14 @@ from tallystick.extras import require_extra
 from tallystick.store.cache.address import read_cache_address
 from tallystick.store.cache.scripts import digest, script
 
-# How the driver tells a text, or that there is none.
+# A text as the driver returns it; None if it is missing.
 _BULK: Final = (bytes, NoneType)
 
 _log = structlog.get_logger(__name__)
 
 
 class CacheError(Exception):
-    """The cache did not do what was asked, or answered nonsense. PostgreSQL has the truth."""
+    """The cache did not execute a command, or its answer makes no sense. PostgreSQL has the truth."""
 
 
 class CacheRefusedError(Exception):
@@ -42,11 +42,11 @@ class CacheRefusedError(Exception):
 
 
 class UnknownScriptError(Exception):
-    """The cache does not know the script of a digest (any more)."""
+    """The cache does not know the script with this digest (any more)."""
 
 
 class CacheClient(NamedTuple):
-    """How a cache is asked.
+    """A client of a cache.
 
     `send` sends a command to the server that has its keys and waits for the answer; it raises CacheRefusedError,
     UnknownScriptError, OSError, TimeoutError. `close` closes all connections.
@@ -57,9 +57,9 @@ class CacheClient(NamedTuple):
 
 
 class Cached(NamedTuple):
-    """What the cache says of accounts of a shard, and its mark (None: it can say nothing now).
+    """The cached balances of accounts of a shard, and the mark (None: the cache cannot answer now).
 
-    `nonsense` are accounts about which it says what cannot be read.
+    `nonsense` are the accounts whose cached text cannot be read.
     """
 
     mark: Mark | None
@@ -68,7 +68,7 @@ class Cached(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """A balance as a part of the log left it, as text, and balance and held before that part: `<balance> <held>`."""
+    """A balance after a part of the log, as text, and balance and held amount before it: `<balance> <held>`."""
 
     account: int
     balance: str
@@ -76,14 +76,17 @@ class Passed(NamedTuple):
 
 
 class Wrong(NamedTuple):
-    """A cached balance that was not what the log says. It was corrected."""
+    """A cached balance that differed from the log. It was corrected."""
 
     account: int
     text: str
 
 
 class _Circuit:
-    """After an error nobody asks for a moment, which is longer when it goes on. `alarms` are raised meanwhile."""
+    """After an error the cache is not used for a moment, which grows with further errors.
+
+    `alarms` limits the alarms.
+    """
 
     def __init__(self) -> None:
         self.alarms = AlarmRate(1, limits.CACHE_ALARM_INTERVAL_SECONDS)
@@ -97,22 +100,22 @@ class _Circuit:
     def failed(self) -> None:
         now = time.monotonic()
         if now > self._open_until + limits.CACHE_CIRCUIT_OPEN_SECONDS_MAX:
-            # It answered for some time. (That it answers reads says nothing of writes, so that is not enough.)
+            # It worked for some time. (One answered read is not enough, because writes may still fail.)
             self._open_seconds = limits.CACHE_CIRCUIT_OPEN_SECONDS_MIN
         self._open_until = now + self._open_seconds
         self._open_seconds = min(2 * self._open_seconds, limits.CACHE_CIRCUIT_OPEN_SECONDS_MAX)
 
 
 class Cache:
-    """The cache, with a circuit for each shard: after an error nobody asks it for a moment.
+    """The cache, with a circuit breaker for each shard: after an error it is not used for a moment.
 
     Every method raises CacheError. All keys of a shard carry its number in braces, so that they are on one node.
     """
 
     def __init__(self, address: str, key: str | None = None) -> None:
-        """Take an address as `read_cache_address` knows it; it is connected to when it is used.
+        """`address` is one that `read_cache_address` can read. The cache is connected to when it is first used.
 
-        With a `key` what is not sealed with it is nonsense.
+        With a `key`, texts that are not sealed with it count as nonsense.
 
         Raises:
             MissingExtraError: the driver is not installed.
@@ -123,11 +126,11 @@ class Cache:
         self._seals = Seals(key)
         self._client = cache_client(read_cache_address(address))
         self._circuits: defaultdict[int, _Circuit] = defaultdict(_Circuit)
-        # The client refuses more than its connections, where these may wait for one another.
+        # The client refuses calls beyond its connections. Here calls may wait for a connection.
         self._turns = asyncio.Semaphore(limits.CACHE_CONNECTIONS_MAX)
 
     def circuit_open(self, shard: int) -> bool:
-        """Whether it failed a moment ago, and is left alone."""
+        """Whether the cache failed a moment ago, and is not used now."""
         return self._circuits[shard].open
 
     async def close(self) -> None:
@@ -136,7 +139,7 @@ class Cache:
             await asyncio.wait_for(self._client.close(), limits.CACHE_TIMEOUT_SECONDS)
 
     async def read(self, shard: int, accounts: Sequence[int]) -> Cached:
-        """What is cached of accounts of a shard, in one round trip."""
+        """Read the cached balances of accounts of a shard, in one round trip."""
         prefix = _prefix(shard)
         values = await self._ask(
             shard, "MGET", _mark_key(shard), *[f"{prefix}{account}" for account in accounts]
@@ -165,7 +168,7 @@ class Cache:
         return Cached(mark, found, nonsense)
 
     async def write(self, shard: int, balances: Iterable[tuple[int, str]], *, as_of: int = 0) -> int:
-        """Set balances where the cache has older ones, in one round trip; how many were set, -1: no mark.
+        """Set balances if the cache has older ones, in one round trip. Returns the number set; -1: there is no mark.
 
         `balances`: accounts, and the texts of their balances.
         `as_of`: a position up to which they are known to be the newest; 0: each up to its own.
@@ -181,11 +184,14 @@ class Cache:
         return written
 
     async def remove(self, shard: int, accounts: Iterable[int]) -> None:
-        """Forget what is cached of accounts."""
+        """Remove the cached balances of accounts."""
         await self._ask(shard, "UNLINK", *[f"{_prefix(shard)}{account}" for account in accounts])
 
     async def follow(self, shard: int, follower: str) -> bytes | None:
-        """Take or keep the lease of a shard's tailer: the text of its mark; None: somebody else has the lease."""
+        """Take or keep the lease of a shard's tailer.
+
+        Returns the text of the mark; None: another process has the lease.
+        """
         keys = [_mark_key(shard), _lease_key(shard)]
         found = await self._run(shard, "follow", keys, follower, limits.CACHE_LEASE_MS)
         if not isinstance(found, _BULK):
@@ -193,7 +199,7 @@ class Cache:
         return found
 
     async def release(self, shard: int, follower: str) -> None:
-        """Give the lease back."""
+        """Release the lease."""
         await self._run(shard, "release", [_lease_key(shard)], follower)
 
     async def begin(self, shard: int, expected: bytes, opening: Mark) -> bool:
@@ -213,9 +219,10 @@ class Cache:
     async def advance(
         self, shard: int, mark: Mark, moved: Mark, passed: Iterable[Passed], *, good_ms: int
     ) -> list[Wrong] | None:
-        """Set what a part of the log changed and move the mark; what was wrong. None: it is another mark.
+        """Set the balances that a part of the log changed, and move the mark.
 
-        `good_ms`: for how long the mark is good from now on; 0: as long as before.
+        Returns the balances that were wrong; None if there is another mark. `good_ms`: how long the mark is valid
+        from now on; 0: its expiry does not change.
         """
         packed: list[str] = []
         for account, balance, before in passed:
@@ -241,7 +248,7 @@ class Cache:
             raise self._nonsense(shard) from None
 
     async def _run(self, shard: int, name: str, keys: Sequence[str], *arguments: str | bytes | int) -> Any:
-        """Run a script by its digest; one that the server does not know (any more) is sent whole."""
+        """Run a script by its digest. If the server does not know it (any more), send its text."""
         parameters = (len(keys), *keys, *arguments)
         with suppress(UnknownScriptError):
             return await self._ask(shard, "EVALSHA", digest(name), *parameters)
@@ -268,7 +275,7 @@ class Cache:
         return self._failed(shard, "the cache answered nonsense")
 
     def _failed(self, shard: int, why: str) -> CacheError:
-        """Leave it alone for a moment, and say so."""
+        """Stop using the cache for a moment, and log it."""
         circuit = self._circuits[shard]
         circuit.failed()
         if (silenced := circuit.alarms.take()) is not None:

@@ -156,7 +156,7 @@ class _Cluster(RedisCluster):
             **_settings(address, limits.CACHE_NODE_TIMEOUT_SECONDS),
         )
         # The driver's own parser would ask a server for its commands.
-        self.commands_parser = _Keys()  # type: ignore[assignment]  # it does all that is asked of one
+        self.commands_parser = _Keys()  # type: ignore[assignment]  # it has all methods that are used
 
     async def send(self, *command: Any) -> Any:
         """Send a command, and once more if its slot has moved: the first answer names the new node."""
@@ -217,7 +217,7 @@ class _Keys:
     """The positions of the keys in a command: all arguments of MGET. The driver knows those of scripts."""
 
     async def initialize(self, _node: object) -> None:
-        """Nothing is to be asked for."""
+        """Nothing needs to be read."""
 
     async def get_keys(self, *command: Any) -> Sequence[Any]:
         return command[1:]

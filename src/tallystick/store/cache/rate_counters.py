@@ -1,6 +1,6 @@
-"""Counters of what was asked for lately: shared by all servers in the cache, or this process's own.
+"""Counters of recent requests: shared by all servers in the cache, or of this process alone.
 
-Nothing waits for a cache that is away: for a while this process counts by itself then, with an alarm.
+No request waits for a cache that cannot be reached. This process then counts by itself for a while, with an alarm.
 """
 
 import time
@@ -18,24 +18,24 @@ from tallystick.extras import require_extra
 from tallystick.store.cache.address import CacheAddress, read_cache_address
 
 _PREFIX: Final = "tallystick:limits"
-# A server that answers nonsense fails in ways that no library foresees; no client may be refused for it.
+# A broken server can cause errors that no library expects. No client may be refused because of them.
 _FAILURES: Final = (StorageError, OSError, TimeoutError, ValueError, TypeError)
 
 _log = structlog.get_logger(__name__)
 
 
 class Left(NamedTuple):
-    """What may still be asked for, and in how many seconds it is more."""
+    """How much the rate still allows, and in how many seconds it allows more."""
 
     amount: int
     more_in_seconds: float
 
 
 class RateCounters:
-    """Counts against rates, in windows that slide."""
+    """Counts against rates, in sliding windows."""
 
     def __init__(self, address: str | None) -> None:
-        """Count in the cache at an address; None: in this process alone."""
+        """`address` is that of the cache to count in; None: count in this process alone."""
         self._own = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._shared: SlidingWindowCounterRateLimiter | None = None
         if address is not None:

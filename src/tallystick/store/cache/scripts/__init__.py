@@ -13,5 +13,5 @@ def script(name: str) -> str:
 
 @cache
 def digest(name: str) -> str:
-    """What the cache calls a script that it knows: its SHA-1, which is no secret."""
+    """The name of a script in the cache: its SHA-1, which need not be secret."""
     return hashlib.sha1(script(name).encode(), usedforsecurity=False).hexdigest()
