@@ -1,6 +1,6 @@
-"""Judges of the log: the checks of `tallystick verify`, by name, and the streams of rows that they read.
+"""Verification of the log: the checks of `tallystick verify`, by name, and the streams of rows that they read.
 
-Nothing here posts, and nothing here uses the rules that decided the log: a mistake made there should be found here.
+Nothing here posts, and nothing here uses the rules that decided the log. So a mistake in the rules is found here.
 To audit the checks, read them in the order of this list. The first line of each docstring says what a check proves.
 """
 
@@ -22,13 +22,13 @@ from tallystick.verify.problems import ProblemKind as Kind
 
 
 class Check(NamedTuple):
-    """A check: a function, or a class where it keeps what it saw before; and the kinds of problems that it finds."""
+    """A check: a function, or a class if it keeps state; and the kinds of problems that it finds."""
 
     judge: Callable[..., object]
     finds: tuple[Kind, ...]
 
 
-# What one shard tells of itself.
+# Checks of one shard.
 SHARD_CHECKS: Final[tuple[Check, ...]] = (
     Check(
         Chain,
@@ -62,7 +62,7 @@ SHARD_CHECKS: Final[tuple[Check, ...]] = (
     Check(state.balances_sum_to_zero, (Kind.SHARD_UNBALANCED,)),
 )
 
-# What only the shards together tell.
+# Checks between shards.
 CROSSING_CHECKS: Final[tuple[Check, ...]] = (
     Check(saga_crossings.credits_are_of_a_saga, (Kind.CREDIT_OF_NO_SAGA,)),
     Check(saga_crossings.plain_sagas_promise_nothing, (Kind.CREDIT_MISPLACED,)),

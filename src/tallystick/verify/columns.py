@@ -1,6 +1,6 @@
 """The columns of a row in its canonical bytes, for rows that are read column by column.
 
-A NULL where none may be counts as zero or as no text: the judges and the chain will find it wrong.
+An unexpected NULL counts as zero or as an empty text. The checks and the chain will find that it is wrong.
 """
 
 import struct

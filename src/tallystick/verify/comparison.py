@@ -1,4 +1,4 @@
-"""What comparing shards works with: how far each was read, what is wrong, what could not be compared."""
+"""The state of a comparison of shards: how far each was read, the problems, and what could not be compared."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ class Heads(NamedTuple):
 
 
 class FoundOn(NamedTuple):
-    """What a check finds on a shard: at a position, or with a whole batch, of which `position` is the last."""
+    """A problem that a check finds on a shard: at a position, or with a whole batch that ends at `position`."""
 
     shard: int
     kind: ProblemKind
@@ -32,7 +32,7 @@ class FoundOn(NamedTuple):
 
 
 class Comparison:
-    """Takes what is found, and accounts for what only one of two shards had posted at its first moment."""
+    """Collects problems, and explains differences by transfers that one shard had not posted yet."""
 
     def __init__(self, heads: Heads, derivations: Mapping[int, Derivation]) -> None:
         self.heads = heads
@@ -52,7 +52,7 @@ class Comparison:
         return sum(findings.counts.total() for findings in self.findings.values())
 
     def take(self, found: Iterable[FoundOn]) -> None:
-        """Note what a check finds."""
+        """Note the problems that a check finds."""
         for shard, kind, position, detail, batch in found:
             if batch is None:
                 self.findings[shard].at_position(kind, position, detail)
@@ -60,7 +60,7 @@ class Comparison:
                 self.findings[shard].with_batch(kind, batch, position, detail)
 
     def note(self, kind: ProblemKind, shard: int, position: int, detail: str) -> None:
-        """Note what is wrong at a position of a shard."""
+        """Note a problem at a position of a shard."""
         self.findings[shard].at_position(kind, position, detail)
 
     def explain(
@@ -73,13 +73,13 @@ class Comparison:
         left: bool,
         came: bool,
     ) -> None:
-        """Account for a crossing of which only one shard had posted its part when the balances were read.
+        """Explain a crossing of which only one shard had posted its part when the balances were read.
 
         Args:
             crossing: its identifier.
             shards: the payer's shard and the payees'.
-            tenant: whose it is.
-            totals: what crosses, minor units by asset.
+            tenant: its tenant.
+            totals: the amounts, in minor units by asset.
             left: whether the payer's clearing account had moved.
             came: whether the payees' had.
         """
@@ -89,22 +89,22 @@ class Comparison:
 
 
 def name(crossing: int) -> str:
-    """A crossing's identifier as people know it: that of the transaction which reserved or sent."""
+    """A crossing's identifier as text: that of the transaction that reserved or sent."""
     return format_identifier(Prefix.TRANSACTION, crossing)
 
 
 def at_step(kind: ProblemKind, step: CreditRecord, detail: str) -> FoundOn:
-    """What is wrong with a step of a payees' shard."""
+    """A problem with a step of a payees' shard."""
     return FoundOn(step.shard, kind, step.position, detail)
 
 
 def with_refusal(kind: ProblemKind, refusal: RefusedCredit, detail: str) -> FoundOn:
-    """What is wrong with a refusal of a payees' shard."""
+    """A problem with a refusal of a payees' shard."""
     return FoundOn(refusal.shard, kind, refusal.last_position, detail, refusal.batch)
 
 
 def at_record(kind: ProblemKind, record: SagaRecord, detail: str) -> FoundOn:
-    """What is wrong with a saga, at its newest change on the payer's shard."""
+    """A problem with a saga, at its newest change on the payer's shard."""
     position = record.position or local_of(record.crossing)
     return FoundOn(shard_of(record.crossing), kind, position, f"saga {name(record.crossing)} {detail}")
 
@@ -112,14 +112,14 @@ def at_record(kind: ProblemKind, record: SagaRecord, detail: str) -> FoundOn:
 def wrong_credit(
     credit: CreditRecord, record: SagaRecord, legs: Sequence[Leg], derivation: Derivation, *, sign: int = 1
 ) -> Iterator[str]:
-    """What is wrong with what came, beside the legs that its saga says of this shard (sign -1: which went again)."""
+    """What is wrong with a credit, compared with its saga's legs on this shard (sign -1: it was taken back)."""
     if credit.tenant != record.tenant:
         yield f"which is of tenant {record.tenant}, for tenant {credit.tenant}"
     moved = {account: (amount, asset) for account, amount, asset in credit.entries}
     expected = {leg.account: (sign * leg.amount, leg.asset or "") for leg in legs}
     for asset, total in totals(legs).items():
         clearing = derivation.clearing(shard_of(record.crossing), record.tenant, asset)
-        # Which of the two it is, the shard's own verification tells.
+        # The verification of the shard itself finds which of the two is wrong.
         account = clearing.former if clearing.former in moved else clearing.account
         expected[account] = (-sign * total, asset)
     if moved != expected or len(moved) != len(credit.entries):

@@ -1,8 +1,7 @@
-"""Rows about what crosses shards, as two shards tell them.
+"""Rows about transfers between shards, from both shards.
 
-Each carries the identifier (shard and position in one number) of the crossing that it is about: the transaction that
-reserved a saga, or the half that was sent. All are read in the order of that identifier, so that what belongs
-together meets.
+Each has the identifier (shard and position in one number) of its crossing: the transaction that reserved a saga, or
+the half that was sent. All rows are read in the order of that identifier, so that rows of one crossing come together.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,9 +23,9 @@ Moved = tuple[tuple[int, int, str], ...]
 
 
 class SagaRecord(NamedTuple):
-    """What the payer's shard says of a saga. `position` is that of its newest change; None while it is reserved.
+    """The payer's shard's record of a saga. `position` is that of its newest change; None while it is reserved.
 
-    `terms` is None where they cannot be read. `latest`: read after the payees' shards, not before them.
+    `terms` is None if they cannot be read. `latest`: read after the payees' shards, not before them.
     """
 
     crossing: int
@@ -53,9 +52,9 @@ class SentHalf(NamedTuple):
 
 
 class CreditRecord(NamedTuple):
-    """What came from another shard, on the payees' shard: the credit of a saga, or the half that was received.
+    """Money from another shard, on the payees' shard: the credit of a saga, or the half that was received.
 
-    Or the promise of a split saga, or the end of that.
+    It may also be the promise of a split saga, or the end of a promise.
     """
 
     crossing: int
@@ -67,7 +66,7 @@ class CreditRecord(NamedTuple):
 
 
 class RefusedCredit(NamedTuple):
-    """A refusal that stands on the payees' shard under the key of a saga's credit, recorded by a batch."""
+    """A refusal on the payees' shard under the key of a saga's credit, with the batch that recorded it."""
 
     crossing: int
     shard: int
@@ -79,7 +78,7 @@ class RefusedCredit(NamedTuple):
 
 
 class ReversedCredit(NamedTuple):
-    """A saga that gives back what came by a crossing; it was reserved with these terms at `position` of `shard`."""
+    """A saga that gives back the credit of a crossing. It was reserved with these terms at `position` of `shard`."""
 
     crossing: int
     shard: int
@@ -88,7 +87,7 @@ class ReversedCredit(NamedTuple):
 
 
 class ClearingBalance(NamedTuple):
-    """A clearing account's balance at the moment at which its shard was read first, minor units."""
+    """A clearing account's balance at the first moment of its shard, in minor units."""
 
     account: int
     tenant: int
@@ -98,11 +97,11 @@ class ClearingBalance(NamedTuple):
 
 
 Telling = SagaRecord | SentHalf | CreditRecord | RefusedCredit | ReversedCredit
-"""Anything that is said about a crossing somewhere."""
+"""Any record about a crossing, from any shard."""
 
 
 class CrossingRecords(NamedTuple):
-    """All that is said about one crossing anywhere."""
+    """All records about one crossing, from all shards."""
 
     crossing: int
     record: SagaRecord | None
@@ -115,12 +114,12 @@ class CrossingRecords(NamedTuple):
 
 
 def gather(crossing: int, tellings: Iterable[Telling]) -> CrossingRecords:
-    """Put together all that is said about one crossing."""
+    """Collect the records about one crossing."""
     told = CrossingRecords(crossing, None, None, [], [], [], [], [])
     for one in tellings:
         match one:
             case SagaRecord():
-                # Of a saga that ended twice the shard's own verification tells.
+                # The verification of the shard itself finds a saga that ended twice.
                 told = told if told.record is not None else told._replace(record=one)
             case SentHalf():
                 told = told._replace(sent=one)
@@ -137,7 +136,7 @@ def gather(crossing: int, tellings: Iterable[Telling]) -> CrossingRecords:
 
 
 class _CrossingPart(NamedTuple):
-    """A row for one entry of a transaction that crosses: where it stands, and what it refers to."""
+    """A row for one entry of a transaction between shards: its position, and what the transaction refers to."""
 
     first: int
     second: int
@@ -149,7 +148,7 @@ class _CrossingPart(NamedTuple):
 
 
 def read_saga_record(row: bytes, shard: int, *, latest: bool) -> SagaRecord:
-    """A saga of a shard as its rows tell it together."""
+    """A saga of a shard, from its rows."""
     columns = columns_of(row)
     position = optional(columns[3])
     return SagaRecord(
@@ -180,13 +179,13 @@ def read_sent_halves(rows: Iterable[bytes], shard: int, *, latest: bool) -> Iter
 
 
 def read_credits(rows: Iterable[bytes], shard: int) -> Iterator[CreditRecord]:
-    """What came to a shard from others, from a row for each entry."""
+    """Money that came to a shard from others, from a row for each entry."""
     for (crossing, position), parts in _transactions(rows):
         yield CreditRecord(crossing, shard, position, parts[0].kind, parts[0].tenant, _moved(parts))
 
 
 def read_refused_credits(rows: Iterable[bytes], shard: int) -> Iterator[RefusedCredit]:
-    """The refusals on a shard that stand under a saga's key; a request may look like one, and its key tells."""
+    """The refusals on a shard under a saga's key. A request may look like one, and is told apart by its key."""
     for row in rows:
         columns = columns_of(row)
         crossing = int.from_bytes((columns[1] or b"")[:_NAME_BYTES], "big")
@@ -203,7 +202,7 @@ def read_refused_credits(rows: Iterable[bytes], shard: int) -> Iterator[RefusedC
 
 
 def read_reversed_credit(row: bytes, shard: int) -> ReversedCredit:
-    """A saga of a shard that gives back what came there from another."""
+    """A saga of a shard that gives back a credit from another shard."""
     columns = columns_of(row)
     return ReversedCredit(
         number(columns[0]), shard, number(columns[1]), readable_terms(optional_text(columns[2]))

@@ -1,7 +1,8 @@
-"""Reading what shards say about what crosses between them, of a system that moves: no snapshot spans shards.
+"""Reads the records of transfers between shards while servers run. No snapshot covers several shards.
 
-Each shard is read as of three moments, and every shard's first moment comes before every shard's second, and that
-before every third. The addresses must be those of primaries: a standby shows a later moment than it was asked in.
+Each shard is read as of three moments. Every shard's first moment comes before every shard's second moment, and that
+before every third moment. The addresses must be those of primaries: a standby may show an earlier moment than the one
+in which it was asked.
 """
 
 from collections.abc import Iterator, Mapping
@@ -35,7 +36,7 @@ _CROSSING: Final = attrgetter("crossing")
 
 
 class ShardLostError(ShardUnavailableError):
-    """One of several shards cannot be reached, or was lost on the way: `shard` says which."""
+    """One of several shards cannot be reached, or was lost meanwhile. `shard` is its number."""
 
     def __init__(self, shard: int, reason: str) -> None:
         super().__init__(reason)
@@ -43,14 +44,14 @@ class ShardLostError(ShardUnavailableError):
 
 
 class CrossingStreams:
-    """What shards say as payers, then as payees, then as payers of what began in between.
+    """The records of shards as payers, then as payees, then as payers of sagas that began in between.
 
     A context manager, in which `read_payers`, `read_payees` and `read_latest` choose the moments, in this order; then
     `crossings` and `clearing_balances` may be read. Every method raises ShardLostError.
     """
 
     def __init__(self, dsns: Mapping[int, str]) -> None:
-        """Name the databases of the shards that are compared."""
+        """`dsns` are the databases of the shards that are compared, by number."""
         self._dsns = dsns
         self._open = ExitStack()
 
@@ -73,7 +74,7 @@ class CrossingStreams:
 
     @property
     def derivations(self) -> dict[int, Derivation]:
-        """What the accounts of each shard follow from that the ledger opens by itself."""
+        """The inputs for deriving the accounts of each shard that the ledger opens by itself."""
         found = {}
         for shard, moment in self._payers.items():
             with _lost(shard):
@@ -85,15 +86,18 @@ class CrossingStreams:
         _take(self._payers)
 
     def read_payees(self) -> None:
-        """Choose the second moment of each shard: what is over for the payers by now happened before this."""
+        """Choose the second moment of each shard.
+
+        Sagas that have ended for the payers by now were credited before this.
+        """
         _take(self._payees)
 
     def read_latest(self) -> None:
-        """Choose the third moment of each shard: what the payees have been credited by now began before this."""
+        """Choose the third moment of each shard. Sagas that were credited by now began before this."""
         _take(self._latest)
 
     def crossings(self) -> Iterator[tuple[int, Iterator[Telling]]]:
-        """Each crossing, by its identifier, with all that any shard says about it."""
+        """Each crossing, by its identifier, with the records of all shards about it."""
         streams: list[Iterator[Telling]] = [self._records(), self._sent_halves()]
         for shard, moment in self._payees.items():
             rows = moment.rows
@@ -118,7 +122,7 @@ class CrossingStreams:
             yield from _of(shard, read_sent_halves(rows, shard, latest=latest))
 
     def _of_payers(self, name: str) -> Iterator[tuple[int, bool, Iterator[bytes]]]:
-        """Rows of each payers' shard: those of the first moment, and then those that began until the third."""
+        """Rows of each payers' shard: those of the first moment, and then those that began before the third."""
         for shard, moment in sorted(self._payers.items()):
             head = moment.head_position
             yield shard, False, moment.rows(name, (0, head))
@@ -143,7 +147,7 @@ def _heads(moments: Mapping[int, Moment]) -> dict[int, int]:
 
 
 def _of(shard: int, rows: Iterator[Row]) -> Iterator[Row]:
-    """The same rows; when they cannot be read to their end, say whose they are."""
+    """The same rows. If they cannot be read to their end, the error names their shard."""
     with _lost(shard):
         yield from rows
 

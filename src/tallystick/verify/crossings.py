@@ -1,8 +1,9 @@
-"""Verify what crossed between shards, while the system goes on moving. See `verify/crossing_streams.py`.
+"""Verify transfers between shards while servers run. See `verify/crossing_streams.py`.
 
-Every payer's shard was read first, then every payees' shard, and then the payers' again for what began in between.
-So whatever the first reading says of a credit must be found in the second: a saga is finalized after it was credited,
-and released after the refusal was recorded. And whatever the second reading shows had begun by the third.
+Every payer's shard is read first, then every payees' shard, and then the payers' shards again for sagas that began in
+between. A saga is finalized after it was credited, and released after the refusal was recorded. So a credit or
+refusal that the first reading relies on must be found in the second. And each credit of the second reading has begun
+by the third.
 """
 
 from collections import Counter
@@ -27,12 +28,12 @@ from tallystick.verify.problems import LogProblem, ProblemKind
 
 
 class CrossingsReport(NamedTuple):
-    """What was compared between shards, and what was found.
+    """The result of comparing shards.
 
-    `problems` are the earliest of each shard, each with its number, and those of whole clearing accounts last;
-    `counts` are all of them by kind. `sagas` and `halves` are how many sagas, and transactions that were posted on
-    two shards together, were judged. `not_compared` says between which two shards how many could not be compared,
-    because one of the two was not read; `lost` which shards could not be reached after all, and why.
+    `problems` are the earliest of each shard, with the number of the shard; those of clearing accounts come last.
+    `counts` counts all problems by kind. `sagas` and `halves` are the numbers of judged sagas, and of transactions
+    that were posted on two shards together. `not_compared` counts, by pair of shards, transfers that could not be
+    compared because one of the shards was not read. `lost` has the shards that could not be reached, and why.
     """
 
     shards: tuple[int, ...]
@@ -48,26 +49,26 @@ class CrossingsReport(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """Whether nothing that was compared is wrong."""
+        """Whether no problem was found."""
         return not self.counts
 
     @property
     def first_problem(self) -> tuple[int, LogProblem] | None:
-        """The first saga that is wrong on the shard with the lowest number; failing that, clearing accounts."""
+        """The first problem of a saga, on the shard with the lowest number; or the first of a clearing account."""
         return self.problems[0] if self.problems else None
 
     @property
     def problem_count(self) -> int:
-        """How many problems there are."""
+        """The number of problems."""
         return sum(self.counts.values())
 
 
 def verify_crossings(dsns: Mapping[int, str]) -> CrossingsReport:
-    """Compare what shards say about every saga between them, and their clearing accounts.
+    """Compare the records of shards about every saga between them, and their clearing accounts.
 
     Args:
-        dsns: the database of each shard that is compared; any role that may read the logs will do. One that is lost
-            on the way is left out, and the others are compared from the beginning.
+        dsns: the database of each shard that is compared. The role needs only the right to read. A shard that is lost
+            meanwhile is left out, and the others are compared again from the beginning.
     """
     left = dict(dsns)
     lost: dict[int, ShardLostError] = {}
@@ -88,14 +89,14 @@ def _compare(dsns: Mapping[int, str], lost: Mapping[int, ShardLostError]) -> Cro
 
 
 def judge_crossings(streams: CrossingStreams, lost: Mapping[int, ShardLostError]) -> CrossingsReport:
-    """Judge what was read.
+    """Judge the records that were read.
 
     Args:
         streams: the shards, with their moments chosen.
         lost: shards that could not be reached, and why.
 
     Raises:
-        ShardLostError: a shard was lost on the way.
+        ShardLostError: a shard was lost meanwhile.
     """
     crossings = CrossingsChecks(streams.heads, streams.derivations)
     for crossing, tellings in streams.crossings():
@@ -128,16 +129,22 @@ _NO_PAYERS: Final[Payers] = {}
 
 
 class CrossingsChecks:
-    """Judges crossing after crossing, in the order of their identifiers; keeps sums, whatever their number is."""
+    """Judges crossings in the order of their identifiers.
+
+    Keeps only sums, so memory does not grow with their number.
+    """
 
     def __init__(self, heads: Heads, derivations: Mapping[int, Derivation]) -> None:
-        """Say how far each shard was read, and what its clearing accounts follow from; only these are compared."""
+        """`heads`: how far each shard was read.
+
+        `derivations`: the inputs of its clearing accounts. Only these shards are compared.
+        """
         self.comparison = Comparison(heads, derivations)
         self.sagas = SagaCrossings(self.comparison)
         self.halves = HalfCrossings(self.comparison)
 
     def judge(self, crossing: int, tellings: Iterable[Telling]) -> None:
-        """Judge all that is said about a crossing."""
+        """Judge all records of a crossing."""
         told = gather(crossing, tellings)
         home, not_compared = shard_of(crossing), self.comparison.not_compared
         if home not in self.comparison.shards:
@@ -158,7 +165,7 @@ class CrossingsChecks:
         self.comparison.pairs.balance(clearing)
 
     def finish(self) -> list[Pair]:
-        """Judge the clearing accounts once all else is known; returns every pair that was compared."""
+        """Judge the clearing accounts at the end. Returns every pair that was compared."""
         pairs = self.comparison.pairs.all(self.comparison.shards)
         for shard, found in clearing_accounts_mirror(pairs, self.comparison.heads.payers):
             self.comparison.findings[shard].take((found,))

@@ -1,7 +1,7 @@
-"""Verify a shard's log from its tables alone, as of one moment, while others go on writing to it.
+"""Verify a shard's log from its tables alone, as of one moment, while servers write to it.
 
-What can be wrong and still look right: rows missing at the very end of the log, together with their batches and
-requests. Only a signed checkpoint, kept elsewhere, could tell, and there is none yet.
+One thing cannot be found: rows that are missing at the very end of the log, together with their batches and requests.
+Only a signed checkpoint that is kept elsewhere could show it, and there is none yet.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,10 +31,10 @@ Progress = Callable[[int, int], None]
 
 
 class ShardReport(NamedTuple):
-    """What was verified, and what was found.
+    """The result of verifying a shard.
 
-    `problems` are the earliest in the order of the log, `counts` all of them by kind. `schema` is what of the
-    database is not as the migrations made it: its checks, and who may write to it.
+    `problems` are the earliest in the order of the log; `counts` counts all of them by kind. `schema` has the
+    differences from what the migrations made: in checks of the database, and in rights to write to it.
     """
 
     shard: int
@@ -48,7 +48,7 @@ class ShardReport(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """Whether nothing at all is wrong."""
+        """Whether no problem and no difference was found."""
         return not self.problems and not self.schema
 
     @property
@@ -58,7 +58,7 @@ class ShardReport(NamedTuple):
 
     @property
     def problem_count(self) -> int:
-        """How many problems there are."""
+        """The number of problems."""
         return sum(self.counts.values())
 
 
@@ -66,13 +66,13 @@ def verify_shard(dsn: str, shard: int, on_progress: Progress | None = None) -> S
     """Recompute everything that must be true of a shard's log.
 
     Args:
-        dsn: the shard's database; any role that may read the log will do.
-        shard: the shard's number, which the chain begins with.
+        dsn: the shard's database. The role needs only the right to read.
+        shard: the shard's number. The chain begins with it.
         on_progress: called after each batch with the position reached and the position of the head.
 
     Raises:
-        ShardUnavailableError: PostgreSQL cannot be reached, or was lost on the way.
-        SchemaError: the database is another shard's, or of another version.
+        ShardUnavailableError: PostgreSQL cannot be reached, or was lost meanwhile.
+        SchemaError: the database belongs to another shard, or has another version.
     """
     check_schema(dsn, shard)
     with LogStreams(dsn) as log:
@@ -114,7 +114,7 @@ class _Verification:
         self._chain.follow(batch)
 
     def finish(self) -> None:
-        """Judge what only the whole log can tell."""
+        """Judge what depends on the whole log."""
         head_position = self._chain.last_position
         self._judge_rows_beyond_head(head_position)
         for check in END_CHECKS:
@@ -122,7 +122,7 @@ class _Verification:
         self._findings.take(reversals_give_back_no_more(self._log.reversals()))
 
     def report(self, schema: list[Difference]) -> ShardReport:
-        """What was found."""
+        """The result."""
         return ShardReport(
             self._shard,
             self._chain.last_position,
@@ -167,6 +167,6 @@ class _Verification:
 
 
 def _slice_ends(after: int, through: int) -> Iterator[int]:
-    """Cut the positions after one and up to another into slices, and say where each ends."""
+    """The ends of the slices of the positions after one and up to another."""
     yield from range(after + limits.VERIFY_POSITIONS_PER_SLICE, through, limits.VERIFY_POSITIONS_PER_SLICE)
     yield through

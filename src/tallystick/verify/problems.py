@@ -1,4 +1,4 @@
-"""What can be wrong with a log, in words, and which of it comes first."""
+"""Problems of a log, with their kinds, texts and order."""
 
 from bisect import insort
 from collections import Counter
@@ -10,7 +10,7 @@ PROBLEMS_LISTED_MAX: Final = 100
 
 
 class ProblemKind(StrEnum):
-    """What sort of thing is wrong."""
+    """The kind of a problem."""
 
     POSITION_MISSING = "position_missing"
     POSITION_REPEATED = "position_repeated"
@@ -50,7 +50,7 @@ class ProblemKind(StrEnum):
     REQUEST_CONTRADICTED = "request_contradicted"
     SHARD_UNBALANCED = "shard_unbalanced"
 
-    # What only two shards together can tell.
+    # Problems between two shards.
     CREDIT_MISSING = "credit_missing"
     CREDIT_WRONG = "credit_wrong"
     CREDIT_REPEATED = "credit_repeated"
@@ -68,7 +68,7 @@ class ProblemKind(StrEnum):
 
 
 class LogProblem(NamedTuple):
-    """One thing that is wrong, at a position or with a batch. Problems sort in the order of the log."""
+    """One problem, at a position or with a batch. Problems sort in the order of the log."""
 
     order: tuple[int, int, int]
     kind: ProblemKind
@@ -78,7 +78,7 @@ class LogProblem(NamedTuple):
 
 
 class FoundProblem(NamedTuple):
-    """What a check finds at a position."""
+    """A problem that a check finds at a position."""
 
     kind: ProblemKind
     position: int
@@ -86,23 +86,23 @@ class FoundProblem(NamedTuple):
 
 
 class Findings:
-    """All problems counted by kind, and the earliest of them in words."""
+    """The counts of all problems by kind, and the earliest problems."""
 
     def __init__(self) -> None:
         self.counts: Counter[ProblemKind] = Counter()
         self.earliest: list[LogProblem] = []
 
     def take(self, found: Iterable[FoundProblem]) -> None:
-        """Note what a check finds."""
+        """Note the problems that a check finds."""
         for kind, position, detail in found:
             self.at_position(kind, position, detail)
 
     def at_position(self, kind: ProblemKind, position: int, detail: str) -> None:
-        """Note what is wrong at a position."""
+        """Note a problem at a position."""
         self._add(LogProblem((position, 0, 0), kind, detail, position, None))
 
     def with_batch(self, kind: ProblemKind, number: int, last_position: int, detail: str) -> None:
-        """Note what is wrong with a batch as a whole: after whatever is wrong at its positions."""
+        """Note a problem with a batch as a whole. It sorts after problems at its positions."""
         self._add(LogProblem((last_position, 1, number), kind, detail, None, number))
 
     def _add(self, problem: LogProblem) -> None:

@@ -1,6 +1,6 @@
-"""Rows read back from their canonical bytes, with as much of each as is judged; the chain covers the rest.
+"""Rows that are read from their canonical bytes, with the columns that are judged. The chain covers the rest.
 
-Usual rows have a shape of their own and are read in one call. All others are read column by column.
+Usual rows have a fixed format and are read in one call. All others are read column by column.
 """
 
 import struct
@@ -29,19 +29,19 @@ from tallystick.verify.columns import NULL, columns_of, number, optional, option
 
 _int64 = struct.Struct(">q").unpack_from
 
-# The fixed beginnings of the usual rows, without the lengths of the columns that are never NULL.
+# The formats of the fixed beginnings of usual rows, without the lengths of columns that are never NULL.
 _transaction_start = struct.Struct(TRANSACTIONS.unpacked(null=("effective_at", "refers_to")))
 _entry_start = struct.Struct(ENTRIES.unpacked(null=PLAIN_ENTRY))
 _request_start = struct.Struct(REQUESTS.unpacked(null=PLAIN_REQUEST))
 
-# Where a usual entry's asset begins, or in its place the bound, and then the asset.
+# The offset of a usual entry's asset, or of its bound, which comes before the asset.
 _ENTRY_ASSET: Final = ENTRIES.place("asset", null=PLAIN_ENTRY)
 _ENTRY_BOUND: Final = ENTRIES.place("bound", null=PLAIN_BOUNDED_ENTRY)
 _ENTRY_BOUNDED_ASSET: Final = ENTRIES.place("asset", null=PLAIN_BOUNDED_ENTRY)
-# Where the fingerprint of a usual request that was posted begins.
+# The offset of the fingerprint in a usual request that was posted.
 _REQUEST_FINGERPRINT: Final = REQUESTS.place("fingerprint", null=PLAIN_REQUEST)
 
-# Where a row's place in the log stands: its position, or the batch of a request that was refused.
+# The offset of a row's place in the log: its position, or the batch of a request that was refused.
 TRANSACTION_PLACE: Final = TRANSACTIONS.place("position")
 ENTRY_PLACE: Final = ENTRIES.place("position")
 ACCOUNT_PLACE: Final = ACCOUNTS.place("position")
@@ -52,7 +52,7 @@ REFUSED_REQUEST_PLACE: Final = REQUESTS.place("batch", null=("position",))
 
 
 class TransactionHead(NamedTuple):
-    """A transaction without what its callers wrote beside it."""
+    """A transaction, without its caller's description and metadata."""
 
     position: int
     recorded_at_us: int
@@ -62,7 +62,7 @@ class TransactionHead(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """What became of one idempotency key: a position, or a refusal's code and its batch; and what it asked for."""
+    """The claim of one idempotency key: a position, or the code of a refusal and its batch; and the fingerprint."""
 
     key: bytes
     position: int | None
@@ -71,7 +71,7 @@ class Claim(NamedTuple):
     fingerprint: bytes
 
 
-# Nearly all rows are made here, and a named tuple's own constructor takes twice as long.
+# Nearly all rows are made here. The constructor of a named tuple takes twice as long.
 _new_transaction = partial(tuple.__new__, TransactionHead)
 _new_entry = partial(tuple.__new__, EntryRow)
 _new_claim = partial(tuple.__new__, Claim)
@@ -105,7 +105,7 @@ class HoldChange(NamedTuple):
 
 
 class SagaChange(NamedTuple):
-    """A saga as of a position. `terms` is the text that stands in its first row."""
+    """A saga as of a position. `terms` is a text that only its first row has."""
 
     saga: int
     position: int
@@ -126,10 +126,10 @@ class Posting(NamedTuple):
 
 
 class ReversalPart(NamedTuple):
-    """One entry of a transaction that was reversed, or of one of its reversals; no account: it has no entries.
+    """One entry of a transaction that was reversed, or of one of its reversals. Without entries there is no account.
 
-    Of a reversal that goes back to another shard it is what is set aside for it, as an amount that leaves the
-    account; `released` says that it was given back.
+    For a reversal to another shard it is the reserved amount, as an amount that leaves the account. `released`: the
+    reservation was released.
     """
 
     original: int
@@ -163,7 +163,7 @@ def _converter(column: Column) -> Callable[[bytes | None], Any]:
 
 
 def _reading(table: Table, fields: Sequence[str]) -> Callable[[bytes], list[Any]]:
-    """What reads these columns of any row of a table; a field of a time ends in `_us`."""
+    """A function that reads these columns of any row of a table. The name of a time field ends in `_us`."""
     places = [table.index(field.removesuffix("_us")) for field in fields]
     wanted = [(place, _converter(table.columns[place])) for place in places]
 
@@ -257,7 +257,7 @@ def read_batch(row: bytes) -> BatchRow:
 
 
 def read_reversal_part(row: bytes) -> ReversalPart:
-    """One row of what is asked about reversals."""
+    """One row of the query about reversals."""
     columns = columns_of(row)
     return ReversalPart(
         number(columns[0]),

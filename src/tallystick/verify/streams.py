@@ -1,8 +1,7 @@
-"""Reading a whole log to verify it: every table as one stream of canonical rows, all from one snapshot.
+"""Reads a whole log to verify it: each table as one stream of canonical rows, all from one snapshot.
 
-Each table is read over a connection of its own, which adopts the snapshot that the first one exported: a system
-that moves raises no false alarm, and the server holds back what has not been asked for yet, so that no more than
-a slice is ever in memory here.
+Each table is read over its own connection, which uses the snapshot that the first one exported. So writes meanwhile
+raise no false alarm. The server sends rows only when they are read, so no more than a slice is in memory here.
 """
 
 from collections.abc import Iterator
@@ -37,7 +36,7 @@ from tallystick.verify.rows import (
 _Connection = psycopg.Connection[TupleRow]
 _TRAILER_BYTES: Final = len(COPY_TRAILER)
 
-# Unlike the server's own queries these read everything, and take as long as it takes.
+# Unlike the queries of a server, these read everything, and have no time limit.
 _SETTINGS: Final = {
     "timezone": "UTC",
     "client_encoding": "UTF8",
@@ -45,11 +44,11 @@ _SETTINGS: Final = {
     "idle_in_transaction_session_timeout": "0",
     "max_parallel_workers_per_gather": "0",
     "jit": "off",
-    # Requests have no index on their position: they are sorted, and what does not fit goes to disk.
+    # Requests have no index on their position, so they are sorted. What does not fit into memory goes to disk.
     "work_mem": "64MB",
 }
 
-# How PostgreSQL says that a snapshot is not there any more: the first before version 17, the second since.
+# PostgreSQL's errors for a snapshot that is gone: the first before version 17, the second since then.
 _SNAPSHOT_IS_GONE: Final = (psycopg.errors.InvalidParameterValue, psycopg.errors.UndefinedObject)
 
 
@@ -77,7 +76,7 @@ class RawSlice(NamedTuple):
 
 
 class RowStream:
-    """One table's canonical rows in the order of the log, taken slice by slice.
+    """One table's canonical rows in the order of the log, read slice by slice.
 
     The server sends each row of a COPY in a message of its own, the file's header before the first, and the
     file's trailer in the last.
@@ -86,13 +85,13 @@ class RowStream:
     def __init__(self, copy: psycopg.Copy, place_offset: int) -> None:
         self._copy = copy
         self._place_offset = place_offset
-        # What libpq has received already is taken from it directly: the driver's own loop costs three times as
-        # much, and only it knows how to wait.
+        # Rows that libpq has received already are taken from it directly, because the driver's own loop costs three
+        # times as much. Only the driver can wait.
         self._connection = copy.cursor.connection.pgconn
         self._next: bytes | None = None
 
     def take(self, through: int) -> list[bytes]:
-        """The following rows up to a place in the log (a position, or a batch's number)."""
+        """The next rows up to a place in the log (a position, or a batch's number)."""
         taken: list[bytes] = []
         row, offset, received = self._peek(), self._place_offset, self._connection.get_copy_data
         while len(row) > _TRAILER_BYTES and read_place(row, offset)[0] <= through:
@@ -103,7 +102,7 @@ class RowStream:
         return taken
 
     def __iter__(self) -> Iterator[bytes]:
-        """All rows that were not taken yet, one at a time."""
+        """All remaining rows, one at a time."""
         row, received = self._peek(), self._connection.get_copy_data
         while len(row) > _TRAILER_BYTES:
             byte_count, message = received(1)
@@ -112,13 +111,13 @@ class RowStream:
             row = self._next
 
     def _peek(self) -> bytes:
-        # The first row is not waited for before it is needed: meanwhile the server sorts other tables.
+        # Do not wait for the first row before it is needed: meanwhile the server sorts other tables.
         if self._next is None:
             self._next = self._read().removeprefix(COPY_HEADER) or self._read()
         return self._next
 
     def _read(self, *, ended: bool = False) -> bytes:
-        """Wait for a message. A stream ends with its trailer, and before that only because the server did."""
+        """Wait for a message. A stream ends with its trailer, or earlier if the server ended."""
         message = b"" if ended else bytes(self._copy.read())
         if not message:
             result = self._connection.get_result()
@@ -127,20 +126,20 @@ class RowStream:
         return message
 
     def places(self) -> Iterator[int]:
-        """The places of all rows that were not taken yet."""
+        """The places of all remaining rows."""
         for row in self:
             yield read_place(row, self._place_offset)[0]
 
 
 class Moment:
-    """One moment of a shard's database: every stream that is taken from it shows the same rows.
+    """One moment of a shard's database: every stream of it shows the same snapshot.
 
-    A connection of its own holds the snapshot, so a stream may be opened late. Every method raises
+    A separate connection holds the snapshot, so a stream may be opened later. Every method raises
     ShardUnavailableError when PostgreSQL cannot be reached.
     """
 
     def __init__(self, dsn: str, closing: ExitStack) -> None:
-        """Connect, and leave it to `closing` to disconnect; the moment itself is chosen by `take`."""
+        """Connect; `closing` disconnects. `take` chooses the moment."""
         self._dsn = dsn
         self._closing = closing
         self._snapshot = ""
@@ -149,7 +148,7 @@ class Moment:
             self._holder = self._connect()
 
     def take(self) -> None:
-        """Let this be the moment."""
+        """Choose this moment."""
         with translated():
             row = self._holder.execute(query("verify_export_snapshot")).fetchone()
         if row is None:
@@ -157,14 +156,14 @@ class Moment:
         self._snapshot, self.head_position = str(row[0]), int(row[1])
 
     def derivation(self, shard: int) -> Derivation:
-        """What the accounts follow from that the ledger opens by itself. Raises SchemaError when it is gone."""
+        """The inputs for deriving accounts that the ledger opens. Raises SchemaError if they are missing."""
         with translated():
             return derivation(shard, self._holder.execute(query("account_key")).fetchone())
 
     def stream(self, name: str, place_offset: int = 0, parameters: tuple[int, ...] = ()) -> RowStream:
         """The rows of a named COPY as of this moment."""
         with translated():
-            # A utility statement takes no parameters from the server's side.
+            # PostgreSQL accepts no parameters in a utility statement.
             cursor = psycopg.ClientCursor(self._connect())
             try:
                 cursor.execute(query("verify_adopt_snapshot"), (self._snapshot,))
@@ -221,7 +220,7 @@ class LogStreams:
         self._open.close()
 
     def derivation(self, shard: int) -> Derivation:
-        """What the accounts follow from that the ledger opens by itself. Raises SchemaError when it is gone."""
+        """The inputs for deriving accounts that the ledger opens. Raises SchemaError if they are missing."""
         return self._moment.derivation(shard)
 
     @property
@@ -235,7 +234,7 @@ class LogStreams:
             yield read_batch(row)
 
     def take(self, through: int, batch: int) -> RawSlice:
-        """The following rows up to a position, and the refusals up to a batch."""
+        """The next rows up to a position, and the refusals up to a batch."""
         with translated():
             return RawSlice(
                 self.transactions.take(through),

@@ -1,4 +1,4 @@
-"""What must be true of a log, judged from its rows alone.
+"""The checks of a log, from its rows alone.
 
-Rows are taken in order, slice by slice. Only accounts, and holds, sagas and promises that are open, stay in memory.
+Rows are read in order, slice by slice. Only accounts and open holds, sagas and promises stay in memory.
 """

@@ -18,7 +18,7 @@ _KINDS: Final = frozenset(map(int, AccountKind))
 
 
 class _Account:
-    """An account in as little memory as it takes: there may be many millions."""
+    """An account, in little memory, because there may be many millions."""
 
     __slots__ = ("balance", "held", "identity", "terms")
 
@@ -32,7 +32,7 @@ class _Account:
 class Accounts:
     """An account is opened once, before its first entry; its terms change as they may, and it is closed empty.
 
-    Keeps every account as of the last position that was judged.
+    It keeps every account as of the last position that was judged.
     """
 
     def __init__(self, derivation: Derivation, findings: Findings) -> None:
@@ -42,36 +42,36 @@ class Accounts:
         self._accounts: dict[int, _Account] = {}
         # By the other shard, tenant and asset.
         self._clearings: dict[tuple[int, int, str], int] = {}
-        # Most accounts have the terms of many others: one copy is enough.
+        # Many accounts have equal terms, and share one copy.
         self._terms: dict[Terms, Terms] = {}
 
     def __len__(self) -> int:
         return len(self._accounts)
 
     def terms(self, account: int) -> Terms | None:
-        """The terms in force; None when there is no such account."""
+        """The terms in force; None if there is no such account."""
         found = self._accounts.get(account)
         return None if found is None else found.terms
 
     def clearing(self, other_shard: int, tenant: int, asset: str) -> int:
-        """The clearing account with another shard: as it was opened, or as it will be."""
+        """The clearing account with another shard, as it was or will be opened."""
         found = self._clearings.get((other_shard, tenant, asset))
         return self._derivation.clearing(other_shard, tenant, asset).account if found is None else found
 
     def cannot_clear(self, other_shard: int, tenant: int, asset: str) -> int | None:
-        """The account that keeps this clearing account from being opened; None: there is none."""
+        """The account whose identifier prevents this clearing account from being opened; None if there is none."""
         if (other_shard, tenant, asset) in self._clearings:
             return None
         account = self.clearing(other_shard, tenant, asset)
         return account if account in self._accounts else None
 
     def held(self) -> Iterator[tuple[int, int]]:
-        """Each account with what is held of its balance."""
+        """Each account, with the held part of its balance."""
         for identifier, account in self._accounts.items():
             yield identifier, account.held
 
     def sums(self) -> dict[tuple[int, str], int]:
-        """What all balances sum to, by tenant and asset."""
+        """The sums of all balances, by tenant and asset."""
         sums: dict[tuple[int, str], int] = {}
         for account in self._accounts.values():
             whose = account.terms.tenant, account.terms.asset
@@ -81,7 +81,7 @@ class Accounts:
     # Terms.
 
     def change(self, transaction: TransactionHead, change: AccountChange) -> None:
-        """Judge new terms, and put them in force."""
+        """Judge new terms, and take them as those in force."""
         account = self._accounts.get(change.account)
         identity = hash((change.tenant, change.kind, change.owner, change.asset))
         terms = Terms(
@@ -126,9 +126,9 @@ class Accounts:
     # Entries.
 
     def enter(self, tenant: int, entry: EntryRow, *, clears: bool) -> None:
-        """Judge an entry against the account's last entry and the terms in force, and go on from it.
+        """Judge an entry against the account's last entry and the terms in force, and take it as the last one.
 
-        `clears`: it is part of what crosses shards, which alone may move a clearing account.
+        `clears`: it belongs to a transfer between shards. Only such transfers may move a clearing account.
         """
         identifier, position, amount, balance, held, held_after, bound, asset = entry
         account = self._accounts.get(identifier)
@@ -158,7 +158,7 @@ class Accounts:
             or (terms.kind == CLEARING and not clears)
         ):
             self._explain(Judged(tenant, entry, terms, account.balance, account.held, clears))
-        # Go on from what is written, so that one mistake is found once and not in every entry after it.
+        # Go on from the written entry, so that a mistake is found once and not again in every later entry.
         account.balance = balance
         account.held = held_after
 
@@ -187,5 +187,5 @@ def _wrong_step(
 
 
 def name(account: int) -> str:
-    """An account's identifier as people know it."""
+    """An account's identifier as text."""
     return format_identifier(Prefix.ACCOUNT, account)

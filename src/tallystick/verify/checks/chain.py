@@ -8,7 +8,7 @@ from tallystick.verify.problems import Findings, ProblemKind
 class Chain:
     """Batches have gapless numbers, times that never go back, and hashes that follow from all that they cover.
 
-    Keeps the newest batch that was judged. Before the first it is the shard's beginning.
+    It keeps the newest batch that was judged; before the first batch, the beginning of the shard.
     """
 
     def __init__(self, shard: int, findings: Findings) -> None:
@@ -60,7 +60,7 @@ class Chain:
         self._note(ProblemKind.BATCH_POSITION, batch, f"has {span} positions, more than one batch can have")
 
     def follow(self, batch: BatchRow) -> None:
-        """Go on from this batch."""
+        """Take this batch as the newest one."""
         self.number = batch.number
         self.last_position = max(self.last_position, batch.last_position)
         self.recorded_at_us = batch.recorded_at_us

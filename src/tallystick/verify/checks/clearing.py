@@ -1,6 +1,6 @@
-"""Clearing accounts: their terms, which follow from their shards; and that those of two shards mirror each other.
+"""Clearing accounts: their terms, which follow from their shards, and whether those of two shards mirror each other.
 
-The accounts of system owners, which the ledger opens by itself as well, stand beside them.
+The accounts of system owners are here too, because the ledger opens them by itself as well.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,14 +19,14 @@ _DIGITS_MAX: Final = len(str(SHARD_NUMBER_MAX))
 
 
 def other_shard_of(owner: str) -> int | None:
-    """Which shard a clearing account is kept for, from its owner; None when that names none."""
+    """The other shard of a clearing account, from its owner; None if the owner names no shard."""
     digits = owner.rpartition(" ")[2][:_DIGITS_MAX]
     shard = int(digits) if digits.isdecimal() else 0
     return shard if SHARD_NUMBER_MIN <= shard <= SHARD_NUMBER_MAX and owner == clearing_owner(shard) else None
 
 
 def wrong_clearing_terms(derivation: Derivation, change: AccountChange, *, opened: bool) -> Iterator[str]:
-    """What is wrong with the terms of a clearing account of a shard: they are the same for all, for ever."""
+    """What is wrong with the terms of a clearing account. They are the same for all of them, and never change."""
     other_shard = other_shard_of(change.owner)
     if other_shard is None or other_shard == derivation.shard:
         yield "is a clearing account of no other shard"
@@ -46,7 +46,7 @@ def wrong_clearing_terms(derivation: Derivation, change: AccountChange, *, opene
 
 
 def wrong_system_account(derivation: Derivation, change: AccountChange) -> Iterator[str]:
-    """What is wrong with an account that was opened for a system owner since the shard has its key."""
+    """What is wrong with the account of a system owner that was opened after the shard got its key."""
     right = derivation.of_system_owner(change.tenant, change.owner, change.asset)
     if not is_system_owner(change.owner):
         yield f"is of the owner {change.owner}, which is no name of a system owner"
@@ -64,15 +64,16 @@ PairKey = tuple[int, int, int, str]
 
 
 def pair_key(shard: int, other_shard: int, tenant: int, asset: str) -> PairKey:
-    """What two shards clear with each other, whichever of them is asked."""
+    """The key of a pair of shards, the same for both of them."""
     return min(shard, other_shard), max(shard, other_shard), tenant, asset
 
 
 class Pair(NamedTuple):
-    """What two shards say about what they clear, in minor units.
+    """The two clearing accounts of a pair of shards, in minor units.
 
-    `balances` are of the clearing accounts of the first shard and of the second. `explained` is what they differ by
-    because of crossings that only one of the shards has posted so far: `crossing_count` of them, the first named.
+    `balances` are those of the clearing accounts of the first shard and of the second. `explained` is the difference
+    from crossings that only one of the shards has posted so far: there are `crossing_count`, and `crossings` names
+    the first.
     """
 
     shards: tuple[int, int]
@@ -85,17 +86,17 @@ class Pair(NamedTuple):
 
     @property
     def difference(self) -> int:
-        """What the balances sum to: zero while nothing is on its way."""
+        """The sum of the balances: zero if no transfer is on its way."""
         return sum(self.balances)
 
     @property
     def unexplained(self) -> int:
-        """What no crossing accounts for: always zero."""
+        """The difference that no crossing explains. It must be zero."""
         return self.difference - self.explained
 
 
 class Pairs:
-    """The balances of clearing accounts, and the crossings that they differ by."""
+    """The balances of clearing accounts, and the crossings that explain their differences."""
 
     def __init__(self) -> None:
         self._balances: dict[PairKey, list[int]] = {}
@@ -111,7 +112,7 @@ class Pairs:
             self._balances.setdefault(key, [0, 0])[shard > other_shard] += clearing.balance
 
     def explain(self, key: PairKey, crossing: int, amount: int) -> None:
-        """Note that a crossing has moved one of the two clearing accounts, and not yet the other."""
+        """Note that a crossing has moved only one of the two clearing accounts so far."""
         self._explained[key] = self._explained.get(key, 0) + amount
         self._crossing_counts[key] = self._crossing_counts.get(key, 0) + 1
         names = self._crossings.setdefault(key, [])
@@ -119,7 +120,7 @@ class Pairs:
             names.append(crossing)
 
     def all(self, shards: frozenset[int]) -> list[Pair]:
-        """All pairs of which both shards are among these."""
+        """All pairs whose shards are both among these."""
         pairs = []
         for key in sorted(self._balances.keys() | self._explained.keys()):
             first, second, tenant, asset = key
@@ -142,14 +143,14 @@ class Pairs:
 def clearing_accounts_mirror(
     pairs: Iterable[Pair], heads: Mapping[int, int]
 ) -> Iterator[tuple[int, FoundProblem]]:
-    """The balances of two shards' clearing accounts sum to zero, but for what only one of them has posted so far.
+    """The balances of two shards' clearing accounts sum to zero, except for transfers that only one has posted.
 
     Args:
-        pairs: what each two shards clear with each other.
+        pairs: the clearing accounts of each two shards.
         heads: the position up to which each shard was read.
 
     Yields:
-        The first shard of a pair, and what is found at its head.
+        The first shard of a pair, and the problem found at its head.
     """
     for pair in pairs:
         if pair.unexplained:

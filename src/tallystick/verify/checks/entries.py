@@ -1,7 +1,7 @@
-"""Entries: each goes on from the entry before it of its account, and is allowed by the terms in force.
+"""Entries: each continues from the previous entry of its account, and the terms in force allow it.
 
-Each check says what is wrong with one entry, or None. There are many millions of entries, so `Accounts.enter` tests
-each with one condition, which holds when none of these checks finds anything, and calls them only when it does not.
+Each check returns what is wrong with one entry, or None. There are many millions of entries. So `Accounts.enter`
+first tests one condition, which is true if none of these checks finds anything, and calls them only if it is false.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ STATUSES: Final = {int(status): status.name.lower() for status in AccountStatus}
 
 
 class Terms(NamedTuple):
-    """What an entry is judged by."""
+    """The terms that an entry is judged by."""
 
     tenant: int
     kind: int
@@ -29,9 +29,9 @@ class Terms(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """An entry, with what it is judged by: `balance` and `held` of its account before it, minor units.
+    """An entry, with what it is judged by: `balance` and `held` of its account before it, in minor units.
 
-    `tenant` is that of its transaction; `clears` says that the transaction is part of what crosses shards.
+    `tenant` is that of its transaction; `clears`: the transaction belongs to a transfer between shards.
     """
 
     tenant: int
@@ -48,12 +48,12 @@ class Judged(NamedTuple):
 
     @property
     def side(self) -> str:
-        """Which bound of the account the entry is held to."""
+        """The bound of the account that the entry must respect."""
         return "min_balance" if self.lowers else "max_balance" if self.entry.amount > 0 else "bound"
 
     @property
     def bound(self) -> int | None:
-        """The value of that bound; None: there is none."""
+        """The value of that bound; None if there is none."""
         if self.lowers:
             return self.terms.min_balance
         return self.terms.max_balance if self.entry.amount > 0 else None

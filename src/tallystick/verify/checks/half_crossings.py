@@ -1,7 +1,7 @@
-"""What was posted on two shards together: each half refers to the other, and both move the same.
+"""Transactions that were posted on two shards together: each half names the other, and both move the same.
 
-The two commits are one decision, but come one after the other, in either order, and neither log goes on before its
-own. So a half may be missing only at a position that its shard had not reached when it was read.
+The two commits follow from one decision, but happen one after the other, in either order. Neither log goes on before
+its own commit. So a half may be missing only at a position that its shard had not reached when it was read.
 """
 
 from typing import Final
@@ -12,7 +12,7 @@ from tallystick.verify.comparison import Comparison, name
 from tallystick.verify.crossing_rows import CreditRecord, CrossingRecords, Moved, SentHalf
 from tallystick.verify.problems import ProblemKind
 
-# Which kind is received of each that is sent.
+# The kind of the received half, by the kind of the sent half.
 _RECEIVED_OF: Final = {int(sent): int(RECEIVED_KINDS[operation]) for operation, sent in SENT_KINDS.items()}
 
 
@@ -24,7 +24,7 @@ class HalfCrossings:
         self.count = 0
 
     def judge(self, told: CrossingRecords) -> None:
-        """Judge all that is said about one of them."""
+        """Judge all records of one of them."""
         self.count += 1
         sent = told.sent
         home = shard_of(told.crossing)
@@ -97,12 +97,12 @@ class HalfCrossings:
 
 
 def _left(entries: Moved) -> dict[str, int]:
-    """What leaves the accounts of a half, minor units by asset."""
+    """The amounts that leave the accounts of a half, in minor units by asset."""
     return _came(tuple((account, -amount, asset) for account, amount, asset in entries))
 
 
 def _came(entries: Moved) -> dict[str, int]:
-    """What comes to the accounts of a half, minor units by asset."""
+    """The amounts that come to the accounts of a half, in minor units by asset."""
     totals: dict[str, int] = {}
     for _, amount, asset in entries:
         if amount > 0:

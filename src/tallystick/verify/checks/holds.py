@@ -13,7 +13,7 @@ from tallystick.verify.checks.accounts import Accounts, name
 from tallystick.verify.problems import Findings, ProblemKind
 from tallystick.verify.rows import HoldChange, TransactionHead
 
-# The status that each kind of transaction finds a hold in, and those that it may leave it in.
+# The status of a hold before each kind of transaction, and its possible statuses afterwards.
 _STATUS_BEFORE: Final[dict[int, int]] = {
     Kind.HOLD_CAPTURED: HoldStatus.OPEN,
     Kind.HOLD_VOIDED: HoldStatus.OPEN,
@@ -37,7 +37,7 @@ _HOLDING: Final = frozenset({int(HoldStatus.OPEN), int(HoldStatus.CAPTURING)})
 class Holds:
     """A hold is placed once, captured in part any number of times and ended once, and its entries do just that.
 
-    Keeps the holds that keep something as of the last position that was judged; those that ended are forgotten.
+    It keeps the open holds as of the last position that was judged, and forgets those that ended.
     """
 
     def __init__(self, shard: int, accounts: Accounts, findings: Findings) -> None:
@@ -47,23 +47,23 @@ class Holds:
         self._holding: dict[int, HoldChange] = {}
 
     def set_aside(self) -> Iterator[tuple[int, int]]:
-        """What is left of each hold, with the account that it is of."""
+        """The rest of each hold, with its account."""
         for hold in self._holding.values():
             yield hold.account, _left(hold)
 
     def is_capturing(self, hold: int) -> bool:
-        """Whether a capture of a hold is on its way to another shard."""
+        """Whether a capture of the hold to another shard is in progress."""
         found = self._holding.get(hold)
         return found is not None and found.status == HoldStatus.CAPTURING
 
     def stuck(self, captured: Collection[int]) -> Iterator[str]:
-        """The holds that cannot end: a capture is on its way, and none of the sagas that are open captures them."""
+        """The holds that cannot end: a capture is in progress, and no open saga captures them."""
         for hold in self._holding.values():
             if hold.status == HoldStatus.CAPTURING and hold.hold not in captured:
                 yield f"the hold of position {hold.hold} is being captured by no saga: it cannot end"
 
     def change(self, transaction: TransactionHead, change: HoldChange, entries: Sequence[EntryRow]) -> None:
-        """Judge one event of a hold: its row against the row before it, its entries against both."""
+        """Judge one event of a hold: its row against the previous row, and its entries against both."""
         if transaction.kind == Kind.HOLD_PLACED:
             details = list(self._wrong_placing(change))
             if change.status != HoldStatus.OPEN:
@@ -81,10 +81,10 @@ class Holds:
         self._go_on(change, details)
 
     def capture_elsewhere(self, transaction: TransactionHead, terms: SagaTerms, change: HoldChange) -> int:
-        """Judge what a step of a saga does to the hold that it captures.
+        """Judge the effect of a step of a saga on the hold that it captures.
 
         Returns:
-            How much of what the hold had set aside goes away, minor units.
+            How much less the hold sets aside, in minor units.
         """
         before = self._before(change)
         if before is None:
@@ -124,7 +124,7 @@ class Holds:
         if change.account == change.destination:
             yield "has one account as source and destination"
         if destination is None:
-            # One of another shard is judged there, when it is paid.
+            # A destination on another shard is judged there, when it is paid.
             other_shard = shard_of(change.destination)
             if other_shard == self._shard or not SHARD_NUMBER_MIN <= other_shard <= SHARD_NUMBER_MAX:
                 yield f"pays account {name(change.destination)}, which was never opened"
@@ -158,7 +158,7 @@ def _wrong_following(transaction: TransactionHead, before: HoldChange, change: H
     elif newly_captured:
         yield f"is released, but its captured amount changes from {before.captured} to {change.captured}"
     expired = transaction.recorded_at_us >= before.expires_at_us
-    # A capture that is on its way to another shard when the time is over ends as the other shard says.
+    # If the hold expires during a capture to another shard, that shard decides how the capture ends.
     if before.status == HoldStatus.OPEN and expired != (kind == Kind.HOLD_EXPIRED):
         yield "expires before its time" if not expired else "is captured or voided after its time"
 
@@ -166,7 +166,7 @@ def _wrong_following(transaction: TransactionHead, before: HoldChange, change: H
 def _wrong_capture(
     transaction: TransactionHead, terms: SagaTerms, before: HoldChange, change: HoldChange
 ) -> Iterator[str]:
-    """What is wrong with a hold's change beside the terms of the saga that captures it."""
+    """What is wrong with a hold's change, compared with the terms of the saga that captures it."""
     amount = sum(leg.amount for leg in terms.debits)
     accounts = [leg.account for leg in (*terms.debits, *terms.credits)]
     if terms.refers_to != change.hold or accounts != [change.account, change.destination]:
@@ -205,7 +205,7 @@ def _left(hold: HoldChange) -> int:
 def _expected_entries(
     transaction: TransactionHead, before: HoldChange, change: HoldChange
 ) -> dict[int, tuple[int, int]]:
-    """What an event must do to each account: amount and held."""
+    """The amount and the held amount by which an event must change each account."""
     released = before.amount - before.captured - _left(change)
     if transaction.kind != Kind.HOLD_CAPTURED:
         return {before.account: (0, -released)}
@@ -214,7 +214,7 @@ def _expected_entries(
 
 
 def in_words(changes: dict[int, tuple[int, int]]) -> str:
-    """What happens to each account: amount and held."""
+    """The changes of each account, amount and held, in words."""
     return (
         ", ".join(
             f"{amount} and {held} held for account {name(account)}"

@@ -1,8 +1,8 @@
 """Requests: each claims one position that holds what it asked for, or a refusal with a known code in a batch.
 
-Who rewrites the log would have to rewrite the fingerprints of requests, too, and then a caller who repeats a request
-is told that it was another one. Longer texts and lists of entries stand in a fingerprint as digests, and are not
-compared.
+An attacker that rewrites the log has to rewrite the fingerprints of requests, too. Then a caller that repeats its
+request gets the answer that it was another one. A fingerprint has longer texts and lists of entries as digests, which
+are not compared.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ from tallystick.domain.sagas import Step, credit_request, promise_end_request, r
 from tallystick.verify.problems import Findings, ProblemKind
 from tallystick.verify.rows import Claim, Posting, TransactionHead
 
-# What may be posted for a request, by what it asked for.
+# The kinds that may be posted for a request, by its operation.
 _KINDS: Final[Mapping[RequestKind, frozenset[Kind]]] = {
     RequestKind.OPEN_ACCOUNT: frozenset({Kind.ACCOUNT_OPENED}),
     RequestKind.CHANGE_ACCOUNT: frozenset({Kind.ACCOUNT_CHANGED}),
@@ -33,7 +33,7 @@ _KINDS: Final[Mapping[RequestKind, frozenset[Kind]]] = {
 
 
 def contradiction(fingerprint: bytes, posting: Posting) -> str | None:
-    """What of a request was posted otherwise than it was asked for, in words; None: nothing that can be told."""
+    """How the posted transaction differs from its request, in words; None if no difference is known."""
     asked = asked_for(fingerprint)
     if asked is None:
         return "the fingerprint of the request that claims this position cannot be read"
@@ -71,7 +71,7 @@ def _moves(entry: EntryRow, amount: object, asset: object) -> bool:
 
 def _reserved_transfer(asked: _Asked, posting: Posting) -> str | None:
     if len(posting.sagas) != 1 or posting.sagas[0].terms is None:
-        return None  # its shape says that it is wrong
+        return None  # the check of its shape finds this
     terms = read_terms(posting.sagas[0].terms)
     for legs, field in ((terms.debits, "source"), (terms.credits, "destination")):
         for leg in legs:
@@ -100,7 +100,10 @@ def _of_hold(asked: _Asked, posting: Posting) -> str | None:
 
 
 def _part(asked: _Asked, posting: Posting) -> str | None:
-    """The amount of a capture or a reversal, where it was said; a transaction of several payers is reversed whole."""
+    """The amount of a capture or a reversal, if the request had one.
+
+    A transaction of several payers is reversed whole.
+    """
     amount = asked.get("amount")
     received = [entry.amount for entry in posting.entries if entry.amount > 0]
     return "amount" if isinstance(amount, int) and len(received) == 1 and received[0] != amount else None
@@ -108,7 +111,7 @@ def _part(asked: _Asked, posting: Posting) -> str | None:
 
 def _opened(asked: _Asked, posting: Posting) -> str | None:
     for account in posting.accounts:
-        # A long owner stands as its digest.
+        # A fingerprint has a long owner as its digest.
         if isinstance(asked.get("owner"), str) and asked["owner"] != account.owner:
             return "owner"
         return "asset" if asked.get("asset") != account.asset else None
@@ -122,7 +125,7 @@ def _changed(asked: _Asked, posting: Posting) -> str | None:
 
 
 def _first_other(found: Sequence[tuple[str, int | None]], asked: _Asked) -> str | None:
-    """The first account that is another one than was said. A system owner was said by its name, not by an account."""
+    """The first account that differs from the request. A request may name a system owner instead of an account."""
     return next(
         (field for field, account in found if isinstance(asked.get(field), int) and asked[field] != account),
         None,
@@ -141,14 +144,14 @@ _JUDGES: Final[Mapping[tuple[RequestKind, Kind], Callable[[_Asked, Posting], str
 }
 
 
-# A key that was reused is refused to the later request; a hold that is busy, and a limit, pass: none is recorded.
+# These are never recorded: a reused key belongs to the earlier request; a busy hold and a limit are temporary.
 RECORDED_CODES: Final = frozenset(map(int, RefusalCode)) - {
     int(RefusalCode.IDEMPOTENCY_KEY_REUSED),
     int(RefusalCode.HOLD_BUSY),
     int(RefusalCode.RATE_LIMITED),
 }
 
-# The steps of a saga on the payees' shards, which stand under keys that are derived from it.
+# The steps of a saga on the payees' shards. Their keys are derived from the saga.
 _STEP_KINDS: Final[dict[int, str]] = {
     Kind.TRANSFER_CREDITED: "the credit",
     Kind.TRANSFER_PROMISED: "the promise",
@@ -164,7 +167,7 @@ _PROMISE_ENDS: Final[dict[int, Step]] = {
 class Requests:
     """A request claims one position, which holds what it asked for, or a refusal that exists; a step its saga's key.
 
-    Follows the claims in the order of the log.
+    It takes the claims in the order of the log.
     """
 
     def __init__(self, findings: Findings) -> None:
@@ -225,7 +228,7 @@ class Requests:
 
 
 def _key_of_step(transaction: TransactionHead) -> bytes | None:
-    """The key under which a step of a saga must stand; None: the reference names no saga, which its shape tells."""
+    """The key that a step of a saga must have; None if it refers to no saga, which the check of its shape finds."""
     saga, step = transaction.refers_to, _PROMISE_ENDS.get(transaction.kind)
     if saga is None or saga < 0:
         return None

@@ -1,7 +1,7 @@
 """Reversals: the opposite of a transaction that moved money, never more than the whole in total.
 
-One that goes back to another shard takes from those who were paid here, and counts from when it was reserved, unless
-it was released. Whom it pays is judged when shards are compared.
+A reversal to another shard takes from the accounts that were paid here. It counts from its reservation, unless it was
+released. The accounts that it pays are judged when shards are compared.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ from tallystick.verify.crossing_rows import ReversedCredit
 from tallystick.verify.problems import FoundProblem, ProblemKind
 from tallystick.verify.rows import ReversalPart
 
-# What each kind of reversal may undo.
+# The kinds that each kind of reversal may undo.
 _REVERSIBLE: Final = {
     int(Kind.REVERSAL): frozenset({Kind.TRANSFER, Kind.TRANSACTION, Kind.HOLD_CAPTURED}),
     int(Kind.TRANSFER_RESERVED): frozenset(CREDIT_KINDS),
@@ -34,7 +34,7 @@ def reversals_give_back_no_more(parts: Iterable[ReversalPart]) -> Iterator[Found
     """
     for original, group in groupby(parts, attrgetter("original")):
         transactions = groupby(group, attrgetter("position"))
-        # Only the original and one reversal at a time are in memory, however often it was reversed in part.
+        # Only the original and one reversal at a time are in memory, however many partial reversals there are.
         whole: list[ReversalPart] = []
         undone: Counter[int | None] = Counter()
         for position, entries in transactions:
@@ -50,11 +50,11 @@ def reversals_give_back_no_more(parts: Iterable[ReversalPart]) -> Iterator[Found
 
 
 Payers = dict[int, tuple[int, str]]
-"""Who paid what came: each account with the amount and the asset."""
+"""The payers of a credit: each account, with the amount and the asset."""
 
 
 def reversals_pay_those_who_paid(reversal: ReversedCredit, payers: Payers) -> Iterator[FoundProblem]:
-    """A reversal of what came from another shard pays those who paid it, there, and none of them more."""
+    """A reversal of a credit from another shard pays the payers on that shard, and none of them more than it paid."""
     terms = reversal.terms
     if terms is None:
         return
@@ -95,12 +95,12 @@ def _wrong(
 
 
 def _entries_max(kind: int) -> int:
-    """How many entries an original may have that is undone in part: one on each side."""
+    """The largest number of entries of an original that is undone in part: one on each side."""
     return _ONE_ENTRY if kind in CREDIT_KINDS else _TWO_ENTRIES
 
 
 def _undoable(entries: Iterable[ReversalPart]) -> list[ReversalPart]:
-    """The entries of an original that its reversal undoes: of a credit, what its payees got."""
+    """The entries of an original that its reversal undoes. For a credit these are the entries of its payees."""
     return [entry for entry in entries if entry.kind not in CREDIT_KINDS or entry.amount > 0]
 
 

@@ -1,4 +1,4 @@
-"""Sagas on both of their shards: what the payer's shard says of each is found on the payees'."""
+"""Sagas on both of their shards: what the payer's shard records must be found on the payees' shard."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
@@ -24,7 +24,7 @@ OPEN_SAGAS_LISTED_MAX: Final = 100
 
 
 class OpenCrossing(NamedTuple):
-    """A saga that has not ended: how far it was found to be, and what it moves, minor units by asset."""
+    """A saga that has not ended: its stage, and the amounts that it moves, in minor units by asset."""
 
     saga: int
     payee_shards: tuple[int, ...]
@@ -34,7 +34,7 @@ class OpenCrossing(NamedTuple):
 
 
 class SagaCrossings:
-    """Has all that is said about each saga judged; keeps the first of those that are open, and their number."""
+    """Judges all records of each saga. Keeps the number of open sagas, and the first of them."""
 
     def __init__(self, comparison: Comparison) -> None:
         self._comparison = comparison
@@ -43,13 +43,13 @@ class SagaCrossings:
         self.open: list[OpenCrossing] = []
 
     def judge(self, told: CrossingRecords) -> None:
-        """Judge all that is said about a saga."""
+        """Judge all records of a saga."""
         self.count += 1
         record = told.record
         if record is None:
             self._comparison.take(credits_are_of_a_saga(told))
         elif record.terms is not None:
-            # Terms that cannot be read are found by the verification of the shard itself.
+            # The verification of the shard itself finds terms that cannot be read.
             judge = judge_split if record.terms.is_split else judge_plain
             stage = judge(self._comparison, told, record, record.terms)
             if stage is not None and not record.latest:
@@ -65,7 +65,7 @@ class SagaCrossings:
 def judge_plain(
     comparison: Comparison, told: CrossingRecords, record: SagaRecord, terms: SagaTerms
 ) -> Stage | None:
-    """Judge a saga between two shards; returns how far it is, None when it has ended or cannot be compared."""
+    """Judge a saga between two shards. Returns its stage; None if it has ended or cannot be compared."""
     home, there = shard_of(told.crossing), terms.other_shard
     problem_count = comparison.problem_count
     comparison.take(plain_sagas_promise_nothing(told))
@@ -91,7 +91,7 @@ def judge_plain(
 
 
 def _credit_of(told: CrossingRecords, record: SagaRecord, there: int) -> CreditRecord | None:
-    """The credit that counts: of several on the right shard, the one that the payer's shard names."""
+    """The valid credit: if there are several on the right shard, the one that the payer's shard names."""
     found = [credit for credit in told.credits if credit.shard == there]
     return min(found, key=lambda credit: credit.position != record.counterpart, default=None)
 
@@ -135,7 +135,7 @@ def credits_move_what_was_agreed(
 
 
 def refusals_stand_alone(told: CrossingRecords, there: int, credit: CreditRecord | None) -> Iterator[FoundOn]:
-    """What is refused is not credited, and is refused by the shard that was to credit it."""
+    """A saga that is refused is not credited, and the shard that was to credit it has refused it."""
     detail = f"refuses to credit saga {name(told.crossing)}, which"
     for refusal in told.refusals:
         if refusal.shard != there:
@@ -148,9 +148,9 @@ def refusals_stand_alone(told: CrossingRecords, there: int, credit: CreditRecord
 def ends_rest_on_the_payees_shard(
     told: CrossingRecords, record: SagaRecord, there: int, credit: CreditRecord | None
 ) -> Iterator[FoundOn]:
-    """A saga is finalized for its credit, and released for its refusal, for the reason that this gave.
+    """A saga is finalized because of its credit, or released because of its refusal, with the same reason.
 
-    One that ended after the payees' shard was read may rest on what was written there since.
+    If it ended after the payees' shard was read, its credit or refusal may have been written there since.
     """
     if record.status == SagaStatus.FINALIZED:
         if credit is not None and credit.position != record.counterpart:

@@ -1,6 +1,6 @@
 """Sagas on one shard: each is reserved once and ended once, and its entries do what its terms say.
 
-Whether the other shard says the same is judged where shards are compared.
+The comparison of shards judges whether the other shard agrees.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ _STATUS_AFTER: Final[dict[int, int]] = {
     Kind.TRANSFER_GIVEN_UP: SagaStatus.GIVEN_UP,
     Kind.TRANSFER_SETTLED: SagaStatus.SETTLED,
 }
-# What may happen to an open saga after a kind of transaction, and to one that is split.
+# The kinds that may follow each kind, for an open saga, and for a split one.
 _AFTER: Final[dict[int, frozenset[int]]] = {
     Kind.TRANSFER_RESERVED: frozenset({Kind.TRANSFER_FINALIZED, Kind.TRANSFER_RELEASED}),
 }
@@ -36,13 +36,13 @@ _AFTER_IN_SPLIT: Final[dict[int, frozenset[int]]] = {
     Kind.TRANSFER_FINALIZED: frozenset({Kind.TRANSFER_SETTLED}),
     Kind.TRANSFER_GIVEN_UP: frozenset({Kind.TRANSFER_RELEASED}),
 }
-# After these a saga that is split is still open.
+# After these kinds a split saga is still open.
 _GO_ON: Final = frozenset({Kind.TRANSFER_FINALIZED, Kind.TRANSFER_GIVEN_UP})
 _MOVE_NOTHING: Final = frozenset({Kind.TRANSFER_GIVEN_UP, Kind.TRANSFER_SETTLED})
 
 
 class OpenSaga(NamedTuple):
-    """A saga that was reserved and has not ended; the kind of what changed it last, and why it was given up."""
+    """A saga that was reserved and has not ended, the kind of its last change, and why it was given up."""
 
     tenant: int
     terms: SagaTerms
@@ -53,7 +53,7 @@ class OpenSaga(NamedTuple):
 class Sagas:
     """A saga is reserved once and ended once, its terms may cross shards, and its entries do what they say.
 
-    Keeps the sagas that are open as of the last position that was judged; those that ended are forgotten.
+    It keeps the open sagas as of the last position that was judged, and forgets those that ended.
     """
 
     def __init__(
@@ -67,7 +67,10 @@ class Sagas:
         self._open: dict[int, OpenSaga] = {}
 
     def set_aside(self) -> Iterator[tuple[int, int]]:
-        """What each open saga has set aside, account by account; what a hold had set aside stays with the hold."""
+        """The amounts that each open saga has set aside, by account.
+
+        Amounts of a captured hold stay with the hold.
+        """
         for saga in self._open.values():
             if saga.terms.operation != Kind.HOLD_CAPTURED and saga.kind != Kind.TRANSFER_FINALIZED:
                 for leg in saga.terms.debits:
@@ -82,7 +85,7 @@ class Sagas:
         }
 
     def stuck(self) -> Iterator[str]:
-        """The sagas that are open and that nothing can finalize."""
+        """The open sagas that cannot be finalized."""
         for position, saga in self._open.items():
             terms, details = saga.terms, []
             clears = [
@@ -144,7 +147,7 @@ class Sagas:
             self._note(change, detail)
 
     def _clearings(self, saga: OpenSaga) -> Moves:
-        """What the clearing accounts must do when the money of a saga leaves."""
+        """The changes of the clearing accounts when the money of a saga leaves."""
         clearings: Moves = {}
         for there in saga.terms.payee_shards:
             clearings |= self._sides.clearings(there, saga.tenant, saga.terms.credits_on(there), 1)
@@ -176,7 +179,7 @@ class Sagas:
 
 
 def _expected_sides(kind: int, terms: SagaTerms, released: int) -> Moves:
-    """What a step must do to the payers; `released` is what goes away of what a captured hold had set aside."""
+    """The changes of the payers in a step. `released` is how much less a captured hold sets aside."""
     captures = terms.operation == Kind.HOLD_CAPTURED
     if kind in _MOVE_NOTHING:
         return {}

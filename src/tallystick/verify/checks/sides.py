@@ -1,6 +1,6 @@
-"""The one side of what crosses shards that a shard posts: what leaves, comes, or is promised.
+"""The side of a transfer between shards that one shard posts: what leaves it, comes to it, or is promised.
 
-Whether the other shard says the same is judged where shards are compared.
+The comparison of shards judges whether the other shard agrees.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,11 +17,11 @@ from tallystick.verify.checks.terms import totals
 from tallystick.verify.problems import Findings, ProblemKind
 from tallystick.verify.rows import TransactionHead
 
-# What came from another shard, whichever way it crossed.
+# The kinds of money from another shard, by saga or two-phase commit.
 CREDIT_KINDS: Final = frozenset({int(Kind.TRANSFER_CREDITED), *map(int, RECEIVED_KINDS.values())})
-# What was posted on both shards together: each half refers to the other.
+# The kinds that were posted on both shards together. Each half refers to the other.
 SENT: Final = frozenset(map(int, SENT_KINDS.values()))
-# What moves clearing accounts.
+# The kinds that move clearing accounts.
 CLEARING_KINDS: Final = (
     CREDIT_KINDS
     | SENT
@@ -29,7 +29,7 @@ CLEARING_KINDS: Final = (
 )
 
 Moves = dict[int, tuple[int, int]]
-"""What happens to each account: amount and held."""
+"""The changes of each account: amount and held."""
 
 
 class Sides:
@@ -41,7 +41,7 @@ class Sides:
         self._findings = findings
 
     def judge(self, transaction: TransactionHead, entries: Sequence[EntryRow]) -> None:
-        """Judge what was sent to another shard or came from one, where nothing was set aside for it before."""
+        """Judge a transaction that was sent to another shard or came from one, without a reservation before."""
         position, other = transaction.position, transaction.refers_to or 0
         other_shard = shard_of(other)
         kind = (
@@ -59,7 +59,7 @@ class Sides:
             self._findings.at_position(kind, position, f"what crosses between shards {detail}")
 
     def clearings(self, other_shard: int, tenant: int, legs: Sequence[Leg], sign: int) -> Moves:
-        """What the clearing accounts must do when legs leave (sign 1) for another shard or come (-1) from there."""
+        """The changes of the clearing accounts when legs leave (sign 1) for another shard or come (-1) from there."""
         if not SHARD_NUMBER_MIN <= other_shard <= SHARD_NUMBER_MAX:
             return {}
         return {
@@ -68,7 +68,7 @@ class Sides:
         }
 
     def wrong_entries(self, entries: Sequence[EntryRow], sides: Moves, clearings: Moves) -> Iterator[str]:
-        """What is wrong with entries that must do this to accounts of the shard, and this to clearing accounts."""
+        """What is wrong with entries, given the expected changes of the shard's accounts and clearing accounts."""
         expected = sides | clearings
         moved = {entry.account: (entry.amount, entry.held) for entry in entries}
         if moved != expected or len(moved) != len(entries):
@@ -80,7 +80,7 @@ class Sides:
 
 
 class OpenPromise(NamedTuple):
-    """What a shard promised and has neither confirmed nor revoked."""
+    """A promise that a shard has neither confirmed nor revoked."""
 
     tenant: int
     legs: tuple[Leg, ...]
@@ -89,7 +89,7 @@ class OpenPromise(NamedTuple):
 class Promises:
     """A promise is made once, then confirmed or revoked once, and its end moves what the promise brought.
 
-    Keeps the promises that are open as of the last position that was judged; those that ended are forgotten.
+    It keeps the open promises as of the last position that was judged, and forgets those that ended.
     """
 
     def __init__(self, shard: int, sides: Sides, findings: Findings) -> None:
@@ -99,7 +99,7 @@ class Promises:
         self._open: dict[int, OpenPromise] = {}
 
     def set_aside(self) -> Iterator[tuple[int, int]]:
-        """What each open promise holds, account by account."""
+        """The amounts that each open promise holds, by account."""
         for promise in self._open.values():
             for leg in promise.legs:
                 yield leg.account, leg.amount
@@ -136,7 +136,7 @@ class Promises:
 
 
 def _expected(kind: int, legs: Sequence[Leg]) -> tuple[Moves, int]:
-    """What must happen to the payees, and which way the clearing accounts go (0: they stay)."""
+    """The changes of the payees, and the sign of those of the clearing accounts (0: no change)."""
     if kind == Kind.TRANSFER_PROMISED:
         return {leg.account: (leg.amount, leg.amount) for leg in legs}, -1
     if kind == Kind.TRANSFER_CONFIRMED:

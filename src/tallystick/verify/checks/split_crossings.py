@@ -1,4 +1,4 @@
-"""Sagas with payees on several shards: what the payer's shard decided, each payees' shard has followed."""
+"""Sagas with payees on several shards: each payees' shard has followed the decision of the payer's shard."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -23,12 +23,12 @@ from tallystick.verify.problems import ProblemKind
 
 _PAID: Final = frozenset({int(SagaStatus.FINALIZED), int(SagaStatus.SETTLED)})
 _GIVEN_UP: Final = frozenset({int(SagaStatus.GIVEN_UP), int(SagaStatus.RELEASED)})
-# What an operator's giving up is recorded with.
+# The recorded reason if an operator gave a saga up.
 _CANCELLED: Final = refuse(RefusalCode.TRANSFER_CANCELLED)
 
 
 class _Side(NamedTuple):
-    """What one payees' shard says: its promise, how that ended, and refusals under the key of it."""
+    """The records of one payees' shard: its promise, the end of that, and refusals under its key."""
 
     shard: int
     promise: CreditRecord | None
@@ -40,10 +40,11 @@ class _Side(NamedTuple):
 def judge_split(
     comparison: Comparison, told: CrossingRecords, record: SagaRecord, terms: SagaTerms
 ) -> Stage | None:
-    """Judge a saga with payees on several shards; returns how far it is, None when it has ended.
+    """Judge a saga with payees on several shards. Returns its stage; None if it has ended.
 
-    It is finalized when all have promised and settled when all have confirmed; given up before anything is revoked,
-    and released when everything is. What the payer's shard was read to say first must be found on the others.
+    It is finalized when all have promised, and settled when all have confirmed. It is given up before anything is
+    revoked, and released when everything is. The payer's shard was read first, so its records must be found on the
+    others.
     """
     home, shards = shard_of(told.crossing), comparison.shards
     problem_count = comparison.problem_count
@@ -65,7 +66,7 @@ def judge_split(
 
 
 def _side(told: CrossingRecords, there: int) -> _Side:
-    """What one shard says: the first step of each kind."""
+    """The records of one shard: the first step of each kind."""
     steps = {step.kind: step for step in reversed(told.promises) if step.shard == there}
     return _Side(
         there,
@@ -80,7 +81,7 @@ def _side(told: CrossingRecords, there: int) -> _Side:
 
 
 def split_steps_are_taken_once(told: CrossingRecords) -> Iterator[FoundOn]:
-    """Each payees' shard promises, confirms and revokes a saga once at most."""
+    """Each payees' shard promises, confirms and revokes a saga at most once."""
     taken: dict[tuple[int, int], int] = {}
     for step in told.promises:
         position = taken.setdefault((step.shard, step.kind), step.position)
@@ -94,7 +95,7 @@ def split_steps_move_what_was_agreed(
 ) -> Iterator[FoundOn]:
     """A promise brings what the terms say to the payees of its shard, and a revocation takes the same back.
 
-    A confirmation moves nothing; what it holds no more is judged on its shard.
+    A confirmation moves nothing. Its change of the held amount is judged on its shard.
     """
     for step in told.promises:
         if step.kind == Kind.TRANSFER_CONFIRMED or step.shard not in terms.payee_shards:
@@ -182,7 +183,7 @@ def _explain(comparison: Comparison, record: SagaRecord, terms: SagaTerms, side:
 
 
 def _stage(record: SagaRecord, sides: Sequence[_Side]) -> Stage | None:
-    """How far a saga is, by what its shards say; None when it has ended."""
+    """The stage of a saga, by the records of its shards; None if it has ended."""
     match record.status:
         case SagaStatus.SETTLED | SagaStatus.RELEASED:
             return None

@@ -1,4 +1,4 @@
-"""What the log has led to, position by position: accounts, holds, sagas and promises, each judged as it changes."""
+"""The state after each position: accounts, holds, sagas and promises. Each is judged when it changes."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,12 +14,12 @@ from tallystick.verify.checks.sides import CLEARING_KINDS, CREDIT_KINDS, SENT, P
 from tallystick.verify.problems import Findings, FoundProblem, ProblemKind
 from tallystick.verify.rows import Posting
 
-# One side of what crosses, with no row of a saga.
+# The kinds of one side of a transfer between shards, which have no row of a saga.
 _SIDES: Final = CREDIT_KINDS | SENT
 
 
 class LogState:
-    """The checks that must know what stood in the log before, and what they know of it."""
+    """The checks that depend on earlier rows of the log, and their state."""
 
     def __init__(self, derivation: Derivation, findings: Findings) -> None:
         shard = derivation.shard
@@ -30,7 +30,7 @@ class LogState:
         self.promises = Promises(shard, self.sides, findings)
 
     def judge(self, posting: Posting) -> None:
-        """Judge a transaction by what it finds, and go on from it."""
+        """Judge a transaction against the state, and change the state."""
         transaction, entries, accounts, holds, sagas = posting
         kind, tenant = transaction.kind, transaction.tenant
         clears = kind in CLEARING_KINDS
@@ -50,7 +50,7 @@ class LogState:
             self.promises.judge(transaction, entries)
 
 
-# What must be true at the end of the log.
+# Checks at the end of the log.
 
 
 def held_is_what_is_left(state: LogState, last_position: int) -> Iterator[FoundProblem]:

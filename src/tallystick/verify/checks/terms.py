@@ -1,4 +1,4 @@
-"""The terms of a saga, judged on their own: what may cross shards at all."""
+"""The terms of a saga, judged on their own: which transfers may cross shards."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -16,7 +16,7 @@ from tallystick.domain.limits import (
 from tallystick.domain.sagas import SagaTerms, read_terms
 from tallystick.domain.system_owners import is_system_owner
 
-# What may cross, and whether it refers to a position of the payer's shard: the hold, or what is reversed.
+# The kinds that may cross, and whether each refers to a position of the payer's shard (the hold, or the original).
 _OPERATIONS: Final[dict[int, bool]] = {
     int(Kind.TRANSFER): False,
     int(Kind.TRANSACTION): False,
@@ -28,7 +28,7 @@ _BETWEEN_TWO: Final = frozenset({Kind.TRANSFER, Kind.HOLD_CAPTURED})
 
 
 def readable_terms(text: str | None) -> SagaTerms | None:
-    """Terms as they stand in the log; None when they do not stand there or cannot be read."""
+    """Terms from the log; None if they are missing or cannot be read."""
     if text is None:
         return None
     try:
@@ -38,7 +38,7 @@ def readable_terms(text: str | None) -> SagaTerms | None:
 
 
 def totals(legs: Sequence[Leg]) -> dict[str, int]:
-    """What legs sum to in each asset, minor units."""
+    """The sum of legs in each asset, in minor units."""
     sums: dict[str, int] = {}
     for leg in legs:
         asset = leg.asset or ""
@@ -47,7 +47,7 @@ def totals(legs: Sequence[Leg]) -> dict[str, int]:
 
 
 def wrong_terms(terms: SagaTerms, shard: int) -> Iterator[str]:
-    """What is wrong with terms that were agreed on a shard, whatever its accounts are."""
+    """What is wrong with terms on a payer's shard, apart from its accounts."""
     refers = _OPERATIONS.get(terms.operation)
     if refers is None:
         yield f"does what cannot cross shards: kind {terms.operation}"
@@ -74,7 +74,7 @@ def wrong_terms(terms: SagaTerms, shard: int) -> Iterator[str]:
 
 
 def _wrong_split(terms: SagaTerms) -> Iterator[str]:
-    """What is wrong with terms that are to be carried out on several other shards."""
+    """What is wrong with terms with payees on several other shards."""
     if terms.operation != Kind.TRANSACTION:
         yield f"is of kind {terms.operation}, and crosses to several shards"
     if len(terms.payee_shards) < _SHARDS_MIN:

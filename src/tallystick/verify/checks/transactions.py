@@ -1,4 +1,4 @@
-"""Transactions: what must be true of each, whatever stood in the log before it.
+"""Transactions: checks of each one that do not depend on earlier rows of the log.
 
 Each check is a function of one slice of the log. They are called slice by slice, in the order of `SLICE_CHECKS`.
 """
@@ -29,7 +29,7 @@ class Rows(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """A batch, or a part of one, as the checks see it: the positions after `after` and up to `through`.
+    """A batch or a part of one, for the checks: the positions after `after` and up to `through`.
 
     `strays` are the rows at positions that have no transaction: the table, and the position.
     """
@@ -42,7 +42,7 @@ class Slice(NamedTuple):
 
 
 def slice_of(batch: BatchRow, after: int, through: int, rows: Rows) -> Slice:
-    """Put each transaction together with its rows."""
+    """Join each transaction with its rows."""
     entries = _by_position(rows.entries)
     accounts = _by_position(rows.accounts)
     holds = _by_position(rows.holds)
@@ -184,13 +184,13 @@ _ONE: Final = range(1, 2)
 _TWO: Final = range(2, 3)
 _NONE_OR_ONE: Final = range(2)
 _SEVERAL: Final = range(2, ENTRIES_PER_TRANSACTION_MAX + 1)
-# A step of a saga has the clearing accounts of its assets on top of one side of what crosses, where it moves money.
+# A step of a saga that moves money has entries of clearing accounts, beside those of one side of the transfer.
 _SIDE: Final = range(1, ENTRIES_PER_TRANSACTION_MAX)
 _SIDE_AND_CLEARING: Final = range(2, 2 * ENTRIES_PER_TRANSACTION_MAX)
 
 
 class Shape(NamedTuple):
-    """How many rows of each table a kind of transaction has. `refers` None: it may refer to another."""
+    """The number of rows of each table that a kind of transaction has. `refers` None: it may refer to another."""
 
     entries: range
     refers: bool | None = False
@@ -199,7 +199,7 @@ class Shape(NamedTuple):
     sagas: range = _NONE
 
     def fits(self, refers_to: int | None, entries: int, accounts: int, holds: int, sagas: int) -> bool:
-        """Whether a transaction with so many rows has this shape."""
+        """Whether a transaction with these numbers of rows has this shape."""
         return (
             entries in self.entries
             and (self.refers is None or (refers_to is not None) == self.refers)
@@ -231,7 +231,7 @@ SHAPES: Final[dict[int, Shape]] = {
     int(Kind.HOLD_CAPTURED): Shape(_TWO, refers=True, holds=_ONE),
     int(Kind.HOLD_VOIDED): Shape(_ONE, refers=True, holds=_ONE),
     int(Kind.HOLD_EXPIRED): Shape(_ONE, refers=True, holds=_ONE),
-    # The capture of a hold sets nothing more aside, and gives back only what the hold no longer keeps.
+    # The capture of a hold reserves nothing more, and releases only what the hold no longer sets aside.
     int(Kind.TRANSFER_RESERVED): Shape(range(_SIDE.stop), refers=None, holds=_NONE_OR_ONE, sagas=_ONE),
     int(Kind.TRANSFER_CREDITED): Shape(_SIDE_AND_CLEARING, refers=True),
     int(Kind.TRANSFER_FINALIZED): Shape(_SIDE_AND_CLEARING, refers=True, holds=_NONE_OR_ONE, sagas=_ONE),
