@@ -1,10 +1,10 @@
-"""What names a shard that the server was not told of: it is said, nothing is written, and no key is burned."""
+"""What names a shard that the server does not know: it is said, nothing is written, and no key is burned."""
 
 from tests.api import absent
 from tests.api.books import Books
 from tests.api.client import Client, new_key
 
-SAID = "Shard 4095 is not one that this ledger was told of. Add its database to the configuration"
+SAID = "This ledger does not know shard 4095. Add its database to the configuration"
 
 
 def test_no_call_takes_it_for_something_that_is_not_there(books: Books, client: Client) -> None:

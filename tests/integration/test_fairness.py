@@ -372,7 +372,7 @@ async def test_those_who_are_behind_share_what_is_read_of_the_log(
 
     async def counted(self: Feed, wanted: Wanted, after: int, row_count: int) -> _Read:
         found = await records(self, wanted, after, row_count)
-        if found.slice.records:
+        if found.part.records:
             asked[after] += 1
         return found
 

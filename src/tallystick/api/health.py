@@ -63,5 +63,5 @@ class Ready:
 
 
 def _health(shard: Shard) -> ShardHealth:
-    state, since, reason = shard.condition.seen()
+    state, since, reason = shard.condition.current()
     return ShardHealth(shard.number, state is State.UP, state.value, since, reason)

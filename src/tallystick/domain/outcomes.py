@@ -157,7 +157,7 @@ _NOT_TRIED_DETAIL: Final = (
     "Send it again later, with the same key."
 )
 NOT_CONFIGURED_DETAIL: Final = (
-    "Shard {} is not one that this ledger was told of. Add its database to the configuration, "
+    "This ledger does not know shard {}. Add its database to the configuration, "
     "then send the request again, with the same key."
 )
 

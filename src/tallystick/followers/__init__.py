@@ -1,1 +1,1 @@
-"""What reads a shard's log by position: the change feed, the cache of balances, webhooks."""
+"""Followers read a shard's log by position: the change feed, the cache of balances, webhooks."""

@@ -15,7 +15,7 @@ from tallystick.ledger.errors import NotTakenError
 class PositionNotReachedError(NotTakenError):
     """The shard's log has not reached the position that a read requires.
 
-    Ask again: a log that follows another one may be behind. If this persists, the position belongs to another shard's
+    Send the read again: a replica of the log may be behind. If this persists, the position belongs to another shard's
     log, or to this log before it lost its end.
     """
 
@@ -25,11 +25,11 @@ class PositionNotReachedError(NotTakenError):
 
 
 class FeedError(ValueError):
-    """The log cannot answer this, however often it is asked."""
+    """The log cannot answer this request, however often it is repeated."""
 
 
 class TooManyAccountsError(FeedError):
-    """An owner has more accounts than the log can be searched for at once."""
+    """An owner has more accounts than one search of the log allows."""
 
 
 class BeyondHeadError(FeedError):
@@ -55,4 +55,7 @@ class WebhookKeyMissingError(Exception):
 
 
 class SecretUnreadableError(Exception):
-    """The secret of an endpoint cannot be decrypted with the keys that there are; the message names both."""
+    """The secret of an endpoint cannot be decrypted with the current keys.
+
+    The message names the endpoint and the key.
+    """

@@ -1,7 +1,7 @@
-"""The batcher: everything that waits for a shard is decided together and committed once.
+"""The batcher: all commands that wait for a shard are decided together and committed once.
 
-One task owns the connection that writes. Requests only wait for its answer, so a caller that goes away
-cancels its waiting, never a COMMIT.
+One task owns the connection that writes. Requests only wait for its answers. So a caller that goes away cancels its
+own waiting, never a COMMIT.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ _log = structlog.get_logger(__name__)
 
 
 class _Batch(NamedTuple):
-    """What is written together, and what was decided about it ahead of its turn."""
+    """Commands that are written together, and the decision about them if it was made ahead."""
 
     waiting: list[Queued[Piece]]
     ahead: Decided | None = None
@@ -46,7 +46,7 @@ class _Batch(NamedTuple):
 
 
 class _Written(NamedTuple):
-    """A batch that is committed, and who of it waits for an answer."""
+    """A committed batch, and the requests of it that wait for an answer."""
 
     waiting: list[Queued[Piece]]
     decision: Decision
@@ -55,8 +55,8 @@ class _Written(NamedTuple):
 class Batcher:
     """Writes one shard's log for this process.
 
-    `submit` puts commands in a bounded queue, which tenants share fairly, and waits; `_run` is the loop that writes
-    them, batch by batch.
+    `submit` puts commands into a bounded queue, which tenants share fairly, and waits. The loop `_run` writes them,
+    batch by batch.
     """
 
     def __init__(
@@ -67,10 +67,13 @@ class Batcher:
         condition: Condition,
         tenant_weights: Mapping[int, int] = NO_WEIGHTS,
     ) -> None:
-        """`condition` is told how the shard is, and tells. Tenants whose weight is not told have weight 1."""
+        """`condition` is the shard's condition: the batcher reports to it and reads it.
+
+        Tenants without a weight have weight 1.
+        """
         self._shard = shard
         self._condition = condition
-        # When the batch that is being written was begun.
+        # The time at which the current batch was begun.
         self._writing_since: float | None = None
         self._look_ahead = asyncio.Event()
         self._writer = BatchWriter(shard, dsn, clock, self._look_ahead.set, self._lost)
@@ -78,7 +81,7 @@ class Batcher:
         self._wake = asyncio.Event()
         self._tried = asyncio.Event()
         self._stopping = False
-        # What was taken from the queue and not answered yet: being written, and decided ahead.
+        # Batches that were taken from the queue and are not answered yet: the current one, and one decided ahead.
         self._taken: list[Queued[Piece]] = []
         self._task: asyncio.Task[None] | None = None
         self._deadlines = Worker(
@@ -92,12 +95,12 @@ class Batcher:
 
     @property
     def available(self) -> bool:
-        """Whether commands are taken: the shard answers, or was lost and not yet tried again."""
+        """Whether commands are accepted: the shard answers, or was lost and not yet tried again."""
         return self._writer.reachable and not self._condition.silent and not self._stopping
 
     @property
     def derivation(self) -> Derivation:
-        """What the accounts follow from that the ledger opens by itself; raises UnavailableError."""
+        """The inputs for deriving accounts that the ledger opens by itself; raises UnavailableError."""
         try:
             return self._writer.derivation
         except ShardUnavailableError:
@@ -105,32 +108,35 @@ class Batcher:
 
     @property
     def responsive(self) -> bool:
-        """Whether an answer may come soon: commands are taken, and none waits for long."""
+        """Whether an answer may come soon: commands are accepted, and none waits for long."""
         return self.available and self._writing_seconds() < limits.KEY_CLAIM_SECONDS_MAX
 
     def _writing_seconds(self) -> float:
         return 0.0 if self._writing_since is None else time.monotonic() - self._writing_since
 
     def on_committed(self, listener: Callable[[Decision], None]) -> None:
-        """Have a listener told of every batch after its commit, in the order of the log. It must be quick.
+        """Call a listener with every batch after its commit, in the order of the log. It must be quick.
 
-        What was committed on two shards at once may come late, after what was written behind it.
+        A batch that was committed on two shards at once may come late, after later batches.
         """
         self._listeners.append(listener)
 
     def tell_listeners(self, decision: Decision) -> None:
-        """Tell them of what was committed; also what somebody else of this process wrote, then maybe out of order."""
+        """Call the listeners with a committed batch.
+
+        One that another writer of this process wrote may be out of order.
+        """
         for listener in self._listeners:
             try:
                 listener(decision)
-            except Exception as error:  # noqa: BLE001 - who listens must not harm who writes
+            except Exception as error:  # noqa: BLE001 - a listener must not harm the writer
                 _log.error("ALARM: a listener failed", shard=self._shard, exc_info=error)
 
     async def connected(self) -> None:
         """Wait until the shard can be written to.
 
         Raises:
-            UnavailableError: it could not be reached in time.
+            UnavailableError: the shard could not be reached in time.
         """
         try:
             await asyncio.wait_for(self._writer.ready.wait(), limits.CONNECT_TIMEOUT_SECONDS)
@@ -138,17 +144,17 @@ class Batcher:
             raise self._unavailable() from None
 
     async def tried(self) -> None:
-        """Wait until it was found out whether the shard can be reached, or until that takes too long."""
+        """Wait until the first attempt to connect has ended, or takes too long."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._tried.wait(), limits.FIRST_CONNECT_SECONDS_MAX)
 
     def start(self) -> None:
-        """Begin to write, or to try to connect."""
+        """Start the loop, which connects and writes."""
         self._task = asyncio.create_task(self._run(), name=f"batcher of shard {self._shard}")
         self._deadlines.start()
 
     async def stop(self) -> None:
-        """Take no more, write what waits, and close; bounded in time."""
+        """Accept no more commands, write those that wait, and close, within a time limit."""
         self._stopping = True
         self._wake.set()
         if self._task is not None:
@@ -164,9 +170,10 @@ class Batcher:
     async def submit(
         self, units: Sequence[Command | Atomic], *, of_saga: bool = False
     ) -> list[DecidedOutcome]:
-        """Have the commands of one request decided and written; an answer for each, after the commit.
+        """Decide and write the commands of one request. Returns an answer for each, after the commit.
 
-        Steps of sagas (`of_saga`) find room in a queue that is full for others: they free what those reserved.
+        Steps of sagas (`of_saga`) are accepted even if the queue is full for others, because they release
+        reservations.
 
         Raises:
             OverloadedError: the queue is full.
@@ -183,18 +190,18 @@ class Batcher:
         return await answers
 
     def room_of(self, tenant: int) -> int:
-        """How many more commands of a tenant may wait."""
+        """The number of further commands of a tenant that may wait."""
         return self._queue.room_of(tenant)
 
     def refuse_overloaded(self) -> NoReturn:
-        """Say that too many commands wait; raises OverloadedError."""
+        """Raise OverloadedError: too many commands wait."""
         self._queue.refuse_overloaded()
 
     def _written(self, _: object) -> None:
         self._writing_since = None
 
     def _lost(self) -> None:
-        # While a batch is being written, who writes it finds out, and knows what it means.
+        # While a batch is being written, its writer notices the loss, and handles it.
         if not self._taken:
             self._writer.disconnected()
             self._wake.set()
@@ -215,20 +222,20 @@ class Batcher:
                 return
 
     async def _write_all(self) -> None:
-        """Write batch after batch until nothing waits, or the connection is lost."""
+        """Write batches until no command waits, or the connection is lost."""
         batch = self._take()
         written: _Written | None = None
         while batch.waiting and self._writer.connected:
             self._writing_since = time.monotonic()
             writing = asyncio.create_task(self._post(batch), name=f"batch of shard {self._shard}")
             writing.add_done_callback(self._written)
-            # Let it begin, before those who got their answers ask for more.
+            # Let the next batch begin before callers that got their answers send more.
             await asyncio.sleep(0)
             try:
                 self._answer(written)
                 following = await self._decide_ahead(writing)
             except Exception:
-                # A bug; but what is on its way must end before anybody connects anew.
+                # A bug. But the current batch must end before a new connection is opened.
                 await asyncio.wait([writing])
                 raise
             written = await writing
@@ -237,7 +244,7 @@ class Batcher:
         self._put_back(batch)
 
     async def _connect(self) -> bool:
-        """Be connected: try until it works, with growing pauses. False when stopped meanwhile."""
+        """Connect: try until it works, with growing pauses. False if the batcher is stopped meanwhile."""
         backoff = Backoff(limits.RECONNECT_DELAY_SECONDS_MIN, limits.RECONNECT_DELAY_SECONDS_MAX)
         while not self._writer.connected:
             if self._stopping:
@@ -261,7 +268,7 @@ class Batcher:
         return True
 
     async def _look(self) -> None:
-        """Let nobody wait for ever: one look a second costs less than a timer for each request."""
+        """End requests that wait too long. One check each second costs less than a timer for each request."""
         now = asyncio.get_running_loop().time()
         if self._writing_seconds() > limits.WRITING_SECONDS_MAX:
             self._condition.begins(State.FAILING, "what is being written does not end")
@@ -278,14 +285,14 @@ class Batcher:
         return _Batch(self._taken)
 
     def _put_back(self, batch: _Batch) -> None:
-        """Let a batch that was not begun wait again, before all others."""
+        """Put a batch that was not begun back to the front of the queue."""
         self._queue.put_back(batch.waiting)
         self._taken = []
         if self._queue:
             self._wake.set()
 
     async def _decide_ahead(self, writing: asyncio.Task[_Written | None]) -> _Batch | None:
-        """While a batch is being written, decide the next one, if enough waits to make one."""
+        """While a batch is being written, decide the next one, if enough commands wait."""
         writing.add_done_callback(lambda _: self._look_ahead.set())
         while not writing.done():
             if self._writer.may_decide_ahead and self._queue.command_count >= limits.AHEAD_COMMANDS_MIN:
@@ -298,7 +305,10 @@ class Batcher:
         return None
 
     async def _post(self, batch: _Batch) -> _Written | None:
-        """Write a batch; if it is refused as a whole, find out who is at fault. None: all were told already."""
+        """Write a batch.
+
+        If it is refused as a whole, find the faulty request. None: all requests are answered already.
+        """
         started = time.perf_counter()
         try:
             decision = await self._writer.write(batch.units, batch.ahead)
@@ -309,7 +319,7 @@ class Batcher:
             _log.warning("batch failed", shard=self._shard, reason=str(error))
             _fail(batch.waiting, self._unavailable())
             return None
-        except Exception as error:  # noqa: BLE001 - whatever it is, its neighbours must be answered
+        except Exception as error:  # noqa: BLE001 - after any error the other requests must be answered
             await self._post_one_by_one(batch.waiting, error)
             return None
         self._condition.is_over(State.FAILING)
@@ -318,7 +328,7 @@ class Batcher:
         return _Written(batch.waiting, decision)
 
     async def _post_one_by_one(self, waiting: list[Queued[Piece]], error: Exception) -> None:
-        """A bug, or an identifier drawn twice: the faulty request fails alone, its neighbours are answered."""
+        """After a bug, or a random identifier that was in use: fail the faulty request alone, and answer others."""
         try:
             await self._writer.roll_back()
         except StoreError:
@@ -340,7 +350,7 @@ class Batcher:
     # Answers.
 
     def _answer(self, written: _Written | None) -> None:
-        """Tell everybody of a committed batch."""
+        """Answer the requests of a committed batch, and call the listeners."""
         if written is None:
             return
         start = 0

@@ -19,7 +19,7 @@ class ClockError(ShardUnavailableError):
 
 
 class Clock:
-    """Checks the times of one shard."""
+    """Checks the clocks of one shard."""
 
     def __init__(self, shard: int, tolerance_seconds: float = limits.CLOCK_TOLERANCE_SECONDS_DEFAULT) -> None:
         self._shard = shard
@@ -43,7 +43,7 @@ class Clock:
         Raises:
             ClockError: the database's clock is too far from this process's, or the head is too far ahead of it.
         """
-        # The database read its clock between the question and now.
+        # The database read its clock between `asked_at_us` and now.
         ahead_us, behind_us = database_us - self.own_us(), asked_at_us - database_us
         if max(ahead_us, behind_us) > self._tolerance_us:
             self._refuse(

@@ -1,6 +1,6 @@
 """The condition of a shard, as this process knows it: whether it is connected, answers, and accepts writes.
 
-The batcher and the pulse report to it. Probes read it, and so do requests that would have to wait.
+The batcher and the pulse report to it. Probes read it, and so do requests that would otherwise wait.
 """
 
 import time
@@ -21,8 +21,8 @@ class State(StrEnum):
     UP = "up"
 
 
-class Seen(NamedTuple):
-    """The state of a shard, since when, and the reason if it is not up."""
+class ShardState(NamedTuple):
+    """The state of a shard, the time since when, and the reason if it is not up."""
 
     state: State
     since: datetime
@@ -71,14 +71,14 @@ class Condition:
             self._up.set(1)
 
     def forget_old_failures(self) -> None:
-        """A failed write of some time ago says nothing about the shard now, if nothing was tried since."""
+        """End the state `failing` some time after the last failed write: it no longer shows how the shard is now."""
         failing = self._troubles.get(State.FAILING)
         if failing is not None and time.monotonic() > failing.last_seen + limits.FAILING_SECONDS_MAX:
             self.is_over(State.FAILING)
 
-    def seen(self) -> Seen:
+    def current(self) -> ShardState:
         """The state of the shard now."""
         for state in _TROUBLES:
             if (trouble := self._troubles.get(state)) is not None:
-                return Seen(state, trouble.since, trouble.reason)
-        return Seen(State.UP, self._up_since, None)
+                return ShardState(state, trouble.since, trouble.reason)
+        return ShardState(State.UP, self._up_since, None)

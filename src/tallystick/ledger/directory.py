@@ -1,4 +1,4 @@
-"""Tenants, API keys, assets and webhook endpoints. Every shard has them, so none is needed to know a caller.
+"""Tenants, API keys, assets and webhook endpoints. Every shard has them, so any shard can identify a caller.
 
 The first shard decides about new rows, and the others copy its decision. Each step may be repeated.
 """
@@ -25,10 +25,10 @@ class DirectoryIncompleteError(UnavailableError):
 
 
 class ReplicatedDirectory:
-    """The directory of all shards. Every method raises UnavailableError when too few of them answer."""
+    """The directory of all shards. Every method raises UnavailableError if too few of them answer."""
 
     def __init__(self, directories: Mapping[int, Directory]) -> None:
-        """Take the directory of each shard, by number."""
+        """`directories` has the directory of each shard, by number."""
         self._directories = dict(sorted(directories.items()))
         # Shards that are asked last until this time, so that callers do not wait for a shard that is away each time.
         # The same holds while a late answer is missing.
@@ -36,7 +36,7 @@ class ReplicatedDirectory:
         self._late: dict[int, set[asyncio.Task[Any]]] = defaultdict(set)
 
     def add(self, number: int, directory: Directory) -> None:
-        """Take one more shard."""
+        """Add a shard."""
         self._directories = dict(sorted({**self._directories, number: directory}.items()))
 
     # Reading: from the first shard that answers. If one is late, the next one is asked, too.
@@ -62,7 +62,7 @@ class ReplicatedDirectory:
         return await self._first(lambda directory: directory.webhook_endpoints(tenant))
 
     async def newest_endpoint(self, tenant: int, identifier: str) -> WebhookEndpoint | None:
-        """The version of a webhook endpoint that is in force, also when it was removed.
+        """The version of a webhook endpoint that is in force, even if it was removed.
 
         All shards are asked, because the last change may have reached only one of them.
         """
@@ -176,7 +176,7 @@ class ReplicatedDirectory:
         asked: dict[asyncio.Task[Result], int] = {}
         for number in sorted(self._directories, key=lambda number: (self._is_silent(number), number)):
             if number in self._silent_until:
-                # Only one of many callers tries whether the shard is back.
+                # Only one of many callers tries whether the shard answers again.
                 self._leave_alone(number)
             asking = asyncio.create_task(_asked(ask, self._directories[number]), name="directory")
             asking.add_done_callback(_hear)

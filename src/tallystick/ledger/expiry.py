@@ -1,7 +1,7 @@
-"""The worker that releases holds whose time is over.
+"""The worker that releases expired holds.
 
-It only finds them: whether a hold's time is over is judged inside the shard, by the server's clock. Any number
-of these workers at once do no harm.
+It only finds them. The shard decides whether a hold has expired, by the clock of its server. Several of these workers
+at once are harmless.
 """
 
 from tallystick.background.worker import Worker
@@ -34,13 +34,13 @@ class Expiry:
         self._after_us = 0
 
     async def expire_due(self) -> None:
-        """Release every hold whose time is over."""
+        """Release every expired hold."""
         after = (self._after_us, 0)
         while due := await self._shard.reader.holds_to_expire(*after, limits.EXPIRY_HOLDS_PER_ROUND_MAX):
             if still_open := [hold for hold in due if hold.open]:
                 await self._expire(still_open)
             after = (due[-1].expires_at_us, due[-1].hold)
-        # A hold may be committed a while after it was decided, so the next round looks back that far.
+        # A hold may be committed some time after it was decided, so the next round looks back that far.
         lookback_us = limits.EXPIRY_LOOKBACK_SECONDS * 1_000_000
         self._after_us = max(self._after_us, after[0] - lookback_us)
 

@@ -76,7 +76,7 @@ class FairQueue(Generic[Item]):
             self._add(waiting.lane, waiting.size)
 
     def take(self) -> Queued[Item]:
-        """Take the next item; raises IndexError when nothing waits."""
+        """Take the next item; raises IndexError if no item waits."""
         turns = self._turns
         lane = turns[0]
         if len(turns) > 1:

@@ -29,8 +29,8 @@ class _HomeAnswer(NamedTuple):
     silence: str | None = None
 
 
-class _Found(NamedTuple):
-    """The home of an owner, if a shard knows it, and why other shards did not answer."""
+class _HomeLookup(NamedTuple):
+    """The result of a look-up: the home of an owner, if a shard knows it, and why other shards did not answer."""
 
     home: int | None
     silent: dict[int, str]
@@ -54,9 +54,9 @@ class Homes(Generic[ShardT]):
 
     @asynccontextmanager
     async def opening(self, tenant: int, owner: str, near: int | None = None) -> AsyncIterator[ShardT]:
-        """The shard on which to open an account of this owner; it stays the right one until the end of the block.
+        """The shard on which to open an account of this owner. It stays the right one until the end of the block.
 
-        `near` is the shard that an owner who is new shall live on.
+        `near` is the shard for a new owner.
 
         Raises:
             UnavailableError: that shard, or one that the owner may live on, cannot be reached.
@@ -74,7 +74,7 @@ class Homes(Generic[ShardT]):
     @asynccontextmanager
     async def _opening(self, tenant: int, owner: str) -> AsyncIterator[ShardT]:
         if len(self.placement.candidates(tenant, owner)) > 1:
-            # An owner who lives on another shard does not need the one that takes new owners.
+            # An owner that lives on another shard does not need the shard that takes new owners.
             found = await self._look_up(tenant, owner)
             found.raise_if_unknown()
             if found.home is not None:
@@ -85,7 +85,7 @@ class Homes(Generic[ShardT]):
 
     @asynccontextmanager
     async def _placing(self, tenant: int, owner: str) -> AsyncIterator[ShardT]:
-        """The same for an owner who may be new: the placement cannot change during the look-up."""
+        """The same for an owner that may be new: the placement cannot change during the look-up."""
         while True:
             choice = self.placement.choice(tenant, owner)
             async with self._fence(choice).held():
@@ -105,7 +105,7 @@ class Homes(Generic[ShardT]):
         Raises what `opening` raises.
         """
         while (choice := self.placement.choice(tenant, owner)) != shard:
-            # An owner who has a home already does not need the lock.
+            # An owner that has a home already does not need the lock.
             if (await self._look_up(tenant, owner)).home is not None:
                 return
             async with self._fence(choice).held_alone():
@@ -146,7 +146,7 @@ class Homes(Generic[ShardT]):
     async def _accounts_everywhere(
         self, tenant: int, owner: str, after: int, row_count: int
     ) -> list[AccountState]:
-        """The same for a system owner, who lives on every shard."""
+        """The same for a system owner, which lives on every shard."""
         shards = [self._shard(number) for number in sorted({*self.placement.shards, *self._shards})]
         pages = await asyncio.gather(
             *(shard.reader.accounts_of_owner(tenant, owner, after, row_count) for shard in shards)
@@ -167,7 +167,7 @@ class Homes(Generic[ShardT]):
 
     # Looking up.
 
-    async def _look_up(self, tenant: int, owner: str) -> _Found:
+    async def _look_up(self, tenant: int, owner: str) -> _HomeLookup:
         """Ask every shard that may have this owner, according to the newest placement that any of them has."""
         while True:
             placement = self.placement
@@ -184,22 +184,22 @@ class Homes(Generic[ShardT]):
     async def _ask(self, number: int, placement: Placement, tenant: int, owner: str) -> _HomeAnswer:
         shard = self._shards.get(number)
         if shard is None:
-            return _HomeAnswer(number, None, "this server has not been told of yet")
+            return _HomeAnswer(number, None, "this server does not know yet")
         try:
             answer = await self._lookups_on(shard).ask(tenant, owner)
         except (StoreError, NotTakenError):
             return _HomeAnswer(number, None, "cannot be reached now")
-        told = read_placement(answer.placement)
-        self._take_over(told)
+        recorded = read_placement(answer.placement)
+        self._take_over(recorded)
         home = number if answer.has_accounts else answer.placed_on
-        if told.version < placement.version and home is None:
+        if recorded.version < placement.version and home is None:
             # Other servers may still place owners here by an older placement.
-            return _HomeAnswer(number, None, "was not told of the newest placement: run `tallystick migrate`")
+            return _HomeAnswer(number, None, "does not have the newest placement: run `tallystick migrate`")
         return _HomeAnswer(number, home)
 
-    def _take_over(self, told: Placement) -> None:
-        if told.version > self.placement.version:
-            self.placement = told
+    def _take_over(self, recorded: Placement) -> None:
+        if recorded.version > self.placement.version:
+            self.placement = recorded
 
     def _lookups_on(self, shard: Shard) -> OwnerLookups:
         return self._lookups.setdefault(shard.number, OwnerLookups(shard.database))
@@ -207,25 +207,23 @@ class Homes(Generic[ShardT]):
     def _shard(self, number: int) -> ShardT:
         shard = self._shards.get(number)
         if shard is None:
-            raise UnavailableError(f"this server has not been told of shard {number} yet")
+            raise UnavailableError(f"this server does not know shard {number} yet")
         return shard
 
     def _fence(self, number: int) -> Fence:
         shard = self._shards.get(number)
         if shard is None:
-            raise UnavailableError(
-                f"new owners live on shard {number}, which this server has not been told of yet"
-            )
+            raise UnavailableError(f"new owners live on shard {number}, which this server does not know yet")
         return self._fences.setdefault(number, Fence(shard.database))
 
 
-async def _until_home_is_known(asked: list[asyncio.Task[_HomeAnswer]]) -> _Found:
+async def _until_home_is_known(asked: list[asyncio.Task[_HomeAnswer]]) -> _HomeLookup:
     """Collect answers. Once the owner's home is known, do not wait for shards that cannot matter."""
     silent: dict[int, str] = {}
     for next_answer in asyncio.as_completed(asked):
         answer = await next_answer
         if answer.home is not None:
-            return _Found(answer.home, silent)
+            return _HomeLookup(answer.home, silent)
         if answer.silence is not None:
             silent[answer.shard] = answer.silence
-    return _Found(None, silent)
+    return _HomeLookup(None, silent)

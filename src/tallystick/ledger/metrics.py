@@ -29,7 +29,7 @@ OUTCOMES: Final = Counter("tallystick_outcomes", "Commands answered, by outcome.
 UNSERVED: Final = Counter("tallystick_unserved", "Requests not taken, by reason.", ["shard", "reason"])
 RATE_LIMITED: Final = Counter(
     "tallystick_rate_limited",
-    "Requests refused by a limit, by budget and by whose limit.",
+    "Requests refused by a limit, by budget and by the limit's owner.",
     ["budget", "whose"],
 )
 COMMITS_UNKNOWN: Final = Counter(
@@ -45,13 +45,15 @@ FAULTY_ANSWERS: Final = Counter(
 )
 KEYS_UNCLAIMED: Final = Counter(
     "tallystick_keys_unclaimed",
-    "Idempotency keys of requests to other shards that were not claimed because this shard, their home, was away.",
+    "Idempotency keys of requests to other shards, not claimed because this shard, their home, was away.",
     ["shard"],
 )
 HOLDS_EXPIRED: Final = Counter(
-    "tallystick_holds_expired", "Holds released because their time was over.", ["shard"]
+    "tallystick_holds_expired", "Holds released because they had expired.", ["shard"]
 )
-SAGAS: Final = Counter("tallystick_sagas", "Sagas that this process saw end, by how.", ["shard", "end"])
+SAGAS: Final = Counter(
+    "tallystick_sagas", "Sagas that ended in this process, by their end.", ["shard", "end"]
+)
 SAGAS_OPEN: Final = Gauge("tallystick_sagas_open", "Sagas that had not ended when last looked at.", ["shard"])
 SAGAS_OLDEST_SECONDS: Final = Gauge(
     "tallystick_sagas_oldest_seconds",
@@ -67,11 +69,11 @@ PREPARED_RESOLVED: Final = Counter(
     ["shard", "end"],
 )
 FEED_LAG_POSITIONS: Final = Gauge(
-    "tallystick_feed_lag_positions", "Positions in the log that streams were not told of yet.", ["shard"]
+    "tallystick_feed_lag_positions", "Positions in the log that were not sent to streams yet.", ["shard"]
 )
 FEED_LAG_SECONDS: Final = Gauge(
     "tallystick_feed_lag_seconds",
-    "Time since streams had been told of the whole log, 0 while they have.",
+    "Time since streams were level with the log, 0 while they are.",
     ["shard"],
 )
 STREAMS_OPEN: Final = Gauge("tallystick_streams_open", "Streams that are open now.", ["stream"])
@@ -82,24 +84,24 @@ STREAMS_DROPPED: Final = Counter(
 CACHE_HITS: Final = Counter("tallystick_cache_hits", "Balances answered from the cache.", ["shard"])
 CACHE_MISSES: Final = Counter(
     "tallystick_cache_misses",
-    "Balances that the cache was asked for and did not have, or not as new as was asked.",
+    "Balances that the cache did not have, or not as new as requested.",
     ["shard"],
 )
 CACHE_ERRORS: Final = Counter(
-    "tallystick_cache_errors", "ALARM: calls that the cache refused, or did not answer.", ["shard"]
+    "tallystick_cache_errors", "ALARM: calls that the cache refused or did not answer.", ["shard"]
 )
 CACHE_WRITES: Final = Counter("tallystick_cache_writes", "Balances set in the cache.", ["shard"])
 CACHE_DROPPED: Final = Counter(
     "tallystick_cache_dropped",
-    "Balances that were not written because the cache was slow or away.",
+    "Balances that were not written because the cache was slow or could not be reached.",
     ["shard"],
 )
 CACHE_DRIFT: Final = Counter(
-    "tallystick_cache_drift", "ALARM: cached balances that were not what the log says.", ["shard"]
+    "tallystick_cache_drift", "ALARM: cached balances that differed from the log.", ["shard"]
 )
 CACHE_LAG_POSITIONS: Final = Gauge(
     "tallystick_cache_lag_positions",
-    "Positions of the log that this process's tailer had not passed.",
+    "Positions of the log that this process's tailer has not passed.",
     ["shard"],
 )
 CACHE_LAG_SECONDS: Final = Gauge(

@@ -38,7 +38,7 @@ class OwnerLookups:
             del self._waiting[: limits.OWNER_LOOKUPS_AT_A_TIME]
             try:
                 answers = await look_up_owners(self._database, [(one.tenant, one.owner) for one in asked])
-            except Exception as error:  # noqa: BLE001 - whatever it is, the waiting callers need an answer
+            except Exception as error:  # noqa: BLE001 - after any error the waiting callers need an answer
                 for one in asked:
                     if not one.answer.done():
                         one.answer.set_exception(error)

@@ -38,7 +38,7 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return chosen if self.version else list(dict.fromkeys((*chosen, *self.shards)))
 
     def homes_of_key(self, key: bytes) -> list[int]:
-        """Every shard that may know a request's key, the one that was asked first in time first."""
+        """Every shard that may know a request's key, in the order of the generations."""
         number = int.from_bytes(key[:_KEY_NUMBER_BYTES], "big")
         if len(self.generations) == 1:
             return [_home(self.generations[0], number)]
@@ -63,20 +63,20 @@ NOTHING_PLACED: Final = Placement(0, (), ())
 
 
 def following(
-    told: Mapping[int, Placement], with_accounts: Collection[int], open_shards: Collection[int]
+    recorded: Mapping[int, Placement], with_accounts: Collection[int], open_shards: Collection[int]
 ) -> Placement:
     """The placement that follows the recorded ones.
 
     Args:
-        told: the recorded placement of each shard, by number. These are all shards from now on.
+        recorded: the recorded placement of each shard, by number. These are all shards from now on.
         with_accounts: the shards that have any account.
         open_shards: those that take new owners from now on.
     """
-    newest = max(told.values(), key=lambda placement: placement.version)
+    newest = max(recorded.values(), key=lambda placement: placement.version)
     # It is unknown how owners were placed on these shards: any owner may live there.
     served_before = tuple((shard,) for shard in sorted(with_accounts) if shard not in newest.shards)
     generations = (*served_before, *newest.generations)
-    return msgspec.structs.replace(newest, generations=generations).followed_by(told, open_shards)
+    return msgspec.structs.replace(newest, generations=generations).followed_by(recorded, open_shards)
 
 
 def read_placement(text: str | None) -> Placement:
@@ -93,9 +93,9 @@ _decode: Final = msgspec.json.Decoder(Placement).decode
 
 
 def _home(generation: Generation, number: int) -> int:
-    """The shard of a generation for a number that is evenly spread already, as that of a hash is.
+    """The shard of a generation for a number that is evenly distributed already, such as a hash.
 
-    Rendezvous hashing as for owners, with a multiplication in place of a hash: it is on the way of every request.
+    Rendezvous hashing as for owners, with a multiplication in place of a hash, because every request needs it.
     """
     return max(generation, key=lambda shard: (number ^ _salt(shard)) * _MULTIPLIER & _WEIGHT_MASK)
 

@@ -18,12 +18,12 @@ _log = structlog.get_logger(__name__)
 
 
 class Pulse:
-    """Feels the pulse of one shard, over a connection of its own."""
+    """Checks the pulse of one shard, over a separate connection."""
 
     def __init__(
         self, shard: int, dsn: str, condition: Condition, on_silence: Callable[[], Awaitable[None]]
     ) -> None:
-        """`on_silence` is called when the shard falls silent."""
+        """`on_silence` is called when the shard stops answering."""
         self._shard = shard
         self._dsn = dsn
         self._condition = condition
@@ -34,11 +34,11 @@ class Pulse:
         )
 
     def start(self) -> None:
-        """Begin to feel."""
+        """Begin to check."""
         self._worker.start()
 
     async def stop(self) -> None:
-        """Stop feeling."""
+        """Stop checking."""
         await self._worker.stop()
         self._drop()
 
@@ -64,7 +64,7 @@ class Pulse:
             self._drop()
             return
         except ShardUnavailableError:
-            # The connection was refused or ended. Every request is told that at once.
+            # The connection was refused or ended. Requests get that error at once.
             self._drop()
         if self._condition.silent:
             _log.info("shard answers again", shard=self._shard)

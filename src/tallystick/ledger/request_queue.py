@@ -16,7 +16,7 @@ from tallystick.ledger import metrics
 from tallystick.ledger.errors import OverloadedError
 from tallystick.ledger.fair_queue import FairQueue, Queued
 
-# The lane of what the ledger does for several tenants at once: recovery, and holds that expire.
+# The lane of commands for several tenants at once: recovery, and holds that expire.
 _LEDGER_LANE: Final = 0
 
 
@@ -33,7 +33,7 @@ class DecidedOutcome(NamedTuple):
 
 
 class Request:
-    """Who waits for the answers to the commands of one request, which may be written in several batches."""
+    """A request that waits for the answers to its commands, which may be written in several batches."""
 
     __slots__ = ("answers", "deadline", "found", "left")
 
@@ -46,14 +46,14 @@ class Request:
         self.left = command_count
 
     def answer(self, found: list[DecidedOutcome]) -> None:
-        """Take the answers to the next commands; tell the caller when these were the last."""
+        """Take the answers to the next commands. After the last ones the caller gets all answers."""
         self.left -= len(found)
         self.found += found
         if not self.left and not self.answers.done():
             self.answers.set_result(self.found)
 
     def fail(self, error: Exception) -> None:
-        """Tell the caller that there is no answer. What of the request waits still is not written any more."""
+        """Fail the request. Commands of it that still wait are not written any more."""
         if not self.answers.done():
             self.answers.set_exception(error)
 
@@ -70,10 +70,10 @@ class RequestQueue:
     """The requests that wait for one shard, in pieces."""
 
     def __init__(self, shard: int, tenant_weights: Mapping[int, int]) -> None:
-        """Tenants whose weight is not told have weight 1."""
+        """Tenants without a weight have weight 1."""
         self._shard = shard
         self._queue: FairQueue[Piece] = FairQueue(limits.PIECE_COMMANDS_MAX, tenant_weights)
-        # Whose lane was put into last, and until when others count as being about.
+        # The lane that was used last, and the time until which the queue counts as shared.
         self._lane = _LEDGER_LANE
         self._shared_until = 0.0
         self._queued = metrics.QUEUED_COMMANDS.labels(str(shard))
@@ -82,20 +82,21 @@ class RequestQueue:
         return bool(self._queue)
 
     def __iter__(self) -> Iterator[Piece]:
-        """All that wait."""
+        """All waiting pieces."""
         return iter(self._queue)
 
     @property
     def command_count(self) -> int:
-        """How many commands wait."""
+        """The number of waiting commands."""
         return self._queue.size
 
     def put(
         self, units: Sequence[Command | Atomic], *, of_saga: bool
     ) -> asyncio.Future[list[DecidedOutcome]]:
-        """Let the commands of one request wait; what will be their answers.
+        """Put the commands of one request into the queue. Returns a future of their answers.
 
-        Steps of sagas (`of_saga`) find room in a queue that is full for others: they free what those reserved.
+        Steps of sagas (`of_saga`) are accepted even if the queue is full for others, because they release
+        reservations.
 
         Raises:
             OverloadedError: the queue is full.
@@ -113,18 +114,18 @@ class RequestQueue:
         return answers
 
     def room_of(self, tenant: int) -> int:
-        """How many more commands of a tenant may wait."""
+        """The number of further commands of a tenant that may wait."""
         queue = self._queue
         of_all = limits.QUEUE_COMMANDS_MAX - queue.size
         return max(0, min(of_all, limits.QUEUE_COMMANDS_PER_TENANT_MAX - queue.size_of(tenant)))
 
     def refuse_overloaded(self) -> NoReturn:
-        """Say that too many commands wait; raises OverloadedError."""
+        """Raise OverloadedError: too many commands wait."""
         metrics.UNSERVED.labels(str(self._shard), Unserved.OVERLOADED.value).inc()
         raise OverloadedError(f"{self._queue.size} commands wait for shard {self._shard}")
 
     def take(self) -> list[Queued[Piece]]:
-        """What is written next: all that wait, up to limits, without those whose callers have gone."""
+        """Take the next pieces to write: all that wait, up to limits, without those whose callers have gone away."""
         batch: list[Queued[Piece]] = []
         count = 0
         shared = asyncio.get_running_loop().time() < self._shared_until
@@ -142,23 +143,23 @@ class RequestQueue:
         return batch
 
     def put_back(self, taken: Sequence[Queued[Piece]]) -> None:
-        """Let what was taken wait again, before all others."""
+        """Put pieces back to the front of the queue."""
         self._queue.put_back(taken)
 
     def fail_all(self, error: Exception) -> None:
-        """Tell all who wait that there is no answer."""
+        """Fail all waiting requests."""
         for piece in self._queue.clear():
             piece.request.fail(error)
 
     def _note_lane(self, lane: int, now: float) -> None:
-        """Note whether tenants share the shard: whether another one than before asks."""
+        """Note whether tenants share the shard: whether another lane than before is used."""
         if lane not in {self._lane, _LEDGER_LANE}:
             if self._lane != _LEDGER_LANE:
                 self._shared_until = now + limits.SHARED_SECONDS
             self._lane = lane
 
     def _require_room(self, lane: int, command_count: int, more_room: int) -> None:
-        """Raises OverloadedError when so many commands would be too many, of this tenant or of all."""
+        """Raise OverloadedError if there would be too many commands, of this tenant or of all."""
         queue = self._queue
         if (
             queue.size + command_count > limits.QUEUE_COMMANDS_MAX + more_room
@@ -168,13 +169,13 @@ class RequestQueue:
 
 
 def _lane_of(commands: Sequence[Command]) -> int:
-    """Whose turn it is with these: the tenant's, or, where there are several, the ledger's own."""
+    """The lane of commands: that of their tenant, or the ledger's own lane if there are several tenants."""
     tenant = commands[0].tenant
     return tenant if all(command.tenant == tenant for command in commands) else _LEDGER_LANE
 
 
 def _pieces(request: Request, units: Sequence[Command | Atomic], command_count: int) -> Iterator[Piece]:
-    """A request in pieces, so that others can be written in between. A group that stands or falls is one piece."""
+    """A request in pieces, so that others can be written in between. An `Atomic` group is one piece."""
     if command_count <= limits.PIECE_COMMANDS_MAX:
         yield Piece(request, units, command_count)
         return

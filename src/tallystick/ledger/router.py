@@ -18,7 +18,7 @@ ShardT = TypeVar("ShardT", bound=Shard)
 
 
 class Router(Generic[ShardT]):
-    """All shards that this process serves. Some may be added while it does."""
+    """All shards that this process serves. Shards may be added at any time."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class Router(Generic[ShardT]):
         *,
         open_shards: Collection[int] | None = None,
     ) -> None:
-        """Take the connection string of each shard, by number, and what makes a shard of both.
+        """`dsns` has the connection string of each shard, by number. `make_shard` makes a shard of both.
 
         `open_shards` take new owners (default: all), until a placement was recorded with `tallystick migrate`.
         """
@@ -55,7 +55,7 @@ class Router(Generic[ShardT]):
         """The shard that an account, a transaction or a hold lives on.
 
         Raises:
-            ShardNotConfiguredError: this process was not told of it.
+            ShardNotConfiguredError: this process does not know the shard.
         """
         return self.numbered(shard_of(identifier))
 
@@ -76,9 +76,9 @@ class Router(Generic[ShardT]):
     def opening(
         self, tenant: int, owner: str, near: int | None = None
     ) -> AbstractAsyncContextManager[ShardT]:
-        """The shard on which to open an account of an owner, for `async with`: right until the end of the block.
+        """The shard on which to open an account of an owner, until the end of the `async with` block.
 
-        `near` is the shard that an owner who is new shall live on.
+        `near` is the shard for a new owner.
 
         Raises:
             UnavailableError: that shard, or one that the owner may live on, cannot be reached.
@@ -105,15 +105,15 @@ class Router(Generic[ShardT]):
         return await self._homes.accounts(tenant, owner, after, row_count)
 
     async def refresh_placement(self) -> None:
-        """Learn of a placement that was recorded since; shards that do not answer are passed over."""
+        """Read the newest recorded placement. Shards that do not answer are skipped."""
         await self._homes.refresh()
 
     async def add(self, number: int, dsn: str) -> ShardT:
-        """Serve one more shard, beside those that are served."""
+        """Serve one more shard."""
         shard = self._make(number, dsn)
         await shard.start()
         shard.pulse.start()
-        # A new mapping, in the order of numbers: loops over the old one are not disturbed.
+        # A new mapping, in the order of numbers, so that loops over the old one are not disturbed.
         self._shards[number] = shard
         for one in sorted(self._shards):
             self._shards[one] = self._shards.pop(one)
@@ -127,12 +127,12 @@ class Router(Generic[ShardT]):
         self._expiry.start()
 
     async def connected(self) -> None:
-        """Wait until every shard can be written to; raises UnavailableError when one could not be reached in time."""
+        """Wait until every shard can be written to; raises UnavailableError if one could not be reached in time."""
         for shard in self.shards:
             await shard.batcher.connected()
 
     async def tried(self) -> None:
-        """Wait until it was found out whether each shard can be reached, or until that takes too long."""
+        """Wait until the first attempt to connect to each shard has ended, or takes too long."""
         await asyncio.gather(*(shard.batcher.tried() for shard in self.shards))
 
     async def stop(self) -> None:

@@ -70,12 +70,12 @@ class Shard:
         self.batcher = Batcher(number, dsn, self.clock, self.condition, tenant_weights)
 
     async def start(self) -> None:
-        """Begin to serve, or to try to connect."""
+        """Begin to connect and serve."""
         await self.database.open()
         self.batcher.start()
 
     async def stop(self) -> None:
-        """Write what waits, then close."""
+        """Write the commands that wait, then close."""
         await self.pulse.stop()
         await self.batcher.stop()
         await self._stop_followers()

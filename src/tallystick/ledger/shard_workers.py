@@ -1,4 +1,4 @@
-"""A worker for each shard: one that waits for its shard does not delay the others."""
+"""A worker for each shard, so that one that waits for its shard does not delay the others."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ class ShardWorkers:
     def __init__(
         self, name: str, shards: Callable[[], Sequence[Shard]], make: Callable[[Shard], Worker]
     ) -> None:
-        """`shards` tells which there are now; `make` makes the worker of one."""
+        """`shards` returns the current shards; `make` makes the worker of one."""
         self._shards = shards
         self._make = make
         self._workers: dict[int, Worker] = {}
@@ -27,7 +27,7 @@ class ShardWorkers:
         self._looking.start()
 
     async def stop(self) -> None:
-        """Stop all workers, in the middle of a round too."""
+        """Stop all workers, also in the middle of a round."""
         await self._looking.stop()
         await asyncio.gather(*(worker.stop() for worker in self._workers.values()))
 

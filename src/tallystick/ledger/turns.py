@@ -1,4 +1,4 @@
-"""Limit expensive work to a few at a time, with tenants in turns."""
+"""Limits expensive work to a few places. Tenants take turns."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ from tallystick.ledger.fair_queue import FairQueue
 
 
 class Turns:
-    """A number of places. Tenants take turns for a free place, however often they ask."""
+    """A number of places. Tenants take turns for a free place, whatever the number of their requests."""
 
     def __init__(
         self, places: int, what: str, waiting_per_tenant_max: int = limits.TURNS_WAITING_PER_TENANT_MAX

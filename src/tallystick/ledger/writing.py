@@ -39,7 +39,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Decided(NamedTuple):
-    """A batch that was decided and not written yet. It is valid only after `follows`."""
+    """A decided batch that is not written yet. It is valid only directly after `follows`."""
 
     follows: Head
     decision: Decision
@@ -56,9 +56,9 @@ class BatchWriter:
     def __init__(
         self, shard: int, dsn: str, clock: Clock, on_decided: Callable[[], None], on_lost: Callable[[], None]
     ) -> None:
-        """Name the shard.
+        """A writer of one shard.
 
-        `on_decided` is called when the batch being written was decided: another may follow it. `on_lost` is called
+        `on_decided` is called when the current batch is decided, so that the next one can be. `on_lost` is called
         when the connection is lost.
         """
         self._shard = shard
@@ -68,8 +68,8 @@ class BatchWriter:
         self._writer.on_lost = on_lost
         self.ready = asyncio.Event()
         self._reached = False
-        # The end of the log if all that was decided is written, and what is known as of there.
-        # None while it is not known. Then nothing can be decided ahead.
+        # The end of the log after all decided batches, and the states known as of there. None while it is not known.
+        # Then no batch can be decided ahead.
         self._head: Head | None = None
         self._known: dict[int, AccountState] = {}
         # Open sagas that this process has reserved. It will end most of them itself.
@@ -87,11 +87,11 @@ class BatchWriter:
         return self._reached
 
     async def connect(self) -> None:
-        """Connect, or connect anew.
+        """Connect, or connect again.
 
         Raises:
             ShardUnavailableError: PostgreSQL cannot be reached.
-            ClockError: its clock is wrong, or this server's, or the log's newest time.
+            ClockError: the clock of PostgreSQL or of this server is wrong, or the newest time of the log.
         """
         try:
             await self._writer.reconnect()
@@ -106,11 +106,11 @@ class BatchWriter:
 
     @property
     def derivation(self) -> Derivation:
-        """What the accounts follow from that the ledger opens by itself; raises ShardUnavailableError."""
+        """The inputs for deriving accounts that the ledger opens by itself; raises ShardUnavailableError."""
         return self._writer.derivation
 
     def disconnected(self) -> None:
-        """Note that the connection is lost, and forget what was remembered."""
+        """Note that the connection is lost, and forget all remembered states."""
         self._forget()
         self.ready.clear()
 
@@ -120,7 +120,7 @@ class BatchWriter:
         await self._writer.close()
 
     async def roll_back(self) -> None:
-        """End a batch that failed without a trace.
+        """Roll back a batch that failed.
 
         Raises:
             ShardUnavailableError: the connection is gone; the server rolls back by itself.
@@ -130,7 +130,7 @@ class BatchWriter:
 
     @property
     def may_decide_ahead(self) -> bool:
-        """Whether the batch being written was decided, so that the next one can be."""
+        """Whether the current batch is decided, so that the next one can be."""
         return self._head is not None
 
     async def write(self, units: Units, ahead: Decided | None = None) -> Decision:
@@ -138,7 +138,7 @@ class BatchWriter:
 
         Args:
             units: the commands of the batch, in order.
-            ahead: what `decide_ahead` said of them.
+            ahead: the result of `decide_ahead` for them.
 
         Raises:
             ShardUnavailableError, CommitUnknownError: PostgreSQL cannot be reached.
@@ -148,7 +148,7 @@ class BatchWriter:
             try:
                 return await self._write(units, ahead)
             except ShardUnavailableError as error:
-                # Nothing was written: COMMIT was never sent, or was seen to have failed.
+                # Nothing was written: COMMIT was never sent, or has failed.
                 _log.warning("connection lost, writing the batch again", shard=self._shard, reason=str(error))
                 ahead = None
                 self._forget()
@@ -156,7 +156,7 @@ class BatchWriter:
         return await self._write(units, None)
 
     async def decide_ahead(self, units: Units) -> Decided | None:
-        """Decide the next batch while the one before is written. None: it must wait for its turn."""
+        """Decide the next batch while the current one is written. None: it must wait for its turn."""
         follows = self._head
         needs = Needs() if follows is None else self._needs(units)
         if follows is None or needs.originals:
@@ -180,12 +180,12 @@ class BatchWriter:
                 # guess.
                 return None
             return self._remember(follows, decision, deciding.now_us)
-        except Exception as error:  # noqa: BLE001 - it will be raised again under the lock, and is handled there
+        except Exception as error:  # noqa: BLE001 - it is raised again under the lock, and handled there
             _log.info("batch was not decided ahead", shard=self._shard, reason=str(error))
             return None
 
     async def _peek(self, follows: Head, needs: Needs) -> tuple[int, Snapshot | None]:
-        """The server's clock, and what is needed as of after the batch on its way; None: that is not known."""
+        """The server's clock, and the states needed as of after the current batch; None if they are not known."""
         needs.accounts = self._unknown(needs.accounts)
         needs.look_for(self._known)
         known_sagas = self._take_known_sagas(needs)
@@ -193,7 +193,7 @@ class BatchWriter:
         if self._head is not follows:
             return database_us, None
         loaded.sagas.update(known_sagas)
-        # What the batch on its way changed is newer than what is committed.
+        # The states after the current batch are newer than the committed ones.
         for account, state in loaded.accounts.items():
             self._known.setdefault(account, state)
         before = self._decision
@@ -219,7 +219,7 @@ class BatchWriter:
         return await self._append(self._remember(snapshot.head, decide(snapshot, units, now_us), now_us))
 
     async def _begin(self, needs: Needs) -> tuple[Snapshot, int]:
-        """Lock the shard, and load what is needed and not known. Returns the time of the batch beside it."""
+        """Lock the shard, and load the states that are needed and not known. Also returns the time of the batch."""
         expected, self._head = self._head, None
         wanted_accounts = needs.accounts
         needs.accounts = self._unknown(wanted_accounts)
@@ -229,7 +229,7 @@ class BatchWriter:
         head, database_us, loaded = await self._writer.begin(needs)
         now_us = self._clock.recorded_at_us(database_us, head.recorded_at_us, asked_at_us)
         if head != expected:
-            # Another process has written since: what is remembered may be old.
+            # Another process has written since, so the remembered states may be old.
             self._known.clear()
             self._open_sagas.clear()
             missing = Needs()
@@ -248,7 +248,7 @@ class BatchWriter:
         return snapshot, now_us
 
     def _remember(self, head: Head, decision: Decision, now_us: int) -> Decided:
-        """Close a decision with its row, and remember what follows from it."""
+        """Make the batch row of a decision, and remember the states after it."""
         rows = encode(decision.appended)
         row = chain(head.hash, head.number + 1, decision.last_position, now_us, rows)
         decided = Decided(head, decision, rows, row)
@@ -256,8 +256,8 @@ class BatchWriter:
             Head(row.number, row.last_position, row.recorded_at_us, row.hash) if _appends(decision) else head
         )
         self._decision = decision
-        # What this batch changes cannot be read anywhere until it is committed, and the next one may be decided
-        # before that: it becomes the newest, which is forgotten last, and is not forgotten in any case.
+        # The states that this batch changes cannot be read before it is committed, and the next batch may be decided
+        # before that. So they become the newest ones, which are forgotten last, and all of them are kept.
         for account in decision.accounts:
             self._known.pop(account, None)
         self._known.update(decision.accounts)
@@ -267,7 +267,7 @@ class BatchWriter:
             else:
                 self._open_sagas[saga.saga] = saga
         if len(self._open_sagas) > limits.KNOWN_SAGAS_MAX:
-            # Each can be read again.
+            # They can be read again.
             self._open_sagas.clear()
         excess = len(self._known) - max(limits.KNOWN_ACCOUNTS_MAX, len(decision.accounts))
         if excess > 0:
@@ -277,7 +277,7 @@ class BatchWriter:
         return decided
 
     async def _append(self, decided: Decided) -> Decision:
-        """Append what was decided, in the transaction that has begun, and commit."""
+        """Append a decided batch in the current transaction, and commit."""
         if not _appends(decided.decision):
             await self._writer.roll_back()
             return decided.decision
@@ -291,7 +291,7 @@ class BatchWriter:
         return decided.decision
 
     async def _was_committed(self, row: BatchRow) -> bool:
-        """Find out whether a commit took effect whose answer was lost.
+        """Find out whether a commit took effect after its answer was lost.
 
         An unknown commit is never reported as failed.
         """
@@ -320,17 +320,20 @@ class BatchWriter:
         return needs
 
     def _unknown(self, accounts: set[int]) -> set[int]:
-        # Not a difference of sets: that would iterate over everything that is known.
+        # Not a difference of sets, which would iterate over all known accounts.
         return {account for account in accounts if account not in self._known}
 
     def _take_known_sagas(self, needs: Needs) -> dict[int, SagaState]:
-        """The sagas among those needed that need not be read."""
+        """The needed sagas that are known, and need not be read."""
         known = {saga: self._open_sagas[saga] for saga in needs.sagas if saga in self._open_sagas}
         needs.sagas.difference_update(known)
         return known
 
     def _knows_accounts_of(self, holds: Iterable[HoldState]) -> bool:
-        """Whether the accounts of these holds are known: the database was asked before the batch on its way."""
+        """Whether the accounts of these holds are known.
+
+        The holds were read before the current batch is committed.
+        """
         return all(
             account in self._known
             for hold in holds
@@ -346,7 +349,7 @@ class BatchWriter:
 
 
 def _overlay(older: dict[Key, Value], newer: Mapping[Key, Value], wanted: Iterable[Key]) -> None:
-    """Put what is newer in the place of what is older: what is wanted only, or it would grow from batch to batch."""
+    """Replace older states by newer ones, but only wanted ones. Otherwise they would grow from batch to batch."""
     older.update((key, newer[key]) for key in wanted if key in newer)
 
 

@@ -14,7 +14,7 @@ from tallystick.domain.identifiers import shard_of
 from tallystick.domain.parts import asks_for_stages
 from tallystick.domain.record import Record
 from tallystick.followers.errors import BeyondHeadError, TooManyAccountsError
-from tallystick.followers.feed.feed import Slice, Wanted
+from tallystick.followers.feed.feed import LogPart, Wanted
 from tallystick.ledger.errors import UnavailableError
 from tallystick.service import parameters
 from tallystick.service.errors import ParameterError
@@ -122,7 +122,7 @@ class EventCalls(Tenancy):
 
         return follow()
 
-    async def _events(self, home: ServedShard, wanted: Wanted, found: Slice) -> views.Events:
+    async def _events(self, home: ServedShard, wanted: Wanted, found: LogPart) -> views.Events:
         """What is wanted of a slice, as callers see it.
 
         Raises:
@@ -130,13 +130,13 @@ class EventCalls(Tenancy):
         """
         records = found.records
         if not wanted.stages:
-            records = await self._engine.earlier_credits.all_told(home.number, records)
+            records = await self._engine.earlier_credits.all_completed(home.number, records)
             records = [record for record in records if wanted.shows(home.number, record)]
         return views.Events(
             [_view_once(home.number, record, wanted.stages) for record in records], found.position
         )
 
-    async def _events_or_none(self, home: ServedShard, wanted: Wanted, found: Slice) -> views.Events | None:
+    async def _events_or_none(self, home: ServedShard, wanted: Wanted, found: LogPart) -> views.Events | None:
         """The same for a stream, which outlives the loss of a shard; None, after a pause, while it is lost."""
         try:
             return await self._events(home, wanted, found)

@@ -43,7 +43,8 @@ class History:
             return [views.history_view(number, row.entry, row.transaction) for row in rows]
         read = list((await self._shard.reader.records(stages)).values())
         records = {
-            record.transaction.position: record for record in await self._earlier_credits.told(number, read)
+            record.transaction.position: record
+            for record in await self._earlier_credits.completed(number, read)
         }
         lines = []
         for row in rows:

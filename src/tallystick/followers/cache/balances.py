@@ -1,7 +1,7 @@
-"""Balances of one shard, from the cache where it has them as new as they are asked for, else from PostgreSQL.
+"""Balances of one shard: from the cache if it has them as new as requested, otherwise from PostgreSQL.
 
-Reads that wait go to the cache together, in one round trip; so do the balances of batches that were committed.
-Neither the cache's loss nor its slowness is ever waited for when money moves.
+Waiting reads go to the cache together, in one round trip, and so do the balances of committed batches. A posting
+never waits for the cache, even if it is slow or lost.
 """
 
 import asyncio
@@ -46,16 +46,16 @@ class BalanceReader:
         self._cache = cache
         self._waiting: list[_WaitingRead] = []
         self._asking: asyncio.Task[None] | None = None
-        # What was committed and is not cached yet: what waits, and what is on its way.
+        # Committed balances that are not cached yet: those that wait, and those that are being written.
         self._changed: dict[int, AccountState] = {}
         self._sending: dict[int, AccountState] = {}
         self._writing: asyncio.Task[None] | None = None
-        # The newest position that was seen here up to the mark, or that was not cached: until the log was passed up
-        # to there, the cache is not believed.
+        # The newest position that a reader here has seen up to the mark, or that was not cached. Until the mark
+        # reaches it, the cache is not trusted.
         self._floor = 0
-        # Positions that were seen here beyond the mark, by account. Caches lose the last that they were told when a
-        # replica takes over, or when they start from what they had saved; and they say so by no sign but a mark that
-        # is lower than what was seen.
+        # Positions beyond the mark that readers here have seen, by account. A cache loses its last writes when a
+        # replica takes over, or when it starts from a saved file. The only sign of that is a mark lower than what was
+        # seen.
         self._ahead: dict[int, int] = {}
         self._mark_position = 0
         self._stopping = False
@@ -73,7 +73,7 @@ class BalanceReader:
     async def read(
         self, accounts: Sequence[int], *, min_position: int = 0, strong: bool = False
     ) -> dict[int, FoundBalance]:
-        """Balances of accounts, by identifier, at least as new as a position; unknown accounts are left out.
+        """Balances of accounts, by identifier, at least as new as a position. Unknown accounts are left out.
 
         `strong` reads PostgreSQL, and does not ask the cache.
 
@@ -81,7 +81,7 @@ class BalanceReader:
             UnavailableError: PostgreSQL was needed and cannot be read.
             PositionNotReachedError: the log does not go so far, after a short wait.
         """
-        # Noted before the cache is asked: it may answer, be told meanwhile, and only then be heard.
+        # Noted before the cache is asked, because it may be written to between its answer and our reading of it.
         on_their_way = self._on_their_way(accounts)
         cached = None if strong else await self._ask(accounts)
         found: dict[int, FoundBalance] = {}
@@ -111,18 +111,18 @@ class BalanceReader:
         return found
 
     async def _states(self, accounts: Sequence[int], min_position: int) -> dict[int, AccountState]:
-        """What PostgreSQL says, as of a position or later."""
+        """The states in PostgreSQL, as of a position or later."""
         states = await self._reader.accounts(accounts)
         if all(account in states and states[account].position >= min_position for account in accounts):
             return states
         if min_position:
-            # They may not have changed since; or the log may not be there yet.
+            # The accounts may be unchanged since, or the log may not have reached the position yet.
             await self.require_reached(min_position)
             states = await self._reader.accounts(accounts)
         return states
 
     async def require_reached(self, position: int) -> None:
-        """Wait a moment for the log to reach a position.
+        """Wait for a short time until the log reaches a position.
 
         Raises:
             UnavailableError: PostgreSQL cannot be read.
@@ -135,9 +135,10 @@ class BalanceReader:
             await asyncio.sleep(limits.POSITION_LOOK_SECONDS)
 
     def _on_their_way(self, accounts: Sequence[int]) -> dict[int, int]:
-        """Positions that this process has committed and not cached yet: older ones are not believed.
+        """Positions that this process has committed and not cached yet. Older cached balances are not trusted.
 
-        They are not answered from memory: who saw them there would find older ones in the cache by another server.
+        They are not answered from memory: a client that saw them could then get older ones from another server's
+        cache.
         """
         found: dict[int, int] = {}
         for pending in (self._sending, self._changed):
@@ -147,7 +148,7 @@ class BalanceReader:
         return found
 
     def _answered(self, found: Mapping[int, FoundBalance]) -> None:
-        """Remember the newest that was seen: whoever has seen it shall not find an older one."""
+        """Remember the newest position that a client has seen. It must not see an older one later."""
         for account, (balance, _) in found.items():
             position = balance.position
             if position > self._mark_position:
@@ -159,7 +160,7 @@ class BalanceReader:
             self._ahead = {}
 
     def _passed(self, position: int) -> None:
-        """Leave to the mark what it vouches for; one that is lower than that, of another server, is not believed."""
+        """Forget positions that the mark covers. A lower mark, from another server, is not trusted."""
         if position == self._mark_position:
             return
         self._mark_position = position
@@ -169,25 +170,25 @@ class BalanceReader:
             self._ahead = {account: seen for account, seen in self._ahead.items() if seen > position}
 
     async def _fill(self, balances: list[CachedBalance], mark: Mark | None) -> None:
-        """Cache what was read, before it is answered: nobody who saw it shall then find an older one."""
+        """Cache balances that were read, before they are answered. So no client sees an older one afterwards."""
         if not balances or self._cache is None or self._cache.circuit_open(self._shard):
             return
         newest = max(balance.position for balance in balances)
-        # The log was passed up to the mark before this was read; and whoever sees a position sees all before it.
-        # Without a mark, too: one may have begun since.
+        # The tailer had read the log up to the mark before this read, which therefore saw all positions up to it.
+        # Also without a mark, because one may have begun since.
         as_of = newest if mark is None else max(mark.position, newest)
         texts = [(balance.account, write_balance(balance)) for balance in balances]
         try:
             written = await self._cache.write(self._shard, texts, as_of=as_of)
         except CacheError as error:
             self._failed(error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, PostgreSQL has answered
+        except Exception as error:  # noqa: BLE001 - after any error, PostgreSQL has answered
             self._alarm("ALARM: the cache could not be written", exc_info=error)
         else:
             self._writes.inc(max(written, 0))
 
     async def _ask(self, accounts: Collection[int]) -> Cached | None:
-        """What the cache says, asked together with all others that wait; None: nothing."""
+        """The answer of the cache, which is asked together with all waiting reads; None if it has none."""
         if self._cache is None or self._stopping or self._cache.circuit_open(self._shard):
             return None
         answer: asyncio.Future[Cached | None] = asyncio.get_running_loop().create_future()
@@ -205,7 +206,7 @@ class BalanceReader:
                     found = await self._cache.read(self._shard, accounts)
             except CacheError as error:
                 self._failed(error)
-            except Exception as error:  # noqa: BLE001 - whatever it is, PostgreSQL has the answer
+            except Exception as error:  # noqa: BLE001 - after any error, PostgreSQL has the answer
                 self._alarm("ALARM: the cache could not be read", exc_info=error)
             finally:
                 for waiting in taken:
@@ -217,7 +218,7 @@ class BalanceReader:
                 await self._remove(found.nonsense)
 
     async def _remove(self, accounts: Collection[int]) -> None:
-        """Make room for what is right: nonsense may say that it is newer than all else."""
+        """Remove unreadable texts, so that right ones can be cached: a wrong text may claim to be newer."""
         if self._cache is not None:
             with suppress(CacheError):
                 await self._cache.remove(self._shard, accounts)
@@ -236,7 +237,7 @@ class BalanceReader:
     # Writing.
 
     def committed(self, decision: Decision) -> None:
-        """Cache what a committed batch changed, soon: nothing waits for it."""
+        """Cache the balances that a committed batch changed. It happens soon, and no caller waits for it."""
         if self._cache is None:
             return
         for account, state in decision.accounts.items():
@@ -268,11 +269,11 @@ class BalanceReader:
                 self._alarm("ALARM: the cache could not be written", exc_info=error)
                 self._drop(taken)
             self._sending = {}
-            # Under load several batches go together: a round trip costs more than what is in it.
+            # Under load several batches go together, because the round trip costs more than its content.
             await asyncio.sleep(limits.CACHE_WRITE_PAUSE_SECONDS)
 
     def _drop(self, states: Mapping[int, AccountState]) -> None:
-        """Leave it to the tailer to cache these."""
+        """Leave these to the tailer."""
         self._dropped.inc(len(states))
         self._floor = max([self._floor, *(state.position for state in states.values())])
 
@@ -281,16 +282,16 @@ class BalanceReader:
         _log.debug("the cache failed", shard=self._shard, reason=str(error))
 
     def _alarm(self, what: str, **details: Any) -> None:
-        """Now and then, and not for each read until somebody has mended it."""
+        """Raise an alarm from time to time, and not for each read."""
         if (silenced := self._alarms.take()) is not None:
             _log.error(what, shard=self._shard, silenced=silenced, **details)
 
     async def stop(self) -> None:
-        """Stop asking and writing."""
+        """Stop reading from the cache and writing to it."""
         self._stopping = True
         tasks = [task for task in (self._asking, self._writing) if task is not None]
         if tasks:
-            # Each ends by itself: the cache has little time to answer.
+            # Each call ends by itself, because the cache has little time to answer.
             _, late = await asyncio.wait(tasks, timeout=limits.CACHE_STOP_SECONDS_MAX)
             for task in late:
                 task.cancel()

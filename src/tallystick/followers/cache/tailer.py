@@ -1,9 +1,9 @@
-"""The tailer of one shard: it reads the log after its mark and sees that the cache has what it says.
+"""The tailer of one shard: it reads the log after its mark and corrects the cache.
 
-Of all server processes one has the lease; when it dies another takes over. Two at once would do no harm: a mark moves
-only from where it was seen. A mark runs out unless the tailer reaches the end of the log in time, so what is cached
-is never older than that. A new mark is believed by nobody before the log was passed up to an end that was looked for
-after it was there: whatever was answered without a mark is older than that end.
+One of all server processes has the lease. When it dies, another takes over. Two tailers at once are harmless: a mark
+moves only if it is still the expected one. A mark expires unless the tailer reaches the end of the log in time, so
+cached balances are never older than that. A new mark is not trusted before the tailer has reached an end of the log
+that was read after the mark was set. All answers that were given without a mark are older than that end.
 """
 
 import secrets
@@ -56,11 +56,11 @@ class Tailer:
         self._worker.start()
 
     async def stop(self) -> None:
-        """Stop, and let another one follow."""
+        """Stop, and let another process follow."""
         if self._worker.started:
-            # It is not cancelled at once: a call to the cache that is cut off leaves a connection of no use.
+            # It is not cancelled at once, because a call to the cache that is cut off makes its connection unusable.
             await self._worker.stop(limits.CACHE_STOP_SECONDS_MAX)
-            with suppress(CacheError):  # the lease runs out by itself
+            with suppress(CacheError):  # the lease expires by itself
                 await self._cache.release(self._shard, self._name)
 
     async def _round(self) -> float:
@@ -76,7 +76,7 @@ class Tailer:
         )
 
     async def follow(self) -> bool:
-        """Pass the log up to its end as it is now. False: somebody else does.
+        """Follow the log up to its current end. False if another process has the lease.
 
         Raises:
             CacheError, UnavailableError: the cache or the shard cannot be reached.
@@ -98,12 +98,12 @@ class Tailer:
         return True
 
     async def _look(self) -> tuple[int, float]:
-        """Where the log ends, and since when that may be so, as `time.monotonic` says it."""
+        """The end of the log, and the time before it was read, by `time.monotonic`."""
         looked_at = time.monotonic()
         return await self._reader.head_position(), looked_at
 
     async def _begin(self, text: bytes, mark: Mark | None, head: int) -> Mark | None:
-        """Begin at the end of the log: what is asked for is cached then. None: somebody else has begun."""
+        """Begin at the end of the log. Balances are cached when they are read. None if another process has begun."""
         if mark is not None and mark.position > head:
             self._drift.inc()
             _log.error(
@@ -119,9 +119,10 @@ class Tailer:
         return opening
 
     async def _pass(self, mark: Mark, head: int, looked_at: float) -> Mark | None:
-        """Pass one part of the log, up to the head at most; where to go on. None: that is all, or the mark moved.
+        """Process one part of the log, up to the head at most.
 
-        `looked_at`: when the head was looked for, as `time.monotonic` says it.
+        Returns the new mark; None at the end of the log, or if another process moved the mark. `looked_at`: the time
+        before the head was read, by `time.monotonic`.
         """
         last, entries = await self._read(mark.position, head)
         passed: list[Passed] = []
@@ -130,7 +131,7 @@ class Tailer:
             self._complain(broken)
         good_ms = 0
         if last == head:
-            # What is cached then is as old as the look at the head, and not as young as this call.
+            # The cached balances are as old as the read of the head, and not as new as this call.
             good_ms = max(0, limits.CACHE_AGE_MS_MAX - int(1000 * (time.monotonic() - looked_at)))
         moved = mark.moved(last, level=last == head)
         wrong = await self._cache.advance(self._shard, mark, moved, passed, good_ms=good_ms)
@@ -154,7 +155,7 @@ class Tailer:
             _log.error("ALARM: the log does not add up", shard=self._shard, position=position)
 
     async def _read(self, after: int, head: int) -> tuple[int, PassedEntries | None]:
-        """A part of the log that a script can pass in time: its end, and its entries, if there are any."""
+        """A part of the log that a script can process in time: its end, and its entries, if there are any."""
         last = min(head, after + limits.CACHE_TAIL_POSITIONS_MAX)
         if last == after:
             return last, None
@@ -173,9 +174,9 @@ class Tailer:
 
 
 def _passed(entries: PassedEntries) -> tuple[list[Passed], list[int]]:
-    """What a part of the log left of each account, and what stood before it; and positions that do not add up.
+    """The balances of each account after and before a part of the log, and positions that do not add up.
 
-    Each entry's balance is the one before and its amount, and so is what is held.
+    The balance of each entry is the previous balance and its amount. The same holds for the held amount.
     """
     _, positions, amounts, balances, held, held_after, tenants, assets = entries
     first: dict[int, int] = {}

@@ -1,8 +1,8 @@
 """The change feed of one shard: its log, by position.
 
-The log is serial and gapless, so whoever knows a position knows all that came before it. A slice of the log is read
-with a few index descents. Whoever follows it live is a `Subscription` of the shard's `Follower`, which reads each
-part of the log once for all of them.
+The log is serial and gapless, so a reader that has reached a position has all records before it. A part of the log is
+read with a few index descents. A reader that is level with the log has a `Subscription` of the shard's `Follower`,
+which reads each part of the log once for all of them.
 """
 
 import asyncio
@@ -28,15 +28,15 @@ from tallystick.store.reads import Reader
 
 _log = structlog.get_logger(__name__)
 
-Found = TypeVar("Found")
+Answer = TypeVar("Answer")
 
-__all__ = ["Feed", "Slice", "Wanted"]
+__all__ = ["Feed", "LogPart", "Wanted"]
 
 
-class Slice(NamedTuple):
-    """What was wanted of a part of the log, in the order of the log.
+class LogPart(NamedTuple):
+    """The wanted records of a part of the log, in the order of the log.
 
-    `position` is where the part ends: everything wanted up to there has been said, by this slice or before it.
+    `position` is the end of the part. All wanted records up to it are in this part or in earlier ones.
     """
 
     records: list[Record]
@@ -44,57 +44,57 @@ class Slice(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """A slice, whether the log went on after it, and whose accounts were looked for."""
+    """A part, whether it ended at the head of the log, and the accounts that were searched for."""
 
-    slice: Slice
+    part: LogPart
     level: bool
     accounts: frozenset[int] | None
 
 
 class Feed:
-    """One shard's log, to be read by position and to be followed."""
+    """One shard's log, which can be read by position and followed."""
 
     def __init__(self, shard: int, reader: Reader, positions: FeedReader, turns: Rounds) -> None:
-        """`turns` are those of all who are told of something in this process."""
+        """`turns` are shared by all listeners of this process."""
         self._shard = shard
         self._reader = reader
         self._positions = positions
         self._turns = turns
-        # Those who are behind take turns at the database, and what one of them has read is there for the others.
+        # Streams that are behind take turns at the database, and share what was read.
         self._catching_up = Turns(
             limits.CATCH_UP_READS_MAX, f"parts of the log of shard {shard}", limits.STREAMS_MAX
         )
         self._parts_read: dict[tuple[Wanted, int], _Read] = {}
         self.follower = Follower(shard, reader, positions, turns)
 
-    async def read(self, wanted: Wanted, after: int, row_count: int) -> Slice:
-        """The first records that are wanted after a position, up to a number of them.
+    async def read(self, wanted: Wanted, after: int, row_count: int) -> LogPart:
+        """The first wanted records after a position, up to a number of them.
 
-        The slice ends at the last of them, at the head, or where a page has looked far enough. But for the head, the
-        same question has the same answer for ever.
+        The part ends at the last of them, at the head, or at the limit of a page. Unless it ends at the head, the
+        same request always has the same answer.
 
         Raises:
             UnavailableError: the shard cannot be read.
             BeyondHeadError: the log does not go so far.
             TooManyAccountsError: the owner has too many accounts to look for.
         """
-        return (await self._read(wanted, after, row_count)).slice
+        return (await self._read(wanted, after, row_count)).part
 
     async def head_position(self) -> int:
         """The last position of the log; raises UnavailableError."""
         return await self._reader.head_position()
 
     async def check(self, wanted: Wanted, after: int) -> None:
-        """Raise the FeedError that `follow` would raise later. A lost shard is none: `follow` waits for it."""
+        """Raise the FeedError that `follow` would raise later. A lost shard is no error: `follow` waits for it."""
         with suppress(UnavailableError, StoreError):
             _require_reached(after, await self._reader.head_position())
             await self._accounts(wanted)
 
-    async def follow(self, wanted: Wanted, after: int) -> AsyncGenerator[Slice, None]:
-        """All that is wanted after a position, slice by slice, for ever: what is there, then what comes.
+    async def follow(self, wanted: Wanted, after: int) -> AsyncGenerator[LogPart, None]:
+        """All wanted records after a position, part by part, without end: first those in the log, then new ones.
 
-        A slice without records comes when there was nothing to say for `STREAM_HEARTBEAT_SECONDS`, and now and then
-        while the shard is lost.
+        A part without records comes if there was no other for `STREAM_HEARTBEAT_SECONDS`, and from time to time while
+        the shard is lost.
 
         Raises:
             UnavailableError: this process stops. Follow again from the last position.
@@ -103,7 +103,7 @@ class Feed:
         """
         with self.follower.listening():
             while await self._unless_lost(self.follower.begin) is None:
-                yield Slice([], after)
+                yield LogPart([], after)
             while True:
                 async for found in self._behind(wanted, after):
                     after = found.position
@@ -113,74 +113,76 @@ class Feed:
                         after = found.position
                         yield found
 
-    async def _behind(self, wanted: Wanted, after: int) -> AsyncGenerator[Slice, None]:
-        """What is far behind, from the log, until it is level, however long that takes."""
+    async def _behind(self, wanted: Wanted, after: int) -> AsyncGenerator[LogPart, None]:
+        """Parts that are read from the log, until the reader is level with it, however long that takes."""
         said_at = time.monotonic()
         level = False
         while not level:
             read = await self._unless_lost(partial(self._read_in_turn, wanted, after))
             if read is None:
-                yield Slice([], after)
+                yield LogPart([], after)
                 continue
-            after, level = read.slice.position, read.level
-            # Something rare may be far away: how far it was looked for is said meanwhile.
-            if read.slice.records or time.monotonic() > said_at + limits.STREAM_HEARTBEAT_SECONDS:
-                async for part in self._in_turns(wanted, read.slice):
+            after, level = read.part.position, read.level
+            # The next wanted record may be far away. The progress of the search is reported meanwhile.
+            if read.part.records or time.monotonic() > said_at + limits.STREAM_HEARTBEAT_SECONDS:
+                async for part in self._in_turns(wanted, read.part):
                     yield part
                 said_at = time.monotonic()
 
     async def _live(
         self, subscription: Subscription, wanted: Wanted, after: int
-    ) -> AsyncGenerator[Slice, None]:
-        """What comes, until the subscription has lost its place."""
-        # What was written between the last look at the log and the subscription; the rest waits in it meanwhile.
+    ) -> AsyncGenerator[LogPart, None]:
+        """New records, until the subscription has lost its place."""
+        # Records that were written between the last read of the log and the subscription. Later ones wait in it.
         while True:
             read = await self._unless_lost(partial(self._read_in_turn, wanted, after))
             if read is None:
-                yield Slice([], after)
+                yield LogPart([], after)
                 continue
-            after = read.slice.position
-            if read.slice.records:
-                async for part in self._in_turns(wanted, read.slice):
+            after = read.part.position
+            if read.part.records:
+                async for part in self._in_turns(wanted, read.part):
                     yield part
             if after >= subscription.joined_at:
                 break
         self.follower.narrow(subscription, read.accounts)
-        # A stream may say nothing for a day, and must not keep what it said last.
+        # A stream may be silent for a day, and must not keep its last records in memory.
         del read
         while (found := await subscription.next()) is not None:
             records = [record for record in found.records if record.transaction.position > after]
             after = max(after, found.position)
             if records or not found.records:
-                yield Slice(records, after)
+                yield LogPart(records, after)
 
-    async def _unless_lost(self, ask: Callable[[], Awaitable[Found]]) -> Found | None:
-        """Ask something of the shard; None, after a pause, when it is lost."""
+    async def _unless_lost(self, ask: Callable[[], Awaitable[Answer]]) -> Answer | None:
+        """Read from the shard; None, after a pause, if the shard is lost."""
         self.follower.require_open()
         try:
             return await ask()
         except OverloadedError:
-            # It has waited for its turn meanwhile.
+            # The read has waited for its turn, so no further pause is needed.
             return None
         except (UnavailableError, StoreError) as error:
             _log.info("a stream waits for its shard", reason=str(error))
             await asyncio.sleep(jittered(limits.FEED_RETRY_SECONDS))
             return None
 
-    async def _in_turns(self, wanted: Wanted, found: Slice) -> AsyncGenerator[Slice, None]:
-        """A slice in parts that are sent at once, in turns with others."""
+    async def _in_turns(self, wanted: Wanted, found: LogPart) -> AsyncGenerator[LogPart, None]:
+        """A part in smaller parts, each sent at once, in turns with other streams."""
         records, size = found.records, limits.STREAM_CHUNK_EVENTS_MAX
         for start in range(0, max(1, len(records)), size):
             part = records[start : start + size]
             last = start + size >= len(records)
             await self._turns.turn(wanted.tenant, cost_of(len(part)))
-            yield Slice(part, found.position if last else part[-1].transaction.position)
+            yield LogPart(part, found.position if last else part[-1].transaction.position)
 
     async def _read_in_turn(self, wanted: Wanted, after: int) -> _Read:
-        """The next part of the log for who is behind; one that was read for another a moment ago is still right.
+        """The next part of the log for a stream that is behind.
+
+        A part that was just read for another stream is used again.
 
         Raises:
-            OverloadedError: it waits for long.
+            OverloadedError: it waited too long.
         """
         key = (wanted, after)
         if key in self._parts_read:
@@ -189,7 +191,7 @@ class Feed:
             if key in self._parts_read:
                 return self._parts_read[key]
             read = await self._read(wanted, after, limits.PAGE_ROWS_MAX)
-            if read.slice.position > after and len(self._parts_read) < limits.FEED_PARTS_REMEMBERED_MAX:
+            if read.part.position > after and len(self._parts_read) < limits.FEED_PARTS_REMEMBERED_MAX:
                 self._parts_read[key] = read
                 forget = partial(self._parts_read.pop, key, None)
                 asyncio.get_running_loop().call_later(limits.FEED_PART_REMEMBERED_SECONDS, forget)
@@ -198,28 +200,31 @@ class Feed:
     async def _read(self, wanted: Wanted, after: int, row_count: int) -> _Read:
         head = await self._reader.head_position()
         _require_reached(after, head)
-        # After the head: whatever belongs to an account up to there, its opening came before.
+        # Read after the head, so that all accounts with records up to the head are included.
         accounts = await self._accounts(wanted)
         look = limits.FEED_POSITIONS_PER_PAGE_MAX
         if accounts is not None:
             look = limits.FEED_POSITIONS_OF_ACCOUNTS_PER_PAGE_MAX
         until = min(head, after + look)
         if until == after:
-            return _Read(Slice([], after), level=True, accounts=accounts)
+            return _Read(LogPart([], after), level=True, accounts=accounts)
         positions = await self._find(wanted, accounts, after, until, row_count)
         if len(positions) == row_count:
             until = positions[-1]
         records = await self._reader.records(positions) if positions else {}
         shown = [record for position in positions if wanted.shows(self._shard, record := records[position])]
-        found = Slice(shown, until)
+        found = LogPart(shown, until)
         return _Read(found, level=until == head, accounts=accounts)
 
     async def _find(
         self, wanted: Wanted, accounts: frozenset[int] | None, after: int, until: int, row_count: int
     ) -> list[int]:
-        """The first positions that are wanted in a part of the log: looked for a little at first, then further."""
+        """The first wanted positions in a part of the log.
+
+        The search covers a small range first, then larger ones.
+        """
         found: list[int] = []
-        # Of an account there is an index, so that it costs nothing to look far at once.
+        # Accounts have an index, so a large range costs nothing.
         width = limits.FEED_LOOK_FACTOR * row_count if accounts is None else until - after
         while after < until and len(found) < row_count:
             found += await self._positions.positions(
@@ -245,6 +250,6 @@ class Feed:
 
 
 def _require_reached(after: int, head: int) -> None:
-    # Who waited for it would get what comes there one day, which is not what follows what they have seen.
+    # A reader that waited for this position would get other records than those that follow what it has seen.
     if after > head:
         raise BeyondHeadError(f"expected at most {head}, where the log ends")

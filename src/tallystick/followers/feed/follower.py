@@ -1,8 +1,8 @@
-"""Following one shard's log live: one reader for all who listen.
+"""Follows one shard's log live: one reader for all listeners.
 
-Nobody is told of a record before its commit, nor out of order, nor twice. This process's batcher says what it has
-just committed; if that is exactly what comes next, it is handed out from memory. Otherwise, and whenever another
-process has written, the log is read from the last position that was handed out.
+A listener gets no record before its commit, out of order, or twice. This process's batcher passes on what it has just
+committed. If that comes exactly next, it is handed out from memory. Otherwise, and whenever another process has
+written, the log is read from the last position that was handed out.
 """
 
 import asyncio
@@ -28,16 +28,16 @@ from tallystick.store.feed import FeedReader, OpenedAccount
 from tallystick.store.reads import Reader
 
 Key = TypeVar("Key")
-# The tenant's number, and the owner in their words.
+# The tenant's number, and the name of the owner.
 _Owner = tuple[int, str]
 
 _log = structlog.get_logger(__name__)
 
 
 class Wanted(NamedTuple):
-    """What of the log a listener wants: a tenant's transactions, narrowed to kinds, and to accounts or an owner.
+    """The records that a listener wants: a tenant's transactions, limited to kinds, and to accounts or an owner.
 
-    `stages`: each stage of what crosses shards, as the log has it; otherwise parts of payments, of the kinds that
+    `stages`: each stage of transfers between shards, as in the log. Otherwise parts of payments, of the kinds that
     were asked for.
     """
 
@@ -49,33 +49,33 @@ class Wanted(NamedTuple):
 
     @property
     def stored_kinds(self) -> frozenset[Kind] | None:
-        """As which kinds the log may have what is wanted; None: as any."""
+        """The kinds under which the log may have wanted records; None: all kinds."""
         return self.kinds if self.stages else stored_kinds(self.kinds)
 
     def shows(self, shard: int, record: Record) -> bool:
-        """Whether a transaction of one of those kinds is wanted, as far as it says what was asked for."""
+        """Whether a transaction of one of those kinds is wanted, as far as it records what was asked for."""
         return self.stages or is_shown(shard, record, self.kinds)
 
 
 class Heard(NamedTuple):
-    """Records in the order of the log; nothing else that is wanted stands up to `position`."""
+    """Records in the order of the log. There are no other wanted records up to `position`."""
 
     records: list[Record]
     position: int
 
 
 class Subscription:
-    """What waits for one listener: so many records, or it has lost its place.
+    """The records that wait for one listener. If there are too many, the listener loses its place.
 
-    Those who want all of a tenant have the same records waiting, so that each may have more of them. What waits is
-    given out a little at a time, in turns with other listeners. It hears of all that comes after `joined_at`.
+    Listeners to a whole tenant share their waiting records, so each may have more of them. Records are given out a
+    few at a time, in turns with other listeners. It gets all records after `joined_at`.
     """
 
     def __init__(self, wanted: Wanted, follower: "Follower") -> None:
         self.wanted = wanted
         self._kinds = wanted.stored_kinds
         self.joined_at = follower.horizon
-        # None: of all accounts, or of an owner's, which are not known yet.
+        # None: all accounts, or those of an owner, which are not known yet.
         self.accounts = None if wanted.accounts is None else set(wanted.accounts)
         self._follower = follower
         self._waiting: deque[Record] = deque()
@@ -84,11 +84,11 @@ class Subscription:
         self._lost = False
 
     def offer(self, records: Sequence[Record]) -> None:
-        """Keep records for the listener; which of them are wanted is looked at when it has its turn."""
+        """Keep records for the listener. They are filtered when it has its turn."""
         if self._lost:
             return
         if len(self._waiting) + len(records) > self._waiting_max():
-            # It is slower than the log. It reads on from there at its own speed.
+            # The listener is slower than the log. It goes on by reading the log at its own speed.
             self._lost = True
             self._waiting.clear()
         else:
@@ -96,7 +96,7 @@ class Subscription:
         self._ask_for_turn()
 
     def _waiting_max(self) -> int:
-        # (An owner's listener hears of all of the tenant until it knows the owner's accounts.)
+        # (A listener to an owner gets all records of the tenant until it knows the owner's accounts.)
         if self.accounts is None:
             return limits.FEED_RECORDS_WAITING_OF_TENANT_MAX
         return limits.FEED_RECORDS_WAITING_MAX
@@ -112,7 +112,7 @@ class Subscription:
         return True
 
     async def next(self) -> Heard | None:
-        """What has come, or nothing after `STREAM_HEARTBEAT_SECONDS`; None when it has lost its place.
+        """New records, or none after `STREAM_HEARTBEAT_SECONDS`; None if the listener has lost its place.
 
         Raises:
             UnavailableError: this process stops.
@@ -130,7 +130,7 @@ class Subscription:
                 return heard
 
     def _take(self) -> Heard:
-        """The next of what waits, as much as is sent at once."""
+        """The next waiting records, as many as are sent at once."""
         waiting = self._waiting
         taken = [waiting.popleft() for _ in range(min(len(waiting), limits.STREAM_CHUNK_EVENTS_MAX))]
         position = self._follower.position
@@ -140,11 +140,11 @@ class Subscription:
         return Heard([one for one in taken if self._wants(one)], max(self.joined_at, position))
 
     def wake(self) -> None:
-        """Let the listener look at once."""
+        """Wake the listener."""
         self._woken.set()
 
     def opened(self) -> set[int]:
-        """The accounts that were opened for the owner, of which it was not told yet."""
+        """The owner's accounts that waiting records have opened."""
         opened = (record.account for record in self._waiting if record.account is not None)
         return {state.terms.account for state in opened if state.terms.owner == self.wanted.owner}
 
@@ -165,20 +165,20 @@ class Subscription:
 
 
 def cost_of(record_count: int) -> int:
-    """What it costs to send so many records at once, in units of sending one."""
+    """The cost of sending a number of records at once, in units of sending one."""
     return 1 + min(record_count, limits.STREAM_CHUNK_EVENTS_MAX) // limits.FEED_RECORDS_FOR_COST_OF_ONE
 
 
 class Follower:
-    """Reads one shard's log once for all who listen in this process, while somebody does."""
+    """Reads one shard's log once for all listeners of this process, while there are any."""
 
     def __init__(self, shard: int, reader: Reader, positions: FeedReader, turns: Rounds) -> None:
-        """`turns` are those of all who are told of something in this process."""
+        """`turns` are shared by all listeners of this process."""
         self.turns = turns
         self.shard = shard
         self._reader = reader
         self._positions = positions
-        # Everything up to `position` was handed out; what comes up to `horizon` is being read.
+        # Everything up to `position` was handed out. Records up to `horizon` are being read.
         self.position = 0
         self.horizon = 0
         self._listener_count = 0
@@ -188,7 +188,7 @@ class Follower:
         self._of_tenant: dict[int, set[Subscription]] = {}
         self._of_account: dict[int, set[Subscription]] = {}
         self._of_owner: dict[_Owner, set[Subscription]] = {}
-        # The accounts of owners who are followed, once for all who follow them, and whose each is.
+        # The accounts of followed owners, shared by all listeners, and the owner of each account.
         self._accounts_of_owner: dict[_Owner, set[int]] = {}
         self._owner_of_account: dict[int, _Owner] = {}
         label = str(shard)
@@ -196,11 +196,11 @@ class Follower:
         self._lag_seconds = metrics.FEED_LAG_SECONDS.labels(label)
         self._level_at = time.monotonic()
 
-    # Who listens.
+    # Listeners.
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Follow the log, once it is begun, until the end of the block.
+        """Keep following the log until the end of the block, once `begin` was called.
 
         Raises:
             UnavailableError: this process stops.
@@ -215,7 +215,7 @@ class Follower:
                 self._end()
 
     async def begin(self) -> int:
-        """Begin to follow the log at its end, for somebody who listens, unless it is followed already; where it is.
+        """Begin to follow the log at its end for a listener, unless it is followed already. Returns the position.
 
         Raises:
             UnavailableError: the shard cannot be read.
@@ -238,7 +238,7 @@ class Follower:
 
     @contextmanager
     def subscribed(self, wanted: Wanted) -> Iterator[Subscription]:
-        """Hear of all that comes after `joined_at`, until the end of the block."""
+        """Get all records after `joined_at`, until the end of the block."""
         subscription = Subscription(wanted, self)
         self._enter(subscription)
         try:
@@ -247,7 +247,7 @@ class Follower:
             self._leave(subscription)
 
     def narrow(self, subscription: Subscription, accounts: frozenset[int] | None) -> None:
-        """Tell whose accounts an owner's are: those opened up to where this is, some of which may wait unread."""
+        """Limit a subscription to an owner's accounts: these, and those that waiting records have opened."""
         if subscription.wanted.owner is not None and accounts is not None:
             self._leave(subscription)
             owner = (subscription.wanted.tenant, subscription.wanted.owner)
@@ -257,7 +257,7 @@ class Follower:
             self._enter(subscription)
 
     def close(self) -> None:
-        """End all that listen, and take no more: those who wait for ever would keep the process from stopping."""
+        """End all listeners, and accept no more. Otherwise they would keep the process from stopping."""
         self._closed = True
         for subscriptions in (
             *self._of_tenant.values(),
@@ -268,7 +268,7 @@ class Follower:
                 subscription.wake()
 
     def require_open(self) -> None:
-        """Raises UnavailableError when this process stops."""
+        """Raise UnavailableError if this process stops."""
         if self._closed:
             raise UnavailableError(f"shard {self.shard} is not followed any more: this process stops")
 
@@ -312,7 +312,7 @@ class Follower:
                 _remove(self._of_account, account, subscription)
 
     def _note_account(self, owner: "_Owner", account: int) -> None:
-        """Know whose an account is. It is one owner's, for ever."""
+        """Remember the owner of an account. It never changes."""
         self._accounts_of_owner[owner].add(account)
         self._owner_of_account[account] = owner
 
@@ -324,15 +324,15 @@ class Follower:
         if (owner := self._owner_of_account.get(account)) is not None:
             yield from self._of_owner.get(owner, ())
 
-    # What is heard.
+    # Records.
 
     def committed(self, decision: Decision) -> None:
-        """Hear from this process's batcher what it has just committed."""
+        """Take a batch that this process's batcher has just committed."""
         appended = decision.appended
         if self._worker is None or not appended.transactions:
             return
         if self.horizon != self.position or decision.first_position != self.position + 1:
-            # It is being read, or others have written before it.
+            # It is being read, or another process has written before it.
             self._worker.wake()
             return
         self._note_opened(
@@ -345,11 +345,11 @@ class Follower:
         self._hand_out([record_at(decision, position) for position in sorted(heard)], decision.last_position)
 
     async def _look(self) -> float:
-        """Look at the head; how long to wait after it, unless woken: longer each time, while nothing comes."""
+        """Read up to the head. Returns the pause before the next round, which grows while nothing comes."""
         try:
             moved = await self._read()
         except Exception:
-            # It will be read again. (A task that was cancelled says nothing: another may read already.)
+            # The part will be read again. (Not after a cancellation, because another task may read already.)
             self.horizon = self.position
             self._lag_seconds.set(time.monotonic() - self._level_at)
             self._pause_seconds = limits.FEED_PAUSE_SECONDS_MIN
@@ -362,14 +362,14 @@ class Follower:
         return self._pause_seconds
 
     async def _read(self) -> bool:
-        """Hand out what stands in the log and was not heard of; False when there is nothing."""
+        """Hand out the next records of the log; False if there are none."""
         head = await self._reader.head_position()
         found = self.position < head
         while self.position < head:
             self._lag_positions.set(head - self.position)
             self._lag_seconds.set(time.monotonic() - self._level_at)
             until = min(head, self.position + limits.FEED_POSITIONS_PER_READ_MAX)
-            # Whoever joins from here on hears only of what comes after this part.
+            # A listener that joins from here on gets only records after this part.
             self.horizon = until
             self._hand_out(await self._records(until), until)
         self._level_at = time.monotonic()
@@ -378,7 +378,7 @@ class Follower:
         return found
 
     async def _records(self, until: int) -> list[Record]:
-        """What somebody listens for, from the last position handed out to another."""
+        """The records that listeners want, from the last position that was handed out up to another."""
         after = self.position
         if self._of_owner:
             self._note_opened(await self._positions.opened(after, until))
@@ -390,7 +390,7 @@ class Follower:
         return [records[position] for position in positions]
 
     def _note_opened(self, opened: Iterable[OpenedAccount]) -> None:
-        """An owner who is followed may have got another account."""
+        """Note new accounts of followed owners."""
         if not self._of_owner:
             return
         for account, tenant, owner in opened:
@@ -398,7 +398,7 @@ class Follower:
                 self._note_account((tenant, owner), account)
 
     def _hand_out(self, records: Iterable[Record], until: int) -> None:
-        """Offer records to those who listen for them; in one step, so that nobody sees half of it."""
+        """Offer records to the listeners that want them. This is one step, so no listener gets only half of it."""
         of_tenant: dict[int, list[Record]] = {}
         of_listener: dict[Subscription, list[Record]] = {}
         for record in records:

@@ -1,1 +1,1 @@
-"""Webhooks: every event of the log, delivered at least once, in order, signed as Standard Webhooks says."""
+"""Webhooks: every event of the log, delivered at least once, in order, signed after Standard Webhooks."""

@@ -1,4 +1,4 @@
-"""Where messages may be sent: which urls, and which addresses behind their names."""
+"""The URLs that messages may be sent to, and the addresses behind their names."""
 
 import ipaddress
 import re
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class AddressRules(NamedTuple):
-    """What the configuration allows beyond https to public addresses."""
+    """The rules for addresses. The configuration may allow more than https to public addresses."""
 
     allow_http: bool = False
     allow_private: bool = False
@@ -28,15 +28,15 @@ class AddressRules(NamedTuple):
             AddressRefusedError: it is one of these.
         """
         if not self.allow_private and not is_public(host):
-            # Which one is not said: tenants need not learn how names inside are resolved.
+            # The message does not name the address: tenants must not learn how internal names are resolved.
             raise AddressRefusedError("not a public address")
 
     def open_socket(self, address: "AddressInfo") -> socket.socket:
-        """A socket for an address that a name was resolved to, and which it will be connected to."""
+        """A socket for connecting to an address that a name was resolved to."""
         family, kind, protocol, _, place = address
         self.check(str(place[0]))
         opened = socket.socket(family, kind, protocol)
-        # However much a receiver says, little of it is taken in at a time.
+        # A small buffer, so that little of a long answer is received at a time.
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, limits.WEBHOOK_ANSWER_BYTES_MAX)
         return opened
 
@@ -47,10 +47,10 @@ AddressInfo: TypeAlias = tuple[
 
 
 async def check_url(url: str, rules: AddressRules, names: "NameResolver") -> str:
-    """Make sure that messages may be sent to a url, as far as can be known now; they are checked again when sent.
+    """Check that messages may be sent to a URL, as far as is known now. It is checked again for each message.
 
     Raises:
-        UrlRefusedError: it is not allowed, or its name does not resolve; the message says what would be right.
+        UrlRefusedError: it is not allowed, or its name does not resolve. The message says what is expected.
     """
     host = _host(url, rules)
     try:
@@ -70,12 +70,12 @@ async def check_url(url: str, rules: AddressRules, names: "NameResolver") -> str
 
 
 def _is_number(label: str) -> bool:
-    """Whether the end of a host makes it an address (https://url.spec.whatwg.org/#ends-in-a-number-checker)."""
+    """Whether the last label makes a host an address (https://url.spec.whatwg.org/#ends-in-a-number-checker)."""
     return label.isdigit() or re.fullmatch(r"0[xX][0-9a-fA-F]*", label) is not None
 
 
 def _is_address(host: str) -> bool:
-    """Whether a host is an address, written as everybody writes it: all else is a name, and is looked up."""
+    """Whether a host is an address in its usual form. Everything else is a name, and is looked up."""
     try:
         ipaddress.ip_address(host.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""AES-256-GCM: what is encrypted for one purpose cannot be decrypted for another, nor altered."""
+"""AES-256-GCM: a value that is encrypted for one purpose cannot be decrypted for another, or altered."""
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -15,7 +15,7 @@ class Cipher:
         return self._cipher.encrypt(nonce, value, purpose)
 
     def decrypt(self, nonce: bytes, encrypted: bytes, purpose: bytes) -> bytes:
-        """The value; raises ValueError when it was altered, or encrypted for another purpose or with another key."""
+        """The value; raises ValueError if it was altered, or encrypted for another purpose or with another key."""
         try:
             return self._cipher.decrypt(nonce, encrypted, purpose)
         except InvalidTag:

@@ -1,4 +1,4 @@
-"""Delivering one shard's log to one endpoint: event by event, in order, each until the receiver has taken it."""
+"""Delivers one shard's log to one endpoint: event by event, in order, each until the receiver has accepted it."""
 
 import asyncio
 import time
@@ -28,7 +28,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Delivery:
-    """Tells one endpoint of one shard's log, for as long as this process holds the lease."""
+    """Delivers one shard's log to one endpoint, for as long as this process holds the lease."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Delivery:
         turns: asyncio.Semaphore,
         first: EndpointSnapshot,
     ) -> None:
-        """Begin. `turns` bounds what all deliveries together ask of the database, which others read, too."""
+        """Begin. `turns` limits the queries of all deliveries, because others read the database, too."""
         self._shard = shard
         self._sender = sender
         self._keys = keys
@@ -57,7 +57,7 @@ class Delivery:
         self._worker = Worker(
             "delivery of a webhook",
             self._round,
-            # Each look wakes it: without one it does nothing, because the lease may be lost.
+            # Each update wakes it. Without updates it does nothing, because the lease may be lost.
             interval_seconds=limits.WEBHOOK_RETRY_DELAY_SECONDS_MAX,
             shard=shard.number,
             endpoint=first.endpoint.id,
@@ -66,14 +66,14 @@ class Delivery:
         self._worker.start()
 
     def update(self, snapshot: EndpointSnapshot) -> None:
-        """Learn how the endpoint is now, and where the log ends."""
+        """Take the current state of the endpoint, and the end of the log."""
         if snapshot.state is None:
             return
         if self._state is None or self._state.generation != snapshot.state.generation:
             self._state = snapshot.state
             self._next_at = max(time.monotonic() + snapshot.state.wait_seconds, self._undisturbed_at)
         elif snapshot.endpoint.version != self._endpoint.version:
-            # Perhaps it was put right.
+            # Perhaps the endpoint was corrected.
             self._next_at = 0.0
         self._endpoint = snapshot.endpoint
         self._head = snapshot.head
@@ -86,7 +86,7 @@ class Delivery:
         self._worker.wake()
 
     async def stop(self) -> None:
-        """Stop, in the middle of a message too: it will be sent again by whoever goes on."""
+        """Stop, also in the middle of a message. The next process sends it again."""
         await self._worker.stop()
         metrics.forget(self._shard.number, self._endpoint.id)
 
@@ -95,7 +95,7 @@ class Delivery:
             while await self._go_on():
                 self._backoff.reset()
         except (StoreError, NotTakenError) as error:
-            # Whether the shard is there again is seen with a later look.
+            # A later update shows whether the shard can be reached again.
             self._state = None
             self._pause()
             _log.debug(
@@ -105,7 +105,7 @@ class Delivery:
                 error=str(error),
             )
         except SecretUnreadableError as error:
-            # Nothing was sent, and it is no fault of the receiver's: it waits until the key is there.
+            # Nothing was sent, and the receiver is not at fault. The delivery waits for the key.
             self._pause()
             if str(error) != self._unreadable:
                 self._unreadable = str(error)
@@ -117,12 +117,12 @@ class Delivery:
                 )
 
     def _pause(self) -> None:
-        """Wait, longer each time: what cannot be recorded here would be sent again and again."""
+        """Wait, longer each time. Otherwise a message whose delivery cannot be recorded would be sent repeatedly."""
         self._undisturbed_at = time.monotonic() + self._backoff.next_seconds()
         self._next_at = self._undisturbed_at
 
     async def _go_on(self) -> bool:
-        """Deliver what comes next, a bounded part of the log. False when there is nothing to do until later."""
+        """Deliver the next part of the log, up to a limit. False if there is nothing to do now."""
         state, head = self._state, self._head
         if state is None or state.parked or time.monotonic() < self._next_at or state.position >= head:
             return False
@@ -134,35 +134,35 @@ class Delivery:
             records = await self._records(positions)
         for record in records:
             if not self._is_as(asked):
-                # It was replayed or changed: this page is not what it asks for now.
+                # The endpoint was replayed or changed, so this page no longer fits.
                 return True
             if not await self._deliver(record):
                 return False
         if not self._is_as(asked):
             return True
-        # What was read and is not told of is passed over.
+        # Records that the endpoint does not want are skipped.
         return await self._advance(positions[-1] if len(positions) == row_count else up_to)
 
     async def _records(self, positions: Sequence[int]) -> list[Record]:
-        """What the endpoint is to be told of, of what it may have asked for.
+        """The records to deliver, among those that the endpoint may have asked for.
 
         Raises:
-            UnavailableError: what was asked for is known to a shard that does not answer.
+            UnavailableError: only a shard that does not answer knows what was asked for.
         """
         endpoint, number = self._endpoint, self._shard.number
         read = await self._shard.reader.records(positions) if positions else {}
         records = [read[position] for position in positions]
         if endpoint.stages:
             return records
-        records = await self._earlier_credits.all_told(number, records)
+        records = await self._earlier_credits.all_completed(number, records)
         return [record for record in records if endpoint.shows(number, record)]
 
     def _is_as(self, asked: tuple[int, int]) -> bool:
-        """Whether it is the generation and the version that a page was read for."""
+        """Whether the endpoint still has the generation and the version for which a page was read."""
         return self._state is not None and (self._state.generation, self._endpoint.version) == asked
 
     async def _deliver(self, record: Record) -> bool:
-        """Send one event once. False if it must be tried again, or if somebody else goes on from elsewhere."""
+        """Send one event once. False if it must be tried again, or if another process has moved the endpoint."""
         state, endpoint = self._state, self._endpoint
         if state is None:
             return False
@@ -179,7 +179,7 @@ class Delivery:
         return False
 
     async def _advance(self, position: int, state: DeliveryState | None = None) -> bool:
-        """Record that everything up to a position is done. False if somebody else has moved the endpoint."""
+        """Record that everything up to a position is done. False if another process has moved the endpoint."""
         state = state or self._state
         if state is None or state is not self._state:
             return False
@@ -194,7 +194,7 @@ class Delivery:
     async def _fail(
         self, state: DeliveryState, position: int, attempt: Attempt, asked: WebhookEndpoint
     ) -> None:
-        """Record an attempt that failed, and when the next one is; the endpoint was asked as it was then."""
+        """Record a failed attempt, and the time of the next one. `asked` is the endpoint as of the attempt."""
         delay_seconds = attempt.retry_after_seconds or jittered(retry_delay_seconds(state.attempts + 1))
         park_seconds = 0.0 if attempt.gone else limits.WEBHOOK_RETRY_SECONDS_MAX
         async with self._turns:
@@ -206,7 +206,7 @@ class Delivery:
             return
         self._state = state._replace(attempts=failed.attempts, parked=failed.parked)
         if self._endpoint.version == asked.version:
-            # One that was changed meanwhile is asked again at once: perhaps it was put right.
+            # An endpoint that was changed meanwhile is tried again at once, because it may be corrected.
             self._next_at = time.monotonic() + delay_seconds
         if failed.parked:
             _log.error(

@@ -1,4 +1,4 @@
-"""What an event of the log looks like in a message: made of rows that never change, so it is always the same."""
+"""The message of an event. It is made from rows that never change, so it is always the same."""
 
 from datetime import datetime
 
@@ -13,9 +13,9 @@ from tallystick.views.encoding import encode
 
 
 def event_message(endpoint: WebhookEndpoint, shard: int, record: Record) -> Message:
-    """The message that tells an endpoint of a transaction."""
+    """The message to an endpoint about a transaction."""
     row = record.transaction
-    # Each shard tells of its part of a payment: each is a message of its own.
+    # Each shard sends its part of a payment as a separate message.
     identifier = format_identifier(Prefix.TRANSACTION, make_identifier(shard, row.position))
     part = None if endpoint.stages else part_of(shard, record)
     kind = row.kind if part is None else part.kind
@@ -25,6 +25,6 @@ def event_message(endpoint: WebhookEndpoint, shard: int, record: Record) -> Mess
 
 
 def test_message(endpoint: WebhookEndpoint, name: str, now: datetime) -> Message:
-    """A message that tells of nothing."""
+    """A test message, which stands for no event."""
     body = encode(TestMessage("webhook.test", now, TestData(endpoint.id)))
     return Message(f"{endpoint.id}-{name}", body)

@@ -1,7 +1,7 @@
-"""Interim answers (RFC 9110, 15.2), of which a receiver may send as many as it likes: here it may send a few.
+"""Limits the interim answers (RFC 9110, 15.2) of a receiver. The RFC sets no limit.
 
-The client library reads and drops all that come. A receiver that sends nothing else would keep the event loop busy
-until the time for an answer is over, and each of its messages is short: so they are counted while they are parsed.
+The client library reads and drops all of them. A receiver that sends nothing else would keep the event loop busy
+until the time limit of the answer. Each of its messages is short, so they are counted while they are parsed.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ _BYTES_AT_A_TIME: Final = 4_096
 
 
 class TooManyInterimAnswersError(HttpProcessingError):
-    """A receiver sent one interim answer after the other."""
+    """A receiver sent too many interim answers."""
 
     def __init__(self) -> None:
         super().__init__(message=f"more than {limits.WEBHOOK_INTERIM_ANSWERS_MAX} interim answers")
@@ -29,14 +29,14 @@ class BoundedConnector(aiohttp.TCPConnector):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self._factory = self._protocol  # type: ignore[assignment]  # any callable that makes one
+        self._factory = self._protocol  # type: ignore[assignment]  # any callable that makes a protocol
 
     def _protocol(self) -> ResponseHandler:
         return _BoundedAnswers(self._loop)
 
 
 class _BoundedAnswers(ResponseHandler):
-    """Parses what comes a little at a time, and nothing more once it is too much."""
+    """Parses data a little at a time, and stops when there are too many interim answers."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)

@@ -1,4 +1,4 @@
-"""What is sent to a receiver, and what came of it."""
+"""Messages to receivers, and the results of attempts."""
 
 from typing import NamedTuple
 
@@ -6,16 +6,16 @@ import msgspec
 
 
 class Message(NamedTuple):
-    """What is sent: an identifier that is always the same for an event and an endpoint, and JSON."""
+    """A message: an identifier, which is always the same for an event and an endpoint, and JSON."""
 
     id: str
     body: bytes
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """What came of sending a message once: `error` is None when the receiver has taken it.
+    """The result of sending a message once. `error` is None if the receiver has accepted it.
 
-    `gone`: it wants nothing more, ever. `retry_after_seconds`: it wants to be asked again after that.
+    `gone`: the receiver wants no more messages. `retry_after_seconds`: the pause that it asks for.
     """
 
     status: int | None

@@ -10,12 +10,12 @@ DELIVERIES: Final = Counter("tallystick_webhook_deliveries", "Messages that rece
 FAILURES: Final = Counter("tallystick_webhook_failures", "Attempts at messages that failed.", _LABELS)
 PARKED: Final = Gauge(
     "tallystick_webhook_parked",
-    "ALARM: 1 while an endpoint gets nothing more, because it failed for too long.",
+    "ALARM: 1 while an endpoint gets no messages, because it failed for too long.",
     _LABELS,
 )
 UNREADABLE: Final = Gauge(
     "tallystick_webhook_secret_unreadable",
-    "ALARM: 1 while an endpoint waits, because the key is missing that its secret is encrypted with.",
+    "ALARM: 1 while an endpoint waits, because the key of its secret is missing.",
     _LABELS,
 )
 LAG_POSITIONS: Final = Gauge(
@@ -23,7 +23,7 @@ LAG_POSITIONS: Final = Gauge(
 )
 LAG_SECONDS: Final = Gauge(
     "tallystick_webhook_lag_seconds",
-    "Age of the first thing in the log that an endpoint was not told of.",
+    "Age of the first transaction that was not delivered to an endpoint.",
     _LABELS,
 )
 DELIVERING: Final = Gauge(

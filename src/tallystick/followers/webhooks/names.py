@@ -17,14 +17,14 @@ class NameResolver(AbstractResolver):
     """
 
     def __init__(self, name_servers: Sequence[str] = ()) -> None:
-        """Ask these servers (`address:port`) instead of the ones that the machine is set up with."""
+        """`name_servers` (`address:port`) replace the name servers of the machine's configuration."""
         self._name_servers = name_servers
         self._resolver: AsyncResolver | None = None
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """The addresses behind a name; raises OSError when there are none, or the answer takes too long."""
+        """The addresses behind a name; raises OSError if there are none, or the answer takes too long."""
         try:
             async with asyncio.timeout(limits.WEBHOOK_RESOLVE_SECONDS_MAX):
                 return await self._open().resolve(host, port, family)

@@ -24,7 +24,7 @@ class SecretKey:
     """One key. Its `repr` shows only its name, which reveals nothing about the key."""
 
     def __init__(self, value: bytes) -> None:
-        """Take its bytes; raises MissingExtraError when what encrypts is not installed."""
+        """A key from its bytes; raises MissingExtraError if the package for encryption is not installed."""
         require_extra("webhooks", "the encryption of webhooks' secrets")
         from tallystick.followers.webhooks.cipher import Cipher  # noqa: PLC0415 - an extra
 
@@ -44,7 +44,7 @@ class SecretKey:
 
     @classmethod
     def read(cls, text: str) -> "SecretKey":
-        """A key from its text; raises ValueError without the text."""
+        """A key from its text; raises ValueError, whose message does not contain the text."""
         encoded = text.removeprefix(_TEXT_PREFIX)
         if encoded == text:
             raise ValueError(f"expected a key, {_TEXT_PREFIX}…")
@@ -54,12 +54,12 @@ class SecretKey:
             raise ValueError(f"expected {_TEXT_PREFIX} and base 64 of {KEY_BYTES} bytes") from None
 
     def text(self) -> str:
-        """The key itself, for the file that it is kept in."""
+        """The text of the key, for the file of keys."""
         return _TEXT_PREFIX + base64.b64encode(self._value).decode()
 
 
 class SecretKeys:
-    """The keys: the first one encrypts, all of them decrypt."""
+    """The keys. The first one encrypts; all of them decrypt."""
 
     def __init__(self, keys: Sequence[SecretKey] = ()) -> None:
         self._keys = {key.name: key for key in keys}
@@ -77,7 +77,7 @@ class SecretKeys:
         return list(self._keys)
 
     def expect_one(self) -> None:
-        """Raise WebhookKeyMissingError when there is none."""
+        """Raise WebhookKeyMissingError if there is no key."""
         if not self._keys:
             raise WebhookKeyMissingError
 
@@ -110,7 +110,7 @@ class SecretKeys:
             ) from None
 
     def why_unreadable(self, stored: StoredSecret, tenant: int, endpoint: str) -> str | None:
-        """Why a secret cannot be decrypted; None when it can be."""
+        """Why a secret cannot be decrypted; None if it can be."""
         try:
             self.decrypt(stored, tenant, endpoint)
         except SecretUnreadableError as error:

@@ -24,7 +24,7 @@ _REDIRECTS: Final = range(300, 400)
 _GONE: Final = 410
 _LATER: Final = (429, 503)
 
-# What OpenSSL says of a certificate (https://docs.openssl.org/3.5/man3/X509_STORE_CTX_get_error), in our words.
+# Errors of OpenSSL about a certificate (https://docs.openssl.org/3.5/man3/X509_STORE_CTX_get_error), in our words.
 _UNKNOWN_AUTHORITY: Final = "the certificate is of an authority that is not known here: see webhooks_ca_file"
 _CERTIFICATE_WORDS: Final = {
     9: "the certificate is not valid yet",
@@ -44,7 +44,7 @@ class _Response(NamedTuple):
 
 
 class Sender:
-    """Sends messages, each over a connection that is kept for the next one where the receiver agrees."""
+    """Sends messages. A connection is kept for the next message if the receiver agrees."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class Sender:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                # Of each shard an endpoint is sent one message at a time, and tests beside: that is what bounds them.
+                # No limit here: each shard sends an endpoint one message at a time, and the rate of tests is limited.
                 connector=BoundedConnector(
                     limit=0,
                     socket_factory=self._rules.open_socket,
@@ -146,7 +146,7 @@ def trust_of(ca_file: Path | None) -> ssl.SSLContext:
 async def _read(answer: aiohttp.ClientResponse) -> None:
     """Read the rest of an answer, so that the connection can be used again. A long or slow answer is cut off.
 
-    The status has decided already whether the message was accepted.
+    The status alone decides whether the message was accepted.
     """
     rest = limits.WEBHOOK_ANSWER_BYTES_MAX
     with suppress(aiohttp.ClientError, OSError):

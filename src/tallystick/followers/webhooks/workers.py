@@ -1,4 +1,7 @@
-"""Who delivers: for each shard one process of all, the one that holds the lease; another takes over when it ends."""
+"""The workers of webhooks.
+
+For each shard, the one process with the lease delivers. When it ends, another takes over.
+"""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -22,7 +25,7 @@ _LEASE: Final = "webhook_lease"
 
 
 class ShardDeliveries:
-    """Delivers one shard's log to all endpoints, while it holds the lease; each endpoint by a worker of its own."""
+    """Delivers one shard's log to all endpoints, while it holds the lease. Each endpoint has its own worker."""
 
     def __init__(
         self,
@@ -54,7 +57,7 @@ class ShardDeliveries:
         delivering.set(1)
         try:
             while True:
-                # Over the session that holds the lease: when that is lost, this ends.
+                # Uses the session that holds the lease, so this ends when the lease is lost.
                 await self._look(ask)
                 await asyncio.sleep(limits.WEBHOOK_LOOK_SECONDS)
         finally:
@@ -92,7 +95,7 @@ def webhook_workers(
     keys: SecretKeys,
     earlier_credits: EarlierCredits,
 ) -> ShardWorkers:
-    """What delivers webhooks: a worker for each shard, also for those that are added later."""
+    """The workers that deliver webhooks: one for each shard, also for shards that are added later."""
 
     def worker(shard: Shard) -> Worker:
         return Worker(

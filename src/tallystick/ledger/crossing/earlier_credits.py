@@ -1,6 +1,6 @@
-"""What was asked for of which an earlier version wrote the credits: those do not say it, the payers' shards do.
+"""Finds what was asked for in payments whose credits an earlier version wrote. Only the payers' shards record it.
 
-It never changes, so what was read once is remembered. A shard that does not answer is waited for no longer than
+It never changes, so it is read once and remembered. A shard that does not answer is waited for no longer than
 `EARLIER_CREDITS_WAIT_SECONDS`.
 """
 
@@ -21,12 +21,12 @@ class EarlierCredits:
     """Finds what was asked for, by the identifier of the payment."""
 
     def __init__(self, find: Callable[[int], Shard | None]) -> None:
-        """Name who finds a shard by its number."""
+        """`find` returns a shard by its number."""
         self._find = find
         self._asked: dict[int, Asked] = {}
 
-    async def told(self, shard: int, records: Sequence[Record]) -> list[Record]:
-        """The records of a shard; those that do not say what was asked for, with it where it can be found out now."""
+    async def completed(self, shard: int, records: Sequence[Record]) -> list[Record]:
+        """Complete records of a shard that do not say what was asked for, as far as it can be read now."""
         payments = {
             record.transaction.position: payment_of(shard, record.transaction)
             for record in records
@@ -42,14 +42,16 @@ class EarlierCredits:
             for record in records
         ]
 
-    async def all_told(self, shard: int, records: Sequence[Record]) -> list[Record]:
-        """The same for who must know of each; raises UnavailableError where it cannot be found out now."""
-        told = await self.told(shard, records)
-        for record in told:
+    async def all_completed(self, shard: int, records: Sequence[Record]) -> list[Record]:
+        """Complete all records; raises UnavailableError if a shard cannot be read now."""
+        completed = await self.completed(shard, records)
+        for record in completed:
             if not is_asked_known(shard, record):
                 payer = shard_of(payment_of(shard, record.transaction))
-                raise UnavailableError(f"shard {payer} cannot be asked now what a payment of it was")
-        return told
+                raise UnavailableError(
+                    f"shard {payer} cannot be reached now, and only it knows the kind of a payment"
+                )
+        return completed
 
     async def _find_out(self, payments: Iterable[int]) -> dict[int, Asked]:
         found = {payment: self._asked[payment] for payment in payments if payment in self._asked}
@@ -57,7 +59,7 @@ class EarlierCredits:
         for payment in payments:
             if payment not in found:
                 missing.setdefault(shard_of(payment), []).append(payment)
-        for asked in await asyncio.gather(*(self._read(*one) for one in missing.items())):
+        for asked in await asyncio.gather(*(self._read(*of_shard) for of_shard in missing.items())):
             found |= asked
             self._remember(asked)
         return found

@@ -25,17 +25,17 @@ _log = structlog.get_logger(__name__)
 
 
 class KeyClaims:
-    """Claims keys on their homes. A home that does not answer is skipped; only one request at times waits for it."""
+    """Claims keys on their homes. A home that does not answer is skipped. Only one request waits for it at a time."""
 
     def __init__(self, find: Callable[[int], Shard | None], placement: Callable[[], Placement]) -> None:
-        """`find` gives a shard by its number, `placement` the one in force."""
+        """`find` returns a shard by its number, `placement` the current placement."""
         self._find = find
         self._placement = placement
         # Claims that were not answered in time, by home. While there are any, no other request waits for that home.
         self._late: dict[int, set[asyncio.Task[list[DecidedOutcome]]]] = {}
 
     async def claim(self, shard: Shard, units: Units) -> dict[int, Refused]:
-        """Claim the keys of commands that go to a shard. Returns the refusals where keys are in use, by index.
+        """Claim the keys of commands that go to a shard. Returns refusals for keys that are in use, by index.
 
         The index counts commands, including each command of an `Atomic`.
 
@@ -59,7 +59,7 @@ class KeyClaims:
         }
 
     def _wanted(self, shard: Shard, units: Units) -> tuple[dict[int, dict[int, ClaimKey]], dict[int, bytes]]:
-        """The claims to make, by home and by place of the command; and the keys that are not claimed, by place.
+        """The claims to make, by home and index of the command; and the keys that are not claimed, by index.
 
         A claim is recorded whatever the outcome, so no claim is made for a request whose refusal is not recorded.
         """
@@ -101,7 +101,7 @@ class KeyClaims:
 
 
 async def _not_tried(shard: Shard, unclaimed: Mapping[int, bytes]) -> dict[int, Refused]:
-    """The refusals of requests whose keys are not claimed, but for those that this shard has answered before."""
+    """The refusals of requests whose keys are not claimed, except for those that this shard has answered before."""
     if not unclaimed:
         return {}
     recorded = await shard.reader.requests(unclaimed.values())

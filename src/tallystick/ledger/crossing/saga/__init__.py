@@ -1,1 +1,1 @@
-"""Reserve, credit, finalize; release when it is refused. Each step is an ordinary command of one shard."""
+"""Sagas: reserve, credit, finalize; or release after a refusal. Each step is an ordinary command of one shard."""

@@ -1,7 +1,7 @@
 """The recovery of sagas: open sagas are found in the log and driven to their end.
 
-One of these runs in every process; any number at once do no harm. It leaves young sagas alone, which somebody drives
-now, and it never gives a saga up: it asks the other shard again, less and less often, until there is an answer.
+Every process runs one; several at once are harmless. It leaves young sagas alone, because another process may be
+driving them. It never gives a saga up: it asks the other shard again, with growing pauses, until there is an answer.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ _US: Final = 1_000_000
 
 
 class _Watched:
-    """When an open saga may be tried again, and told of again (seconds of the monotonic clock)."""
+    """When an open saga may be tried again, and reported again (seconds of the monotonic clock)."""
 
     __slots__ = ("alarm_at", "backoff", "next_at")
 
@@ -40,19 +40,19 @@ class _Watched:
 
 
 class Recovery:
-    """Looks after the sagas that began on one shard."""
+    """Recovers the sagas that began on one shard."""
 
     def __init__(self, home: Shard, driver: SagaDriver, find: Callable[[int], Shard | None]) -> None:
         self._home = home
         self._driver = driver
         self._find = find
-        # All sagas up to here that had not ended are watched, so that an old one costs no look through the log.
+        # All open sagas up to this position are watched, so that the log need not be searched for old ones.
         self._looked_through = 0
         self._watched: dict[int, _Watched] = {}
         self._alarms = AlarmRate()
 
     async def look(self) -> None:
-        """Find sagas that nobody seems to drive, and drive them on.
+        """Find sagas that no process seems to drive, and drive them on.
 
         Raises:
             UnavailableError: the shard cannot be read now.
@@ -72,9 +72,9 @@ class Recovery:
             )
 
     async def _watch_new(self) -> None:
-        """Watch the open sagas of the part of the log that was not looked through yet, up to a number."""
+        """Watch the open sagas of the part of the log that was not searched yet, up to a number."""
         reader = self._home.reader
-        # The log is serial: what is not there yet will come after the head.
+        # The log is serial: later sagas will come after the head.
         head = await reader.head_position()
         while len(self._watched) < limits.RECOVERY_SAGAS_WATCHED_MAX:
             page = await reader.open_sagas(self._looked_through, limits.RECOVERY_SAGAS_AT_A_TIME)
@@ -102,7 +102,7 @@ class Recovery:
         return shard is not None and shard.batcher.available
 
     def _tell(self, found: list[UnfinishedSaga]) -> None:
-        """Report what is open; a saga that has been open for long is an alarm, once in a while."""
+        """Report the open sagas. One that has been open for long raises an alarm from time to time."""
         label = str(self._home.number)
         metrics.SAGAS_OPEN.labels(label).set(len(found))
         metrics.SAGAS_OLDEST_SECONDS.labels(label).set(max((one.age_us for one in found), default=0) / _US)
@@ -122,10 +122,10 @@ class Recovery:
 
 
 class Crossings:
-    """What is needed to cross between the shards of this process: a driver and a recovery for each."""
+    """Crossing between the shards of this process: a driver and a recovery for each."""
 
     def __init__(self, shards: Callable[[], Sequence[Shard]]) -> None:
-        """`shards` tells which there are now: shards may be added while this runs."""
+        """`shards` returns the current shards. Shards may be added at any time."""
         self._shards = shards
         self._drivers: dict[int, SagaDriver] = {}
         self._workers = ShardWorkers(_NAME, shards, self._recovery_worker)
@@ -135,17 +135,17 @@ class Crossings:
         return next((shard for shard in self._shards() if shard.number == number), None)
 
     def driver(self, shard: Shard) -> SagaDriver:
-        """Who drives the sagas that begin on a shard."""
+        """The driver of the sagas that begin on a shard."""
         if shard.number not in self._drivers:
             self._drivers[shard.number] = SagaDriver(shard, self.find)
         return self._drivers[shard.number]
 
     def start(self) -> None:
-        """Begin to look for sagas that nobody drives."""
+        """Begin to look for sagas that no process drives."""
         self._workers.start()
 
     async def stop(self) -> None:
-        """Stop looking, and let what is on its way end; what does not is found by the next process."""
+        """Stop looking, and let sagas in progress end. Others are found by the next process."""
         await self._workers.stop()
         await asyncio.gather(
             *(driver.stop(limits.SAGA_STOP_SECONDS_MAX) for driver in self._drivers.values())

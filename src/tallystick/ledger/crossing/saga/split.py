@@ -36,7 +36,7 @@ PAYEES_STEPS: Final = frozenset({Step.PROMISE, Step.CONFIRM, Step.REFUSE_PROMISE
 
 
 class SplitJourney:
-    """A step of the payees' shards is over when each of them has answered it."""
+    """The progress of one split saga. A step of the payees' shards is over when each of them has answered it."""
 
     def __init__(self, home: int, state: SagaState, *, give_up: bool) -> None:
         self.state = state
@@ -46,18 +46,18 @@ class SplitJourney:
         self._identifier = make_identifier(home, state.saga)
         self._stage = SPLIT_BEGINNINGS[state.status]
         self._refusal = refuse(RefusalCode.TRANSFER_CANCELLED)
-        # What this step came to on each shard that has answered it, and which shards have promised.
+        # The results of this step on the shards that have answered it, and the shards that have promised.
         self._results: dict[int, StepResult] = {}
         self._promised: frozenset[int] = frozenset()
 
     @property
     def stage(self) -> Stage:
-        """How far it is."""
+        """The stage of the saga."""
         return self._stage
 
     @property
     def step(self) -> Step | None:
-        """What is done next."""
+        """The next step; None if there is none."""
         return None if self.stuck else next_split_step(self._stage, give_up=self._give_up)
 
     @property
@@ -74,11 +74,11 @@ class SplitJourney:
         return split_command(self.step, self._identifier, self.state, self._refusal)
 
     def follow(self, shard: int, answer: DecidedOutcome) -> None:
-        """Go where the table leads, once all shards of this step have answered."""
+        """Go to the next stage of the table, once all shards of this step have answered."""
         step, outcome = self.step, answer.outcome
         result = StepResult.POSTED if isinstance(outcome, Posted) else StepResult.REFUSED
         if shard == self._home:
-            # As the log has it by now: another driver may have been there first.
+            # The state in the log now: another driver may have been faster.
             self.state = answer.decision.sagas.get(self.state.saga, self.state)
         else:
             if (
@@ -99,7 +99,7 @@ class SplitJourney:
         self._results = {}
 
     def _result_of_all(self, step: Step | None) -> StepResult:
-        """What a step of several shards came to."""
+        """The result of a step on several shards."""
         posted = frozenset(shard for shard, result in self._results.items() if result is StepResult.POSTED)
         if step is Step.REFUSE_PROMISE:
             self._promised = posted
@@ -108,7 +108,7 @@ class SplitJourney:
 
 
 def split_command(step: Step | None, saga: int, state: SagaState, refusal: Refused) -> Command:
-    """A step of a split saga, which has this identifier. `refusal` is why it is given up."""
+    """A step of a split saga, as a command. `saga` is its identifier, `refusal` the reason why it is given up."""
     tenant, terms, note = state.tenant, state.terms, state.note
     request = credit_request(saga)
     commands: dict[Step | None, Callable[[], Command]] = {

@@ -1,8 +1,8 @@
-"""Driving sagas: from what the payer's shard reserved to its end, step by step.
+"""Drives sagas from the reservation on the payer's shard to their end, step by step.
 
-Any number of drivers may drive the same saga at once, in this process or in others: every step is an idempotent
-command, and the table `SAGA_STAGES` (or `SPLIT_STAGES`, where payees are on several shards) says what follows from
-its answer. Sagas between the same shards are driven together, so that many of them share two commits.
+Any number of drivers may drive the same saga at once, in this process or in others. Every step is an idempotent
+command, and the table `SAGA_STAGES` (or `SPLIT_STAGES`, if payees are on several shards) has the next stage for each
+answer. Sagas between the same shards are driven together, so that many of them share two commits.
 """
 
 import asyncio
@@ -39,9 +39,9 @@ from tallystick.ledger.shard import Shard
 
 _log = structlog.get_logger(__name__)
 
-# Steps of the payees' shards; all others are taken by the payer's.
+# Steps of the payees' shards. All others are taken on the payer's shard.
 _THERE: Final = frozenset({Step.CREDIT, Step.REFUSE_CREDIT}) | PAYEES_STEPS
-# What is counted: a split saga that is settled has ended as one that is finalized.
+# The names of ends in metrics. A split saga that is settled counts as finalized.
 _END_NAMES: Final = {
     SagaStatus.FINALIZED: "finalized",
     SagaStatus.SETTLED: "finalized",
@@ -54,7 +54,7 @@ class SagaDriver:
     """Drives the sagas that began on one shard."""
 
     def __init__(self, home: Shard, find: Callable[[int], Shard | None]) -> None:
-        """Name the payer's shard, and who finds another by its number."""
+        """`home` is the payer's shard; `find` returns another shard by its number."""
         self._home = home
         self._find = find
         self._driven: dict[int, asyncio.Task[dict[int, SagaState]]] = {}
@@ -64,13 +64,13 @@ class SagaDriver:
 
     @property
     def driven(self) -> frozenset[int]:
-        """The sagas that are being driven here now, by the position that reserved them."""
+        """The sagas that this process drives now, by the position that reserved them."""
         return frozenset(self._driven)
 
     def begin(self, sagas: Iterable[SagaState], *, give_up: bool = False) -> None:
-        """Drive sagas on, without waiting for them; those that are being driven already go on as they are.
+        """Drive sagas on, without waiting for them. Sagas that are already driven are left as they are.
 
-        One that is stuck rests for a while between attempts, unless its money is asked back.
+        A stuck saga rests for a while between attempts, unless `give_up` asks for its money back.
         """
         waiting = sorted(
             (
@@ -90,9 +90,9 @@ class SagaDriver:
     async def drive(
         self, sagas: Sequence[SagaState], wait_seconds: float, *, give_up: bool = False
     ) -> dict[int, SagaState]:
-        """Drive sagas, and say how each is when it has ended, or when the time is over.
+        """Drive sagas. Returns the state of each when it has ended, or when the time is over.
 
-        Sagas that are not answered for go on, here or by the recovery.
+        Sagas that have not ended go on, here or by the recovery.
         """
         self.begin((saga for saga in sagas if not saga.has_ended), give_up=give_up)
         tasks = {task for saga in sagas if (task := self._driven.get(saga.saga)) is not None}
@@ -101,13 +101,13 @@ class SagaDriver:
             # A caller that goes away stops waiting; the sagas go on.
             done, _ = await asyncio.wait(tasks, timeout=wait_seconds)
             for task in done:
-                # A driver that was cancelled or failed knows nothing: its sagas are open still.
+                # If a task was cancelled or failed, its sagas are still open.
                 if not task.cancelled() and task.exception() is None:
                     states.update((saga, state) for saga, state in task.result().items() if saga in states)
         return states
 
     async def stop(self, timeout_seconds: float) -> None:
-        """Let what is on its way end; what does not end in time is left to the recovery of another process."""
+        """Wait for sagas in progress. Those that do not end in time are left to the recovery of another process."""
         if tasks := set(self._driven.values()):
             _, late = await asyncio.wait(tasks, timeout=timeout_seconds)
             for task in late:
@@ -129,7 +129,7 @@ class SagaDriver:
                 )
 
     async def _drive(self, sagas: list[SagaState], *, give_up: bool) -> dict[int, SagaState]:
-        """Take step after step with sagas between the same shards, as far as they go."""
+        """Take all steps of sagas between the same shards, as far as possible."""
         journeys: list[Journey] = [
             (SplitJourney if saga.terms.is_split else _Journey)(self._home.number, saga, give_up=give_up)
             for saga in sagas
@@ -143,18 +143,18 @@ class SagaDriver:
         return {journey.state.saga: journey.state for journey in journeys}
 
     async def _take(self, journeys: list["Journey"], *, there: bool) -> None:
-        """Have one step of each taken, on the shards of the payees or on this one."""
+        """Take one step of each saga, on the shards of the payees or on this one."""
         if not journeys:
             return
         if not there:
             await self._take_on(self._home.number, journeys)
             return
         shards = journeys[0].state.terms.payee_shards
-        # Who goes where is settled first: the last answer of a step leads to the next one.
+        # First determine all steps of this round, because the last answer of a step changes the next one.
         waiting = {number: [one for one in journeys if number in one.awaited] for number in shards}
         silent: NotTakenError | None = None
         for number, mine in waiting.items():
-            # What one shard has to do does not wait for another that is away.
+            # A shard that can be reached does not wait for one that cannot.
             try:
                 await self._take_on(number, [journey for journey in mine if not journey.stuck])
             except NotTakenError as error:
@@ -163,7 +163,7 @@ class SagaDriver:
             raise silent
 
     async def _take_on(self, number: int, journeys: list["Journey"]) -> None:
-        """Have one step of each taken on a shard."""
+        """Take one step of each saga on a shard."""
         if not journeys:
             return
         shard = self._home if number == self._home.number else self._find(number)
@@ -177,7 +177,7 @@ class SagaDriver:
             if len(journeys) == 1:
                 self._alarm(journeys[0], error)
                 return
-            # One of them is at fault: its neighbours go on alone.
+            # One of them is faulty. Take the step of each alone.
             for journey in journeys:
                 await self._take_on(number, [journey])
             return
@@ -209,7 +209,7 @@ class Journey(Protocol):
 
     @property
     def step(self) -> Step | None:
-        """What is done next."""
+        """The next step; None if there is none."""
 
     @property
     def awaited(self) -> Collection[int]:
@@ -219,7 +219,7 @@ class Journey(Protocol):
         """The next step on a shard, as a command."""
 
     def follow(self, shard: int, answer: DecidedOutcome) -> None:
-        """Go where the table leads from what the step came to on a shard."""
+        """Go to the next stage of the table, by the answer of a shard."""
 
 
 class _Journey:
@@ -236,7 +236,7 @@ class _Journey:
 
     @property
     def step(self) -> Step | None:
-        """What is done next."""
+        """The next step; None if there is none."""
         return None if self.stuck else next_step(self._stage, give_up=self._give_up)
 
     @property
@@ -267,7 +267,7 @@ class _Journey:
         return Release(tenant=state.tenant, saga=identifier, terms=state.terms, refusal=self._refusal)
 
     def follow(self, _: int, answer: DecidedOutcome) -> None:
-        """Go where the table leads from what the step came to."""
+        """Go to the next stage of the table, by the answer."""
         step, outcome = self.step, answer.outcome
         result = StepResult.POSTED if isinstance(outcome, Posted) else StepResult.REFUSED
         after = None if step is None else SAGA_STAGES.get((self._stage, step, result))

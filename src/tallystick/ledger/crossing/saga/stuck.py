@@ -1,6 +1,6 @@
 """Sagas that cannot continue because of a bug, or because the books were changed by hand.
 
-Without this, the recovery and callers who repeat a request would try each of them all the time.
+Without this, the recovery and callers that repeat a request would try each of them all the time.
 """
 
 import time
@@ -11,7 +11,7 @@ from tallystick.domain import limits
 
 
 class _Pause(NamedTuple):
-    """Until when a saga rests (seconds of the monotonic clock), and what says how long it rests next."""
+    """The time until which a saga rests (seconds of the monotonic clock), and the length of its next pause."""
 
     backoff: Backoff
     until: float
