@@ -1,7 +1,7 @@
-"""Extras: what is installed only when it is asked for, and what is said when it is missing.
+"""Extras: packages that are installed only on request, and the error if one is missing.
 
-The core needs none of them. Modules that import a package of an extra are imported where their work begins, after
-`require_extra`; everything else can be imported with the core alone.
+The core needs none of them. A module that imports a package of an extra is imported inside a function, after
+`require_extra`. All other modules can be imported with the core alone.
 """
 
 from collections.abc import Mapping
@@ -14,25 +14,25 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "server": ("falcon", "flask_swagger_ui", "granian", "uvloop"),
     "webhooks": ("aiodns", "aiohttp", "cryptography"),
 }
-"""The modules that each extra brings; pyproject.toml names the packages that they are in."""
+"""The modules of each extra. pyproject.toml names their packages."""
 
 ALL: Final = "all"
-"""The extra that brings all others."""
+"""The extra that includes all others."""
 
 
 class MissingExtraError(ImportError):
-    """Packages of an extra are not installed; the message says which, and the command that installs them."""
+    """Packages of an extra are not installed. The message names them, and the command that installs them."""
 
 
 def require_extra(extra: str, needed_by: str) -> None:
-    """Make sure that the packages of an extra are installed.
+    """Check that the packages of an extra are installed.
 
     Args:
         extra: its name, or `ALL`.
-        needed_by: what needs it, as the first words of the message.
+        needed_by: what needs it; the message begins with this.
 
     Raises:
-        MissingExtraError: some of them are not.
+        MissingExtraError: some of them are missing.
     """
     modules = EXTRAS[extra] if extra != ALL else [name for names in EXTRAS.values() for name in names]
     missing = [module for module in modules if find_spec(module) is None]

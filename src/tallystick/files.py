@@ -1,4 +1,4 @@
-"""Files that hold secrets, or say where things are, and how to see that a file was changed."""
+"""Private files, such as configuration and secrets, and marks that show whether a file was changed."""
 
 import os
 from collections.abc import Callable
@@ -9,7 +9,7 @@ PRIVATE_MODE = 0o600
 
 
 class FileMark(NamedTuple):
-    """What tells one state of a file from another."""
+    """A mark that distinguishes one state of a file from another."""
 
     changed_ns: int
     inode: int
@@ -17,7 +17,7 @@ class FileMark(NamedTuple):
 
 
 def file_mark(path: Path) -> FileMark | None:
-    """The mark of a file as it is now; None when it cannot be found."""
+    """The mark of a file as it is now; None if it cannot be found."""
     try:
         status = path.stat()
     except OSError:
@@ -28,20 +28,20 @@ def file_mark(path: Path) -> FileMark | None:
 def write_private(
     path: Path, text: str, *, prepare: Callable[[Path], None] | None = None, alone: bool = False
 ) -> None:
-    """Write a file that only its owner can read, whole or not at all, and on the disk when this returns.
+    """Write a file that only its owner can read, whole or not at all. It is on the disk when this returns.
 
-    It is written under the name `partial_of` first, which takes the place of what was there before.
+    It is first written under the name `partial_of`, and then replaces the old file.
 
     Args:
         path: the file.
-        text: all that it is to hold.
-        prepare: called with the partial file before it takes its place, for example to give it to another user.
+        text: the whole content.
+        prepare: called with the partial file before it replaces the old one, for example to change its owner.
         alone: refuse to write while another process does, or after one that was killed. Otherwise what such a
             process left is removed.
 
     Raises:
-        FileExistsError: the partial file is there, and `alone` was asked for.
-        OSError: it cannot be written; what was there before stays as it was.
+        FileExistsError: the partial file exists, and `alone` is set.
+        OSError: it cannot be written. The old file stays unchanged.
     """
     partial = partial_of(path)
     if not alone:
@@ -61,5 +61,5 @@ def write_private(
 
 
 def partial_of(path: Path) -> Path:
-    """Where a file is written before it takes its place."""
+    """The name under which a file is first written."""
     return path.with_name(f"{path.name}.partial")

@@ -6,7 +6,7 @@
 
 
 class EmbeddedServerError(Exception):
-    """An embedded server could not do what was asked; the message is one line that says what to do."""
+    """An embedded server could not be started or used. The message is one line that says what to do."""
 
 
 class DataFolderInUseError(EmbeddedServerError):

@@ -1,4 +1,4 @@
-"""A lock of the kernel, so that only one process uses a data folder."""
+"""A lock of the kernel that lets only one process use a data folder."""
 
 import fcntl
 import os
@@ -17,8 +17,8 @@ _RETRY_INTERVAL_SECONDS = 0.05
 class DataFolderLock:
     """A lock on `<folder>/<name>` that the kernel releases when its process ends, however it ends.
 
-    The file holds the number of the process that has the lock, for the message to the others. It is never
-    removed: a file that is removed and made again can be locked twice.
+    The file has the number of the process that holds the lock, for the error messages of others. It is never removed:
+    a file that is removed and made again could be locked twice.
     """
 
     def __init__(self, folder: Path, *, name: str = "lock") -> None:
@@ -32,11 +32,11 @@ class DataFolderLock:
         return self._descriptor is not None
 
     def acquire(self, *, timeout_seconds: float = 0.0) -> None:
-        """Take the lock, or raise `DataFolderInUseError` after the time-out; taking it twice is harmless."""
+        """Take the lock, or raise `DataFolderInUseError` after the time-out. Taking it twice is harmless."""
         if self._descriptor is not None:
             return
         try:
-            # Python opens files with O_CLOEXEC, so no program that we start inherits the lock.
+            # Python opens files with O_CLOEXEC, so child processes do not inherit the lock.
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise EmbeddedServerError(

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server that we start, own and stop."""
+"""A real PostgreSQL server that this process starts, owns and stops."""
 
 import logging
 import os
@@ -24,9 +24,9 @@ from tallystick.embedded.processes import postgres_processes, send_signal, stop_
 from tallystick.embedded.server_account import ServerAccount, account_for
 
 START_TIMEOUT_SECONDS = 300.0
-"""Long, because after a crash the server first repeats what its log holds, up to `max_wal_size`."""
+"""Long, because after a crash the server first replays its WAL, up to `max_wal_size`."""
 FAST_STOP_TIMEOUT_SECONDS = 60.0
-"""A fast shutdown writes what is in memory to disk before it ends."""
+"""A fast shutdown writes the memory to disk before it ends."""
 IMMEDIATE_STOP_TIMEOUT_SECONDS = 10.0
 KILL_TIMEOUT_SECONDS = 10.0
 OLD_SERVER_STOP_TIMEOUT_SECONDS = 20.0
@@ -34,32 +34,32 @@ CONNECT_TIMEOUT_SECONDS = 10
 POLL_INTERVAL_SECONDS = 0.02
 
 _STATUS_LINE = 7
-"""The line of `postmaster.pid` that says whether the server accepts connections, from zero."""
+"""The line of `postmaster.pid` (counted from zero) that shows whether the server accepts connections."""
 
 _logger = logging.getLogger(__name__)
 
 
 class EmbeddedPostgres:
-    """One PostgreSQL server that we own, in a data folder.
+    """One PostgreSQL server in a data folder.
 
-    Only one process can have a folder started at a time. A process that has not started it can still ask for
-    `dsn`, `pid` and `running`, and can `kill` it.
+    Only one process at a time can start a folder's server. Other processes can still read `dsn`, `pid` and `running`,
+    and can `kill` it.
     """
 
     def __init__(
         self, folder: Path, *, settings: Mapping[str, str] | None = None, durable: bool = True
     ) -> None:
-        """Take the folder; nothing is made or started yet.
+        """`folder` is the data folder. Nothing is made or started yet.
 
-        `settings` are PostgreSQL's own and win over ours. `durable=False` is for tests: what is committed
-        outlives the server being killed, but not the machine losing power.
+        `settings` are PostgreSQL's own, and override ours. `durable=False` is for tests: commits survive a kill of
+        the server, but not a power failure.
         """
         self._files = ClusterFolder(Path(folder).absolute())
         self._settings = dict(settings or {})
         self._durable = durable
         self._process: subprocess.Popen[bytes] | None = None
-        # The folder is locked for whoever starts the server in it, so that nobody takes a living server for
-        # one that was left behind. Its name leaves `lock` to those who lock a folder as a whole.
+        # The process that starts the server locks the folder, so that no other process takes a running server for one
+        # that was left behind. The name `lock` is free for a lock of the folder as a whole.
         self._lock = DataFolderLock(self._files.folder, name="postgresql.lock")
         self._cluster_lock: DataFolderLock | None = None
 
@@ -75,22 +75,22 @@ class EmbeddedPostgres:
 
     @property
     def pid(self) -> int | None:
-        """The number of the server's first process, whoever started it, or nothing when it is not running."""
+        """The number of the server's first process, whichever process started it; None if it does not run."""
         if self._process is not None and self._process.poll() is None:
             return self._process.pid
         running = postgres_processes(self._files.cluster) if self._files.cluster.is_dir() else []
-        # Children that outlive a killed server are still there for a moment, but they are no server.
+        # Children that outlive a killed server still run for a moment, but they are no server.
         return running[0] if running and running[0] == self._recorded_pid() else None
 
     def running(self) -> bool:
-        """Whether the server runs, whoever started it."""
+        """Whether the server runs, whichever process started it."""
         return self.pid is not None
 
     def start(self) -> None:
-        """Start the server and wait until it accepts connections; the first start makes the database.
+        """Start the server and wait until it accepts connections. The first start makes the database.
 
-        A server that was left behind by a process that is gone is stopped first. Harmless when this object
-        has started the server already.
+        A server that an ended process left behind is stopped first. Harmless if this object has started the server
+        already.
         """
         if self._process is not None and self._process.poll() is None:
             return
@@ -110,7 +110,7 @@ class EmbeddedPostgres:
             raise
 
     def stop(self) -> None:
-        """Stop the server that this object has started, in order; harmless when it is not running."""
+        """Stop the server that this object has started. Harmless if it does not run."""
         process = self._process
         if process is not None:
             for number, timeout_seconds in (
@@ -124,13 +124,13 @@ class EmbeddedPostgres:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(timeout_seconds)
             self._process = None
-            # After an orderly end there is nobody left; after the other two the children need a moment.
+            # After an orderly end no process is left. After the other two the children need a moment.
             stop_processes(self._files.cluster, signals=(), kill_timeout_seconds=KILL_TIMEOUT_SECONDS)
             self._files.sockets.remove()
         self._release_locks()
 
     def kill(self) -> None:
-        """Kill the server as a crash would, whoever started it, and wait until its children are gone."""
+        """Kill the server as a crash would, whichever process started it, and wait until its children are gone."""
         cluster = self._files.cluster
         pid = self.pid
         if pid is not None:
@@ -143,7 +143,7 @@ class EmbeddedPostgres:
         self._release_locks()
 
     def remove(self) -> None:
-        """Stop the server and delete its data, also when they are kept outside of the data folder."""
+        """Stop the server and delete its data, also if they are outside of the data folder."""
         self.stop()
         if self.running():
             raise EmbeddedServerError(
@@ -154,7 +154,7 @@ class EmbeddedPostgres:
     def dsn(self, database: str = "postgres", *, role: str = OWNER_ROLE) -> str:
         """Return the address of a database for one of the two roles, with its password.
 
-        `tallystick_owner` is the superuser that migrates; `tallystick_login` is what the API server uses.
+        `tallystick_owner` is the superuser that migrates; `tallystick_login` is the role of the API server.
         """
         if role not in {OWNER_ROLE, LOGIN_ROLE}:
             raise ValueError(f"no password is kept for the role {role!r}: use {OWNER_ROLE} or {LOGIN_ROLE}")
@@ -163,7 +163,7 @@ class EmbeddedPostgres:
         return f"postgresql://{user}@/{quote(database, safe='')}?host={host}&port={SOCKET_PORT}"
 
     def create_database(self, name: str, *, template: str | None = None) -> None:
-        """Create a database, as a copy of another one if asked to; harmless when it exists."""
+        """Create a database, as a copy of another one if `template` is given. Harmless if it exists."""
         exists = "SELECT 1 FROM pg_database WHERE datname = %s"
         statement = sql.SQL("CREATE DATABASE {name} TEMPLATE {template}").format(
             name=sql.Identifier(name), template=sql.Identifier(template or "template1")
@@ -177,7 +177,7 @@ class EmbeddedPostgres:
                 return  # another process was faster
 
     def drop_database(self, name: str) -> None:
-        """Drop a database and end the connections to it; harmless when it does not exist."""
+        """Drop a database and end the connections to it. Harmless if it does not exist."""
         statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
         with self._connect() as connection:
             connection.execute(statement)
@@ -230,7 +230,10 @@ class EmbeddedPostgres:
         self._lock.release()
 
     def _stop_old_server(self) -> None:
-        """Stop a server that was left running in our folder; we hold the lock, so nobody owns it."""
+        """Stop a server that was left running in the folder.
+
+        This process holds the lock, so no other process owns it.
+        """
         cluster = self._files.cluster
         if not cluster.is_dir():
             return
@@ -251,13 +254,13 @@ class EmbeddedPostgres:
                 raise EmbeddedServerError(
                     f"PostgreSQL (process {left[0]}) runs in {self._files.folder} and does not end: end it"
                 )
-        # PostgreSQL refuses to start when the number in this file belongs to any process of its user, as it
-        # may after the machine was started again. We have just looked: nobody works in this directory.
+        # PostgreSQL refuses to start if the number in this file belongs to any process of its user, which may happen
+        # after a restart of the machine. It was just checked that no process works in this directory.
         (cluster / "postmaster.pid").unlink(missing_ok=True)
 
     def _launch(self, binaries: PostgresBinaries, account: ServerAccount) -> None:
         self._files.rotate_log()
-        # We open the log: the user of the server need not be able to write in our folder.
+        # This process opens the log, because the user of the server may not be able to write in the folder.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
         with os.fdopen(os.open(self._files.log_path, flags, 0o600), "ab") as log:
             command: list[str | Path] = [binaries.program("postgres"), "-D", self._files.cluster.resolve()]
@@ -287,8 +290,8 @@ class EmbeddedPostgres:
                 exists = "SELECT 1 FROM pg_roles WHERE rolname = %s"
                 if connection.execute(exists, [role]).fetchone() is None:
                     connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(role)))
-            # Only the verifier is sent, so that no log can ever hold the password. It is set at each start:
-            # the file is what counts, also after it was lost or a first start was interrupted.
+            # Only the verifier is sent, so that no log can contain the password. It is set at each start, because the
+            # file may be new: after it was lost, or after a first start was interrupted.
             verifier = connection.pgconn.encrypt_password(
                 password.encode("ascii"), LOGIN_ROLE.encode("ascii"), b"scram-sha-256"
             )

@@ -1,4 +1,4 @@
-"""Where the programs of PostgreSQL are, for the user that has to run them."""
+"""Finds the programs of PostgreSQL, for the user that has to run them."""
 
 import importlib.metadata
 import importlib.util
@@ -23,7 +23,7 @@ class PostgresBinaries:
     """An installation of PostgreSQL: the wheel's, or our copy of it."""
 
     site_folder: Path
-    """The folder that holds the package and, beside it, the libraries that its programs look for."""
+    """The folder with the package and, beside it, the libraries that its programs need."""
 
     @property
     def install_folder(self) -> Path:
@@ -35,7 +35,7 @@ class PostgresBinaries:
         return self.install_folder / "bin" / name
 
     def usable_by(self, account: ServerAccount) -> bool:
-        """Whether the user can run the programs and read their files; found out by doing it."""
+        """Whether the user can run the programs and read their files, by trying it."""
         readable = account.run(
             ["/bin/sh", "-c", 'test -r "$1"', "sh", self.install_folder / "share" / "postgres.bki"]
         )
@@ -49,7 +49,7 @@ class PostgresBinaries:
 
 
 def find_binaries(account: ServerAccount) -> PostgresBinaries:
-    """Return programs that the user can run, copied to the system folder when the wheel is out of reach."""
+    """Programs that the user can run. They are copied to the system folder if the user cannot reach the wheel."""
     wheel = _wheel_binaries()
     if wheel.usable_by(account):
         return wheel
@@ -70,7 +70,7 @@ def find_binaries(account: ServerAccount) -> PostgresBinaries:
 
 
 def _wheel_binaries() -> PostgresBinaries:
-    # The package is found but never imported: importing it makes folders and locks in the user's home.
+    # The package is found but never imported, because an import makes folders and locks in the user's home.
     spec = importlib.util.find_spec(_PACKAGE)
     for location in (spec.submodule_search_locations or []) if spec is not None else []:
         binaries = PostgresBinaries(Path(location).resolve().parent)
@@ -116,7 +116,7 @@ def _copy_binaries(wheel: PostgresBinaries, account: ServerAccount) -> PostgresB
 
 
 def _open_for_reading(folder: Path) -> None:
-    """Let everybody read and run our copy, whatever the modes of the original and our umask are."""
+    """Let all users read and run the copy, whatever the modes of the original and the umask are."""
     for current, _, names in os.walk(folder):
         Path(current).chmod(0o755)
         for name in names:

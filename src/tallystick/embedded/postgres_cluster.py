@@ -1,4 +1,4 @@
-"""What an embedded PostgreSQL keeps on disk: the cluster, passwords, the log, the place of its socket."""
+"""The files of an embedded PostgreSQL: the cluster, passwords, the log, and the place of its socket."""
 
 import errno
 import logging
@@ -21,7 +21,7 @@ from tallystick.files import write_private
 OWNER_ROLE = "tallystick_owner"
 """The superuser: migrations run as it."""
 LOGIN_ROLE = "tallystick_login"
-"""What the API server connects as."""
+"""The role of the API server."""
 SERVER_ROLE = "tallystick_server"
 """The group that the migrations grant rights to; `LOGIN_ROLE` is a member."""
 
@@ -32,26 +32,26 @@ _logger = logging.getLogger(__name__)
 
 
 class ClusterFolder:
-    """The data folder of one server: where each thing is, how it is made, how it is removed.
+    """The data folder of one server: its files, and how they are made and removed.
 
-    Everything here belongs to whoever runs us, and only `cluster` belongs to the user of the server.
+    All files belong to the user of this process, except `cluster`, which belongs to the user of the server.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.cluster = folder / "cluster"
-        """PostgreSQL's data directory, or a link to it when the server's user cannot reach this folder."""
+        """PostgreSQL's data directory, or a link to it if the server's user cannot reach this folder."""
         self._planned = folder / "cluster.planned"
         self.log_path = folder / "server.log"
         self.sockets = SocketFolder(folder / "socket_folder", f".s.PGSQL.{SOCKET_PORT}.lock")
 
     def make(self) -> None:
-        """Make the data folder when it is missing, so that the user of the server can pass through it."""
+        """Make the data folder if it is missing. The user of the server can enter it."""
         try:
             missing = not self.folder.is_dir()
             self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
             if missing:
-                self.folder.chmod(0o711)  # ours alone to change; nobody's existing folder is touched
+                self.folder.chmod(0o711)  # only this user may change it; existing folders are not changed
         except OSError as error:
             raise EmbeddedServerError(
                 f"cannot make the data folder {self.folder} ({error.strerror}): choose another one"
@@ -60,7 +60,7 @@ class ClusterFolder:
     # The cluster
 
     def check_reachable(self, account: ServerAccount) -> None:
-        """Refuse a cluster that exists but is gone, or that the user of the server cannot enter."""
+        """Refuse a link to a missing cluster, and a cluster that the user of the server cannot enter."""
         if self.cluster.is_symlink() and not self.cluster.is_dir():
             raise EmbeddedServerError(
                 f"{self.cluster} points at {self.cluster.readlink()}, which is missing: bring it back, "
@@ -73,12 +73,12 @@ class ClusterFolder:
             )
 
     def initialise(self, binaries: PostgresBinaries, account: ServerAccount, *, durable: bool) -> None:
-        """Make the cluster when there is none; a cluster that was half made is made anew."""
+        """Make the cluster if there is none. An incomplete cluster is made again."""
         if self.cluster.is_dir():
             return
         elsewhere = not account.can_enter(self.folder)
         target = self._plan_elsewhere(account) if elsewhere else self.cluster
-        # It is there when a start elsewhere was killed in its last moment, and then it is whole.
+        # The target exists if an earlier start was killed just before the end. Then it is complete.
         if not target.is_dir():
             self._make_cluster(target, binaries, account, durable=durable)
         if elsewhere:
@@ -88,7 +88,10 @@ class ClusterFolder:
             _sync_folder(self.folder)
 
     def _plan_elsewhere(self, account: ServerAccount) -> Path:
-        """Choose a place outside of this folder; a link remembers it, so that one start that is killed leaves one."""
+        """Choose a place outside of this folder.
+
+        A link remembers it, so that a killed start leaves at most one folder.
+        """
         if not self._planned.is_symlink():
             self._planned.symlink_to(
                 system_folder("clusters") / secrets.token_hex(8), target_is_directory=True
@@ -117,7 +120,7 @@ class ClusterFolder:
         self, cluster: Path, binaries: PostgresBinaries, account: ServerAccount, *, durable: bool
     ) -> None:
         account.check_name()
-        # The user of the server cannot read our file with the password, so it gets one of its own for now.
+        # The user of the server cannot read the file with the password, so it gets a temporary copy.
         password_file = cluster.with_name(f"{cluster.name}.password")
         write_private(password_file, self.password(OWNER_ROLE, make=True))
         account.give(password_file)
@@ -147,7 +150,7 @@ class ClusterFolder:
     # Passwords
 
     def password(self, role: str, *, make: bool = False) -> str:
-        """Return the password of a role, made at random when it is missing and may be made."""
+        """The password of a role. A random one is made if it is missing and `make` allows it."""
         path = self.folder / f"{role}.password"
         try:
             return path.read_text(encoding="ascii").strip()
@@ -167,13 +170,13 @@ class ClusterFolder:
     # The log
 
     def rotate_log(self) -> None:
-        """Begin a new log when the last one has grown large; one older log is kept."""
+        """Begin a new log if the last one is large. One older log is kept."""
         with suppress(FileNotFoundError):
             if self.log_path.stat().st_size > LOG_BYTES_MAX:
                 self.log_path.replace(self.log_path.with_suffix(".log.1"))
 
     def last_error(self) -> str:
-        """Return the last line of the log that says what went wrong, and the path of the log."""
+        """The last error in the log, and the path of the log."""
         try:
             with self.log_path.open("rb") as log:
                 log.seek(max(0, self.log_path.stat().st_size - 8192))
@@ -187,7 +190,7 @@ class ClusterFolder:
     # The end
 
     def remove(self) -> None:
-        """Remove the cluster, wherever it is kept, and everything else that we have put into the folder."""
+        """Remove the cluster, wherever it is, and all other files of the server in the folder."""
         if self.cluster.is_symlink():
             target = self.cluster.readlink()
             shutil.rmtree(target, ignore_errors=True)

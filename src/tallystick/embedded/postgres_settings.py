@@ -1,4 +1,4 @@
-"""How an embedded PostgreSQL is set up: durable, for a small machine that it shares with others."""
+"""The settings of an embedded PostgreSQL: durable, for a small machine that it shares with other programs."""
 
 import os
 import re
@@ -31,12 +31,12 @@ _COMMON: Mapping[str, str] = {
     "default_text_search_config": "pg_catalog.simple",
     "cluster_name": "tallystick",
     "log_line_prefix": "%m [%p] %q%u@%d ",
-    # A line for each checkpoint says nothing to the reader of a demonstration.
+    # A log line for each checkpoint is of no use here.
     "log_checkpoints": "off",
-    # Short statements by the thousand: compiling them costs more than it can save.
+    # Statements are short and many, so compiling them costs more than it saves.
     "jit": "off",
     "max_prepared_transactions": "16",
-    # Disks without moving parts: reading out of order costs little more than in order.
+    # On SSDs, random reads cost little more than sequential ones.
     "random_page_cost": "1.1",
 }
 
@@ -52,8 +52,8 @@ _DURABLE: Mapping[str, str] = {
 }
 
 _FOR_TESTS: Mapping[str, str] = {
-    # Lost when the machine loses power, kept when PostgreSQL is killed: commits are still written in order
-    # to the kernel before they are answered, so tests with kill -9 mean what they say.
+    # Commits are lost in a power failure, and kept when PostgreSQL is killed: they are written in order to the kernel
+    # before they are answered. So tests with kill -9 are meaningful.
     "fsync": "off",
     "synchronous_commit": "on",
     "full_page_writes": "off",
@@ -76,7 +76,7 @@ def server_settings(*, durable: bool, with_lz4: bool, socket_folder: Path) -> di
     settings.update(_DURABLE)
     settings["shared_buffers"] = f"{shared_buffers}MB"
     settings["effective_cache_size"] = f"{max(memory_mebibytes // 2, shared_buffers)}MB"
-    # PostgreSQL's own method would cost more processor time than it saves in writing.
+    # PostgreSQL's own compression costs more processor time than it saves in writing.
     settings["wal_compression"] = "lz4" if with_lz4 else "off"
     return settings
 
@@ -99,7 +99,7 @@ def configuration_file(settings: Mapping[str, str]) -> str:
 
 
 def _memory_bytes() -> int:
-    """Return how much memory we may use: the machine's, or the limit of our control group."""
+    """The memory that this process may use: that of the machine, or the limit of the control group."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         return min(machine, int(_CONTROL_GROUP_LIMIT.read_text(encoding="ascii")))

@@ -15,13 +15,14 @@ POLL_INTERVAL_SECONDS = 0.05
 def postgres_processes(cluster: Path) -> list[int]:
     """Return the live PostgreSQL processes of a data directory, the postmaster first.
 
-    Each of them has the data directory as its working directory, which nobody else can fake by mistake:
-    a number read from `postmaster.pid` may belong to a stranger since the machine was started again.
+    Each of them has the data directory as its working directory. This is reliable: a number in `postmaster.pid` may
+    belong to another program after a restart of the machine.
     """
     directory = os.path.realpath(cluster)
     found: dict[int, int] = {}
     for pid in psutil.pids():
-        # Processes come and go meanwhile, zombies have no directory, and those of other users cannot be inspected.
+        # Processes start and end meanwhile, zombies have no directory, and processes of other users cannot be
+        # inspected.
         with suppress(psutil.Error, OSError):
             process = psutil.Process(pid)
             if process.cwd() == directory and _is_postgres(process):
@@ -36,7 +37,7 @@ def _is_postgres(process: psutil.Process) -> bool:
 
 
 def send_signal(pid: int, number: signal.Signals) -> None:
-    """Send a signal to a process that may be gone already."""
+    """Send a signal to a process that may have ended already."""
     with suppress(ProcessLookupError):
         os.kill(pid, number)
 
@@ -52,10 +53,10 @@ def wait_until_gone(cluster: Path, timeout_seconds: float) -> list[int]:
 def stop_processes(
     cluster: Path, *, signals: Sequence[tuple[signal.Signals, float]], kill_timeout_seconds: float
 ) -> bool:
-    """Stop whatever PostgreSQL works in the data directory; return whether all of it is gone.
+    """Stop all PostgreSQL processes of the data directory. Returns whether all of them are gone.
 
-    Each signal goes to the postmaster, which ends its children in order, and is given its seconds; after
-    the last one every process that is left is killed.
+    Each signal goes to the postmaster, which ends its children in order, and has a time limit. After the last one all
+    remaining processes are killed.
     """
     for number, timeout_seconds in signals:
         running = postgres_processes(cluster)

@@ -1,4 +1,4 @@
-"""The user that a server runs as: ourselves, or a user of its own when we are root."""
+"""The user that a server runs as: the current user, or a separate user if this process runs as root."""
 
 import grp
 import os
@@ -26,18 +26,18 @@ _POLL_INTERVAL_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class ServerAccount:
-    """Whom a server runs as, and how to start a program as that user."""
+    """The user that a server runs as, and how to start a program as that user."""
 
     name: str
     user_id: int
     group_id: int
     switches: bool
-    """We are root and the server is somebody else: each program drops to the user before it runs."""
+    """This process runs as root, and the server does not: each program changes to the user before it runs."""
 
     def run(
         self, command: Sequence[str | Path], *, timeout_seconds: float = SHORT_COMMAND_TIMEOUT_SECONDS
     ) -> subprocess.CompletedProcess[str]:
-        """Run a short program as this user and return what it said; it may fail."""
+        """Run a short program as this user and return its output. It may fail."""
         try:
             return subprocess.run(  # nosec B603  # noqa: S603 - the program is ours and there is no shell
                 command,
@@ -47,7 +47,7 @@ class ServerAccount:
                 errors="replace",
                 check=False,
                 timeout=timeout_seconds,
-                cwd="/",  # the folder that we are in may be closed to this user
+                cwd="/",  # the current folder may be closed to this user
                 env=_environment(),
                 user=self.user_id if self.switches else None,
                 group=self.group_id if self.switches else None,
@@ -56,13 +56,13 @@ class ServerAccount:
                 start_new_session=True,
             )
         except (OSError, subprocess.SubprocessError) as error:
-            # The program may be out of this user's reach, or the kernel may refuse the change of user.
+            # This user may not reach the program, or the kernel may refuse the change of user.
             return subprocess.CompletedProcess(list(map(str, command)), 127, "", str(error))
 
     def start(self, command: Sequence[str | Path], *, output: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start a long-lived program as this user, in a session of its own, with its output in a file.
 
-        The session keeps Ctrl-C of the terminal away from it: we stop our servers in order ourselves.
+        The session keeps Ctrl-C of the terminal away from it, so that servers can be stopped in order.
         """
         return subprocess.Popen(  # nosec B603  # noqa: S603 - the program is ours and there is no shell
             command,
@@ -79,13 +79,13 @@ class ServerAccount:
         )
 
     def can_enter(self, folder: Path) -> bool:
-        """Whether this user can pass through a folder and all above it; the kernel is asked, as the user."""
+        """Whether this user can enter a folder and all folders above it, by trying it as the user."""
         if not self.switches:
             return os.access(folder, os.X_OK)
         return self.run(["/bin/sh", "-c", 'test -d "$1" && test -x "$1"', "sh", folder]).returncode == 0
 
     def check_name(self) -> None:
-        """Refuse a user that has a number and no name: `initdb` looks its own up, and fails without it."""
+        """Refuse a user that has a number and no name, because `initdb` needs the name."""
         try:
             pwd.getpwuid(self.user_id)
         except KeyError:
@@ -95,16 +95,16 @@ class ServerAccount:
             ) from None
 
     def give(self, path: Path) -> None:
-        """Make this user the owner of a file or folder that we have just made."""
+        """Make this user the owner of a new file or folder."""
         if self.switches:
             os.chown(path, self.user_id, self.group_id, follow_symlinks=False)
 
 
 def account_for(cluster: Path) -> ServerAccount:
-    """Return whom the server of a data directory runs as.
+    """The user that the server of a data directory runs as.
 
-    An ordinary user runs it as itself. Root runs it as the owner of the directory, which PostgreSQL demands,
-    and a new one as the system user, which is made when it is missing.
+    An ordinary user runs it as itself. Root runs it as the owner of the directory, as PostgreSQL requires. For a new
+    directory root uses the system user, which is made if it is missing.
     """
     own_id = os.geteuid()
     owner_id = cluster.stat().st_uid if cluster.is_dir() else None
@@ -128,13 +128,13 @@ def account_for(cluster: Path) -> ServerAccount:
 
 
 def own_account() -> ServerAccount:
-    """Return ourselves."""
+    """The current user."""
     own_id = os.geteuid()
     return ServerAccount(_user_name(own_id), own_id, os.getegid(), switches=False)
 
 
 def _environment() -> Mapping[str, str]:
-    # Nothing of ours reaches the servers: no PGDATA, no PGOPTIONS, no locale, no secret.
+    # The servers inherit nothing: no PGDATA, no PGOPTIONS, no locale, no secret.
     return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 
 
@@ -148,10 +148,10 @@ def _user_name(user_id: int | None) -> str:
 
 
 def _system_user() -> pwd.struct_passwd:
-    """Return the system user, made when it is missing, by one process at a time.
+    """The system user. It is made if it is missing, by one process at a time.
 
-    `useradd` looks whether a name is free before it takes its own lock: two that run at once both make the user, and
-    the second gives it another number than the first, as which a server may run already.
+    `useradd` checks whether a name is free before it takes its own lock. So two at once would both make the user, and
+    the second would give it another number, while a server may already run with the first number.
     """
     found = _named(SYSTEM_USER)
     if found is not None:
@@ -175,11 +175,11 @@ def _make_system_user() -> pwd.struct_passwd:
     shell = shutil.which("nologin", path=search_path) or "/bin/false"
     command = ["useradd", "--system", "--no-create-home", "--home-dir", "/nonexistent", "--shell", shell]
     command += ["--comment", "Tallystick database server"]
-    # The group may be left of a user that was removed.
+    # The group may be left from a user that was removed.
     command += ["--gid", SYSTEM_USER] if _group_exists(SYSTEM_USER) else ["--user-group"]
     command.append(SYSTEM_USER)
     reason = _run_useradd(shutil.which("useradd", path=search_path), command[1:])
-    # Where names are cached, a new one may take a moment to be known.
+    # If names are cached, a new one may not be visible at once.
     deadline = time.monotonic() + (NAME_TIMEOUT_SECONDS if not reason else 0.0)
     while (made := _named(SYSTEM_USER)) is None:
         if time.monotonic() > deadline:
@@ -193,7 +193,7 @@ def _make_system_user() -> pwd.struct_passwd:
 
 
 def _run_useradd(program: str | None, arguments: Sequence[str]) -> str:
-    """Run it, and return why it failed, or nothing. It waits for other programs that change users by itself."""
+    """Run it, and return why it failed, or nothing. `useradd` itself waits for other programs that change users."""
     if program is None:
         return "there is no program useradd"
     try:
@@ -213,7 +213,7 @@ def _run_useradd(program: str | None, arguments: Sequence[str]) -> str:
 
 
 def _named(name: str) -> pwd.struct_passwd | None:
-    """Return a user who is known by name and by number alike."""
+    """A user that is known by name and by number."""
     try:
         entry = pwd.getpwnam(name)
         pwd.getpwuid(entry.pw_uid)

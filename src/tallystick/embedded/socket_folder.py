@@ -1,4 +1,4 @@
-"""Where the socket of an embedded server is: in a short private folder, the same from start to start."""
+"""The folder of an embedded server's socket: private, with a short path, and the same at each start."""
 
 import os
 import re
@@ -16,26 +16,26 @@ from tallystick.files import write_private
 _PREFIX = "tallystick-"
 _MODE_OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _SOCKET_PATH_BYTES_MAX = 100
-"""The kernel takes 107 (103 on macOS), and a data folder may be anywhere."""
+"""The kernel allows 107 (103 on macOS), and a data folder may have a longer path."""
 
 
 _PATTERN = f"{_PREFIX}{'?' * 8}"
 
 
 class SocketFolder:
-    """A folder among the temporary ones, whose name a file of the data folder remembers.
+    """A temporary folder. A file in the data folder has its name.
 
-    So a run that was killed leaves one folder at most, which the next run takes again. Where the data folder is
-    gone, the next run of another one removes it.
+    So a killed run leaves at most one folder, which the next run uses again. If the data folder is gone, the next run
+    of another data folder removes it.
     """
 
     def __init__(self, record: Path, longest_name: str) -> None:
-        """Take the file that remembers it, and the longest name of a file that the server makes in it."""
+        """`record` is the file with its name, `longest_name` the longest name of a file that the server makes."""
         self._record = record
         self._longest_name = longest_name
 
     def path(self) -> Path:
-        """Return the folder of the last start, which may be missing while the server does not run."""
+        """The folder of the last start. It may be missing while the server does not run."""
         try:
             return Path(self._record.read_text(encoding="utf-8").strip())
         except OSError as error:
@@ -44,7 +44,7 @@ class SocketFolder:
             ) from error
 
     def make(self, account: ServerAccount) -> Path:
-        """Make the folder, or take the one of the last start, emptied, when no other user has taken its name."""
+        """Make the folder, or empty and use that of the last start, unless another user has taken its name."""
         self._remove_abandoned(account)
         with suppress(EmbeddedServerError, OSError):
             folder = self.path()
@@ -52,13 +52,13 @@ class SocketFolder:
                 folder.mkdir(mode=0o700)
                 account.give(folder)
             status = folder.lstat()
-            # Others can write in the folder above: what they may have put there is not ours to use.
+            # Other users can write in the folder above, so an existing folder may be theirs.
             if (
                 stat.S_ISDIR(status.st_mode)
                 and status.st_uid == account.user_id
                 and not status.st_mode & _MODE_OF_OTHERS
             ):
-                # Left by a server that was killed; the caller has made sure that none is running.
+                # A killed server left it. The caller has checked that no server runs.
                 for left in folder.iterdir():
                     left.unlink()
                 claim(folder, account)
@@ -73,18 +73,18 @@ class SocketFolder:
         """Remove the folder after the server has stopped; its name stays reserved."""
         with suppress(EmbeddedServerError, OSError):
             folder = self.path()
-            # What a server that was killed has left is removed by a later start, which this file tells whose it is.
+            # A later start removes the folder of a killed server. This file names its owner.
             if {path.name for path in folder.iterdir()} <= {OWNER_NAME}:
                 (folder / OWNER_NAME).unlink(missing_ok=True)
                 folder.rmdir()
 
     def forget(self) -> None:
-        """Remove the folder, and do not remember its name any more."""
+        """Remove the folder, and forget its name."""
         self.remove()
         self._record.unlink(missing_ok=True)
 
     def _remove_abandoned(self, account: ServerAccount) -> None:
-        """Remove the folders of runs that were killed, where nothing answers any more."""
+        """Remove the folders of killed runs, if no server answers there."""
         with suppress(EmbeddedServerError):
             for folder in abandoned(
                 self._temporary_folder(account), _PATTERN, {os.geteuid(), account.user_id}
@@ -100,7 +100,7 @@ class SocketFolder:
         name = f"/tallystick-12345678/{self._longest_name}"
         for folder in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):  # nosec B108  # noqa: S108 - mkdtemp
             short = len(os.fsencode(folder)) + len(name) <= _SOCKET_PATH_BYTES_MAX
-            # PostgreSQL takes a list of folders, so that a comma or a quote would need care.
+            # PostgreSQL reads a list of folders, so a comma or a quote would need escaping.
             plain = re.fullmatch(r"[A-Za-z0-9/._+-]+", str(folder)) is not None
             if short and plain and os.access(folder, os.W_OK | os.X_OK) and account.can_enter(folder):
                 return folder
@@ -110,7 +110,7 @@ class SocketFolder:
 
 
 def _answers(path: Path) -> bool:
-    """Whether a server listens on a socket, also one whose `up` was killed."""
+    """Whether a server listens on a socket, also a server whose `up` was killed."""
     if not stat.S_ISSOCK(path.lstat().st_mode):
         return False
     with socket.socket(socket.AF_UNIX) as connection:
@@ -120,6 +120,6 @@ def _answers(path: Path) -> bool:
         except (ConnectionRefusedError, FileNotFoundError):
             return False
         except OSError:
-            # It is there and does not answer, or is not ours to ask: it is left as it is.
+            # It exists and does not answer, or belongs to another user. It is left as it is.
             return True
     return True

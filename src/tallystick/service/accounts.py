@@ -25,7 +25,7 @@ from tallystick.service.history import History
 from tallystick.service.served_shard import ServedShard
 from tallystick.service.tenancy import UNSET, Amount, Metadata, Tenancy, Unset
 
-# Clearing accounts are opened by what crosses shards, and by nobody else.
+# Only transfers between shards open clearing accounts.
 _KINDS: Final = {kind.name.lower(): kind for kind in (AccountKind.WALLET, AccountKind.SYSTEM)}
 _STATUSES: Final = {status.name.lower(): status for status in AccountStatus}
 _DRAWS_MAX: Final = 3
@@ -46,11 +46,11 @@ class AccountCalls(Tenancy):
         near: str | None = None,
         idempotency_key: str | None = None,
     ) -> views.Account | Refused:
-        """Open an account. A wallet may not be overdrawn (`min_balance` 0) unless it is said otherwise.
+        """Open an account. A wallet may not be overdrawn (`min_balance` 0) by default.
 
-        Called again without a key it opens another account: name one to be able to call again.
+        Without a key, each call opens another account. With a key, the call can be repeated.
 
-        `near`, an account or an owner, has an owner who is new live on the same shard.
+        `near` is an account or an owner: a new owner is placed on the same shard.
 
         Raises:
             OwnerPlacementError: the owner lives elsewhere, or no new owner may live there.
@@ -101,7 +101,7 @@ class AccountCalls(Tenancy):
         raise FaultyCommandError("three random identifiers in a row were taken")
 
     async def _require_room(self, request: RequestKey | None) -> None:
-        """Refuse one account too many, unless it was opened before under this key."""
+        """Refuse an account beyond the quota, unless it was opened before under this key."""
         try:
             await self._engine.account_quota.require_room(self._tenant)
         except TooManyOpenedAccountsError:
@@ -167,9 +167,9 @@ class AccountCalls(Tenancy):
         )
 
     async def system_owner_balances(self, owner: str) -> views.SystemOwnerBalances:
-        """What a system owner's accounts on all shards come to, in each asset.
+        """The sums of a system owner's accounts on all shards, in each asset.
 
-        Each shard is read as it is at that moment; what is under way between two shards is on neither.
+        Each shard is read at its own moment. Money on its way between two shards is in neither sum.
         """
         parameters.system_owner(owner, "owner")
         totals: dict[str, views.AssetTotal] = {}
@@ -193,14 +193,14 @@ class AccountCalls(Tenancy):
         min_position: int = 0,
         strong: bool = False,
     ) -> views.Balance:
-        """An account's balance now, as recorded at a past time (`at`), or of what was effective by then.
+        """An account's balance: now, as recorded at a past time (`at`), or by effective time (`effective_at`).
 
         The balance now may come from the cache, unless `strong`. The balance at a past time is an index descent;
         `effective_at` sums the account's history. Each is read from a log that has reached `min_position`, such as
         the position of a transfer's answer.
 
         Raises:
-            PositionNotReachedError: the log of the account's shard does not go so far. Ask again.
+            PositionNotReachedError: the log of the account's shard has not reached the position. Try again.
         """
         parameters.between(min_position, "min_position", 0, limits.LOCAL_NUMBER_MAX)
         if at is not None and effective_at is not None:
@@ -240,16 +240,16 @@ class AccountCalls(Tenancy):
         min_positions: Mapping[str, int] | None = None,
         strong: bool = False,
     ) -> views.Balances:
-        """The balances of up to 1,000 accounts now, on whichever shards; each once, in the order asked for.
+        """The current balances of up to 1,000 accounts on any shards; each once, in the order of the request.
 
-        `min_positions`: as of which position of its shard, or later, the balance of an account must be.
+        `min_positions`: by account, the position of its shard that the balance must be as new as.
 
         Raises:
-            PositionNotReachedError: the log of an account's shard does not go so far. Ask again.
+            PositionNotReachedError: the log of an account's shard has not reached a position. Try again.
         """
         parameters.between(len(accounts), "accounts", 1, limits.BALANCES_PER_REQUEST_MAX)
         wanted = {parameters.account(account, "accounts"): account for account in accounts}
-        # Of a shard's accounts all are read as new as one of them must be.
+        # All accounts of a shard are read as new as the newest of their positions.
         newest: dict[int, int] = {}
         for account, position in (min_positions or {}).items():
             identifier = parameters.account(account, "min_positions")
@@ -291,8 +291,8 @@ class AccountCalls(Tenancy):
     ) -> views.Page[views.HistoryEntry]:
         """An account's history with its running balance, newest first, one page at a time.
 
-        A payment has one line, also one that crosses shards: where it is on its way, or where it was posted. `stages`
-        asks for the lines of the log, with each stage of what crosses.
+        A payment has one line, also a payment between shards: where it is pending, or where it was posted. `stages`
+        asks for the lines of the log, with each stage of a transfer between shards.
         """
         parameters.between(limit, "limit", 1, limits.PAGE_ROWS_MAX)
         before = read_cursor(cursor)
@@ -334,7 +334,7 @@ def _optional(value: Amount | None, param: str) -> int | None:
 
 
 def _change_field(change: AccountStatus | int | str | None | Unset) -> Field:
-    # None removes a bound, which is another request than leaving it as it is.
+    # None removes a bound, which is another request than leaving the bound unchanged.
     if isinstance(change, Unset):
         return None
     return "none" if change is None else change

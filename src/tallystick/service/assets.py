@@ -1,4 +1,4 @@
-"""Assets: ISO 4217 ready with the right scales, and a tenant's own beside them."""
+"""Assets: those of ISO 4217 with the right scales, and those that a tenant defines."""
 
 import time
 from functools import cache
@@ -47,10 +47,10 @@ class Assets:
         return (await self._custom(tenant)).get(code)
 
     async def create(self, tenant: int, code: str, scale: int, name: str) -> Asset:
-        """Define a custom asset; doing it again with the same values changes nothing.
+        """Define a custom asset. Repeating it with the same values changes nothing.
 
         Raises:
-            TooManyAssetsError: the tenant has as many as it may have.
+            TooManyAssetsError: the tenant has the largest allowed number.
             AssetConflictError: the code is taken, by ISO 4217 or with another scale or name.
         """
         parameters.asset_code(code, "code")

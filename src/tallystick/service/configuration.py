@@ -1,4 +1,4 @@
-"""The configuration file: the nodes and shards, how to reach their databases, and how they are used."""
+"""The configuration file: the nodes and shards, the addresses of their databases, and settings."""
 
 import os
 import ssl
@@ -42,7 +42,7 @@ class ShardConfiguration(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
     `dsn` is the connection string of servers, `owner_dsn` that of `migrate` and `keys` (default: the same).
     `owner_dsn` is in the owner's file, which servers do not read. An `open` shard takes new owners. A `full` one does
-    not, nor does a `draining` one, which is being emptied by hand. Owners who live there stay, and open further
+    not, nor does a `draining` one, which is being emptied by hand. Owners that live there stay, and open further
     accounts there: all accounts of an owner are on one shard.
     """
 

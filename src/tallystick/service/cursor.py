@@ -16,7 +16,7 @@ def write_cursor(place: int) -> str:
 
 
 def read_cursor(text: str | None) -> int | None:
-    """The place that a cursor means; None for the beginning."""
+    """The place that a cursor stands for; None for the beginning."""
     if text is None:
         return None
     if not isinstance(text, str):

@@ -1,4 +1,4 @@
-"""Errors of the service: of requests that the ledger does not take, and of reads that find nothing.
+"""Errors of the service: for requests that the ledger does not accept, and for reads that find nothing.
 
 - `ParameterError`, `IdempotencyKeyMissingError`, `AssetConflictError`: correct the request
 - `AuthenticationError`: send a valid API key
@@ -56,22 +56,22 @@ class RateLimitedError(Exception):
 
 
 class TooManyStreamsError(Exception):
-    """The tenant has as many streams open as it may have."""
+    """The tenant has the largest allowed number of open streams."""
 
 
 class TooManyAssetsError(Exception):
-    """The tenant has defined as many assets as it may."""
+    """The tenant has defined the largest allowed number of assets."""
 
 
 class TooManyOpenedAccountsError(Exception):
-    """The tenant has as many accounts as it may have; closed ones count.
+    """The tenant has the largest allowed number of accounts. Closed ones count.
 
     Nothing was written; the key is still free.
     """
 
 
 class TooManyWebhooksError(Exception):
-    """The tenant has as many webhook endpoints as it may have."""
+    """The tenant has the largest allowed number of webhook endpoints."""
 
 
 class NotFoundError(LookupError):

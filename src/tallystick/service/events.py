@@ -49,7 +49,7 @@ class EventCalls(Tenancy):
         parameters.between(limit, "limit", 1, limits.PAGE_ROWS_MAX)
         parameters.between(after, "after", 0, limits.LOCAL_NUMBER_MAX)
         home, wanted = self._wanted(shard, accounts, owner, kinds, stages=stages)
-        with _told_of_parameters():
+        with _as_parameter_errors():
             async with home.expensive_reads.turn(self._tenant):
                 found = await home.feed.read(wanted, after, limit)
         return await self._events(home, wanted, found)
@@ -74,7 +74,7 @@ class EventCalls(Tenancy):
         if after is None:
             after = await home.feed.head_position()
         parameters.between(after, "after", 0, limits.LOCAL_NUMBER_MAX)
-        with _told_of_parameters():
+        with _as_parameter_errors():
             await home.feed.check(wanted, after)
 
         async def follow() -> AsyncGenerator[views.Events, None]:
@@ -97,7 +97,7 @@ class EventCalls(Tenancy):
         "Now" is not before `min_position`.
 
         Raises:
-            PositionNotReachedError: the log of the account's shard does not go so far. Ask again.
+            PositionNotReachedError: the log of the account's shard has not reached the position. Try again.
         """
         identifier = parameters.account(account, "id")
         home = self._shard(identifier)
@@ -108,9 +108,9 @@ class EventCalls(Tenancy):
         state = await self._state(account)
         begin = max(head, state.position) if after is None else after
         parameters.between(begin, "after", 0, limits.LOCAL_NUMBER_MAX)
-        # Reservations for pending payments change what is held, too.
+        # Reservations for pending payments change the held amount, too.
         wanted = Wanted(self._tenant, accounts=frozenset({identifier}), stages=True)
-        with _told_of_parameters():
+        with _as_parameter_errors():
             await home.feed.check(wanted, begin)
 
         async def follow() -> AsyncGenerator[views.BalanceChanges, None]:
@@ -123,10 +123,10 @@ class EventCalls(Tenancy):
         return follow()
 
     async def _events(self, home: ServedShard, wanted: Wanted, found: LogPart) -> views.Events:
-        """What is wanted of a slice, as callers see it.
+        """The events of a part of the log, as callers see them.
 
         Raises:
-            UnavailableError: what was asked for is known to a shard that does not answer.
+            UnavailableError: only a shard that does not answer knows what was asked for.
         """
         records = found.records
         if not wanted.stages:
@@ -137,7 +137,7 @@ class EventCalls(Tenancy):
         )
 
     async def _events_or_none(self, home: ServedShard, wanted: Wanted, found: LogPart) -> views.Events | None:
-        """The same for a stream, which outlives the loss of a shard; None, after a pause, while it is lost."""
+        """The same for a stream, which survives the loss of a shard; None, after a pause, while the shard is lost."""
         try:
             return await self._events(home, wanted, found)
         except UnavailableError:
@@ -154,7 +154,7 @@ class EventCalls(Tenancy):
         *,
         stages: bool,
     ) -> tuple[ServedShard, Wanted]:
-        """Which shard, and what of its log."""
+        """The shard, and the wanted records of its log."""
         if accounts and owner is not None:
             raise ParameterError("owner", "expected only one of account and owner")
         if len(accounts) > limits.FEED_ACCOUNTS_MAX:
@@ -185,7 +185,7 @@ class EventCalls(Tenancy):
 
 
 @contextmanager
-def _told_of_parameters() -> Iterator[None]:
+def _as_parameter_errors() -> Iterator[None]:
     """Translate errors of the feed to errors of a parameter."""
     try:
         yield
@@ -196,7 +196,7 @@ def _told_of_parameters() -> Iterator[None]:
 
 
 def _view_once(shard: int, record: Record, stages: bool) -> views.Event:
-    """The view of a record, which all followers of the log share."""
+    """The view of a record. All streams share it."""
     views_of_records = _stage_views if stages else _views
     return views_of_records.of(record, lambda: views.event_view(shard, record, stages=stages))
 

@@ -21,16 +21,19 @@ Refresh = Callable[[], Awaitable[None]]
 
 
 class ConfigurationFollower:
-    """Looks once a second whether the file has changed, and takes over what may change while a server runs.
+    """Checks each second whether the file has changed, and applies changes that are possible while a server runs.
 
-    Which shards take new owners is not taken from the file but from the databases, where `tallystick migrate`
-    records it: all servers learn of it, also one whose file is old.
+    The shards that take new owners are not read from the file but from the databases, where `tallystick migrate`
+    records them. So all servers learn of them, also a server with an old file.
     """
 
     def __init__(
         self, path: Path, configuration: Configuration, add_shard: AddShard, refresh: Refresh
     ) -> None:
-        """Follow a file from what was read from it; `refresh` asks the databases who takes new owners."""
+        """`configuration` is what was read from the file.
+
+        `refresh` reads from the databases which shards take new owners.
+        """
         self._path = path
         self._served = configuration
         self._add_shard = add_shard
@@ -42,11 +45,11 @@ class ConfigurationFollower:
         )
 
     def start(self) -> None:
-        """Begin to look."""
+        """Begin to check."""
         self._worker.start()
 
     async def stop(self) -> None:
-        """Stop looking."""
+        """Stop checking."""
         await self._worker.stop()
 
     async def _look(self) -> None:
@@ -59,7 +62,7 @@ class ConfigurationFollower:
             self._say(str(error))
 
     async def _take_over(self) -> bool:
-        """Serve what was added to the file. False when it is to be looked at again."""
+        """Serve shards that were added to the file. False if the file must be read again."""
         wanted = read_configuration(self._path)
         if (refusal := self._refusal(wanted)) is not None:
             self._say(refusal)
@@ -78,10 +81,10 @@ class ConfigurationFollower:
         return True
 
     def _refusal(self, wanted: Configuration) -> str | None:
-        """What a running server does not do."""
+        """Why a running server cannot apply a configuration; None if it can."""
         for number, dsn in self._served.dsns.items():
             if number not in wanted.dsns:
-                return f"shard {number} is missing: it is served on; list it again"
+                return f"shard {number} is missing: it is still served; list it again"
             if wanted.dsns[number] != dsn:
                 return f"the dsn of shard {number} was changed: restart the server for that"
         for name in wanted.__struct_fields__:
@@ -90,7 +93,7 @@ class ConfigurationFollower:
         return None
 
     def _say(self, why: str) -> None:
-        # Once, and not each second until somebody has corrected it.
+        # Once, and not each second until the file is corrected.
         if why != self._said:
             self._said = why
             _log.error("the configuration file is not taken over", path=str(self._path), reason=why)

@@ -23,7 +23,7 @@ class History:
     ) -> tuple[list[views.HistoryEntry], int | None]:
         """Up to `limit` lines below a position, newest first, and where the next page begins; None at the end.
 
-        There may be fewer lines than asked for before the end, where many payments came to nothing.
+        A page may have fewer lines before the end, if many payments moved nothing.
         """
         lines: list[views.HistoryEntry] = []
         for _ in range(limits.HISTORY_READS_PER_PAGE_MAX):

@@ -133,7 +133,7 @@ class HoldCalls(Tenancy):
             raise HoldNotFoundError(hold)
         changed = await self._row(shard, state.position)
         if changed.kind is Kind.TRANSFER_RELEASED and state.status is HoldStatus.OPEN:
-            # A capture was refused on the other shard: the hold is as it was before.
+            # The other shard refused a capture, so the hold is as before.
             changed = await self._row(shard, await shard.reader.hold_change(state.hold))
         return views.hold_view(shard.number, state, payment_of(shard.number, changed))
 
@@ -149,7 +149,7 @@ class HoldCalls(Tenancy):
         return views.hold_view(shard.number, found.hold, payment_of(shard.number, found.transaction))
 
     async def _submit_until_free(self, shard: ServedShard, command: Command) -> Record | Refused:
-        """Wait for a hold that another capture is using, for as long as a caller waits for what crosses shards."""
+        """Wait for a hold that another capture is using, as long as a caller waits for a transfer between shards."""
         deadline = time.monotonic() + self._engine.saga_wait_seconds
         while True:
             found = await self._submit(shard, command)

@@ -1,7 +1,7 @@
-"""The ledger in its callers' words: open accounts, move money, hold, reverse, and read it all back.
+"""The ledger for callers: open accounts, move money, hold, reverse, and read.
 
-An outcome is a value: what was posted, or `Refused` with a stable code. Exceptions are for a request that could
-not be read (ParameterError), and for a ledger that could not take it (OverloadedError, UnavailableError).
+An outcome is a value: what was posted, or `Refused` with a stable code. Exceptions are for a request that is invalid
+(ParameterError), or that the ledger could not accept (OverloadedError, UnavailableError).
 """
 
 import asyncio
@@ -53,16 +53,16 @@ class Ledger(AccountCalls, TransactionCalls, HoldCalls, EventCalls):
 
         Args:
             dsns: without a configuration file: a libpq connection string for each shard.
-            configuration: the configuration file, as servers have it; shards that are added to it are served, too.
-            tenant: the tenant's number; a new installation has one, 1.
-            cross_shard: without a configuration file: how transfers cross shards, alike in all processes of an
-                installation.
+            configuration: the configuration file, as for servers. Shards that are added to it are served, too.
+            tenant: the tenant's number. A new installation has one tenant, 1.
+            cross_shard: without a configuration file: how transfers cross shards. It must be the same in all
+                processes of an installation.
 
         Raises:
             ConfigurationError: the file is missing or wrong, or a shard that the databases know of is not named.
             UnavailableError: a database cannot be reached.
-            SchemaError: a database is of another version, or empty: run `tallystick migrate`; or it is not prepared
-                for servers, and the message has the statements that mend it.
+            SchemaError: a database has another version, or is empty: run `tallystick migrate`. Or it is not prepared
+                for servers; then the message has the statements that repair it.
         """
         leave_logging_to_application()
         if configuration is None:
@@ -89,7 +89,7 @@ class Ledger(AccountCalls, TransactionCalls, HoldCalls, EventCalls):
         return await self._engine.assets.all(self._tenant)
 
     async def create_asset(self, code: str, scale: int, name: str) -> views.Asset:
-        """Define a custom asset; doing it again with the same values changes nothing."""
+        """Define a custom asset. Repeating it with the same values changes nothing."""
         return await self._engine.assets.create(self._tenant, code, scale, name)
 
     @property

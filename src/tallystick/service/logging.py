@@ -18,8 +18,8 @@ _LEVELS: Final = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
-# The password of an address, the password of a connection string, the secret half of an API key, the secret of a
-# webhook, the key that such secrets are encrypted with.
+# The password of an address or a connection string, the secret half of an API key, the secret of a webhook, and the
+# key that encrypts such secrets.
 _SECRETS: Final = (
     (re.compile(r"(\bpostgres(?:ql)?://[^\s:@/]*:)[^\s@]*@"), r"\1***@"),
     (re.compile(r"(\bpassword\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s'\"]+)", re.IGNORECASE), r"\1***"),
@@ -29,7 +29,7 @@ _SECRETS: Final = (
 
 
 def configure_logging(*, default_level: str = "info", for_people: bool | None = None) -> None:
-    """Send the log of this process to stderr, from the level in TALLYSTICK_LOG_LEVEL on.
+    """Write the log of this process to stderr, from the level in TALLYSTICK_LOG_LEVEL on.
 
     Lines are JSON or for people. By default they are for people on a terminal, and JSON elsewhere.
 
@@ -71,7 +71,7 @@ def configure_logging(*, default_level: str = "info", for_people: bool | None = 
 
 
 def leave_logging_to_application() -> None:
-    """Hand what is logged inside an application to its `logging`, unless it has configured structlog itself.
+    """Pass the log to the `logging` of an application, unless the application has configured structlog itself.
 
     An application that configures neither gets warnings and errors on stderr, as `logging` does it.
     """

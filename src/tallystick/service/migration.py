@@ -33,7 +33,7 @@ def migrate_shard(number: int, owner_dsn: str, server_dsn: str | None = None) ->
 
     Raises:
         ShardUnreachableError: it cannot be reached.
-        SchemaError: the database is not prepared, is another shard's, newer, or cannot be changed.
+        SchemaError: the database is not prepared, belongs to another shard, is newer, or cannot be changed.
     """
     try:
         return migrate(owner_dsn, number, server_dsn)
@@ -48,15 +48,15 @@ def unite_shards(configuration: Configuration) -> None:
 
     Raises:
         ShardUnavailableError: a shard cannot be reached.
-        DirectoryConflictError: two shards say different things about a tenant, a key or an asset.
+        DirectoryConflictError: two shards have different data about a tenant, a key or an asset.
         ConfigurationError: a shard that was recorded is missing from the file.
     """
 
     def change(found: Mapping[int, ShardLookup]) -> str:
-        told = {number: read_placement(shard.placement) for number, shard in found.items()}
-        _expect_all(configuration, _newest(told))
+        recorded = {number: read_placement(shard.placement) for number, shard in found.items()}
+        _expect_all(configuration, _newest(recorded))
         with_accounts = [number for number, shard in found.items() if shard.has_accounts]
-        return write_placement(following(told, with_accounts, configuration.open_shards))
+        return write_placement(following(recorded, with_accounts, configuration.open_shards))
 
     copy_directory(configuration.owner_dsns)
     change_placement(configuration.owner_dsns, change)
@@ -66,19 +66,19 @@ def check_shards(configuration: Configuration) -> dict[int, ShardUnreachableErro
     """Check that the shards are those that were migrated together. Returns the shards that cannot be reached.
 
     Raises:
-        SchemaError: a shard has the schema of another version, is another shard's, or is not prepared for servers.
-        ConfigurationError: a shard is missing from the file, or was added and not migrated.
+        SchemaError: a database has another version, belongs to another shard, or is not prepared for servers.
+        ConfigurationError: a shard is missing in the file, or was added and not migrated.
         PreparedTransactionsError: a server is not set up for two-phase commit, which the file asks for.
     """
     unreachable = {}
-    told: dict[int, Placement] = {}
+    recorded: dict[int, Placement] = {}
     for shard in configuration.shards:
         try:
             check_schema(shard.dsn, shard.number, to_serve=True)
-            told[shard.number] = read_placement(placement_of(shard.dsn))
+            recorded[shard.number] = read_placement(placement_of(shard.dsn))
         except ShardUnavailableError as error:
             unreachable[shard.number] = ShardUnreachableError(shard.number, error)
-    newest = _newest(told)
+    newest = _newest(recorded)
     if newest.version:
         _expect_all(configuration, newest)
         for number in configuration.dsns:
@@ -95,7 +95,7 @@ async def check_own_sessions(configuration: Configuration, unreachable: Collecti
     """Check that no connection pooler breaks what servers rely on, for all shards but `unreachable` ones.
 
     Raises:
-        PreparationError: one does.
+        PreparationError: a pooler does.
     """
 
     async def check(number: int, dsn: str) -> None:
@@ -113,8 +113,8 @@ async def check_own_sessions(configuration: Configuration, unreachable: Collecti
 def risks_of_serving(configuration: Configuration, unreachable: Collection[int]) -> list[str]:
     """Warnings about shards whose log is less protected than it could be. Each says what to do."""
     risks = [
-        f"the file that servers read has the owner_dsn of shard {shard.number}, and who takes a server over has it, "
-        f"too: move it to a file of its own, {OWNER_FILE} (see docs/existing-postgres.md)"
+        f"the file that servers read has the owner_dsn of shard {shard.number}, and an attacker on a server "
+        f"gets it, too: move it to a file of its own, {OWNER_FILE} (see docs/existing-postgres.md)"
         for shard in configuration.shards
         if shard.owner_dsn is not None
     ]
@@ -125,8 +125,8 @@ def risks_of_serving(configuration: Configuration, unreachable: Collection[int])
     return risks
 
 
-def _newest(told: Mapping[int, Placement]) -> Placement:
-    return max(told.values(), key=lambda placement: placement.version, default=NOTHING_PLACED)
+def _newest(recorded: Mapping[int, Placement]) -> Placement:
+    return max(recorded.values(), key=lambda placement: placement.version, default=NOTHING_PLACED)
 
 
 def _expect_all(configuration: Configuration, recorded: Placement) -> None:

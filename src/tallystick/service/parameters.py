@@ -1,4 +1,4 @@
-"""Parameters: convert what callers send to the values of the ledger, or say what is expected."""
+"""Parameters: converts the values of callers to values of the ledger. Errors say what is expected."""
 
 import re
 import time
@@ -47,7 +47,7 @@ def system_owner(name: str, param: str) -> str:
 
 
 def ordinary_owner(name: str, param: str) -> str:
-    """The name of an owner who is not a system owner."""
+    """The name of an owner that is not a system owner."""
     if _words(name, param).startswith(SIGN):
         raise ParameterError(
             param,
@@ -173,7 +173,7 @@ def choice(value: str, choices: Mapping[str, Choice], param: str) -> Choice:
 
 
 def count(items: Sequence[object], param: str, count_min: int, count_max: int) -> None:
-    """How many items a list has."""
+    """The number of items in a list."""
     if not count_min <= len(items) <= count_max:
         raise ParameterError(param, f"expected {count_min} to {count_max} items")
 

@@ -21,8 +21,8 @@ _log = structlog.get_logger(__name__)
 def stop_when_orphaned(parent: int | None = None) -> None:
     """Watch the parent process. When it is gone, stop this process as SIGTERM would.
 
-    A thread watches it, because an event loop may hang. `parent` is the number of the parent, as the parent has
-    passed it: the parent may end before this process first looks. A worker knows it already.
+    A thread watches it, because an event loop may hang. `parent` is the number of the parent, passed by the parent
+    itself, because it may end before this process first checks. A worker knows it already.
     """
     expected = _starter() if parent is None else parent
 
@@ -38,7 +38,7 @@ def stop_when_orphaned(parent: int | None = None) -> None:
 
 
 def _starter() -> int:
-    # Asking now could return the process that adopts orphans. A worker got the right number when it started.
+    # The current parent may already be the process that adopts orphans. A worker got the right number at its start.
     started_by = multiprocessing.parent_process()
     if started_by is not None and started_by.pid is not None:
         return started_by.pid

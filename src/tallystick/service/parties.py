@@ -1,4 +1,4 @@
-"""The parties of a request: accounts, and system owners, for whom an account is chosen here."""
+"""The parties of a request: accounts, and system owners, for which an account is chosen here."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -52,7 +52,7 @@ class Parties:
         """Look up the accounts of the system owners in a request, before accounts are chosen.
 
         Raises:
-            UnavailableError: a shard cannot be asked.
+            UnavailableError: a shard cannot be reached.
         """
         names = (name for parts in requests for name in self._names(tenant, parts) if name is not None)
         unknown: dict[int, dict[_Name, DerivedAccount]] = {}
@@ -78,7 +78,7 @@ class Parties:
         no account at all, the first shard is chosen.
 
         Raises:
-            UnavailableError: too many others were looked up meanwhile, so that these were forgotten.
+            UnavailableError: too many others were looked up meanwhile, so the accounts were forgotten.
         """
         accounts: list[int] = []
         opens: list[SystemAccount] = []
@@ -112,14 +112,14 @@ class Parties:
             return SystemAccount(make_identifier(name.shard, LOCAL_NUMBER_MAX), name.owner, name.asset)
         known = self._known.get(name)
         if known is None:
-            raise UnavailableError("too many system owners are asked for at once")
+            raise UnavailableError("too many system owners are looked up at once")
         return known
 
 
 def _shards(parts: Sequence[PartyPart], first_shard: int) -> tuple[int, int]:
     """The shards on which system owners pay and are paid: the payers' shard if payees are there, too.
 
-    Else each side's.
+    Otherwise the shards of each side.
     """
     payers = {shard_of(party) for party, amount, _ in parts if isinstance(party, int) and amount < 0}
     payees = {shard_of(party) for party, amount, _ in parts if isinstance(party, int) and amount > 0}

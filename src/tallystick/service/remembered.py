@@ -15,7 +15,7 @@ class Remembered(Generic[Made]):
         self._made: dict[int, tuple[Any, Made]] = {}
 
     def of(self, source: object, make: Callable[[], Made]) -> Made:
-        """The result for an object, made now if it is not there."""
+        """The result for an object. It is made now if it is missing."""
         found = self._made.get(id(source))
         if found is None:
             found = self._made[id(source)] = source, make()

@@ -1,4 +1,4 @@
-"""A shard with what follows its log: the change feed, and balances that may be cached."""
+"""A shard with its followers: the change feed, and balances that may be cached."""
 
 from collections.abc import Mapping
 
@@ -26,7 +26,7 @@ class ServedShard(Shard):
         *,
         listeners_turns: Rounds | None = None,
     ) -> None:
-        """`listeners_turns` are those of all shards of this process; without them the shard has its own."""
+        """`listeners_turns` are shared by all shards of this process. Without them the shard has its own."""
         super().__init__(number, dsn, clock_tolerance_seconds, tenant_weights)
         self.feed = Feed(
             number,
@@ -40,7 +40,7 @@ class ServedShard(Shard):
         self.batcher.on_committed(self.balances.committed)
 
     async def start(self) -> None:
-        """Begin to serve, or to try to connect."""
+        """Begin to connect and serve."""
         await super().start()
         if self._tailer is not None:
             self._tailer.start()

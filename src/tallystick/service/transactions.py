@@ -53,8 +53,8 @@ class TransferRequest(msgspec.Struct, frozen=True):
 class TransactionCalls(Tenancy):
     """Move one tenant's money.
 
-    What crosses shards is answered when it has ended on both. Where that takes longer than the configured time, the
-    answer is a transaction in the state `pending`; the same request with the same key asks again.
+    A transfer between shards is answered when it has ended on both. If that takes longer than the configured time,
+    the answer is a transaction in the state `pending`. The same request with the same key asks again.
     """
 
     async def transfer(
@@ -84,8 +84,8 @@ class TransactionCalls(Tenancy):
     ) -> list[views.Transaction | Refused]:
         """Up to 5,000 transfers in one call: each on its own, or (`atomic`, inside one shard) all or none.
 
-        One whose other shard cannot be reached, or that names a shard that is not configured, is refused as
-        `shard_unavailable`, which is not kept under its key.
+        A transfer whose other shard cannot be reached or is not configured is refused as `shard_unavailable`. This is
+        not recorded under its key.
         """
         parameters.count(requests, "transfers", 1, limits.TRANSFERS_PER_BATCH_REQUEST_MAX)
         commands = await self._transfer_commands(requests)
@@ -123,13 +123,13 @@ class TransactionCalls(Tenancy):
     ) -> views.Transaction | Refused:
         """Post one transaction of several entries (account, signed amount), summing to zero in each asset.
 
-        An entry of a system owner names the asset too: `("@fees", 25, "USD")`. A transaction may cross shards when
-        all its debits are on one of them and all its credits on others; system owners have accounts on each.
+        An entry of a system owner names the asset too: `("@fees", 25, "USD")`. A transaction may cross shards if all
+        its debits are on one shard and all its credits on others. System owners have accounts on each shard.
         """
         parameters.count(entries, "entries", 2, limits.ENTRIES_PER_TRANSACTION_MAX)
         parts = [_part(f"entries[{index}]", *entry) for index, entry in enumerate(entries)]
         note = parameters.note(description, metadata, effective_at)
-        # What the caller said, whichever accounts it comes to.
+        # The parties as the caller named them, not the accounts chosen for them.
         said = [[part.party, part.amount, *([part.asset] if part.asset else [])] for part in parts]
         request = self._noted_request(idempotency_key, RequestKind.TRANSACTION, note, said)
         if (twice := _named_twice(parts)) is not None:
@@ -164,7 +164,7 @@ class TransactionCalls(Tenancy):
     ) -> views.Transaction | Refused:
         """Post the opposite of a transaction, whole or (two entries only) in part, never more in total.
 
-        What crossed shards is given back from the shard where it was credited.
+        A transfer between shards is given back from the shard where it was credited.
         """
         identifier = parameters.transaction(transaction, "id")
         part = None if amount is None else parameters.amount(amount, "amount")
@@ -186,9 +186,9 @@ class TransactionCalls(Tenancy):
         return await self._transaction_answer(shard, command)
 
     async def transaction(self, transaction: str, *, stages: bool = False) -> views.Transaction:
-        """A transaction by its identifier; one that crosses shards may be `pending`.
+        """A transaction by its identifier. A transfer between shards may be `pending`.
 
-        A stage of what crosses shards is answered with the whole payment, unless `stages` asks for it as it is.
+        For a stage of a transfer between shards the answer is the whole payment, unless `stages` asks for the stage.
         """
         identifier = parameters.transaction(transaction, "id")
         record = await self._record(identifier)
@@ -202,7 +202,7 @@ class TransactionCalls(Tenancy):
         (found,) = await self._whole([record])
         return views.transaction_view(shard.number, found)
 
-    # What the calls are made of.
+    # Parts of the calls.
 
     async def _transfer_commands(self, requests: Sequence[TransferRequest]) -> list[Transfer]:
         """The commands of a batch; raises OverloadedError as soon as there is no room for them."""
@@ -216,7 +216,7 @@ class TransactionCalls(Tenancy):
         return await self._in_pieces(range(len(requests)), command)
 
     async def _ask_for_system_owners(self, requests: Iterable[TransferRequest]) -> None:
-        """Find out which accounts the system owners have that these name."""
+        """Look up the accounts of the system owners in these requests."""
         named = [parts for request in requests if (parts := _system_parts(request)) is not None]
         if named:
             await self._engine.parties.ask(self._tenant, named)
@@ -230,7 +230,7 @@ class TransactionCalls(Tenancy):
         name = parameters.idempotency_key(
             request.idempotency_key, f"{prefix}idempotency_key" if prefix else "Idempotency-Key"
         )
-        # What the caller said, whichever accounts it comes to.
+        # The parties as the caller named them, not the accounts chosen for them.
         key = self._noted_request(name, RequestKind.TRANSFER, note, source, destination, amount, asset)
         payer, payee, opens = self._two_accounts(source, destination, amount, asset)
         return Transfer(
@@ -251,7 +251,7 @@ class TransactionCalls(Tenancy):
                 await self._require_asset(command.opens, "asset")
 
     def _routed(self, command: Transfer) -> Transfer:
-        """Look whether the other shard of a transfer that crosses is there, and can be reached."""
+        """Check whether the other shard of a transfer is configured, and can be reached."""
         if shard_of(command.destination) == shard_of(command.source):
             return command
         if not self._is_configured(command.destination):
@@ -261,13 +261,13 @@ class TransactionCalls(Tenancy):
         return command
 
     async def _record(self, identifier: int) -> Record | None:
-        """What one of this tenant's transactions appended."""
+        """The record of one of this tenant's transactions."""
         position = local_of(identifier)
         record = (await self._shard(identifier).reader.records([position])).get(position)
         return None if record is None or record.transaction.tenant != self._tenant else record
 
     async def _credit_of(self, shard: ServedShard, identifier: int) -> tuple[int, tuple[Leg, ...]]:
-        """The transaction to reverse, and whom the money goes back to on the other shard if it came from there.
+        """The transaction to reverse, and the accounts that get the money back if it came from another shard.
 
         Raises:
             UnavailableError: the transaction is still on its way.
@@ -294,7 +294,7 @@ class TransactionCalls(Tenancy):
         return make_identifier(state.terms.other_shard, state.counterpart), _payers(state)
 
     async def _received_of(self, identifier: int, half: Record) -> tuple[int, tuple[Leg, ...]]:
-        """The half of a transaction on the shard that received it, and who paid on the other one."""
+        """The half of a transaction on the shard that received it, and its payers on the other shard."""
         other_identifier = half.transaction.reference
         if half.transaction.kind in SENT_KINDS.values():
             return other_identifier, _senders(half)
@@ -317,13 +317,13 @@ def _part(param: str, account: str, amount: Amount, asset: str | None = None) ->
         parameters.asset_code(asset or "", f"{param}.asset")
     elif asset is not None:
         raise ParameterError(
-            f"{param}.asset", "expected none: an account holds one asset, only a system owner several"
+            f"{param}.asset", "expected no asset: an account holds one asset, and only a system owner several"
         )
     return PartyPart(party, parameters.signed_amount(amount, f"{param}.amount"), asset)
 
 
 def _system_parts(request: TransferRequest) -> tuple[PartyPart, PartyPart] | None:
-    """The parts of a transfer that names a system owner; None for others, and for what cannot be read."""
+    """The parts of a transfer that names a system owner; None for others, and for an invalid request."""
     if not any(str(name).startswith(SIGN) for name in (request.source, request.destination)):
         return None
     try:
@@ -331,13 +331,13 @@ def _system_parts(request: TransferRequest) -> tuple[PartyPart, PartyPart] | Non
         destination = parameters.party(request.destination, "destination")
         asset = parameters.asset_code(request.asset, "asset")
     except ParameterError:
-        # The caller is told when the command is made.
+        # The error is raised when the command is made.
         return None
     return PartyPart(source, -1, asset), PartyPart(destination, 1, asset)
 
 
 def _named_twice(parts: Sequence[PartyPart]) -> int | None:
-    """The place where a system owner is named again in one asset, be its accounts on one shard or on two."""
+    """The index of a second part of a system owner in one asset, whether its accounts are on one shard or on two."""
     seen: set[PartyPart] = set()
     for place, part in enumerate(parts):
         whose = part._replace(amount=0)
@@ -348,14 +348,14 @@ def _named_twice(parts: Sequence[PartyPart]) -> int | None:
 
 
 def _payers(state: SagaState | None) -> tuple[Leg, ...]:
-    """Whom a reversal pays; nobody if the transaction was itself a reversal, which cannot be reversed."""
+    """The accounts that a reversal pays; none if the transaction is itself a reversal, which cannot be reversed."""
     if state is None or state.terms.operation is Kind.REVERSAL:
         return ()
     return state.terms.debits
 
 
 def _senders(sent: Record) -> tuple[Leg, ...]:
-    """Who paid, by the half of their shard."""
+    """The payers, from the half of their shard."""
     return tuple(
         Leg(entry.account, -entry.amount, entry.asset, "id") for entry in sent.entries if entry.amount < 0
     )

@@ -1,1 +1,1 @@
-"""Webhooks: the log, told to whoever asked for it, event by event, signed, in order, at least once."""
+"""Webhooks: the events of the log, delivered to endpoints, signed, in order, at least once."""

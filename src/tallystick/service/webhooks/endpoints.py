@@ -1,4 +1,4 @@
-"""The endpoints of tenants: made, listed, changed, removed; tested, replayed; their secrets shown once."""
+"""The endpoints of tenants: make, list, change, remove, test and replay them. Secrets are shown once."""
 
 import secrets
 from collections.abc import Callable, Sequence
@@ -30,7 +30,10 @@ STATES: Final[dict[str, State]] = {"active": "active", "paused": "paused"}
 
 
 class Webhooks:
-    """The endpoints of one tenant. What takes an `id` raises WebhookNotFoundError when there is no such endpoint."""
+    """The endpoints of one tenant.
+
+    Methods with an identifier raise WebhookNotFoundError if there is no such endpoint.
+    """
 
     def __init__(self, engine: Engine, tenant: int) -> None:
         self._engine = engine
@@ -45,13 +48,13 @@ class Webhooks:
         return webhook_view(await self._find(identifier))
 
     async def create(self, url: str, kinds: Sequence[str] = (), owner: str | None = None) -> NewSecret:
-        """Make an endpoint, which is told of everything from now on.
+        """Make an endpoint. It gets all events from now on.
 
         Raises:
-            ParameterError: messages may not be sent there.
-            TooManyWebhooksError: the tenant has as many endpoints as it may have.
+            ParameterError: messages may not be sent to this URL.
+            TooManyWebhooksError: the tenant has the largest allowed number of endpoints.
             WebhookKeyMissingError: there is no key to encrypt its secret with.
-            DirectoryIncompleteError: a shard cannot be reached; the message says what to do about it.
+            DirectoryIncompleteError: a shard cannot be reached. The message says what to do.
         """
         self._engine.secret_keys.expect_one()
         now = datetime.now(UTC)
@@ -94,7 +97,7 @@ class Webhooks:
         owner: str | None | Unset = UNSET,
         state: str | Unset = UNSET,
     ) -> Webhook:
-        """Change what is named; an attempt that waits is made at once. Raises as `create` does."""
+        """Change the given fields. A waiting attempt is made at once. Raises what `create` raises."""
         await self._find(identifier)
         changes: dict[str, Any] = {}
         if url is not UNSET:
@@ -108,7 +111,7 @@ class Webhooks:
         return webhook_view(await self._change(identifier, lambda endpoint: endpoint._replace(**changes)))
 
     async def remove(self, identifier: str) -> Webhook:
-        """Tell an endpoint nothing more, for ever. Again, so that a shard that was away then learns of it."""
+        """Remove an endpoint for ever. Repeat it, so that a shard that could not be reached learns of it."""
         return webhook_view(
             await self._change(
                 identifier, lambda endpoint: endpoint._replace(state="removed"), removed_too=True
@@ -118,9 +121,9 @@ class Webhooks:
     async def rotate(
         self, identifier: str, overlap_seconds: int = limits.WEBHOOK_SECRET_OVERLAP_SECONDS_DEFAULT
     ) -> NewSecret:
-        """Give an endpoint a new secret; for some time messages are signed with the one before as well.
+        """Give an endpoint a new secret. For some time messages are also signed with the old one.
 
-        Raises as `create` does. One before that cannot be decrypted any more signs nothing.
+        Raises what `create` raises. An old secret that cannot be decrypted any more signs nothing.
         """
         parameters.between(overlap_seconds, "overlap_seconds", 0, limits.WEBHOOK_SECRET_OVERLAP_SECONDS_MAX)
         until = datetime.now(UTC) + timedelta(seconds=overlap_seconds)
@@ -139,7 +142,7 @@ class Webhooks:
         return NewSecret(webhook_view(await self._change(identifier, rotated)), secret.text())
 
     async def test(self, identifier: str) -> Attempt:
-        """Send a message that tells of nothing, once, now."""
+        """Send a test message once, now."""
         endpoint = await self._find(identifier)
         now = datetime.now(UTC)
         message = test_message(endpoint, f"test_{secrets.token_hex(_TEST_BYTES)}", now)
@@ -150,7 +153,7 @@ class Webhooks:
         return await self._engine.webhook_sender.send(endpoint.url, message, valid)
 
     async def progress(self, identifier: str) -> Told:
-        """How far an endpoint has been told, of each shard that can be reached."""
+        """The progress of an endpoint on each shard that can be reached."""
         endpoint = await self._find(identifier)
         deliveries: list[WebhookProgress] = []
         unreachable_shards: list[int] = []
@@ -164,7 +167,7 @@ class Webhooks:
         return Told(deliveries, unreachable_shards)
 
     async def replay(self, identifier: str, shard_number: int, position: int) -> WebhookProgress:
-        """Deliver a shard's log again from a position on, that one included; what was parked goes on there.
+        """Deliver a shard's log again from a position on, inclusive. A parked delivery goes on there.
 
         Raises:
             ParameterError: there is no such shard, or no such position yet.
@@ -218,7 +221,7 @@ class Webhooks:
         *,
         removed_too: bool = False,
     ) -> WebhookEndpoint:
-        """Change an endpoint as it is now: when others change it at the same time, what they did stays."""
+        """Change the current version of an endpoint, so that changes of others at the same time are kept."""
         for _ in range(limits.WEBHOOK_CHANGE_TRIES_MAX):
             endpoint = await self._find(identifier, removed_too=removed_too)
             changed = change(endpoint)._replace(version=endpoint.version + 1, changed_at=datetime.now(UTC))

@@ -19,7 +19,7 @@ _COMMENT: Final = "#"
 
 
 class KeyFile:
-    """A file of keys that is followed: a change takes effect at the next look."""
+    """A file of keys that is followed: a change takes effect at the next check."""
 
     def __init__(self, path: Path | None) -> None:
         """Read the file. Without a path there is no key.
@@ -48,7 +48,7 @@ def read_keys(path: Path) -> list[SecretKey]:
     """The keys of a file, in its order. Empty lines and comments after a `#` are ignored.
 
     Raises:
-        ConfigurationError: it cannot be read, holds something else, or others may read it; never with a key.
+        ConfigurationError: it cannot be read, has another content, or others may read it. The message has no key.
     """
     keys: list[SecretKey] = []
     for number, line in enumerate(_read_private(path).splitlines(), 1):
@@ -67,7 +67,7 @@ def read_keys(path: Path) -> list[SecretKey]:
 
 
 def add_key(path: Path) -> SecretKey:
-    """Create a key and put it before all others in a file. A new file can be read by its owner only.
+    """Create a key and put it before all others in a file. Only its owner can read a new file.
 
     Raises:
         ConfigurationError: the file cannot be read or written.

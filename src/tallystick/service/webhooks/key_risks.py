@@ -38,7 +38,7 @@ def risks_of_secrets(configuration: Configuration, unreachable: Collection[int])
     ]
     if plain:
         risks.append(
-            f"secrets of webhooks are in the database as they are, those of {_named(plain)}: run "
+            f"secrets of webhooks are not encrypted in the database, those of {_named(plain)}: run "
             + ("" if names else "`tallystick webhooks make-key`, and then ")
             + "`tallystick webhooks rotate-keys`"
         )

@@ -14,10 +14,10 @@ from tallystick.service.engine import Engine
 
 
 class KeyRotation(msgspec.Struct, frozen=True):
-    """The result: how many secrets are encrypted with `key` now, and how many were `changed` by this run.
+    """The result: the number of endpoints whose secrets are encrypted with `key`, and how many this run `changed`.
 
-    `unreadable` has the endpoints whose secret could not be decrypted, with the reason. `unused_keys` are not needed
-    any more.
+    `unreadable` has the endpoints whose secret could not be decrypted, with the reason. `unused_keys` are no longer
+    needed.
     """
 
     key: str
@@ -27,26 +27,26 @@ class KeyRotation(msgspec.Struct, frozen=True):
     unused_keys: list[str]
 
 
-async def rotate_keys(engine: Engine, told: Callable[[int, int], None]) -> KeyRotation:
-    """Encrypt with the first key, on every shard. `told` is called with the progress. Repeating it is harmless.
+async def rotate_keys(engine: Engine, on_progress: Callable[[int, int], None]) -> KeyRotation:
+    """Encrypt with the first key, on every shard. Repeating it is harmless.
 
     Raises:
         WebhookKeyMissingError: there is no key.
-        UnavailableError: a shard cannot be reached. What was done so far stays.
+        UnavailableError: a shard cannot be reached. Changes so far are kept.
     """
     keys = engine.secret_keys
     keys.expect_one()
     stored = await engine.directory.stored_webhook_endpoints()
-    # Look at each version on each shard: a shard that missed a change still has the secret under the former key.
+    # Check each version on each shard, because a shard that missed a change still has the secret under the old key.
     old = {one.id: one.tenant for one in stored if not _is_done(keys, one)}
     unreadable: dict[str, str] = {}
     for done, (identifier, tenant) in enumerate(old.items()):
-        told(done, len(old))
+        on_progress(done, len(old))
         try:
             await _encrypt_again(engine, tenant, identifier)
         except SecretUnreadableError as error:
             unreadable[identifier] = str(error)
-    told(len(old), len(old))
+    on_progress(len(old), len(old))
     return KeyRotation(
         key=keys.names[0],
         endpoints=len({one.id for one in stored}) - len(unreadable),
@@ -80,7 +80,7 @@ def _encrypted(keys: SecretKeys, endpoint: WebhookEndpoint, now: datetime) -> We
         return keys.encrypt(keys.decrypt(stored, endpoint.tenant, endpoint.id), endpoint.tenant, endpoint.id)
 
     if endpoint.state == "removed":
-        # The former secret does not sign any more, so it is dropped, whether it can be decrypted or not.
+        # The old secret does not sign any more, so it is dropped, even if it cannot be decrypted.
         secret = keys.encrypt(Secret(bytes(limits.WEBHOOK_SECRET_BYTES)), endpoint.tenant, endpoint.id)
         return endpoint._replace(secret=secret, previous_secret=None, previous_secret_until=None)
     previous, until = endpoint.previous_secret, endpoint.previous_secret_until
