@@ -41,20 +41,20 @@ class Lifespan:
     async def process_startup(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Begin to serve."""
         await self._engine.start()
-        # A worker that served while it connects would refuse payments that another worker can make.
+        # If a worker served before it is connected, it would refuse payments that another worker can make.
         await self._engine.router.tried()
         _when_asked_to_stop(self._engine.end_streams)
         tune_garbage_collection()
 
     async def process_shutdown(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
-        """Answer what waits, then close."""
+        """Answer the waiting requests, then close."""
         await self._engine.stop()
 
 
 def _when_asked_to_stop(act: Callable[[], None]) -> None:
-    """Do something at the signal to stop: the server waits for open connections before it tells us of the end.
+    """Call a function at the signal to stop, because the server waits for open connections before it calls shutdown.
 
-    What the server does at that signal stays as it is.
+    The server's own handler of the signal still runs.
     """
     loop = asyncio.get_running_loop()
     if threading.current_thread() is not threading.main_thread():
@@ -76,7 +76,10 @@ def _when_asked_to_stop(act: Callable[[], None]) -> None:
 
 
 def create_app(body_seconds_max: float = limits.IDLE_SECONDS_DEFAULT) -> Application:
-    """The application for the configuration file that TALLYSTICK_CONFIG names; a body may take so long to arrive."""
+    """The application for the configuration file in TALLYSTICK_CONFIG.
+
+    A body must arrive within `body_seconds_max`.
+    """
     arrivals = Arrivals(body_seconds_max)
     engine = Engine.of_file(Path(os.environ[CONFIGURATION_VARIABLE]))
     return Edge(Consumers(application(engine, arrivals)), arrivals)
@@ -85,7 +88,7 @@ def create_app(body_seconds_max: float = limits.IDLE_SECONDS_DEFAULT) -> Applica
 def application(engine: Engine, arrivals: Arrivals) -> falcon.asgi.App[Request, Response]:
     """The application on an engine that is not started yet."""
     app = falcon.asgi.App(middleware=[Lifespan(engine)])
-    # Errors are written by us, as problem documents.
+    # Errors are written as problem documents.
     app.add_error_handler(Exception, _answer_error)
     app.add_error_handler(falcon.HTTPError, _answer_error)
     tenants = Tenants(engine)

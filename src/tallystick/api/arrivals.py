@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 
 class LateError(Exception):
-    """A body did not come in time."""
+    """A body did not arrive in time."""
 
 
 class Arrivals:
@@ -33,7 +33,7 @@ class Arrivals:
         self._looking = False
 
     async def in_time(self, reading: Awaitable[Result]) -> Result:
-        """Read with a limit of time.
+        """Read with a time limit.
 
         Raises:
             LateError: the client did not send it in time.
@@ -54,7 +54,7 @@ class Arrivals:
             self._since.pop(task, None)
 
     def _look(self) -> None:
-        """Cancel what is late, and look again as long as there is anything to look at."""
+        """Cancel late reads, and check again as long as any wait."""
         late = time.monotonic() - self.seconds_max
         for task in [task for task, since in self._since.items() if since < late]:
             # If the task is not in the list any more, it was cancelled here.
@@ -68,7 +68,7 @@ class Arrivals:
 class Body:
     """The body of one request, as the framework receives it.
 
-    The framework waits for the first part before it does anything, and takes a body that was cut off for a whole one.
+    The framework waits for the first part before it does anything, and treats a body that was cut off as complete.
     Here every wait ends, and the caller can find out whether a part is missing. A request that needs no body is
     answered without it.
     """
@@ -83,11 +83,11 @@ class Body:
         self.cut_off = False
 
     def is_there(self, length: int | None) -> bool:
-        """Whether the whole body has arrived. `length`: as the client has announced."""
+        """Whether the whole body has arrived. `length`: the length that the client announced."""
         return self._ended or self._bytes == length
 
     async def receive(self) -> Mapping[str, Any]:
-        """The next part, or that the client has left (ASGI)."""
+        """The next part, or the event that the client has disconnected (ASGI)."""
         if self.late or self.cut_off:
             return _NOTHING_MORE
         if self._begun:

@@ -22,7 +22,7 @@ class Key(Enum):
 
 
 class Call(NamedTuple):
-    """One call, after its form was checked."""
+    """One call, whose form is valid."""
 
     ledger: Ledger
     pieces: Pieces

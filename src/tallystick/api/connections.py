@@ -35,9 +35,9 @@ def guard_connections(port: int, per_address_max: int) -> None:
     """Limit the connections to a port, in a thread that ends with the process.
 
     Args:
-        port: where this process listens; it must listen already.
-        per_address_max: how many connections one address may have; 0 is no limit. An IPv6 network of 64 bits counts
-            as one address, because one client has all of it.
+        port: the port of this process. The process must listen already.
+        per_address_max: the largest number of connections of one address; 0 is no limit. An IPv6 network of 64 bits
+            counts as one address, because one client has all of it.
     """
     if not _DESCRIPTORS.is_dir():
         _log.warning("connections are not counted: this system does not list them", missing=str(_DESCRIPTORS))
@@ -62,7 +62,7 @@ def _guard(port: int, per_address_max: int) -> None:
 
 
 def close_excess(port: int, per_address_max: int) -> dict[str, int]:
-    """Close the newest connections of each address that has too many; how many were closed, by address."""
+    """Close the newest connections of each address that has too many. Returns the number closed, by address."""
     by_address: dict[str, list[_Connection]] = defaultdict(list)
     for descriptor in _sockets():
         with suppress(OSError), _copy(descriptor) as connection:
@@ -97,7 +97,7 @@ def _network(address: str) -> str:
 def _sockets() -> Iterator[int]:
     """The descriptors of this process that are sockets."""
     for one in _DESCRIPTORS.iterdir():
-        with suppress(OSError):  # it has been closed
+        with suppress(OSError):  # it was closed meanwhile
             if stat.S_ISSOCK(os.fstat(int(one.name)).st_mode):
                 yield int(one.name)
 

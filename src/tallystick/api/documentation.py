@@ -45,7 +45,7 @@ changes an account, carries an `Idempotency-Key`: the same key and the same requ
 
 ## Errors
 
-An error is a problem document (RFC 9457). Decide by its `code`; `param` names what of the request it is about.
+An error is a problem document (RFC 9457). Decide by its `code`; `param` names the part of the request that caused it.
 
 {table()}
 """
@@ -147,7 +147,7 @@ def _query_parameters(query: type[msgspec.Struct] | None) -> list[dict[str, Any]
 
 
 def _query_parameter(name: str, schema: dict[str, Any], *, required: bool) -> dict[str, Any]:
-    """Readers of the document look for the description of a parameter beside its schema, not in it."""
+    """Programs that read the document expect the description of a parameter beside its schema, not in it."""
     described = {
         "name": name,
         "in": "query",
@@ -155,12 +155,12 @@ def _query_parameter(name: str, schema: dict[str, Any], *, required: bool) -> di
         "description": schema.pop("description", None) or schema["items"]["description"],
         "schema": schema,
     }
-    # The page fills in examples: what may be left out is better left out.
+    # The page fills in examples, so optional parameters have none.
     return {**described, "example": example_of(name, schema)} if required else described
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A query cannot say null: it leaves the parameter out."""
+    """A query has no null: it leaves the parameter out."""
     choices = [choice for choice in schema.get("anyOf", []) if choice != {"type": "null"}]
     if len(choices) != 1:
         return schema
@@ -193,8 +193,8 @@ def _headers(operation: Operation) -> list[dict[str, Any]]:
             "name": "Idempotency-Key",
             "in": "header",
             "required": True,
-            "description": "Your own name for this request. Sent again, it has the same answer and is done once. "
-            "A key belongs to the tenant: with another request it is refused, wherever its accounts live.",
+            "description": "Your own name for this request. If it is sent again, it is carried out once, and has the "
+            "same answer. A key belongs to the tenant: another request with it is refused, whatever its shard.",
             "schema": schema,
             "example": example_of("Idempotency-Key", schema),
         }
@@ -202,16 +202,16 @@ def _headers(operation: Operation) -> list[dict[str, Any]]:
 
 
 _RETRY_AFTER: Final[dict[str, Any]] = {
-    "description": "After how many seconds to try again, with the same key.",
+    "description": "The seconds to wait before trying again, with the same key.",
     "schema": {"type": "integer", "minimum": 1},
 }
 _RATE_LIMIT: Final[dict[str, Any]] = {
     "RateLimit-Policy": {
-        "description": 'The limit: "name";q=how much;w=in how many seconds.',
+        "description": 'The limit: "name";q=quota;w=window in seconds.',
         "schema": {"type": "string"},
     },
     "RateLimit": {
-        "description": 'What is left of it: "name";r=how much;t=seconds until it is more.',
+        "description": 'The rest of it: "name";r=rest;t=seconds until it grows.',
         "schema": {"type": "string"},
     },
 }
@@ -226,15 +226,15 @@ def _responses(operation: Operation) -> dict[str, Any]:
         }
     }
     if operation.streamed is not None:
-        # Each event's data is of that schema; OpenAPI 3.1 has no words for a stream.
+        # The data of each event has that schema. OpenAPI 3.1 cannot describe a stream.
         answered[str(int(operation.status))]["content"][EVENT_STREAM] = {
             "schema": {"type": "string", "contentMediaType": "application/json"},
             "example": f"id: 42\ndata: {{ … {operation.streamed.__name__} … }}\n\n",
         }
     if operation.answer in _MAY_CROSS_SHARDS and operation.method == "POST":
         answered["202"] = {
-            "description": "On its way to another shard. Location says where to ask; the same request with the same "
-            "key gives the outcome when there is one.",
+            "description": "On its way to another shard. Read the path in Location, or send the same request with "
+            "the same key again, to get the outcome.",
             "content": {"application/json": {"schema": _schema(operation.answer)}},
             "headers": {"Location": {"schema": {"type": "string"}}},
         }
@@ -247,7 +247,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
 
 
 def _errors(operation: Operation) -> list[ErrorCode]:
-    """All that an operation may be answered with instead, those of every call included."""
+    """The possible errors of an operation, with those of every call."""
     codes = ["parameter_invalid", "request_invalid", "unauthorized", RATE_LIMITED, INTERNAL_ERROR]
     codes += [reason.value for reason in Unserved]
     if operation.key is Key.REQUIRED:
@@ -262,7 +262,7 @@ def _errors(operation: Operation) -> list[ErrorCode]:
             "content_encoding_unsupported",
         ]
     if "{identifier}" in operation.path:
-        # What is no identifier may be no part of a path either.
+        # A text that is no identifier may not be a part of a path either.
         codes.append("path_not_found")
     codes += [code.text for code in operation.refusals]
     return [error_code(code) for code in (*codes, *operation.errors)]
@@ -305,16 +305,16 @@ def _schema(model: type[msgspec.Struct]) -> dict[str, Any]:
 _READY: Final[dict[str, Any]] = {
     "operationId": "ready",
     "summary": "Which shards can be written to",
-    "description": "What this server knows of its shards; no database is asked, so it answers at once. A shard is "
-    "`up`; or `away`: it cannot be connected to, or clocks differ by too much; or `silent`: it has connections and "
-    "does not answer; or `failing`: what was written last failed, or does not end.",
+    "description": "The states of the shards, as this server knows them. It answers at once, without a query. A "
+    "shard is `up`; or `away`: no connection is possible, or clocks differ by too much; or `silent`: it has "
+    "connections and does not answer; or `failing`: the last write failed, or does not end.",
     "tags": ["health"],
     "security": [],
     "parameters": _query_parameters(ReadyQuery),
     "responses": {
-        "200": _health("At least one shard is up; with `shard` or `all`, each that was asked for is."),
+        "200": _health("At least one shard is up; with `shard` or `all`, all of the requested ones are."),
         "400": _problem_response([error_code("parameter_invalid"), error_code("request_invalid")]),
-        "503": _health("No shard is up; with `shard` or `all`, one that was asked for is not."),
+        "503": _health("No shard is up; with `shard` or `all`, one of the requested ones is not."),
     },
 }
 
@@ -332,11 +332,11 @@ _WEBHOOK: Final[dict[str, Any]] = {
             "schema": {"type": "string"},
         }
         for name, description in (
-            ("webhook-id", "The same for the same event and endpoint, for ever."),
+            ("webhook-id", "Always the same for the same event and endpoint."),
             ("webhook-timestamp", "When it was sent, in seconds since 1970."),
             (
                 "webhook-signature",
-                "`v1,` and base 64 of HMAC-SHA256, for each secret that is valid, as Standard Webhooks says.",
+                "`v1,` and base 64 of HMAC-SHA256, for each valid secret, after Standard Webhooks.",
             ),
         )
     ],
@@ -345,11 +345,11 @@ _WEBHOOK: Final[dict[str, Any]] = {
         "content": {"application/json": {"schema": {"oneOf": [_schema(EventMessage), _schema(TestMessage)]}}},
     },
     "responses": {
-        "2XX": {"description": "Taken: the next event comes."},
-        "410": {"description": "Gone: the endpoint is told nothing more until it is replayed."},
-        "429": {"description": "Too much: it comes again after `Retry-After`."},
-        "503": {"description": "Not now: it comes again after `Retry-After`."},
-        "default": {"description": "Not taken: it comes again."},
+        "2XX": {"description": "Accepted: the next event is sent."},
+        "410": {"description": "Gone: the endpoint gets no more messages until it is replayed."},
+        "429": {"description": "Too many: the message is sent again after `Retry-After`."},
+        "503": {"description": "Not now: the message is sent again after `Retry-After`."},
+        "default": {"description": "Not accepted: the message is sent again."},
     },
 }
 
@@ -372,7 +372,7 @@ class DocumentationPage:
     """`/docs` and the files that it needs."""
 
     def __init__(self) -> None:
-        # Only its files are used: the package is not imported, for it would import a framework.
+        # Only its files are used. The package is not imported, because it would import a framework.
         package = find_spec("flask_swagger_ui")
         if package is None or package.origin is None:
             raise FileNotFoundError("the package flask_swagger_ui has no folder")

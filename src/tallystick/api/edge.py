@@ -1,4 +1,4 @@
-"""The first stage for every request: it refuses forms that other programs may read in another way."""
+"""The first stage of every request: it refuses forms that other programs may read differently."""
 
 from typing import Final
 
@@ -6,11 +6,11 @@ from tallystick.api.arrivals import BODY, Arrivals, Body
 from tallystick.api.streams import Application, Receive, Scope, Send
 
 _NO_PATH: Final = "/-"
-"""A path at which there is nothing: the answer is 404."""
+"""A path that does not exist: the answer is 404."""
 
 
 class Edge:
-    """The application behind it sees one form of each path, known versions of HTTP, and bodies that end."""
+    """The application behind it gets one form of each path, known versions of HTTP, and bodies that end."""
 
     def __init__(self, application: Application, arrivals: Arrivals) -> None:
         self._application = application

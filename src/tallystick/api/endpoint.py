@@ -42,7 +42,7 @@ _TOO_DEEP: Final = msgspec.DecodeError("JSON is nested too deeply")
 
 
 class MalformedError(Exception):
-    """A body or query that does not have the right form, with the answer that says why."""
+    """A body or query in a wrong form, with the answer that says why."""
 
     def __init__(self, answer: problems.ProblemResponse) -> None:
         super().__init__(answer.problem.detail)
@@ -69,7 +69,7 @@ class Tenants:
         return self._ledgers[tenant]
 
     async def spend(self, budget: Budget, ledger: Ledger, authorization: str | None, count: int) -> None:
-        """Count what is asked for against the limits of a tenant and of its key; raises RateLimitedError."""
+        """Count a call against the limits of a tenant and of its key; raises RateLimitedError."""
         key = (authorization or "")[len(_BEARER) :].strip()
         await self._engine.rate_limits.spend(budget, ledger.tenant, identifier_of(key), count)
 
@@ -133,12 +133,12 @@ def _responder(
 
 
 def _transfers_of(body: Any) -> int:
-    """How many transfers a request counts as: each of a batch, and one for any other call."""
+    """The number of transfers that a request counts as: that of a batch, or one for any other call."""
     return len(body.transfers) if isinstance(body, TransferBatchRequest) else 1
 
 
 async def _parts(stream: StreamHandler, call: Call) -> streams.Parts:
-    """Open a stream. Where the header says where to begin, it is the header that may be wrong."""
+    """Open a stream. If the header has the position to begin at, errors name the header."""
     try:
         return await stream(call)
     except ParameterError as error:
@@ -160,13 +160,13 @@ def _idempotency_key(request: Request, wanted: Key) -> str:
     if wanted is Key.NONE:
         return ""
     if sum(name == _KEY_HEADER for name, _ in request.scope["headers"]) > 1:
-        # The framework would join them with a comma, to a key that nobody sent.
+        # The framework would join them with a comma, to a key that the client did not send.
         raise ParameterError("Idempotency-Key", "expected one such header")
     key = request.get_header("Idempotency-Key")
     if not key:
         raise IdempotencyKeyMissingError
     if not (key.isascii() and key.isprintable()):
-        # Other bytes mean different characters to different programs on the way.
+        # Programs on the way may read other bytes as different characters.
         raise ParameterError("Idempotency-Key", "expected printable ASCII characters")
     return key
 
@@ -182,7 +182,7 @@ async def _body(request: Request, arrivals: Arrivals) -> bytes:
     if (request.content_length or 0) > limits.BODY_BYTES_MAX:
         raise _too_large()
     arrived: Body = request.scope[BODY]
-    # Read one byte more than is allowed: a chunked body does not say how long it is.
+    # Read one byte more than allowed, because a chunked body does not announce its length.
     reading = request.stream.read(limits.BODY_BYTES_MAX + 1)
     try:
         body: bytes = await (
@@ -195,11 +195,11 @@ async def _body(request: Request, arrivals: Arrivals) -> bytes:
     if arrived.late:
         raise _late(arrivals)
     if arrived.cut_off:
-        # Its beginning may say something else than the whole: nothing at all pays all that is left of a hold.
+        # A part of a body may mean something else than the whole: an empty body captures all that is left of a hold.
         raise MalformedError(
             problems.answer("parameter_invalid", "The body was cut off. Send all of it.", "body")
         )
-    # An empty body says nothing, which is all that some calls need.
+    # Some calls need no body, so it may be empty.
     return body or b"{}"
 
 
@@ -231,7 +231,7 @@ def read_query(request: Request, wanted: type[msgspec.Struct] | None) -> Any:
     if wanted is None and not request.query_string:
         return None
     try:
-        # The framework replaces what is not UTF-8; a query that was changed is not what was asked.
+        # The framework replaces bytes that are not UTF-8, and would change the query.
         unquote_to_bytes(request.query_string).decode()
     except UnicodeDecodeError:
         raise MalformedError(problems.malformed(_NOT_UTF8, "query")) from None
@@ -244,7 +244,7 @@ def read_query(request: Request, wanted: type[msgspec.Struct] | None) -> Any:
 
 
 def _with_integers(texts: Mapping[str, Any], wanted: type[msgspec.Struct]) -> dict[str, Any]:
-    """Read what shall be an integer; msgspec itself would also take 1e2, and a number for a time."""
+    """Read integers. msgspec itself would also accept 1e2, and a number for a time."""
     integers = _names(wanted, "integer")
     return {
         name: int(text) if name in integers and isinstance(text, str) and _INTEGER.fullmatch(text) else text
@@ -253,7 +253,7 @@ def _with_integers(texts: Mapping[str, Any], wanted: type[msgspec.Struct]) -> di
 
 
 def _with_booleans(values: dict[str, Any], wanted: type[msgspec.Struct]) -> dict[str, Any]:
-    """Read what shall be true or false."""
+    """Read booleans."""
     named = _names(wanted, "boolean")
     return {
         name: _BOOLEANS.get(value, value) if name in named and isinstance(value, str) else value
@@ -262,7 +262,7 @@ def _with_booleans(values: dict[str, Any], wanted: type[msgspec.Struct]) -> dict
 
 
 def _with_lists(values: dict[str, Any], wanted: type[msgspec.Struct]) -> dict[str, Any]:
-    """Read what shall be a list: one that is repeated, or with commas between, or both."""
+    """Read lists: repeated parameters, values with commas between, or both."""
     for name in _names(wanted, "array") & values.keys():
         given = values[name] if isinstance(values[name], list) else [values[name]]
         values[name] = [text for one in given for text in one.split(",")]
@@ -271,7 +271,7 @@ def _with_lists(values: dict[str, Any], wanted: type[msgspec.Struct]) -> dict[st
 
 @cache
 def _names(wanted: type[msgspec.Struct], json_type: str) -> frozenset[str]:
-    """The parameters that shall be of a type of JSON."""
+    """The parameters of a type of JSON."""
     properties = msgspec.json.schema(wanted)["$defs"][wanted.__name__]["properties"]
     return frozenset(
         name
@@ -281,4 +281,4 @@ def _names(wanted: type[msgspec.Struct], json_type: str) -> frozenset[str]:
 
 
 class _NoQuery(msgspec.Struct, forbid_unknown_fields=True):
-    """The query of a call that takes none."""
+    """The query of a call without parameters."""

@@ -1,7 +1,7 @@
-"""All error codes of the API: status, meaning, and what a client should do. There is no other list.
+"""All error codes of the API: status, meaning, and what a client should do. This is the only list.
 
 Problem documents take their status from here. The OpenAPI document and docs/errors.md are made from it. To write that
-page anew: `python -m tallystick.api.error_codes > docs/errors.md`.
+page again: `python -m tallystick.api.error_codes > docs/errors.md`.
 """
 
 from http import HTTPStatus
@@ -16,7 +16,9 @@ RATE_LIMITED: Final = "rate_limited"
 
 _CORRECT: Final = "Correct what `param` names. The key is free: use the same one."
 _NEW_KEY: Final = "Final for this key. To try again later, use a new key."
-_NAME_ANOTHER: Final = "Check the identifier: it is mistyped, of another tenant, or of another installation."
+_NAME_ANOTHER: Final = (
+    "Check the identifier: it is mistyped, or belongs to another tenant or another installation."
+)
 
 
 class ErrorCode(NamedTuple):
@@ -59,7 +61,7 @@ ERROR_CODES: Final = (
     ),
     ErrorCode("request_invalid", 400, "The request is not valid HTTP.", "Correct the request."),
     ErrorCode("unauthorized", 401, "No API key was sent, or it is unknown or revoked.", "Send a valid API key."),
-    ErrorCode("path_not_found", 404, "There is nothing at this path.", "See /docs for what there is."),
+    ErrorCode("path_not_found", 404, "This path does not exist.", "See /docs for all paths."),
     ErrorCode(
         "webhook_not_found", 404, "There is no such webhook endpoint, or it was removed.", "See `GET /v1/webhooks`."
     ),
@@ -68,27 +70,30 @@ ERROR_CODES: Final = (
         "body_timeout", 408, "The body did not arrive in time. The key is free.",
         "Send it again, the whole body at once.",
     ),
-    # Something stands in the way.
+    # The current state does not allow it.
     ErrorCode(
         "asset_exists", 409, "The code is in use, by ISO 4217 or with another scale or name.", "Choose another code."
     ),
     ErrorCode(
-        "owner_placed_elsewhere", 409, "The owner does not live where `near` says, or no new owner may live there.",
+        "owner_placed_elsewhere", 409,
+        "The owner lives on another shard than `near`, or that shard takes no new owners.",
         "Leave `near` out, or name another one. The key is free.",
     ),
     ErrorCode(
-        "too_many_webhooks", 409, "The tenant has as many webhook endpoints as it may have.", "Remove one first."
+        "too_many_webhooks", 409, "The tenant has the largest allowed number of webhook endpoints.",
+        "Remove one first.",
     ),
     ErrorCode(
-        "too_many_accounts", 409, "The tenant has as many accounts as it may; closed ones count. The key is free.",
+        "too_many_accounts", 409,
+        "The tenant has the largest allowed number of accounts; closed ones count. The key is free.",
         "Use existing accounts: a closed one can be opened again.",
     ),
     ErrorCode(
         "webhook_key_missing", 409, "The server has no key to encrypt the secret of the endpoint with.",
-        "Tell the operator, who creates one with `tallystick webhooks make-key`.",
+        "Ask the operator to create one with `tallystick webhooks make-key`.",
     ),
     ErrorCode(
-        "too_many_assets", 409, "The tenant has defined as many assets as it may.", "Use existing assets."
+        "too_many_assets", 409, "The tenant has defined the largest allowed number of assets.", "Use existing assets."
     ),
     _refusal(
         RefusalCode.HOLD_BUSY,
@@ -99,8 +104,8 @@ ERROR_CODES: Final = (
     ErrorCode(
         POSITION_NOT_REACHED, 409, "The log of the account's shard has not reached the position that the balance "
         "must be as new as.",
-        "Try again after `Retry-After`. If it stays, the position is of another shard's log (a transfer's is the "
-        "payer's), or this log has lost its end: tell the operator.",
+        "Try again after `Retry-After`. If the error persists, the position belongs to another shard's log (that of "
+        "a transfer belongs to the payer's), or this log has lost its end: tell the operator.",
         limits.POSITION_RETRY_AFTER_SECONDS,
     ),
     ErrorCode("body_too_large", 413, f"The body has more than {limits.BODY_BYTES_MAX} bytes.", "Send less."),
@@ -109,7 +114,7 @@ ERROR_CODES: Final = (
         "content_encoding_unsupported", 415, "The body is compressed.", "Send it without `Content-Encoding`."
     ),
     ErrorCode(
-        "too_many_streams", 429, "The tenant has as many streams open at this server as it may have.",
+        "too_many_streams", 429, "The tenant has the largest allowed number of open streams at this server.",
         "Close one first, or follow several accounts in one stream.", limits.OVERLOADED_RETRY_AFTER_SECONDS,
     ),
     ErrorCode(
@@ -118,7 +123,7 @@ ERROR_CODES: Final = (
         "Try again with the same key, after `Retry-After`. A request that is larger than `q` is always refused: "
         "send less at once.",
     ),
-    # The ledger refuses: this is the answer under the key, for ever.
+    # The ledger refuses. The refusal is always the answer under this key.
     _refusal(
         RefusalCode.IDEMPOTENCY_KEY_REUSED,
         "A key names one request. `param` names the first field that differs; `path`: it was another call.",
@@ -147,17 +152,17 @@ ERROR_CODES: Final = (
     # The server.
     ErrorCode(
         INTERNAL_ERROR, 500, "A bug of the server.",
-        "Send the same request again with the same key; tell the operator if it stays.",
+        "Send the same request again with the same key; tell the operator if the error persists.",
     ),
     ErrorCode(
         Unserved.OVERLOADED.value, 503, "Too much is waiting. Nothing is known to be written.",
         "Try again with the same key, after `Retry-After`.", limits.OVERLOADED_RETRY_AFTER_SECONDS,
     ),
     ErrorCode(
-        Unserved.SHARD_UNAVAILABLE.value, 503, "A shard did not answer in time, or cannot be reached. What was sent "
-        "may have been carried out all the same.",
-        "Try again with the same key, after `Retry-After`: it is carried out at most once, and the answer says what "
-        "became of it.", limits.UNAVAILABLE_RETRY_AFTER_SECONDS,
+        Unserved.SHARD_UNAVAILABLE.value, 503, "A shard did not answer in time, or cannot be reached. The request "
+        "may have been carried out.",
+        "Try again with the same key, after `Retry-After`: it is carried out at most once, and the answer has "
+        "the outcome.", limits.UNAVAILABLE_RETRY_AFTER_SECONDS,
     ),
 )  # fmt: skip
 
@@ -209,4 +214,4 @@ def page() -> str:
 
 
 if __name__ == "__main__":
-    print(page(), end="")  # noqa: T201 - what this program is for
+    print(page(), end="")  # noqa: T201 - the purpose of this program

@@ -109,7 +109,7 @@ def _first(schema: dict[str, Any], word: str) -> Any:
 
 
 def _says_itself(schema: dict[str, Any]) -> bool:
-    """Whether a field needs no example: another object, an enumeration, a boolean."""
+    """Whether a field needs no example, as another object, an enumeration, or a boolean."""
     alternatives = (schema, schema.get("items", {}), *schema.get("anyOf", ()))
     return any(
         "$ref" in one or "enum" in one or "examples" in one or one.get("type") == "boolean"

@@ -1,6 +1,6 @@
-"""The fields of requests: what each one means, for those who read the OpenAPI document.
+"""The fields of requests, with their descriptions for the OpenAPI document.
 
-The schemas tell what is right; the service checks it, because its messages say more.
+The schemas describe valid values. The service checks them, because its messages are more precise.
 """
 
 from datetime import datetime
@@ -15,14 +15,15 @@ from tallystick.views.fields import text
 
 
 def number(what: str, minimum: int, maximum: int) -> Any:
-    """A whole number between two others, which it may be too."""
+    """A whole number from `minimum` to `maximum`."""
     return Meta(description=what, extra_json_schema={"minimum": minimum, "maximum": maximum})
 
 
 Party = Annotated[
     str,
     Meta(
-        description="An account, or a system owner: its account beside the other's is taken, opened if need be.",
+        description="An account, or a system owner. Of a system owner the account on the other party's shard is "
+        "used, and opened if needed.",
         examples=["@fees"],
         extra_json_schema={"pattern": f"{identifier_pattern(Prefix.ACCOUNT)}|^{PATTERN}$"},
     ),

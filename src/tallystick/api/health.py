@@ -1,4 +1,4 @@
-"""Whether this server lives and can serve."""
+"""Health checks: whether this server runs, and can serve."""
 
 from typing import Annotated, Literal
 
@@ -18,22 +18,22 @@ class Alive:
     """`/healthz`: the process answers."""
 
     async def on_get(self, _request: Request, response: Response) -> None:
-        """Say so."""
+        """Answer 200."""
         response.data = b'{"status":"ok"}'
 
     on_head = on_get
 
 
 class ReadyQuery(msgspec.Struct, forbid_unknown_fields=True):
-    """The shards that a probe requires: any one of all, some, or all."""
+    """The shards that a probe requires: any one, some, or all."""
 
     shard: Annotated[
         list[Annotated[str, Meta(pattern="^[0-9]{1,4}$")]],
-        Meta(description="Asks for these shards, and no others: 200 only while each of them is up."),
+        Meta(description="Only these shards: 200 only while each of them is up."),
     ] = []
     all: Annotated[
         Literal["", "true", "false"],
-        Meta(description="Asks for every shard: 200 only while all of them are up. `?all` will do."),
+        Meta(description="Every shard: 200 only while all of them are up. `?all` is enough."),
     ] = "false"
 
 
@@ -44,7 +44,7 @@ class Ready:
         self._engine = engine
 
     async def on_get(self, request: Request, response: Response) -> None:
-        """Answer with what is known of every shard. No database is asked, so the answer is immediate."""
+        """Answer with the known state of every shard, at once and without a query."""
         query: ReadyQuery = read_query(request, ReadyQuery)
         shards = {shard.number: _health(shard) for shard in self._engine.router.shards}
         wanted = {int(number) for number in query.shard}

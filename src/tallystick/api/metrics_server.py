@@ -1,6 +1,6 @@
 """The operators' port: the metrics of this process, for Prometheus.
 
-It is separate from the API and asks for no key.
+It is separate from the API, and needs no key.
 """
 
 import socket
@@ -25,13 +25,13 @@ class _Handler(WSGIRequestHandler):
     timeout = limits.METRICS_READ_SECONDS_MAX
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class _Server(WSGIServer):
-    """One scrape at a time: a flood of this port uses one thread and no more."""
+    """One scrape at a time, so that a flood of this port uses only one thread."""
 
-    # Two processes must not share a port: a scraper would get the figures of either one.
+    # Two processes must not share a port, because a scraper would get the figures of either one.
     allow_reuse_port = False
 
     def handle_error(self, _request: Any, client_address: Any) -> None:

@@ -1,4 +1,4 @@
-"""What the API can do: one entry for each call, from which both the routes and the OpenAPI document are made."""
+"""The operations of the API: one entry for each call. The routes and the OpenAPI document are made from them."""
 
 from http import HTTPStatus
 
@@ -72,7 +72,7 @@ async def get_balances(call: Call) -> views.Balances:
 
 
 async def get_system_owner_balances(call: Call) -> views.SystemOwnerBalances:
-    """Sum up what a system owner has on all shards."""
+    """Get the totals of a system owner on all shards."""
     return await call.ledger.system_owner_balances(call.identifier)
 
 
@@ -256,7 +256,7 @@ _WEBHOOK = "/v1/webhooks/{identifier}"
 _CREATED = HTTPStatus.CREATED
 
 _NOT_AN_ACCOUNT = (RefusalCode.ACCOUNT_NOT_FOUND,)
-# What may be said against any movement of money.
+# The refusals of any movement of money.
 _MOVING = (
     RefusalCode.AMOUNT_INVALID,
     RefusalCode.ACCOUNT_NOT_FOUND,
@@ -301,7 +301,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET", "/v1/system-owners/{identifier}/balances", "getSystemOwnerBalances",
-        "Get what a system owner has on all shards", get_system_owner_balances, views.SystemOwnerBalances,
+        "Get the totals of a system owner on all shards", get_system_owner_balances, views.SystemOwnerBalances,
     ),
     Operation(
         "GET", f"{_ACCOUNT}/entries", "listEntries", "List an account's history, newest first", list_entries,
@@ -362,13 +362,13 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=("asset_exists", "too_many_assets"),
     ),
     Operation(
-        "POST", "/v1/webhooks", "createWebhook", "Be told of what happens", webhooks.create, views.NewSecret,
+        "POST", "/v1/webhooks", "createWebhook", "Make a webhook endpoint", webhooks.create, views.NewSecret,
         _CREATED, body=webhooks.WebhookRequest,
         errors=("too_many_webhooks", "webhook_key_missing"),
     ),
     Operation("GET", "/v1/webhooks", "listWebhooks", "List webhook endpoints", webhooks.all_of, webhooks.WebhookList),
     Operation(
-        "GET", _WEBHOOK, "getWebhook", "Get an endpoint, and how far it has been told", webhooks.get,
+        "GET", _WEBHOOK, "getWebhook", "Get an endpoint, and its progress", webhooks.get,
         webhooks.WebhookDetails,
         errors=("webhook_not_found",),
     ),

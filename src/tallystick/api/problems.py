@@ -114,12 +114,14 @@ def of_error(error: Exception) -> ProblemResponse | None:  # noqa: C901, PLR0911
         case RateLimitedError():
             return _rate_limited(error)
         case OverloadedError():
-            return _unserved(Unserved.OVERLOADED, "Too much is waiting.")
+            return _unserved(Unserved.OVERLOADED, "Too many requests are waiting.")
         case DirectoryIncompleteError() | ShardNotConfiguredError():
-            # It says what was done where, and what to do: not always the same again.
+            # The message says what was done on which shards, and what to do, which is not always a retry.
             return answer(Unserved.SHARD_UNAVAILABLE.value, f"{str(error).removesuffix('.')}.")
         case PositionNotReachedError():
-            again = "Ask again in a moment. If it stays like this, the position is of another shard's log."
+            again = (
+                "Try again in a moment. If the error persists, the position belongs to another shard's log."
+            )
             return answer(POSITION_NOT_REACHED, f"{str(error).capitalize()}. {again}", error.param)
         case NotTakenError() | ShardUnavailableError() | CommitUnknownError():
             return _unserved(Unserved.SHARD_UNAVAILABLE, "The shard did not answer.")
@@ -160,5 +162,5 @@ def _of_framework(error: falcon.HTTPError) -> ProblemResponse:
         HTTPStatus.CONTENT_TOO_LARGE if hasattr(HTTPStatus, "CONTENT_TOO_LARGE") else 413: "body_too_large",
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "content_type_unsupported",
     }.get(error.status_code, "request_invalid")
-    detail = error.description or "See /docs for what this server answers to."
+    detail = error.description or "See /docs for all paths."
     return ProblemResponse(_problem(error.status_code, code, detail), dict(error.headers or {}))

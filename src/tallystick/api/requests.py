@@ -1,4 +1,4 @@
-"""What callers send: the types that validate bodies and queries, and that the OpenAPI document is made from."""
+"""The requests of callers: types that validate bodies and queries. The OpenAPI document is made from them."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -24,7 +24,7 @@ class OpenAccountRequest(Struct, forbid_unknown_fields=True):
         Annotated[
             str,
             text(
-                "An account or an owner: an owner who is new will live on the same shard.",
+                "An account or an owner: a new owner is placed on the same shard.",
                 limits.OWNER_CHARACTERS_MAX,
             ),
         ]
@@ -33,7 +33,7 @@ class OpenAccountRequest(Struct, forbid_unknown_fields=True):
 
 
 class ChangeAccountRequest(Struct, forbid_unknown_fields=True):
-    """What shall be otherwise about an account; what is left out stays."""
+    """Changes of an account. Fields that are left out stay."""
 
     status: Literal["open", "frozen", "closed"] | UnsetType = UNSET
     min_balance: Bound | UnsetType = UNSET
@@ -42,7 +42,7 @@ class ChangeAccountRequest(Struct, forbid_unknown_fields=True):
 
 
 class Noted(Struct, forbid_unknown_fields=True, kw_only=True):
-    """What a caller may write beside any movement of money."""
+    """The note that a caller may add to any movement of money."""
 
     description: Description = None
     metadata: Metadata | None = None
@@ -81,9 +81,9 @@ class EntryRequest(Struct, forbid_unknown_fields=True):
 
     account: Party
     amount: SignedAmount
-    asset: Annotated[AssetCode | None, Meta(description="For a system owner only: an account holds one.")] = (
-        None
-    )
+    asset: Annotated[
+        AssetCode | None, Meta(description="For a system owner only, because an account holds one asset.")
+    ] = None
 
 
 class TransactionRequest(Noted, forbid_unknown_fields=True, kw_only=True):
@@ -104,12 +104,12 @@ class HoldRequest(Noted, forbid_unknown_fields=True, kw_only=True):
     asset: AssetCode
     expires_in: Annotated[
         int,
-        number("Seconds until what is left is released.", 1, limits.HOLD_SECONDS_MAX),
+        number("Seconds until the rest is released.", 1, limits.HOLD_SECONDS_MAX),
     ] = limits.HOLD_SECONDS_DEFAULT
 
 
 class CaptureRequest(Noted, forbid_unknown_fields=True, kw_only=True):
-    """How much of a hold to pay out: all that is left when no amount is named."""
+    """The amount of a hold to pay out; without an amount, all that is left."""
 
     amount: Amount | None = None
     final: Annotated[bool, Meta(description="Release what remains after this capture.")] = False
@@ -120,7 +120,7 @@ class VoidRequest(Noted, forbid_unknown_fields=True, kw_only=True):
 
 
 class ReverseRequest(Noted, forbid_unknown_fields=True, kw_only=True):
-    """How much of a transaction to reverse: all that is left when no amount is named."""
+    """The amount of a transaction to reverse; without an amount, all that is left."""
 
     amount: Amount | None = None
 
@@ -139,50 +139,50 @@ class AssetRequest(Struct, forbid_unknown_fields=True):
     name: Annotated[str, text("For people.", limits.ASSET_NAME_CHARACTERS_MAX)]
 
 
-class Page(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Which part of a list."""
+class PageQuery(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A page of a list."""
 
-    cursor: Annotated[str, Meta(description="next_cursor of the page before.")] | None = None
+    cursor: Annotated[str, Meta(description="`next_cursor` of the last page.")] | None = None
     limit: Annotated[
         int,
         number("Items on a page.", 1, limits.PAGE_ROWS_MAX),
     ] = limits.PAGE_ROWS_DEFAULT
 
 
-class AccountsQuery(Page, forbid_unknown_fields=True, kw_only=True):
-    """Whose accounts, and which part of the list."""
+class AccountsQuery(PageQuery, forbid_unknown_fields=True, kw_only=True):
+    """The owner, and the page of the list."""
 
     owner: Owner
 
 
-class EntriesQuery(Page, forbid_unknown_fields=True, kw_only=True):
-    """Which part of a history: a line for each payment, or for each stage of what crosses shards."""
+class EntriesQuery(PageQuery, forbid_unknown_fields=True, kw_only=True):
+    """The page of a history, with a line for each payment or for each stage of a transfer between shards."""
 
     stages: Annotated[
         bool,
-        Meta(description="Each stage of what crosses shards as it is, instead of one line for each payment."),
+        Meta(description="Each stage of a transfer between shards, instead of one line for each payment."),
     ] = False
 
 
 class TransactionQuery(Struct, forbid_unknown_fields=True):
-    """Which view of what crosses shards: the whole payment, or one stage of it."""
+    """The view of a transfer between shards: the whole payment, or one stage of it."""
 
     stages: Annotated[
         bool,
         Meta(
-            description="A stage of what crosses shards as it is, instead of the payment that it is part of."
+            description="The stage of a transfer between shards, instead of the payment that it belongs to."
         ),
     ] = False
 
 
 class EventsQuery(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Which part of a shard's log, and what of it."""
+    """The part of a shard's log, and the wanted events."""
 
     shard: (
         Annotated[
             int,
             number(
-                "Whose log; left out where there is one shard, or with accounts, which say it.",
+                "The shard. Not needed if there is only one, or with accounts, which name it.",
                 1,
                 limits.SHARD_NUMBER_MAX,
             ),
@@ -193,7 +193,7 @@ class EventsQuery(Struct, forbid_unknown_fields=True, kw_only=True):
         Annotated[
             int,
             number(
-                "The position after which to begin: a page at 0, a stream at the head, unless said.",
+                "The position after which to begin. Default: 0 for a page, the head for a stream.",
                 0,
                 limits.LOCAL_NUMBER_MAX,
             ),
@@ -207,7 +207,7 @@ class EventsQuery(Struct, forbid_unknown_fields=True, kw_only=True):
     account: Annotated[
         list[AccountId],
         Meta(
-            description="What moved, opened or changed one of these: repeated, or with commas between.",
+            description="Only events of these accounts: repeated, or with commas between.",
             extra_json_schema={"maxItems": limits.FEED_ACCOUNTS_MAX},
         ),
     ] = []
@@ -215,21 +215,21 @@ class EventsQuery(Struct, forbid_unknown_fields=True, kw_only=True):
     kind: Annotated[
         list[Annotated[str, Meta(extra_json_schema={"enum": list(KINDS)})]],
         Meta(
-            description="Of one of these kinds: repeated, or with commas between. A kind of stages, such as "
+            description="Only these kinds: repeated, or with commas between. A kind of stages, such as "
             "`transfer_reserved`, asks for stages."
         ),
     ] = []
     stages: Annotated[
         bool,
         Meta(
-            description="Each stage of what crosses shards as the log has it, instead of each account's part of the "
-            "payment once."
+            description="Each stage of a transfer between shards, as in the log, instead of one event for each "
+            "account's part of the payment."
         ),
     ] = False
 
 
 class BalancesRequest(Struct, forbid_unknown_fields=True):
-    """Whose balances."""
+    """The accounts of the balances."""
 
     accounts: Annotated[
         list[AccountId],
@@ -241,7 +241,8 @@ class BalancesRequest(Struct, forbid_unknown_fields=True):
             Annotated[int, number("A position of the account's shard.", 0, limits.LOCAL_NUMBER_MAX)],
         ],
         Meta(
-            description="By account: at least as new as this position, such as that of a transfer's answer.",
+            description="By account: the balance is at least as new as this position, such as that of a transfer's "
+            "answer.",
             extra_json_schema={"maxProperties": limits.BALANCES_PER_REQUEST_MAX},
         ),
     ] = {}
@@ -251,13 +252,13 @@ class BalancesRequest(Struct, forbid_unknown_fields=True):
 
 
 class BalanceQuery(Struct, forbid_unknown_fields=True):
-    """Which balance: the newest one unless a time is named."""
+    """The time of the balance: the newest one by default."""
 
-    at: Annotated[datetime, Meta(description="As it was recorded at this time.")] | None = None
+    at: Annotated[datetime, Meta(description="The balance as it was recorded at this time.")] | None = None
     effective_at: (
         Annotated[
             datetime,
-            Meta(description="Of what was effective by this time. Costs as much as the history is long."),
+            Meta(description="The balance by effective time. The cost grows with the length of the history."),
         ]
         | None
     ) = None
@@ -265,7 +266,7 @@ class BalanceQuery(Struct, forbid_unknown_fields=True):
         Annotated[
             int,
             number(
-                "At least as new as this position, such as that of a transfer's answer.",
+                "The balance is at least as new as this position, such as that of a transfer's answer.",
                 0,
                 limits.LOCAL_NUMBER_MAX,
             ),

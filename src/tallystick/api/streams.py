@@ -1,4 +1,4 @@
-"""Server-sent events: parts of a feed as they go over the wire, heartbeats, and consumers that do not read."""
+"""Server-sent events: parts of a feed as they are sent, heartbeats, and consumers that do not read."""
 
 import asyncio
 import time
@@ -35,7 +35,7 @@ class StreamMessage(NamedTuple):
 
 
 class StreamPart(NamedTuple):
-    """Events in the order of the log, and the position up to which there is nothing else to say."""
+    """Events in the order of the log, and the position up to which there are no others."""
 
     messages: list[StreamMessage]
     position: int
@@ -50,7 +50,7 @@ Authenticate = Callable[[], Awaitable[object]]
 
 
 class Caller(NamedTuple):
-    """Whose a stream is, and how to find out whether their key is still in force."""
+    """The tenant of a stream, and a function that checks whether its key is still in force."""
 
     tenant: int
     authenticate: Authenticate
@@ -61,40 +61,39 @@ _NUMBER_DIGITS_MAX: Final = 19
 
 
 class _Chunk(SSEvent):
-    """What is sent at once."""
+    """The data that are sent at once."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__()
         self._data = data
 
     def serialize(self, handler: Any = None) -> bytes:
-        """The bytes that go over the wire."""
+        """The bytes to send."""
         return self._data
 
 
 class Consumer:
-    """Whoever reads a stream. The task that serves it is cancelled when it has left, or does not read."""
+    """The client that reads a stream. The task that serves it is cancelled when it has left, or does not read."""
 
     def __init__(self) -> None:
         self.gone = False
         self._task: asyncio.Task[Any] | None = None
 
     def serve(self) -> None:
-        """Begin its stream, in this task. What is no stream is not cancelled."""
+        """Begin its stream, in this task. Other answers are not cancelled."""
         self._task = asyncio.current_task()
 
     def leave(self) -> None:
-        """End the stream where it is, in the middle of waiting for something to say, too."""
+        """End the stream at once, also while it waits for events."""
         if not self.gone and self._task is not None:
             self._task.cancel()
         self.gone = True
 
 
 class Consumers:
-    """The application, told at once when the consumer of a stream closes its connection (ASGI: http.disconnect).
+    """Ends a stream at once when its consumer closes the connection (ASGI: http.disconnect).
 
-    Without this a stream would learn of it only when it has something to say. What it holds until then, others
-    cannot open.
+    Without this a stream would notice it only when it has events to send. Until then it would count as open.
     """
 
     def __init__(self, application: Application) -> None:
@@ -116,34 +115,34 @@ class Consumers:
         try:
             await self._application(scope, listen, send)
         except asyncio.CancelledError:
-            # It was for the consumer's sake, and nobody else's, that it was cancelled: there is nothing to tell.
+            # It was cancelled only because the consumer has left, so this is no error.
             if not consumer.gone:
                 raise
 
 
 class Streams:
-    """The streams that are open in this process: no more than `STREAMS_MAX`, and of each tenant so many."""
+    """The open streams of this process: at most `STREAMS_MAX`, and a number for each tenant."""
 
     def __init__(self, per_tenant_max: int) -> None:
         self._per_tenant_max = per_tenant_max
         self._open: Counter[int] = Counter()
 
     def require_room(self, tenant: int) -> None:
-        """Raises OverloadedError or TooManyStreamsError when too many are open, in whole or of this tenant."""
+        """Raise OverloadedError or TooManyStreamsError if too many are open, in total or of this tenant."""
         if self._open.total() >= limits.STREAMS_MAX:
             raise OverloadedError(f"{self._open.total()} streams are open")
         if self._open[tenant] >= self._per_tenant_max:
             raise TooManyStreamsError(f"{self._open[tenant]} streams of this tenant are open")
 
     def send(self, request: Request, response: Response, parts: Parts, name: str, caller: Caller) -> None:
-        """Answer with a stream that lasts until the consumer goes, does not read, or is not who they were any more.
+        """Answer with a stream that lasts until the consumer leaves, does not read, or its key is revoked.
 
         Raises:
             OverloadedError, TooManyStreamsError: too many are open.
         """
         self.require_room(caller.tenant)
         response.content_type = EVENT_STREAM
-        # No proxy is to keep it, nor to wait until there is more of it.
+        # No proxy may cache the stream, or wait for more of it.
         response.set_header("Cache-Control", "no-store")
         response.set_header("X-Accel-Buffering", "no")
         response.sse = self._chunks(parts, name, request.scope[_CONSUMER], caller)
@@ -170,14 +169,14 @@ class Streams:
                                 yield _Chunk(data)
                             sent.inc(count)
         except (NotTakenError, StoreError, FeedError, AuthenticationError) as error:
-            # It ends here. Whoever comes again goes on from where it was, or is told why that cannot be.
+            # The stream ends here. A consumer that connects again goes on from its position, or gets an error.
             _log.debug("stream ended", stream=name, reason=str(error))
         finally:
             self._open[caller.tenant] -= 1
 
 
 async def event_parts(found: AsyncGenerator[views.Events, None]) -> Parts:
-    """A feed as parts of a stream; all its listeners have an event's JSON in common."""
+    """A feed as parts of a stream. All listeners share an event's JSON."""
     async with aclosing(found):
         async for one in found:
             yield StreamPart(
@@ -197,13 +196,13 @@ def _json_once(event: views.Event) -> bytes:
 
 
 async def _unless_unknown(authenticate: Authenticate) -> None:
-    """Ask whether a key is still in force. When nobody can say, whoever was known goes on."""
+    """Check whether a key is still in force. If no shard answers, a known caller goes on."""
     with suppress(NotTakenError, StoreError):
         await authenticate()
 
 
 class _Guard:
-    """Ends the stream when what it sends is not taken in time."""
+    """Ends the stream if the client does not read in time."""
 
     def __init__(self, name: str, consumer: Consumer) -> None:
         self._name = name
@@ -237,11 +236,11 @@ def wanted(request: Request) -> bool:
 
 
 def last_event_id(request: Request) -> int | None:
-    """The position after which a consumer goes on; None when it has seen nothing yet."""
+    """The position after which a consumer goes on; None if it has seen no event yet."""
     text = request.get_header(LAST_EVENT_ID)
     if not text:
         return None
-    # A number of more digits is too large, and thousands of them cannot be read at all.
+    # A number with more digits is too large, and one with thousands of digits cannot be read at all.
     if (
         not (text.isascii() and text.isdigit())
         or len(text) > _NUMBER_DIGITS_MAX
@@ -252,11 +251,11 @@ def last_event_id(request: Request) -> int | None:
 
 
 def _rendered(part: StreamPart) -> Iterator[tuple[bytes, int]]:
-    """A part in chunks, each with the number of its events; a heartbeat where there are none."""
+    """A part in chunks, each with the number of its events; a heartbeat if there are none."""
     messages = part.messages
     for start in range(0, len(messages), limits.STREAM_CHUNK_EVENTS_MAX):
         chunk = messages[start : start + limits.STREAM_CHUNK_EVENTS_MAX]
         yield b"".join(b"id: %d\ndata: %b\n\n" % message for message in chunk), len(chunk)
     if not messages:
-        # A comment, and how far the stream is: whoever is cut off now need not begin earlier.
+        # A comment, and the position of the stream, so that a consumer that is cut off now need not begin earlier.
         yield b": heartbeat\nid: %d\n\n" % part.position, 0

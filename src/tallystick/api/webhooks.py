@@ -15,7 +15,7 @@ Url = Annotated[str, text("The https URL that messages are sent to.", limits.WEB
 Kinds = Annotated[
     list[str],
     Meta(
-        description="Of which kinds of transactions to be told; none: of all. A payment that crosses shards is of "
+        description="The kinds of transactions to send; none: all. A payment between shards has "
         "the kind that was asked for. A kind of stages, such as `transfer_reserved`, asks for stages.",
         extra_json_schema={"items": {"type": "string", "enum": list(KINDS)}},
     ),
@@ -43,7 +43,7 @@ class ChangeWebhookRequest(Struct, forbid_unknown_fields=True):
 
 
 class RotateRequest(Struct, forbid_unknown_fields=True):
-    """How long messages are signed with the previous secret, too."""
+    """How long messages are also signed with the previous secret."""
 
     overlap_seconds: Annotated[
         int,
@@ -56,7 +56,7 @@ class ReplayRequest(Struct, forbid_unknown_fields=True):
 
     shard: Annotated[
         int,
-        number("The number of the shard whose log it is.", limits.SHARD_NUMBER_MIN, limits.SHARD_NUMBER_MAX),
+        number("The number of the shard.", limits.SHARD_NUMBER_MIN, limits.SHARD_NUMBER_MAX),
     ]
     position: Annotated[
         int,
