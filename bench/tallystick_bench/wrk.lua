@@ -1,6 +1,6 @@
 -- The load of `tallystick bench --wrk`. Arguments: the file of payments (source, destination and amount in each
 -- line), how every idempotency key of this turn begins, the number of transfers in a request (0: one, at
--- /v1/transfers), and `pay` or `read`: with `read` the balances of those who pay are read, as many in a request.
+-- /v1/transfers), and `pay` or `read`: with `read` the balances of the payers are read, as many in a request.
 
 local thread_count = 0
 

@@ -1,4 +1,4 @@
--- How many of these accounts have a balance, and how much all of them hold together.
+-- How many of these accounts have a balance, and the sum of their balances.
 SELECT count(*), coalesce(sum(newest.balance), 0)
 FROM unnest(%s::bigint[]) AS named (account)
 CROSS JOIN LATERAL (

@@ -1,4 +1,4 @@
--- What the clearing accounts (kind 3) carry together.
+-- The sum of the clearing accounts (kind 3).
 SELECT coalesce(sum(newest.balance), 0)
 FROM accounts
 CROSS JOIN LATERAL (

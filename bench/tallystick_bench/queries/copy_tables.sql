@@ -1,5 +1,5 @@
--- The log's tables once more, with the same columns, constraints and indexes, the same rows to begin with, so
--- that their indexes are as large, and no triggers: nothing is read and nothing is decided.
+-- Copies of the log's tables, with the same columns, constraints, indexes and rows, so that their indexes are as
+-- large, but without triggers: nothing is read or decided.
 DROP SCHEMA IF EXISTS bench_copy CASCADE;
 CREATE SCHEMA bench_copy;
 CREATE TABLE bench_copy.batches (LIKE batches INCLUDING ALL);

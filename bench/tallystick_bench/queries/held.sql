@@ -1,4 +1,4 @@
--- What is set aside of all accounts.
+-- The sum of the held amounts of all accounts.
 SELECT coalesce(sum(newest.held_after), 0)
 FROM (SELECT DISTINCT account FROM accounts) AS named
 CROSS JOIN LATERAL (

@@ -1,4 +1,4 @@
--- pgbench: anybody pays anybody else.
+-- pgbench: any account pays any other.
 \set source random(1, :accounts)
 \set destination 1 + (:source + random(0, :accounts - 2)) % :accounts
 \set amount random(1, 10000)

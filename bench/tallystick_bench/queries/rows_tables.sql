@@ -1,5 +1,5 @@
--- What most teams write: a balance in a row of its own, updated under a row lock, and the history beside it.
--- `fillfactor` leaves room for the new version of a row in its page, as a team that knows PostgreSQL would.
+-- The usual design: a balance in a row of its own, updated under a row lock, and the history beside it. `fillfactor`
+-- leaves room for the new version of a row in its page, as experienced users of PostgreSQL do.
 DROP SCHEMA IF EXISTS bench_rows CASCADE;
 CREATE SCHEMA bench_rows;
 CREATE TABLE bench_rows.accounts (

@@ -1,2 +1,2 @@
--- What the accounts that the ledger opens by itself follow from, and up to which position they did not yet.
+-- The inputs for deriving accounts that the ledger opens by itself, and the position since which the key is used.
 SELECT key, since_position FROM account_key

@@ -1,4 +1,4 @@
--- Terms and newest entry of accounts: those named, and those that the named holds and transactions involve.
+-- Terms and newest entries of accounts: the given ones, and those of the given holds and transactions.
 WITH wanted AS (
     SELECT unnest($1::bigint[]) AS account
     UNION

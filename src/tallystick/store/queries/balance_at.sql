@@ -1,6 +1,6 @@
--- The balance as recorded at a past time: the batch then newest, and the account's newest entry up to it.
--- The entry is asked for in the order of the whole key: by position alone the planner may take the index of
--- positions when the account is a busy one, and read back through all that others did since.
+-- The balance as recorded at a past time: the newest batch of that time, and the account's newest entry up to it. The
+-- query has the order of the whole key: with the position alone the planner may use the index of positions for a busy
+-- account, and read back over the entries of all other accounts.
 SELECT e.balance, coalesce(e.held_after, 0), e.position
 FROM (
     SELECT last_position FROM batches

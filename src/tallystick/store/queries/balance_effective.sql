@@ -1,5 +1,5 @@
--- The balance by effective time: sums the account's whole history, so it costs as much as the history is long.
--- Entries of an earlier effective time only may sum to more than a bigint: the sum is numeric.
+-- The balance by effective time. It sums the account's whole history, so the cost grows with that. Entries up to an
+-- earlier effective time alone may sum to more than a bigint, so the sum is numeric.
 SELECT coalesce(sum(e.amount), 0), coalesce(max(e.position), 0)
 FROM entries AS e
 JOIN transactions AS t ON t.position = e.position

@@ -1,4 +1,4 @@
--- What was changed last is in force.
+-- The version that was changed last is in force.
 INSERT INTO webhook_endpoints AS present (
     id, tenant, url, kinds, owner, state, secret, secret_key, previous_secret, previous_secret_key,
     previous_secret_until, created_at, version, changed_at

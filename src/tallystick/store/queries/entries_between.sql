@@ -1,5 +1,5 @@
--- What happened between two positions, in order: the changes of accounts with whose they are. As columns: that is
--- several times cheaper to take in than rows.
+-- The entries between two positions, in order: the changes of accounts, with tenant and asset. As columns, which are
+-- several times cheaper to read than rows.
 SELECT
     coalesce(array_agg(p.account), '{}'),
     coalesce(array_agg(p.position), '{}'),

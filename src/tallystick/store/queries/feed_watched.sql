@@ -1,4 +1,4 @@
--- Positions within a part of the log that somebody follows: all of these tenants, or what moves or changes these accounts.
+-- Positions within a part of the log that a stream follows: all of these tenants, and changes of these accounts.
 SELECT position FROM transactions WHERE position > $1 AND position <= $2 AND tenant = ANY ($3::integer[])
 UNION
 SELECT position FROM entries WHERE position > $1 AND position <= $2 AND account = ANY ($4::bigint[])

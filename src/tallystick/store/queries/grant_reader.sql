@@ -1,5 +1,5 @@
--- The role of people and reports, where there is one, reads the views and the tables that they stand on: nothing of API keys,
--- webhooks, or the key that identifiers follow from.
+-- The role for people and reports, if it exists, reads the views and the tables that they stand on. It does not read
+-- API keys, webhooks, or the key that identifiers are derived from.
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'tallystick_reader') THEN

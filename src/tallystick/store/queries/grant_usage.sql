@@ -1,4 +1,4 @@
--- The server's role finds the tables. (In the schema public everybody does, unless that was taken away.)
+-- Lets the server's role find the tables. (In the schema public every role can, unless that right was revoked.)
 DO $$
 BEGIN
     IF NOT has_schema_privilege('tallystick_server', current_schema(), 'USAGE') THEN

@@ -1,4 +1,4 @@
--- The newest change of a hold but for the stages of captures for another shard that came to nothing (kinds 30 and 33).
+-- The newest change of a hold, without the stages of captures that another shard refused (kinds 30 and 33).
 SELECT changed.position
 FROM holds AS changed
 CROSS JOIN LATERAL (SELECT kind FROM transactions WHERE transactions.position = changed.position LIMIT 1) AS t

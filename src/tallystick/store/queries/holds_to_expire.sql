@@ -1,4 +1,4 @@
--- Holds whose time is over and that have no ending yet, from a point in (expires_at, hold) onwards.
+-- Expired holds that have not ended yet, from a point in (expires_at, hold) onwards.
 SELECT opened.hold, (extract(epoch FROM opened.expires_at) * 1000000)::bigint, t.tenant, newest.status
 FROM (
     SELECT DISTINCT expires_at, hold FROM holds

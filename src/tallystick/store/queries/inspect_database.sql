@@ -1,5 +1,5 @@
--- What this database, the roles and the schema of this session are like. `login` is the role that servers connect as;
--- where it is not said, it is this session's own.
+-- The state of this database, of the roles, and of the schema of this session. `login` is the role of servers; by
+-- default it is the role of this session.
 WITH role AS (
     SELECT
         (SELECT oid FROM pg_roles WHERE rolname = 'tallystick_server') AS server,

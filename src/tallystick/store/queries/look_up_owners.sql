@@ -1,5 +1,5 @@
--- Whether this shard has an account of each of these owners, in their order, where those live that were placed beside
--- another, and the placement that it was told of: all as of one moment.
+-- Whether this shard has an account of each of these owners, in their order, the shards of owners that were placed
+-- beside another owner, and the placement that is recorded here: all as of one moment.
 SELECT found.account IS NOT NULL, home.shard, (SELECT obj_description('shard'::regclass, 'pg_class'))
 FROM unnest($1::integer[], $2::text[]) WITH ORDINALITY AS wanted (tenant, owner, place)
 LEFT JOIN LATERAL (

@@ -1,5 +1,5 @@
--- What this schema's tables are made of, one row for each thing, in words that are the same on every version and in
--- every schema: kind, table, name, definition.
+-- The objects of this schema, one row for each, described in the same words for every version and every schema: kind,
+-- table, name, definition.
 WITH tables AS (
     SELECT oid, relkind, relname AS name, relowner, relacl, relrowsecurity, relpersistence
     FROM pg_class
@@ -29,7 +29,7 @@ JOIN pg_type ON pg_type.oid = atttypid
 LEFT JOIN pg_collation ON pg_collation.oid = attcollation
 LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
 UNION ALL
--- Since PostgreSQL 18 NOT NULL is a constraint, too: the columns say it.
+-- Since PostgreSQL 18 NOT NULL is a constraint, too. The rows of columns have it already.
 SELECT 'constraint', tables.name::text, conname::text, pg_get_constraintdef(pg_constraint.oid)
 FROM tables JOIN pg_constraint ON conrelid = tables.oid
 WHERE contype IN ('p', 'u', 'c', 'f', 'x')
@@ -59,7 +59,7 @@ SELECT 'function', '', proname::text,
         'AS', quote_literal(prosrc)
     )
 FROM pg_proc JOIN pg_language ON pg_language.oid = prolang
--- (Functions of others may stand here too, and may have any arguments.)
+-- (The schema may have functions of other applications, too, with any arguments.)
 WHERE pronamespace = current_schema()::regnamespace AND (pronargs = 0 OR proname LIKE 'readable\_%')
 UNION ALL
 SELECT 'grant', name::text, CASE WHEN grantee = 0 THEN 'public' ELSE pg_get_userbyid(grantee)::text END,

@@ -1,2 +1,2 @@
--- Whatever the database's default is: what another migration has committed is seen as soon as it gives its lock back.
+-- Whatever the database's default is: the result of another migration is visible as soon as that releases its lock.
 SET TRANSACTION ISOLATION LEVEL READ COMMITTED

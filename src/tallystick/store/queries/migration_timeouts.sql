@@ -1,2 +1,2 @@
--- How long this transaction waits for a lock, and that it may work for as long as it takes.
+-- How long this transaction waits for a lock; its work has no time limit.
 SELECT set_config('lock_timeout', %s, true), set_config('statement_timeout', '0', true)

@@ -1,7 +1,6 @@
--- Transactions that may be reversed, their entries, and how much of each was reversed before (kind 12), or is
--- on its way back to another shard (kind 30, unless released).
--- One row for each entry; one without an entry for a transaction that moved nothing. The sum is numeric:
--- over several assets it may be more than a bigint.
+-- Transactions that may be reversed, their entries, and how much of each was reversed before (kind 12), or is on its
+-- way back to another shard (kind 30, unless released). One row for each entry; a transaction that moved nothing has
+-- one row without an entry. The sum is numeric, because over several assets it may be more than a bigint.
 SELECT
     original.position, original.tenant, original.kind, original.refers_to, entries.account, entries.amount,
     coalesce((

@@ -1,2 +1,2 @@
--- The schema in which this session makes tables, as it is written in a statement.
+-- The schema in which this session makes tables, quoted for a statement.
 SELECT quote_ident(current_schema())

@@ -1,2 +1,2 @@
--- Where an owner lives that was placed beside another. The first to say so is right.
+-- The shard of an owner that was placed beside another owner. The first record stays.
 INSERT INTO owner_homes (tenant, owner, shard) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING

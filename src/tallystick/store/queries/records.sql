@@ -1,4 +1,4 @@
--- Transactions by position, with what each appended to entries, accounts and holds. One row for each entry.
+-- Transactions by position, with their entries, accounts and holds. One row for each entry.
 SELECT
     t.position, (extract(epoch FROM t.recorded_at) * 1000000)::bigint, t.tenant, t.kind,
     (extract(epoch FROM t.effective_at) * 1000000)::bigint, t.refers_to, t.description, t.metadata::text,

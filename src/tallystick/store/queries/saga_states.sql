@@ -1,4 +1,4 @@
--- Sagas by the position that reserved them: what was agreed then, and what happened to them last.
+-- Sagas by the position that reserved them: their first row, and their newest change.
 SELECT
     reserved.saga, coalesce(newest.position, reserved.position), coalesce(newest.status, reserved.status), t.tenant,
     reserved.terms::text, (extract(epoch FROM t.effective_at) * 1000000)::bigint, t.description, t.metadata::text,

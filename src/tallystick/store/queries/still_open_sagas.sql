@@ -1,5 +1,5 @@
--- Which of these sagas have not ended, and how long ago each was reserved by this server's own clock. The limits keep it
--- to an index descent for each, whatever the planner believes of the tables.
+-- Those of these sagas that have not ended, and how long ago each was reserved by this server's own clock. The limits
+-- keep it to an index descent for each, whatever statistics the planner has.
 SELECT
     wanted.saga,
     (extract(epoch FROM clock_timestamp() - t.recorded_at) * 1000000)::bigint

@@ -1,3 +1,3 @@
--- What waits to be committed or rolled back in this database, and its age in seconds by the server's clock.
+-- The prepared transactions of this database, and their age in seconds by the server's clock.
 SELECT gid, extract(epoch FROM clock_timestamp() - prepared)::float8
 FROM pg_prepared_xacts WHERE database = current_database() AND starts_with(gid, $1)

@@ -1,5 +1,5 @@
--- What came from other shards, an entry a row: credits of sagas (kind 31), promises and their ends (34 to 36), by saga,
--- and received halves (41 and 43), by the other half.
+-- Money from other shards, one row for each entry: credits of sagas (kind 31), promises and their ends (34 to 36), by
+-- saga, and received halves (41 and 43), by the other half.
 COPY (
     SELECT t.refers_to, t.position, t.kind, t.tenant, e.account, e.amount, e.asset
     FROM transactions AS t

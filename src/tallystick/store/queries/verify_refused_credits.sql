@@ -1,4 +1,4 @@
--- Refusals whose fingerprint is as long as the number of a saga, which the fingerprint of its credit is.
+-- Refusals whose fingerprint is as long as the identifier of a saga, which is the fingerprint of its credit.
 COPY (
     SELECT key, fingerprint, batch, coalesce(last_position, 0), code, param, detail
     FROM requests

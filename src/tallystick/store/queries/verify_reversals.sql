@@ -1,6 +1,6 @@
--- Transactions that were reversed, and their reversals: an entry a row, by original, then position. A reversal is
--- a transaction of kind 12, or one of kind 30 that refers to another and captures no hold: then it is what it sets
--- aside that leaves.
+-- Transactions that were reversed, and their reversals: one row for each entry, by original, then position. A
+-- reversal is a transaction of kind 12, or one of kind 30 that refers to another and captures no hold. For the latter
+-- the reserved amount counts as the amount that leaves.
 COPY (
     WITH reversals AS (
         SELECT refers_to AS original, position, false AS released

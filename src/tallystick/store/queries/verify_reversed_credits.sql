@@ -1,4 +1,4 @@
--- Sagas that give back what came from another shard (kinds 31, 41, 43), by what that refers to.
+-- Sagas that give back a credit from another shard (kinds 31, 41, 43), by the crossing of that credit.
 COPY (
     SELECT credit.refers_to, reversal.saga, reversal.terms
     FROM transactions AS reserved

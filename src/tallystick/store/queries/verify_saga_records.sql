@@ -1,4 +1,4 @@
--- Each saga that was reserved after a position and up to another, and what happened to it after that, the newest first.
+-- Each saga that was reserved after a position and up to another, and its changes after that, the newest first.
 COPY (
     SELECT
         reserved.saga, t.tenant, reserved.terms, ended.position, ended.status,

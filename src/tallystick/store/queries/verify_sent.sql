@@ -1,4 +1,5 @@
--- The halves that were sent to other shards (kinds 40 and 42) after a position and up to another, an entry a row.
+-- The halves that were sent to other shards (kinds 40 and 42) after a position and up to another, one row for each
+-- entry.
 COPY (
     SELECT t.position, t.refers_to, t.kind, t.tenant, e.account, e.amount, e.asset
     FROM transactions AS t

@@ -1,4 +1,4 @@
--- An endpoint that this shard learned of later is told of what was recorded since it was made.
+-- An endpoint that this shard gets to know later receives what was recorded since the endpoint was made.
 INSERT INTO webhook_deliveries (endpoint, position)
 SELECT id, coalesce((
     SELECT last_position FROM batches WHERE batches.recorded_at <= created_at

@@ -1,4 +1,4 @@
--- One endpoint, also when it was removed.
+-- One endpoint, even if it was removed.
 SELECT
     id, tenant, url, kinds, owner, state, secret, secret_key, previous_secret, previous_secret_key,
     previous_secret_until, created_at, version, changed_at

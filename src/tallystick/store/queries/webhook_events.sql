@@ -1,5 +1,5 @@
--- The positions of what an endpoint asked for: after one position, up to another, of its tenant, kinds and owner.
--- (Not EXISTS, which the planner may answer by reading all of an owner's history first.)
+-- The positions that an endpoint asked for: after one position, up to another, of its tenant, kinds and owner. (Not
+-- EXISTS: the planner may then read all of an owner's history first.)
 SELECT position FROM transactions AS found
 WHERE position > $1 AND position <= $2 AND tenant = $3
     AND (cardinality($4::smallint[]) = 0 OR kind = ANY ($4::smallint[]))

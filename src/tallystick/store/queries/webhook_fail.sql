@@ -1,6 +1,7 @@
--- One more attempt that failed: the next one after so many seconds, or none when it has failed for too long, which
--- after 0 seconds it has at once. One that was changed since ($7 is the version that was asked) is asked again at once:
--- how the old url failed says nothing of the new one. (FOR SHARE waits for a change that is being written.)
+-- Record a failed attempt. The next one follows after a number of seconds, or never if the endpoint failed for too
+-- long (0 seconds: it is parked at once). An endpoint that was changed since the attempt ($7 is its version then) is
+-- tried again at once: the failure of the old URL says nothing about the new one. (FOR SHARE waits for a change that
+-- is being written.)
 WITH asked AS (SELECT version = $7 AS unchanged FROM webhook_endpoints WHERE id = $1 FOR SHARE)
 UPDATE webhook_deliveries SET
     attempts = attempts + 1,

@@ -1,2 +1,2 @@
--- Whether this session delivers the shard's webhooks now, until it ends: one session at a time does.
+-- Whether this session now delivers the shard's webhooks, until it ends. Only one session at a time does.
 SELECT pg_try_advisory_lock(x'7a16'::bigint << 32)

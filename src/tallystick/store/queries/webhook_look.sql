@@ -1,4 +1,5 @@
--- Active endpoints, how far each is, the head of the log, and how old the first thing is that it was not told of.
+-- Active endpoints with their positions, the head of the log, and the age of the first transaction that each has not
+-- received.
 SELECT
     (SELECT coalesce((SELECT last_position FROM batches ORDER BY number DESC LIMIT 1), 0)),
     coalesce((

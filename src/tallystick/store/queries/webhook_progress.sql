@@ -1,4 +1,4 @@
--- How far endpoints have been told, and the head of the log.
+-- The progress of endpoints, and the head of the log.
 SELECT
     endpoint, position, (SELECT coalesce((SELECT last_position FROM batches ORDER BY number DESC LIMIT 1), 0)),
     attempts, failing_since, next_attempt_at, parked_at, last_error

@@ -1,7 +1,7 @@
--- An endpoint, or a newer version of it. A new one is told of what comes after the head; one that was changed is tried
--- again at once, also by a server that begins with it later, and has all its time again until it is parked.
--- Where it is decided ($15), of two versions with one number the one that came first is in force; the answer is
--- nothing when it was another.
+-- An endpoint, or a newer version of it. A new one receives what comes after the head. One that was changed is tried
+-- again at once, also by a server that begins with it later, and the time until it is parked begins again. On the
+-- shard that decides ($15), the first of two versions with one number is in force. Nothing is returned if that was
+-- another one.
 WITH put AS (
     INSERT INTO webhook_endpoints AS present (
         id, tenant, url, kinds, owner, state, secret, secret_key, previous_secret, previous_secret_key,

@@ -1,7 +1,7 @@
--- Pass a part of the log: check and set the balances that it changed, and move the mark.
--- KEYS: the mark. ARGV: the mark as it is expected to be, the new one, for how many milliseconds it is good (0: as
--- long as before), the prefix of keys, and a packed list of account, value, what stood before (balance, held), ...
--- Answers nil when the mark is another one; else account, value that was wrong, account, value, ...
+-- Process a part of the log: check and set the balances that it changed, and move the mark. KEYS: the mark. ARGV: the
+-- expected mark, the new one, the milliseconds for which it is valid (0: its expiry does not change), the prefix of
+-- keys, and a packed list of account, value, previous state (balance, held), ... Answers nil if there is another
+-- mark; otherwise account, wrong value, account, wrong value, ...
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
     return false
 end
@@ -10,7 +10,7 @@ passed = tonumber(passed)
 local balances = cmsgpack.unpack(ARGV[5])
 local wrong = {}
 
--- Whether what is known is older than a balance, and whether it is wrong.
+-- Whether the cached value is older than a balance, and whether it is wrong.
 local function compared(known, position, stood_before)
     if not known then
         return true, false
@@ -19,18 +19,18 @@ local function compared(known, position, stood_before)
         known, '^(%x+) (%d+) (%-?%d+ %-?%d+) %d+ [%w_]+ ?%x*$'
     )
     if known_generation ~= generation then
-        -- It was left by another generation, or is nonsense.
+        -- It is from another generation, or cannot be read.
         return true, not known_generation
     end
     known_position = tonumber(known_position)
     if known_position > position then
         return false, false
     end
-    -- What was written from within this part cannot be compared with what stood before it.
+    -- A value from within this part cannot be compared with the state before the part.
     return true, known_position == position or (known_position <= passed and before ~= stood_before)
 end
 
--- Many keys in one call: each call costs more than what it does. Lua takes some thousands of arguments at most.
+-- Many keys in one call, because the call itself costs most. Lua accepts at most some thousands of arguments.
 for first = 1, #balances, 3000 do
     local keys = {}
     for index = first, math.min(first + 2999, #balances), 3 do

@@ -1,6 +1,5 @@
--- Begin a new generation: what was cached before counts no more.
--- KEYS: the mark. ARGV: the mark as it is expected to be (empty: none), the new one, milliseconds for which it is good.
--- Answers 1, or 0 when the mark is another one.
+-- Begin a new generation: earlier cached balances become invalid. KEYS: the mark. ARGV: the expected mark (empty:
+-- none), the new one, the milliseconds for which it is valid. Answers 1, or 0 if there is another mark.
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then
     return 0
 end

@@ -1,7 +1,6 @@
--- Take or keep the lease of a tailer.
--- KEYS: the mark, the lease. ARGV: who asks, for how many milliseconds.
--- Answers nil when somebody else has it; else the mark, empty when there is none.
--- What is no text was written by nobody of us.
+-- Take or keep the lease of a tailer. KEYS: the mark, the lease. ARGV: the name of the process, the milliseconds of
+-- the lease. Answers nil if another process has it; otherwise the mark, empty if there is none. A value that is no
+-- text was not written by the ledger.
 local holder = redis.pcall('GET', KEYS[2])
 if type(holder) == 'string' and holder ~= ARGV[1] then
     return false

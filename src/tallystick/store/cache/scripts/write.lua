@@ -1,8 +1,7 @@
--- Set balances, each only where its position is higher than the one that is there.
--- KEYS: the mark. ARGV: as of which position they were read (0: each as of its own), the prefix of their keys,
--- and a packed list of account, value, account, value, ... A value begins with its position.
--- What is older than the mark is refused: the log has been passed since, and it may have been changed there.
--- Answers how many were set, or -1 when there is no mark.
+-- Set balances, each only if its position is higher than the cached one. KEYS: the mark. ARGV: the position as of
+-- which they were read (0: each as of its own), the prefix of their keys, and a packed list of account, value,
+-- account, value, ... A value begins with its position. A value that is older than the mark is refused, because the
+-- log was read since and may have changed the balance. Answers the number of balances set, or -1 if there is no mark.
 local mark = redis.call('GET', KEYS[1]) or ''
 local generation, passed, opening = string.match(mark, '^(%x+) (%d+)(.*)$')
 if not generation or (opening ~= '' and opening ~= ' opening') then
@@ -12,7 +11,7 @@ passed = tonumber(passed)
 local as_of = tonumber(ARGV[1])
 local balances = cmsgpack.unpack(ARGV[3])
 local written = 0
--- Many keys in one call: each call costs more than what it does. Lua takes some thousands of arguments at most.
+-- Many keys in one call, because the call itself costs most. Lua accepts at most some thousands of arguments.
 for first = 1, #balances, 2000 do
     local keys, values = {}, {}
     for index = first, math.min(first + 1999, #balances), 2 do
