@@ -70,16 +70,16 @@ def close_excess(port: int, per_address_max: int) -> dict[str, int]:
                 address = _network(connection.getpeername()[0])
                 by_address[address].append(_Connection(_inode(connection), descriptor))
     return {
-        address: sum(_close(one) for one in sorted(connections)[per_address_max:])
+        address: sum(_close(connection) for connection in sorted(connections)[per_address_max:])
         for address, connections in by_address.items()
         if len(connections) > per_address_max
     }
 
 
-def _close(one: _Connection) -> bool:
+def _close(excess: _Connection) -> bool:
     """Close a connection, unless it is closed already and its number belongs to another one."""
-    with suppress(OSError), _copy(one.descriptor) as connection:
-        if _inode(connection) == one.inode:
+    with suppress(OSError), _copy(excess.descriptor) as connection:
+        if _inode(connection) == excess.inode:
             connection.shutdown(socket.SHUT_RDWR)
             return True
     return False
@@ -96,10 +96,10 @@ def _network(address: str) -> str:
 
 def _sockets() -> Iterator[int]:
     """The descriptors of this process that are sockets."""
-    for one in _DESCRIPTORS.iterdir():
+    for descriptor in _DESCRIPTORS.iterdir():
         with suppress(OSError):  # it was closed meanwhile
-            if stat.S_ISSOCK(os.fstat(int(one.name)).st_mode):
-                yield int(one.name)
+            if stat.S_ISSOCK(os.fstat(int(descriptor.name)).st_mode):
+                yield int(descriptor.name)
 
 
 @contextmanager
@@ -113,10 +113,10 @@ def _inode(connection: socket.socket) -> int:
     return os.fstat(connection.fileno()).st_ino
 
 
-def _is_at(one: socket.socket, port: int, *, listening: bool) -> bool:
+def _is_at(connection: socket.socket, port: int, *, listening: bool) -> bool:
     return (
-        one.family in {socket.AF_INET, socket.AF_INET6}
-        and one.type == socket.SOCK_STREAM
-        and one.getsockname()[1] == port
-        and bool(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)) == listening
+        connection.family in {socket.AF_INET, socket.AF_INET6}
+        and connection.type == socket.SOCK_STREAM
+        and connection.getsockname()[1] == port
+        and bool(connection.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)) == listening
     )

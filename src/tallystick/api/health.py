@@ -50,14 +50,14 @@ class Ready:
         wanted = {int(number) for number in query.shard}
         if unknown := wanted - shards.keys():
             raise ParameterError("shard", f"no shard {min(unknown)} is served here")
-        told = [one for number, one in shards.items() if not wanted or number in wanted]
-        up = [one.available for one in told]
+        shown = [shard for number, shard in shards.items() if not wanted or number in wanted]
+        up = [shard.available for shard in shown]
         needed = all if wanted or query.all != "false" else any
         response.status = 200 if needed(up) else 503
         status: Literal["ok", "degraded", "unavailable"] = "unavailable"
         if any(up):
             status = "ok" if all(up) else "degraded"
-        response.data = msgspec.json.encode(Health(status, told))
+        response.data = msgspec.json.encode(Health(status, shown))
 
     on_head = on_get
 

@@ -103,8 +103,8 @@ async def all_of(call: Call) -> WebhookList:
 async def get(call: Call) -> WebhookDetails:
     """Get one endpoint."""
     found = await call.ledger.webhooks.get(call.identifier)
-    told = await call.ledger.webhooks.progress(call.identifier)
-    return WebhookDetails(found, told.deliveries, told.unreachable_shards)
+    progress = await call.ledger.webhooks.progress(call.identifier)
+    return WebhookDetails(found, progress.deliveries, progress.unreachable_shards)
 
 
 async def change(call: Call) -> Webhook:

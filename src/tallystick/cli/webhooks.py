@@ -254,10 +254,14 @@ class _Progress(NamedTuple):
 
 async def _progress_of(hooks: Webhooks, identifier: str | None) -> _Progress:
     names = [hook.id for hook in await hooks.all()] if identifier is None else [identifier]
-    told = await asyncio.gather(*(hooks.progress(name) for name in names))
+    progress = await asyncio.gather(*(hooks.progress(name) for name in names))
     return _Progress(
-        [(name, delivery) for name, found in zip(names, told, strict=True) for delivery in found.deliveries],
-        sorted({number for found in told for number in found.unreachable_shards}),
+        [
+            (name, delivery)
+            for name, found in zip(names, progress, strict=True)
+            for delivery in found.deliveries
+        ],
+        sorted({number for found in progress for number in found.unreachable_shards}),
     )
 
 

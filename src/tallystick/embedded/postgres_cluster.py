@@ -183,8 +183,8 @@ class ClusterFolder:
                 lines = log.read().decode("utf-8", "replace").split("\n")
         except OSError:
             lines = []
-        told = [line for line in lines if re.search(r"\b(FATAL|PANIC)\b|error while loading", line)]
-        last = (told or [line for line in lines if line.strip()] or ["no message"])[-1].strip()
+        errors = [line for line in lines if re.search(r"\b(FATAL|PANIC)\b|error while loading", line)]
+        last = (errors or [line for line in lines if line.strip()] or ["no message"])[-1].strip()
         return f"{last} [{self.log_path}]"
 
     # The end

@@ -336,8 +336,8 @@ class Batcher:
             _fail(waiting, self._unavailable())
             return
         if len(waiting) > 1:
-            for one in waiting:
-                self._answer(await self._post(_Batch([one])))
+            for piece in waiting:
+                self._answer(await self._post(_Batch([piece])))
             return
         if isinstance(error, IdentifierTakenError):
             _fail(waiting, error)

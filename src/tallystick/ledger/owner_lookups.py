@@ -34,15 +34,17 @@ class OwnerLookups:
 
     async def _ask_all(self) -> None:
         while self._waiting:
-            asked = self._waiting[: limits.OWNER_LOOKUPS_AT_A_TIME]
+            owners = self._waiting[: limits.OWNER_LOOKUPS_AT_A_TIME]
             del self._waiting[: limits.OWNER_LOOKUPS_AT_A_TIME]
             try:
-                answers = await look_up_owners(self._database, [(one.tenant, one.owner) for one in asked])
+                answers = await look_up_owners(
+                    self._database, [(owner.tenant, owner.owner) for owner in owners]
+                )
             except Exception as error:  # noqa: BLE001 - after any error the waiting callers need an answer
-                for one in asked:
-                    if not one.answer.done():
-                        one.answer.set_exception(error)
+                for owner in owners:
+                    if not owner.answer.done():
+                        owner.answer.set_exception(error)
                 continue
-            for one, answer in zip(asked, answers, strict=True):
-                if not one.answer.done():
-                    one.answer.set_result(answer)
+            for owner, answer in zip(owners, answers, strict=True):
+                if not owner.answer.done():
+                    owner.answer.set_result(answer)

@@ -74,10 +74,10 @@ def change_placement(dsns: Mapping[int, str], change: Callable[[Mapping[int, Sha
             connection = psycopg.connect(dsn, connect_timeout=limits.CONNECT_TIMEOUT_SECONDS)
             connections[number] = transactions.enter_context(connection)
             connection.execute(query("change_placement"))
-        told = {number: _look_up(connection) for number, connection in connections.items()}
-        placement = change(told)
+        lookups = {number: _look_up(connection) for number, connection in connections.items()}
+        placement = change(lookups)
         for number, connection in connections.items():
-            if told[number].placement != placement:
+            if lookups[number].placement != placement:
                 connection.execute(sql.SQL(query("record_placement")).format(sql.Literal(placement)))
 
 

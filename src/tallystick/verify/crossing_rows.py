@@ -96,7 +96,7 @@ class ClearingBalance(NamedTuple):
     balance: int
 
 
-Telling = SagaRecord | SentHalf | CreditRecord | RefusedCredit | ReversedCredit
+CrossingRecord = SagaRecord | SentHalf | CreditRecord | RefusedCredit | ReversedCredit
 """Any record about a crossing, from any shard."""
 
 
@@ -113,26 +113,26 @@ class CrossingRecords(NamedTuple):
     reversals: list[ReversedCredit]
 
 
-def gather(crossing: int, tellings: Iterable[Telling]) -> CrossingRecords:
+def gather(crossing: int, rows: Iterable[CrossingRecord]) -> CrossingRecords:
     """Collect the records about one crossing."""
-    told = CrossingRecords(crossing, None, None, [], [], [], [], [])
-    for one in tellings:
-        match one:
+    records = CrossingRecords(crossing, None, None, [], [], [], [], [])
+    for row in rows:
+        match row:
             case SagaRecord():
                 # The verification of the shard itself finds a saga that ended twice.
-                told = told if told.record is not None else told._replace(record=one)
+                records = records if records.record is not None else records._replace(record=row)
             case SentHalf():
-                told = told._replace(sent=one)
+                records = records._replace(sent=row)
             case CreditRecord():
-                if one.kind in PROMISE_KINDS:
-                    told.promises.append(one)
+                if row.kind in PROMISE_KINDS:
+                    records.promises.append(row)
                 else:
-                    (told.credits if one.kind == Kind.TRANSFER_CREDITED else told.received).append(one)
+                    (records.credits if row.kind == Kind.TRANSFER_CREDITED else records.received).append(row)
             case RefusedCredit():
-                told.refusals.append(one)
+                records.refusals.append(row)
             case ReversedCredit():
-                told.reversals.append(one)
-    return told
+                records.reversals.append(row)
+    return records
 
 
 class _CrossingPart(NamedTuple):
@@ -185,7 +185,7 @@ def read_credits(rows: Iterable[bytes], shard: int) -> Iterator[CreditRecord]:
 
 
 def read_refused_credits(rows: Iterable[bytes], shard: int) -> Iterator[RefusedCredit]:
-    """The refusals on a shard under a saga's key. A request may look like one, and is told apart by its key."""
+    """The refusals on a shard under a saga's key. A request may look like one, and is records apart by its key."""
     for row in rows:
         columns = columns_of(row)
         crossing = int.from_bytes((columns[1] or b"")[:_NAME_BYTES], "big")

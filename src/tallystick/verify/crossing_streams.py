@@ -18,9 +18,9 @@ from tallystick.store.errors import ShardUnavailableError
 from tallystick.verify.comparison import Heads
 from tallystick.verify.crossing_rows import (
     ClearingBalance,
+    CrossingRecord,
     SagaRecord,
     SentHalf,
-    Telling,
     read_clearing_balance,
     read_credits,
     read_refused_credits,
@@ -96,9 +96,9 @@ class CrossingStreams:
         """Choose the third moment of each shard. Sagas that were credited by now began before this."""
         _take(self._latest)
 
-    def crossings(self) -> Iterator[tuple[int, Iterator[Telling]]]:
+    def crossings(self) -> Iterator[tuple[int, Iterator[CrossingRecord]]]:
         """Each crossing, by its identifier, with the records of all shards about it."""
-        streams: list[Iterator[Telling]] = [self._records(), self._sent_halves()]
+        streams: list[Iterator[CrossingRecord]] = [self._records(), self._sent_halves()]
         for shard, moment in self._payees.items():
             rows = moment.rows
             streams += [

@@ -19,8 +19,8 @@ from tallystick.verify.checks.saga_crossings import OpenCrossing, SagaCrossings
 from tallystick.verify.comparison import Comparison, Heads
 from tallystick.verify.crossing_rows import (
     ClearingBalance,
+    CrossingRecord,
     CrossingRecords,
-    Telling,
     gather,
 )
 from tallystick.verify.crossing_streams import CrossingStreams, ShardLostError
@@ -99,8 +99,8 @@ def judge_crossings(streams: CrossingStreams, lost: Mapping[int, ShardLostError]
         ShardLostError: a shard was lost meanwhile.
     """
     crossings = CrossingsChecks(streams.heads, streams.derivations)
-    for crossing, tellings in streams.crossings():
-        crossings.judge(crossing, tellings)
+    for crossing, rows in streams.crossings():
+        crossings.judge(crossing, rows)
     for balance in streams.clearing_balances():
         crossings.balance(balance)
     pairs = crossings.finish()
@@ -143,21 +143,21 @@ class CrossingsChecks:
         self.sagas = SagaCrossings(self.comparison)
         self.halves = HalfCrossings(self.comparison)
 
-    def judge(self, crossing: int, tellings: Iterable[Telling]) -> None:
+    def judge(self, crossing: int, rows: Iterable[CrossingRecord]) -> None:
         """Judge all records of a crossing."""
-        told = gather(crossing, tellings)
+        records = gather(crossing, rows)
         home, not_compared = shard_of(crossing), self.comparison.not_compared
         if home not in self.comparison.shards:
-            came = (*told.credits, *told.promises, *told.received)
+            came = (*records.credits, *records.promises, *records.received)
             not_compared.update((home, credit.shard) for credit in came)
-            not_compared.update((home, refusal.shard) for refusal in told.refusals)
+            not_compared.update((home, refusal.shard) for refusal in records.refusals)
             return
-        if told.record is not None or told.credits or told.promises or told.refusals:
-            self.sagas.judge(told)
-        if told.sent is not None or told.received:
-            self.halves.judge(told)
-        if payers := _payers(told):
-            for reversal in told.reversals:
+        if records.record is not None or records.credits or records.promises or records.refusals:
+            self.sagas.judge(records)
+        if records.sent is not None or records.received:
+            self.halves.judge(records)
+        if payers := _payers(records):
+            for reversal in records.reversals:
                 self.comparison.findings[reversal.shard].take(reversals_pay_those_who_paid(reversal, payers))
 
     def balance(self, clearing: ClearingBalance) -> None:
@@ -172,9 +172,9 @@ class CrossingsChecks:
         return pairs
 
 
-def _payers(told: CrossingRecords) -> Payers:
-    if told.record is not None and told.record.terms is not None:
-        return {leg.account: (leg.amount, leg.asset or "") for leg in told.record.terms.debits}
-    if told.sent is not None:
-        return {account: (-amount, asset) for account, amount, asset in told.sent.entries if amount < 0}
+def _payers(records: CrossingRecords) -> Payers:
+    if records.record is not None and records.record.terms is not None:
+        return {leg.account: (leg.amount, leg.asset or "") for leg in records.record.terms.debits}
+    if records.sent is not None:
+        return {account: (-amount, asset) for account, amount, asset in records.sent.entries if amount < 0}
     return _NO_PAYERS

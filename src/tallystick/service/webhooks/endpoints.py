@@ -163,7 +163,7 @@ class Webhooks:
             except UnavailableError:
                 unreachable_shards.append(shard.number)
             else:
-                deliveries += [self._progress(endpoint, shard.number, one) for one in found]
+                deliveries += [self._progress(endpoint, shard.number, progress) for progress in found]
         return Told(deliveries, unreachable_shards)
 
     async def replay(self, identifier: str, shard_number: int, position: int) -> WebhookProgress:
@@ -184,18 +184,18 @@ class Webhooks:
         (progress,) = await store.progress([identifier])
         return self._progress(endpoint, shard_number, progress)
 
-    def _progress(self, endpoint: WebhookEndpoint, shard: int, one: Progress) -> WebhookProgress:
+    def _progress(self, endpoint: WebhookEndpoint, shard: int, progress: Progress) -> WebhookProgress:
         trouble = self._engine.secret_keys.why_unreadable(endpoint.secret, endpoint.tenant, endpoint.id)
         return WebhookProgress(
             shard,
-            one.position,
-            one.head,
-            _delivery_state(endpoint, one, waits=bool(one.attempts or trouble)),
-            one.attempts,
-            one.failing_since,
-            one.next_attempt_at,
-            one.parked_at,
-            trouble or one.last_error,
+            progress.position,
+            progress.head,
+            _delivery_state(endpoint, progress, waits=bool(progress.attempts or trouble)),
+            progress.attempts,
+            progress.failing_since,
+            progress.next_attempt_at,
+            progress.parked_at,
+            trouble or progress.last_error,
         )
 
     def _shard(self, number: int) -> Shard:
@@ -244,8 +244,8 @@ def _owner(owner: str | None) -> str | None:
     return None if owner is None else parameters.text(owner, "owner", limits.OWNER_CHARACTERS_MAX)
 
 
-def _delivery_state(endpoint: WebhookEndpoint, one: Progress, *, waits: bool) -> DeliveryState:
-    if one.parked_at:
+def _delivery_state(endpoint: WebhookEndpoint, progress: Progress, *, waits: bool) -> DeliveryState:
+    if progress.parked_at:
         return "parked"
     if endpoint.state == "paused":
         return "paused"

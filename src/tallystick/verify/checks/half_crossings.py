@@ -23,26 +23,26 @@ class HalfCrossings:
         self._comparison = comparison
         self.count = 0
 
-    def judge(self, told: CrossingRecords) -> None:
+    def judge(self, records: CrossingRecords) -> None:
         """Judge all records of one of them."""
         self.count += 1
-        sent = told.sent
-        home = shard_of(told.crossing)
+        sent = records.sent
+        home = shard_of(records.crossing)
         if sent is not None and shard_of(sent.other_half) not in self._comparison.shards:
             self._comparison.not_compared[home, shard_of(sent.other_half)] += 1
             return
         problem_count = self._comparison.problem_count
         received = None
-        for half in told.received:
+        for half in records.received:
             if sent is None:
-                self._judge_without_sent(told.crossing, half)
+                self._judge_without_sent(records.crossing, half)
                 received = half
             elif sent.other_half != make_identifier(half.shard, half.position):
                 self._comparison.note(
                     ProblemKind.HALVES_DIFFER,
                     half.shard,
                     half.position,
-                    f"is the other half of {name(told.crossing)}, which refers to {name(sent.other_half)}",
+                    f"is the other half of {name(records.crossing)}, which refers to {name(sent.other_half)}",
                 )
             else:
                 received = half
@@ -50,7 +50,7 @@ class HalfCrossings:
         if sent is not None and received is None:
             self._judge_without_received(sent)
         if self._comparison.problem_count == problem_count:
-            self._explain(told.crossing, sent, received)
+            self._explain(records.crossing, sent, received)
 
     def _judge_without_sent(self, crossing: int, half: CreditRecord) -> None:
         home = shard_of(crossing)

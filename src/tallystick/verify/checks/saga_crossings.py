@@ -42,16 +42,16 @@ class SagaCrossings:
         self.open_count = 0
         self.open: list[OpenCrossing] = []
 
-    def judge(self, told: CrossingRecords) -> None:
+    def judge(self, records: CrossingRecords) -> None:
         """Judge all records of a saga."""
         self.count += 1
-        record = told.record
+        record = records.record
         if record is None:
-            self._comparison.take(credits_are_of_a_saga(told))
+            self._comparison.take(credits_are_of_a_saga(records))
         elif record.terms is not None:
             # The verification of the shard itself finds terms that cannot be read.
             judge = judge_split if record.terms.is_split else judge_plain
-            stage = judge(self._comparison, told, record, record.terms)
+            stage = judge(self._comparison, records, record, record.terms)
             if stage is not None and not record.latest:
                 self._note_open(record, record.terms, stage)
 
@@ -63,19 +63,19 @@ class SagaCrossings:
 
 
 def judge_plain(
-    comparison: Comparison, told: CrossingRecords, record: SagaRecord, terms: SagaTerms
+    comparison: Comparison, records: CrossingRecords, record: SagaRecord, terms: SagaTerms
 ) -> Stage | None:
     """Judge a saga between two shards. Returns its stage; None if it has ended or cannot be compared."""
-    home, there = shard_of(told.crossing), terms.other_shard
+    home, there = shard_of(records.crossing), terms.other_shard
     problem_count = comparison.problem_count
-    comparison.take(plain_sagas_promise_nothing(told))
-    comparison.take(credits_move_what_was_agreed(told, record, terms, comparison.derivations))
+    comparison.take(plain_sagas_promise_nothing(records))
+    comparison.take(credits_move_what_was_agreed(records, record, terms, comparison.derivations))
     if there not in comparison.shards:
         comparison.not_compared[home, there] += 1
         return None
-    credit = _credit_of(told, record, there)
-    comparison.take(refusals_stand_alone(told, there, credit))
-    comparison.take(ends_rest_on_the_payees_shard(told, record, there, credit))
+    credit = _credit_of(records, record, there)
+    comparison.take(refusals_stand_alone(records, there, credit))
+    comparison.take(ends_rest_on_the_payees_shard(records, record, there, credit))
     if comparison.problem_count == problem_count:
         comparison.explain(
             record.crossing,
@@ -87,42 +87,42 @@ def judge_plain(
         )
     if record.status != SagaStatus.RESERVED:
         return None
-    return Stage.CREDITED if credit else Stage.REFUSED if told.refusals else Stage.RESERVED
+    return Stage.CREDITED if credit else Stage.REFUSED if records.refusals else Stage.RESERVED
 
 
-def _credit_of(told: CrossingRecords, record: SagaRecord, there: int) -> CreditRecord | None:
+def _credit_of(records: CrossingRecords, record: SagaRecord, there: int) -> CreditRecord | None:
     """The valid credit: if there are several on the right shard, the one that the payer's shard names."""
-    found = [credit for credit in told.credits if credit.shard == there]
+    found = [credit for credit in records.credits if credit.shard == there]
     return min(found, key=lambda credit: credit.position != record.counterpart, default=None)
 
 
 # The checks.
 
 
-def credits_are_of_a_saga(told: CrossingRecords) -> Iterator[FoundOn]:
+def credits_are_of_a_saga(records: CrossingRecords) -> Iterator[FoundOn]:
     """A shard credits, promises or refuses only what another shard has reserved."""
-    detail = f"saga {name(told.crossing)}, which shard {shard_of(told.crossing)} never reserved"
+    detail = f"saga {name(records.crossing)}, which shard {shard_of(records.crossing)} never reserved"
     kind = ProblemKind.CREDIT_OF_NO_SAGA
-    for credit in (*told.credits, *told.promises):
+    for credit in (*records.credits, *records.promises):
         yield at_step(kind, credit, f"credits {detail}")
-    for refusal in told.refusals:
+    for refusal in records.refusals:
         yield with_refusal(kind, refusal, f"refuses to credit {detail}")
 
 
-def plain_sagas_promise_nothing(told: CrossingRecords) -> Iterator[FoundOn]:
+def plain_sagas_promise_nothing(records: CrossingRecords) -> Iterator[FoundOn]:
     """A saga with payees on one shard is credited there at once, and never promised."""
-    for promise in told.promises:
-        detail = f"promises something for saga {name(told.crossing)}, which only credits"
+    for promise in records.promises:
+        detail = f"promises something for saga {name(records.crossing)}, which only credits"
         yield at_step(ProblemKind.CREDIT_MISPLACED, promise, detail)
 
 
 def credits_move_what_was_agreed(
-    told: CrossingRecords, record: SagaRecord, terms: SagaTerms, derivations: Mapping[int, Derivation]
+    records: CrossingRecords, record: SagaRecord, terms: SagaTerms, derivations: Mapping[int, Derivation]
 ) -> Iterator[FoundOn]:
     """A saga is credited once, on the shard that its terms name, for its tenant, with the entries that they say."""
-    counted = _credit_of(told, record, terms.other_shard)
-    detail = f"credits saga {name(told.crossing)}"
-    for credit in told.credits:
+    counted = _credit_of(records, record, terms.other_shard)
+    detail = f"credits saga {name(records.crossing)}"
+    for credit in records.credits:
         if credit.shard != terms.other_shard:
             wrong = f"{detail}, which crosses to shard {terms.other_shard}"
             yield at_step(ProblemKind.CREDIT_MISPLACED, credit, wrong)
@@ -134,10 +134,12 @@ def credits_move_what_was_agreed(
                 yield at_step(ProblemKind.CREDIT_WRONG, credit, f"{detail}, {wrong}")
 
 
-def refusals_stand_alone(told: CrossingRecords, there: int, credit: CreditRecord | None) -> Iterator[FoundOn]:
+def refusals_stand_alone(
+    records: CrossingRecords, there: int, credit: CreditRecord | None
+) -> Iterator[FoundOn]:
     """A saga that is refused is not credited, and the shard that was to credit it has refused it."""
-    detail = f"refuses to credit saga {name(told.crossing)}, which"
-    for refusal in told.refusals:
+    detail = f"refuses to credit saga {name(records.crossing)}, which"
+    for refusal in records.refusals:
         if refusal.shard != there:
             yield with_refusal(ProblemKind.CREDIT_MISPLACED, refusal, f"{detail} crosses to shard {there}")
         elif credit is not None:
@@ -146,7 +148,7 @@ def refusals_stand_alone(told: CrossingRecords, there: int, credit: CreditRecord
 
 
 def ends_rest_on_the_payees_shard(
-    told: CrossingRecords, record: SagaRecord, there: int, credit: CreditRecord | None
+    records: CrossingRecords, record: SagaRecord, there: int, credit: CreditRecord | None
 ) -> Iterator[FoundOn]:
     """A saga is finalized because of its credit, or released because of its refusal, with the same reason.
 
@@ -163,7 +165,7 @@ def ends_rest_on_the_payees_shard(
             detail = f"is finalized, and shard {there} never credited it"
             yield at_record(ProblemKind.CREDIT_MISSING, record, detail)
     elif record.status == SagaStatus.RELEASED:
-        reasons = [refusal[-3:] for refusal in told.refusals if refusal.shard == there]
+        reasons = [refusal[-3:] for refusal in records.refusals if refusal.shard == there]
         if credit is not None:
             detail = f"is released, although position {credit.position} of shard {there} credits it"
             yield at_record(ProblemKind.CREDIT_RELEASED, record, detail)

@@ -38,7 +38,7 @@ class _Side(NamedTuple):
 
 
 def judge_split(
-    comparison: Comparison, told: CrossingRecords, record: SagaRecord, terms: SagaTerms
+    comparison: Comparison, records: CrossingRecords, record: SagaRecord, terms: SagaTerms
 ) -> Stage | None:
     """Judge a saga with payees on several shards. Returns its stage; None if it has ended.
 
@@ -46,15 +46,15 @@ def judge_split(
     revoked, and released when everything is. The payer's shard was read first, so its records must be found on the
     others.
     """
-    home, shards = shard_of(told.crossing), comparison.shards
+    home, shards = shard_of(records.crossing), comparison.shards
     problem_count = comparison.problem_count
-    sides = [_side(told, there) for there in terms.payee_shards if there in shards]
+    sides = [_side(records, there) for there in terms.payee_shards if there in shards]
     for there in terms.payee_shards:
         if there not in shards:
             comparison.not_compared[home, there] += 1
-    comparison.take(split_steps_are_taken_once(told))
-    comparison.take(split_steps_move_what_was_agreed(told, record, terms, comparison.derivations))
-    comparison.take(split_steps_are_on_the_payees_shards(told, terms))
+    comparison.take(split_steps_are_taken_once(records))
+    comparison.take(split_steps_move_what_was_agreed(records, record, terms, comparison.derivations))
+    comparison.take(split_steps_are_on_the_payees_shards(records, terms))
     for side in sides:
         comparison.take(split_steps_follow_the_decision(record, side))
     if len(sides) == len(terms.payee_shards):
@@ -65,39 +65,39 @@ def judge_split(
     return _stage(record, sides)
 
 
-def _side(told: CrossingRecords, there: int) -> _Side:
+def _side(records: CrossingRecords, there: int) -> _Side:
     """The records of one shard: the first step of each kind."""
-    steps = {step.kind: step for step in reversed(told.promises) if step.shard == there}
+    steps = {step.kind: step for step in reversed(records.promises) if step.shard == there}
     return _Side(
         there,
         steps.get(Kind.TRANSFER_PROMISED),
         steps.get(Kind.TRANSFER_CONFIRMED),
         steps.get(Kind.TRANSFER_REVOKED),
-        [refusal for refusal in told.refusals if refusal.shard == there],
+        [refusal for refusal in records.refusals if refusal.shard == there],
     )
 
 
 # The checks.
 
 
-def split_steps_are_taken_once(told: CrossingRecords) -> Iterator[FoundOn]:
+def split_steps_are_taken_once(records: CrossingRecords) -> Iterator[FoundOn]:
     """Each payees' shard promises, confirms and revokes a saga at most once."""
     taken: dict[tuple[int, int], int] = {}
-    for step in told.promises:
+    for step in records.promises:
         position = taken.setdefault((step.shard, step.kind), step.position)
         if position != step.position:
-            detail = f"does for saga {name(told.crossing)} what position {position} did"
+            detail = f"does for saga {name(records.crossing)} what position {position} did"
             yield at_step(ProblemKind.CREDIT_REPEATED, step, detail)
 
 
 def split_steps_move_what_was_agreed(
-    told: CrossingRecords, record: SagaRecord, terms: SagaTerms, derivations: Mapping[int, Derivation]
+    records: CrossingRecords, record: SagaRecord, terms: SagaTerms, derivations: Mapping[int, Derivation]
 ) -> Iterator[FoundOn]:
     """A promise brings what the terms say to the payees of its shard, and a revocation takes the same back.
 
     A confirmation moves nothing. Its change of the held amount is judged on its shard.
     """
-    for step in told.promises:
+    for step in records.promises:
         if step.kind == Kind.TRANSFER_CONFIRMED or step.shard not in terms.payee_shards:
             continue
         sign = 1 if step.kind == Kind.TRANSFER_PROMISED else -1
@@ -106,16 +106,16 @@ def split_steps_move_what_was_agreed(
             yield at_step(ProblemKind.CREDIT_WRONG, step, f"is of saga {name(record.crossing)}, {wrong}")
 
 
-def split_steps_are_on_the_payees_shards(told: CrossingRecords, terms: SagaTerms) -> Iterator[FoundOn]:
+def split_steps_are_on_the_payees_shards(records: CrossingRecords, terms: SagaTerms) -> Iterator[FoundOn]:
     """Only the shards that a split saga crosses to say something about it, and none credits it without a promise."""
     crosses = f"which crosses to shards {', '.join(map(str, terms.payee_shards))}"
-    detail, kind = f"saga {name(told.crossing)}, {crosses}", ProblemKind.CREDIT_MISPLACED
-    for step in told.promises:
+    detail, kind = f"saga {name(records.crossing)}, {crosses}", ProblemKind.CREDIT_MISPLACED
+    for step in records.promises:
         if step.shard not in terms.payee_shards:
             yield at_step(kind, step, f"is of {detail}")
-    for credit in told.credits:
+    for credit in records.credits:
         yield at_step(kind, credit, f"credits, and does not promise, {detail}")
-    for refusal in told.refusals:
+    for refusal in records.refusals:
         if refusal.shard not in terms.payee_shards:
             yield with_refusal(kind, refusal, f"refuses to promise {detail}")
 

@@ -60,8 +60,8 @@ class Recovery:
         reader = self._home.reader
         await self._watch_new()
         found = await reader.still_open_sagas(self._watched)
-        self._watched = {one.saga: self._watched[one.saga] for one in found}
-        self._tell(found)
+        self._watched = {saga.saga: self._watched[saga.saga] for saga in found}
+        self._report(found)
         due = self._due(found)
         for start in range(0, len(due), limits.RECOVERY_SAGAS_AT_A_TIME):
             states = await reader.sagas(due[start : start + limits.RECOVERY_SAGAS_AT_A_TIME])
@@ -78,8 +78,8 @@ class Recovery:
         head = await reader.head_position()
         while len(self._watched) < limits.RECOVERY_SAGAS_WATCHED_MAX:
             page = await reader.open_sagas(self._looked_through, limits.RECOVERY_SAGAS_AT_A_TIME)
-            for one in page:
-                self._watched.setdefault(one.saga, _Watched())
+            for saga in page:
+                self._watched.setdefault(saga.saga, _Watched())
             if len(page) < limits.RECOVERY_SAGAS_AT_A_TIME:
                 self._looked_through = max(head, page[-1].saga if page else 0)
                 return
@@ -89,33 +89,37 @@ class Recovery:
         now = time.monotonic()
         driven = self._driver.driven
         due = []
-        for one in found:
-            watched = self._watched[one.saga]
-            if one.age_us < limits.RECOVERY_AGE_SECONDS * _US or one.saga in driven or now < watched.next_at:
+        for saga in found:
+            watched = self._watched[saga.saga]
+            if (
+                saga.age_us < limits.RECOVERY_AGE_SECONDS * _US
+                or saga.saga in driven
+                or now < watched.next_at
+            ):
                 continue
             watched.next_at = now + watched.backoff.next_seconds()
-            due.append(one.saga)
+            due.append(saga.saga)
         return due
 
     def _reachable(self, number: int) -> bool:
         shard = self._find(number)
         return shard is not None and shard.batcher.available
 
-    def _tell(self, found: list[UnfinishedSaga]) -> None:
+    def _report(self, found: list[UnfinishedSaga]) -> None:
         """Report the open sagas. One that has been open for long raises an alarm from time to time."""
         label = str(self._home.number)
         metrics.SAGAS_OPEN.labels(label).set(len(found))
-        metrics.SAGAS_OLDEST_SECONDS.labels(label).set(max((one.age_us for one in found), default=0) / _US)
+        metrics.SAGAS_OLDEST_SECONDS.labels(label).set(max((saga.age_us for saga in found), default=0) / _US)
         now = time.monotonic()
-        for one in found:
-            watched = self._watched[one.saga]
-            if one.age_us >= limits.ALARM_SECONDS * _US and now >= watched.alarm_at:
+        for saga in found:
+            watched = self._watched[saga.saga]
+            if saga.age_us >= limits.ALARM_SECONDS * _US and now >= watched.alarm_at:
                 if (silenced := self._alarms.take()) is not None:
                     _log.error(
                         "ALARM: a saga has been open for long: see `tallystick sagas`",
                         shard=self._home.number,
-                        saga=one.saga,
-                        age_seconds=one.age_us // _US,
+                        saga=saga.saga,
+                        age_seconds=saga.age_us // _US,
                         silenced=silenced,
                     )
                 watched.alarm_at = now + limits.ALARM_SECONDS
