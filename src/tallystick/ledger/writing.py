@@ -332,7 +332,7 @@ class BatchWriter:
     def _knows_accounts_of(self, holds: Iterable[HoldState]) -> bool:
         """Whether the accounts of these holds are known.
 
-        The holds were read before the current batch is committed.
+        The holds were read before the current batch was committed.
         """
         return all(
             account in self._known

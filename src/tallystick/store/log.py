@@ -147,7 +147,7 @@ class LogWriter:
         return Head(number, last_position, recorded_at_us, hashed or self._genesis), clock_us, loaded
 
     async def append(self, row: BatchRow, rows: EncodedBatch) -> None:
-        """Append the row of the batch, and then its other rows with binary COPY. The database accepts no others.
+        """Append the row of the batch, and then, with binary COPY, the rows that it covers, in this order only.
 
         Raises:
             BatchRejectedError: the row does not continue the log, or a constraint or trigger refused the others.
