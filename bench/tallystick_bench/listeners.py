@@ -25,7 +25,7 @@ _PROBE_PAUSE_SECONDS: Final = 0.05
 _MEGABYTE: Final = 1024 * 1024
 
 
-class Heard(msgspec.Struct, frozen=True):
+class StreamResult(msgspec.Struct, frozen=True):
     """What the listeners received, and what they cost the server.
 
     `pay_to_stream_ms` is the time from sending a payment until a stream brings its balance, one payment at a time. It
@@ -85,9 +85,9 @@ class Listeners:
             for stream in streams:
                 stream.close()
 
-    def heard(self) -> Heard:
+    def result(self) -> StreamResult:
         """The results of listening."""
-        return Heard(
+        return StreamResult(
             streams=len(self._accounts),
             events=self._events,
             events_per_second=round(self._events / self._seconds, 1) if self._seconds else 0.0,

@@ -36,15 +36,15 @@ def report(result: Result) -> str:
         f"   (log at {read.position:,})"
         for read in result.reads_ms
     ]
-    if (heard := result.streams) is not None:
-        wait = heard.pay_to_stream_ms
+    if (streams := result.streams) is not None:
+        wait = streams.pay_to_stream_ms
         lines.append(
-            f"streams     {heard.streams:,} open, {heard.events_per_second:,.0f} events/s; from payment to stream "
-            f"p50 {wait.p50:.1f} ms   p99 {wait.p99:.1f} ms"
+            f"streams     {streams.streams:,} open, {streams.events_per_second:,.0f} events/s; from payment to "
+            f"stream p50 {wait.p50:.1f} ms   p99 {wait.p99:.1f} ms"
         )
         lines.append(
-            f"memory      {heard.server_memory_mb:.0f} MB with the streams, "
-            f"{heard.server_memory_mb_without:.0f} MB without"
+            f"memory      {streams.server_memory_mb:.0f} MB with the streams, "
+            f"{streams.server_memory_mb_without:.0f} MB without"
         )
     if len(result.rounds) > 1:
         first, last = result.rounds[0].transfers_per_second, result.rounds[-1].transfers_per_second

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from tallystick_bench.listeners import Heard
+from tallystick_bench.listeners import StreamResult
 from tallystick_bench.measurement import Latency
 from tallystick_bench.reads import ReadTimes
 
@@ -69,4 +69,4 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str]
     reads_ms: list[ReadTimes] = []
     crossing: float | None = None
-    streams: Heard | None = None
+    streams: StreamResult | None = None

@@ -294,7 +294,7 @@ def _result(
         ],
         ladder=ladder,
         reads_ms=reads,
-        streams=None if runner.listeners is None else runner.listeners.heard(),
+        streams=None if runner.listeners is None else runner.listeners.result(),
         notes=[*runner.load.notes, *_baseline_notes(runner)],
     )
 

@@ -20,7 +20,7 @@ from tallystick.api.calls import Call
 from tallystick.api.requests import TransferBatchRequest
 from tallystick.domain import limits
 from tallystick.followers.feed.feed import Feed, _Read
-from tallystick.followers.feed.follower import Heard, Subscription, Wanted
+from tallystick.followers.feed.follower import NewRecords, Subscription, Wanted
 from tallystick.service import tenancy, transactions
 from tallystick.service.transactions import TransactionCalls, TransferRequest
 from tallystick.views import Event
@@ -323,7 +323,7 @@ async def test_listeners_are_told_few_at_a_time_and_of_a_large_batch_from_memory
     live = set[Subscription]()
     take, read = Subscription._take, Feed._read
 
-    def counted_take(self: Subscription) -> Heard:
+    def counted_take(self: Subscription) -> NewRecords:
         nonlocal told, most
         live.add(self)
         told += 1

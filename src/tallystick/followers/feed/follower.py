@@ -57,7 +57,7 @@ class Wanted(NamedTuple):
         return self.stages or is_shown(shard, record, self.kinds)
 
 
-class Heard(NamedTuple):
+class NewRecords(NamedTuple):
     """Records in the order of the log. There are no other wanted records up to `position`."""
 
     records: list[Record]
@@ -111,7 +111,7 @@ class Subscription:
         self._woken.set()
         return True
 
-    async def next(self) -> Heard | None:
+    async def next(self) -> NewRecords | None:
         """New records, or none after `STREAM_HEARTBEAT_SECONDS`; None if the listener has lost its place.
 
         Raises:
@@ -125,11 +125,11 @@ class Subscription:
             self._follower.require_open()
             if self._lost:
                 return None
-            heard = self._take()
-            if heard.records or not self._waiting:
-                return heard
+            new = self._take()
+            if new.records or not self._waiting:
+                return new
 
-    def _take(self) -> Heard:
+    def _take(self) -> NewRecords:
         """The next waiting records, as many as are sent at once."""
         waiting = self._waiting
         taken = [waiting.popleft() for _ in range(min(len(waiting), limits.STREAM_CHUNK_EVENTS_MAX))]
@@ -137,7 +137,7 @@ class Subscription:
         if waiting:
             position = taken[-1].transaction.position
             self._ask_for_turn()
-        return Heard([one for one in taken if self._wants(one)], max(self.joined_at, position))
+        return NewRecords([record for record in taken if self._wants(record)], max(self.joined_at, position))
 
     def wake(self) -> None:
         """Wake the listener."""
@@ -339,10 +339,12 @@ class Follower:
             OpenedAccount(row.state.terms.account, row.state.terms.tenant, row.state.terms.owner)
             for row in appended.accounts
         )
-        heard = {row.position for row in appended.transactions if row.tenant in self._of_tenant}
-        heard.update(entry.position for entry in appended.entries if self._listens(entry.account))
-        heard.update(row.position for row in appended.accounts if self._listens(row.state.terms.account))
-        self._hand_out([record_at(decision, position) for position in sorted(heard)], decision.last_position)
+        positions = {row.position for row in appended.transactions if row.tenant in self._of_tenant}
+        positions.update(entry.position for entry in appended.entries if self._listens(entry.account))
+        positions.update(row.position for row in appended.accounts if self._listens(row.state.terms.account))
+        self._hand_out(
+            [record_at(decision, position) for position in sorted(positions)], decision.last_position
+        )
 
     async def _look(self) -> float:
         """Read up to the head. Returns the pause before the next round, which grows while nothing comes."""
