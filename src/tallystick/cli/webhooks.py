@@ -104,7 +104,7 @@ def status(*, configuration_path: Path, tenant: str, identifier: str | None, as_
 @tenant_option
 @json_option
 def parked(*, configuration_path: Path, tenant: str, as_json: bool) -> None:
-    """Show deliveries that failed for too long and wait for a replay."""
+    """Show failed deliveries that wait for a replay."""
     found = _with_webhooks(configuration_path, tenant, lambda hooks: _progress_of(hooks, None))
     deliveries = [(name, delivery) for name, delivery in found.deliveries if delivery.state == "parked"]
     _show_progress(found._replace(deliveries=deliveries), as_json=as_json)
