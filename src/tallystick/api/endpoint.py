@@ -57,21 +57,17 @@ class Tenants:
         self.pieces = engine.pieces
         self._ledgers: dict[int, Ledger] = {}
 
-    async def ledger_of(self, authorization: str | None) -> Ledger:
-        """The ledger that an Authorization header opens."""
-        if authorization is None:
-            raise AuthenticationError("no Authorization header was sent")
-        if authorization[: len(_BEARER)].lower() != _BEARER:
-            raise AuthenticationError("the Authorization header must read `Bearer` and an API key")
-        tenant = await self._engine.api_keys.tenant_of(authorization[len(_BEARER) :].strip())
+    async def ledger_of(self, api_key: str) -> Ledger:
+        """The ledger that an API key opens."""
+        tenant = await self._engine.api_keys.tenant_of(api_key)
         if tenant not in self._ledgers:
             self._ledgers[tenant] = Ledger(self._engine, tenant)
         return self._ledgers[tenant]
 
-    async def spend(self, budget: Budget, ledger: Ledger, authorization: str | None, count: int) -> None:
+    async def spend(self, budget: Budget, ledger: Ledger, api_key: str, count: int) -> None:
         """Count a call against the limits of a tenant and of its key; raises RateLimitedError."""
-        key = (authorization or "")[len(_BEARER) :].strip()
-        await self._engine.rate_limits.spend(budget, ledger.tenant, identifier_of(key), count)
+        if self._engine.rate_limits.limited(budget, ledger.tenant):
+            await self._engine.rate_limits.spend(budget, ledger.tenant, identifier_of(api_key), count)
 
 
 class Endpoint:
@@ -101,21 +97,19 @@ def _responder(
     budget = operation.taken_from
 
     async def respond(request: Request, response: Response, identifier: str = "") -> None:
-        authorization = request.get_header("Authorization")
-        ledger = await tenants.ledger_of(authorization)
+        api_key = _api_key(request)
+        ledger = await tenants.ledger_of(api_key)
         key = _idempotency_key(request, operation.key)
         query = read_query(request, operation.query)
         body = None if read_body is None else _decoded(read_body, await _body(request, arrivals))
         last_event_id = None if operation.stream is None else streams.last_event_id(request)
         call = Call(ledger, tenants.pieces, identifier, body, query, key, last_event_id)
         streaming = operation.stream is not None and streams.wanted(request)
-        await tenants.spend(
-            Budget.STREAMS if streaming else budget, ledger, authorization, _transfers_of(body)
-        )
+        await tenants.spend(Budget.STREAMS if streaming else budget, ledger, api_key, _transfers_of(body))
         if operation.stream is not None and streaming:
             open_streams.require_room(ledger.tenant)
             parts = await _parts(operation.stream, call)
-            caller = streams.Caller(ledger.tenant, partial(tenants.ledger_of, authorization))
+            caller = streams.Caller(ledger.tenant, partial(tenants.ledger_of, api_key))
             open_streams.send(request, response, parts, operation.name, caller)
             return
         found = await operation.handler(call)
@@ -130,6 +124,15 @@ def _responder(
         response.data = encode(found)
 
     return respond
+
+
+def _api_key(request: Request) -> str:
+    authorization = request.get_header("Authorization")
+    if authorization is None:
+        raise AuthenticationError("no Authorization header was sent")
+    if authorization[: len(_BEARER)].lower() != _BEARER:
+        raise AuthenticationError("the Authorization header must read `Bearer` and an API key")
+    return authorization[len(_BEARER) :].strip()
 
 
 def _transfers_of(body: Any) -> int:

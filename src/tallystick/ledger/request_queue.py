@@ -109,8 +109,11 @@ class RequestQueue:
         answers: asyncio.Future[list[DecidedOutcome]] = loop.create_future()
         request = Request(len(commands), answers, now + limits.REQUEST_TIMEOUT_SECONDS)
         self._note_lane(lane, now)
-        for piece in _pieces(request, units, len(commands)):
-            self._queue.put(lane, piece.command_count, piece)
+        if len(commands) <= limits.PIECE_COMMANDS_MAX:
+            self._queue.put(lane, len(commands), Piece(request, units, len(commands)))
+        else:
+            for piece in _pieces(request, units):
+                self._queue.put(lane, piece.command_count, piece)
         return answers
 
     def room_of(self, tenant: int) -> int:
@@ -171,14 +174,13 @@ class RequestQueue:
 def _lane_of(commands: Sequence[Command]) -> int:
     """The lane of commands: that of their tenant, or the ledger's own lane if there are several tenants."""
     tenant = commands[0].tenant
-    return tenant if all(command.tenant == tenant for command in commands) else _LEDGER_LANE
+    if len(commands) == 1 or all(command.tenant == tenant for command in commands):
+        return tenant
+    return _LEDGER_LANE
 
 
-def _pieces(request: Request, units: Sequence[Command | Atomic], command_count: int) -> Iterator[Piece]:
+def _pieces(request: Request, units: Sequence[Command | Atomic]) -> Iterator[Piece]:
     """A request in pieces, so that others can be written in between. An `Atomic` group is one piece."""
-    if command_count <= limits.PIECE_COMMANDS_MAX:
-        yield Piece(request, units, command_count)
-        return
     piece: list[Command | Atomic] = []
     count = 0
     for unit in units:

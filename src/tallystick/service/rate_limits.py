@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from enum import Enum
+from enum import StrEnum
 from typing import Final
 
 import msgspec
@@ -14,7 +14,7 @@ from tallystick.service.errors import RateLimitedError
 from tallystick.store.cache.rate_counters import RateCounters
 
 
-class Budget(Enum):
+class Budget(StrEnum):
     """What is counted separately. Writes are counted in transfers, everything else in requests.
 
     Refusals are counted when they are recorded: see `refusal_budgets`.
@@ -99,6 +99,10 @@ class RateLimits:
     def rate(self, budget: Budget, tenant: int) -> RateLimitItem | None:
         """The rate of a tenant's budget; None if it is not limited."""
         return self._by_tenant.get(tenant, self._of_tenants).get(budget)
+
+    def limited(self, budget: Budget, tenant: int) -> bool:
+        """Whether any rate may limit this budget of a tenant: of the tenant, or of a key."""
+        return bool(self._by_key) or budget in self._of_keys or self.rate(budget, tenant) is not None
 
     async def spend(self, budget: Budget, tenant: int, key: str, count: int = 1) -> None:
         """Count a request against its budget.

@@ -182,11 +182,18 @@ class Tenancy:
     # Answers.
 
     async def _submit(self, shard: ServedShard, command: Command) -> Record | Refused:
-        await self._require_recent(shard, {"": command})
-        answers = await self._engine.submit(shard, [command])
-        (found,) = await self._records(shard, answers)
-        if isinstance(found, Refused) and found.code is RefusalCode.RATE_LIMITED:
-            raise self._engine.refusal_budgets.error(self._tenant, found)
+        if _note_of(command).effective_at_us is not None:
+            await self._require_recent(shard, {"": command})
+        (answer,) = await self._engine.submit(shard, [command])
+        if isinstance(answer.outcome, Refused):
+            if answer.outcome.code is RefusalCode.RATE_LIMITED:
+                raise self._engine.refusal_budgets.error(self._tenant, answer.outcome)
+            return answer.outcome
+        if answer.appended and isinstance(answer, DecidedOutcome):
+            record = record_at(answer.decision, answer.outcome.position)
+            if record.saga is None:
+                return record
+        (found,) = await self._records(shard, [answer])
         return found
 
     async def _records(
