@@ -90,7 +90,7 @@ class ServerAccount:
             pwd.getpwuid(self.user_id)
         except KeyError:
             raise EmbeddedServerError(
-                f"PostgreSQL makes no database as user {self.user_id}, who has no name on this system: "
+                f"PostgreSQL makes no database as user {self.user_id}, which has no name on this system: "
                 f"give the user one in /etc/passwd, or run as another user"
             ) from None
 

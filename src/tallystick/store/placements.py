@@ -19,7 +19,7 @@ from tallystick.store.queries import query
 class OwnerLookup(NamedTuple):
     """What a shard knows about an owner at one moment: whether it has accounts, and the recorded placement.
 
-    `placed_on` is the shard of an owner who was placed beside another owner.
+    `placed_on` is the shard of an owner that was placed beside another owner.
     """
 
     has_accounts: bool
@@ -41,7 +41,7 @@ async def look_up_owners(database: Database, owners: Sequence[tuple[int, str]]) 
 
 
 async def record_owner_home(database: Database, tenant: int, owner: str, shard: int) -> None:
-    """Record the shard of an owner who is placed beside another owner. Raises what `database.rows` raises."""
+    """Record the shard of an owner that is placed beside another owner. Raises what `database.rows` raises."""
     await database.rows("record_owner_home", tenant, owner, shard)
 
 

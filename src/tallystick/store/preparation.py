@@ -221,7 +221,7 @@ def _missing_right_to_create(found: Inspection) -> Missing:
     what = f"role {found.role} may not make tables in schema {found.schema}"
     if found.role == found.login and found.role != found.database_owner:
         return Missing(
-            f"{what}: let owner_dsn connect as {found.database_owner}, to whom the database belongs, and "
+            f"{what}: let owner_dsn connect as {found.database_owner}, the owner of the database, and "
             f"leave dsn to the servers"
         )
     return Missing(what, (_statement("GRANT CREATE ON SCHEMA {} TO {}", found.schema, found.role),))
