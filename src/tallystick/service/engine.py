@@ -62,12 +62,12 @@ class Engine:
         cache_key: str | None = None,
         clock_tolerance_seconds: float = limits.CLOCK_TOLERANCE_SECONDS_DEFAULT,
     ) -> None:
-        """Name the shards; `open_shards` as for `Router`.
+        """`dsns` has the connection string of each shard; `open_shards` is as for `Router`.
 
         `cross_shard`: how transfers cross from one to another.
         `recover`: look for sagas that nobody drives, and for batches left prepared, as every server does.
         `cache`: the address of a cache for balances, `cache_key` what they are sealed with there.
-        `clock_tolerance_seconds`: by how much clocks may differ before nothing is written.
+        `clock_tolerance_seconds`: the difference of clocks above which nothing is written.
         """
         self._recover = recover
         self._resolver = Resolver(lambda: self.router.shards)
@@ -116,13 +116,13 @@ class Engine:
             open_shards=configuration.open_shards,
             cross_shard=configuration.cross_shard,
             recover=recover,
-            # A command reads what is true, and what it writes is cached by the servers.
+            # A command reads PostgreSQL. Servers cache what it writes.
             cache=configuration.cache if recover else None,
             cache_key=configuration.cache_key,
             clock_tolerance_seconds=configuration.clock_tolerance_seconds,
         )
         if recover and configuration.cache is not None and configuration.cache_key is None:
-            _log.warning("who can write to the cache can have any balance shown: set cache_key")
+            _log.warning("a program that can write to the cache can show any balance: set cache_key")
         engine.saga_wait_seconds = configuration.saga_wait_seconds
         engine.rate_limits = RateLimits(
             RateCounters(configuration.cache if recover else None),
@@ -167,7 +167,7 @@ class Engine:
 
     @cached_property
     def webhook_sender(self) -> "Sender":
-        """What sends messages; raises MissingExtraError when it is not installed."""
+        """The sender of messages; raises MissingExtraError if its extra is not installed."""
         require_extra("webhooks", "sending webhooks")
         from tallystick.followers.webhooks.sending import Sender, trust_of  # noqa: PLC0415 - an extra
 
@@ -185,21 +185,21 @@ class Engine:
         )
 
     def follow(self, path: Path, configuration: Configuration) -> None:
-        """Follow a file, from what was read from it, while this runs."""
+        """Follow a file while this runs. `configuration` is what was read from it."""
         self._follower = ConfigurationFollower(path, configuration, self.add_shard, self._refresh)
 
     @cached_property
     def _key_file(self) -> KeyFile:
-        # Read by those who need it, and not by every command.
+        # It is read only when it is needed, and not by every command.
         return KeyFile(self._key_path)
 
     @property
     def secret_keys(self) -> SecretKeys:
-        """What secrets of webhooks are encrypted with."""
+        """The keys that encrypt the secrets of webhooks."""
         return self._key_file.keys
 
     async def _refresh(self) -> None:
-        """Learn of what may change while this runs: keys, a placement, tenants that the configuration names."""
+        """Read what may change while this runs: keys, the placement, tenants that the configuration names."""
         with suppress(MissingExtraError):  # then this process makes no webhooks, and needs no keys
             self._key_file.look()
         await self.router.refresh_placement()
@@ -210,7 +210,7 @@ class Engine:
                 del self._tenants_to_find[name]
 
     async def add_shard(self, number: int, dsn: str) -> None:
-        """Serve one more shard, beside those that are served."""
+        """Serve one more shard."""
         shard = await self.router.add(number, dsn)
         shard.batcher.on_committed(self._committed)
         self.directory.add(number, Directory(shard.database))
@@ -223,7 +223,7 @@ class Engine:
         """Refuse a large request before it is handled, if all shards together have no room for it.
 
         Raises:
-            OverloadedError: so it is.
+            OverloadedError: there is no room.
         """
         batchers = [shard.batcher for shard in self.router.shards]
         if sum(batcher.room_of(tenant) for batcher in batchers) < command_count:
@@ -232,7 +232,7 @@ class Engine:
     async def submit(self, shard: Shard, units: Units) -> Sequence[DecidedOutcome | PairAnswer]:
         """Have the commands of one request written, if their keys are free: see `Batcher.submit`.
 
-        An `Atomic` comes alone.
+        An `Atomic` is the only unit of its request.
         """
         refused = await self._key_claims.claim(shard, units)
         if not refused:
@@ -270,18 +270,18 @@ class Engine:
             self._follower.start()
 
     async def connected(self) -> None:
-        """Wait until every shard can be written to; raises UnavailableError when one could not be reached in time."""
+        """Wait until every shard can be written to; raises UnavailableError if one could not be reached in time."""
         await self.router.connected()
-        # Where keys and owners were placed before, too.
+        # Also read where keys and owners were placed before.
         await self._refresh()
 
     def end_streams(self) -> None:
-        """End all followers of the log, which would wait for ever. This comes first when the process stops."""
+        """End all streams, which would otherwise wait for ever. This comes first when the process stops."""
         for shard in self.router.shards:
             shard.feed.follower.close()
 
     async def stop(self) -> None:
-        """Answer what waits, then close all connections."""
+        """Answer the waiting requests, then close all connections."""
         if self._follower is not None:
             await self._follower.stop()
         if self._webhooks is not None:

@@ -40,7 +40,7 @@ Unset = msgspec.UnsetType
 
 
 class Tenancy:
-    """One tenant's way to the shards."""
+    """The access of one tenant to the shards."""
 
     def __init__(self, engine: Engine, tenant: int) -> None:
         self._engine = engine
@@ -82,11 +82,11 @@ class Tenancy:
         """Refuse effective times that are too long ago, unless the key has an answer already.
 
         Args:
-            shard: where the commands go.
-            commands: by what stands before the names of their fields.
+            shard: the shard of the commands.
+            commands: by the prefix of the names of their fields.
 
         Raises:
-            ParameterError: one is, and nothing is recorded under its key.
+            ParameterError: a time is too long ago, and nothing is recorded under its key.
         """
         days_back = self._engine.effective_at_max_days_back
         earliest_us = time.time_ns() // 1000 - days_back * _DAY_US
@@ -109,7 +109,7 @@ class Tenancy:
     # Shards.
 
     def _shard(self, identifier: int) -> ServedShard:
-        """Where an account, a transaction or a hold lives. Raises ShardNotConfiguredError."""
+        """The shard of an account, a transaction or a hold. Raises ShardNotConfiguredError."""
         return self._engine.router.shard(identifier)
 
     def _is_configured(self, identifier: int) -> bool:
@@ -136,7 +136,7 @@ class Tenancy:
     def _two_accounts(
         self, source: Party, destination: Party, amount: int, asset: str
     ) -> tuple[int, int, tuple[SystemAccount, ...]]:
-        """The accounts of a payer and a payee, and which of them are of system owners."""
+        """The accounts of a payer and a payee, and which of them belong to system owners."""
         if isinstance(source, int) and isinstance(destination, int):
             return source, destination, ()
         parts = (PartyPart(source, -amount, asset), PartyPart(destination, amount, asset))
@@ -147,7 +147,7 @@ class Tenancy:
         """Check that assets exist, before an account is opened in one of them.
 
         Raises:
-            ParameterError: an asset is none of the tenant's.
+            ParameterError: the tenant has no such asset.
         """
         for code in {one.asset for one in opens}:
             if await self._engine.assets.find(self._tenant, code) is None:

@@ -1,7 +1,7 @@
 """Two-phase commit between shards: a coordinator for each pair of them, in every process.
 
-Everything that waits to cross between two shards, in either direction, is decided together and committed together. As
-in the batcher, one task owns the connections, so a caller that goes away cancels its waiting, never a commit.
+All commands that wait to cross between two shards, in either direction, are decided together and committed together.
+As in the batcher, one task owns the connections. So a caller that goes away cancels its own waiting, never a commit.
 """
 
 import asyncio
@@ -44,16 +44,16 @@ class PairAnswer(NamedTuple):
 
 
 class _Piece(NamedTuple):
-    """Some of the commands of one request, and who waits for their answers."""
+    """Some of the commands of one request, and the future of their answers."""
 
     crossings: Sequence[CrossingCommand]
     answers: asyncio.Future[list[PairAnswer]]
 
 
 class Coordinator:
-    """Writes what crosses between two shards, for this process.
+    """Writes transfers between two shards, for this process.
 
-    `submit` puts commands in a bounded queue and waits; `_run` is the loop that writes them, batch by batch.
+    `submit` puts commands into a bounded queue and waits. The loop `_run` writes them, batch by batch.
     """
 
     def __init__(self, one: Shard, other: Shard, tenant_weights: Mapping[int, int] = NO_WEIGHTS) -> None:
@@ -86,7 +86,7 @@ class Coordinator:
             raise UnavailableError(f"the shards {self._label} did not answer in time") from None
 
     def _require_room(self, tenant: int, command_count: int) -> None:
-        """Raises OverloadedError when so many commands would be too many, of this tenant or of all."""
+        """Raise OverloadedError if there would be too many commands, of this tenant or of all."""
         queue = self._queue
         if (
             queue.size + command_count > limits.PAIR_QUEUE_COMMANDS_MAX
@@ -100,7 +100,7 @@ class Coordinator:
         return answers
 
     async def stop(self) -> None:
-        """Take no more, write what waits, and close; bounded in time."""
+        """Accept no more commands, write those that wait, and close, within a time limit."""
         self._stopping = True
         self._wake.set()
         _, late = await asyncio.wait([self._task], timeout=limits.SHUTDOWN_SECONDS_MAX)
@@ -127,7 +127,7 @@ class Coordinator:
                 return
 
     async def _connect(self) -> bool:
-        """Be connected: try until it works, with growing pauses. False when stopped meanwhile."""
+        """Connect: try until it works, with growing pauses. False if the coordinator is stopped meanwhile."""
         backoff = Backoff(limits.RECONNECT_DELAY_SECONDS_MIN, limits.RECONNECT_DELAY_SECONDS_MAX)
         while not self._writer.connected:
             if self._stopping:
@@ -143,7 +143,7 @@ class Coordinator:
         return True
 
     def _take(self) -> list[_Piece]:
-        """The next batch: all that wait, tenant by tenant, up to a limit, without those whose callers have gone."""
+        """The next batch: waiting pieces up to a limit, tenants in turns, without those whose callers have gone."""
         batch: list[_Piece] = []
         count = 0
         while self._queue and count < limits.BATCH_COMMANDS_MAX:
@@ -154,7 +154,7 @@ class Coordinator:
         return batch
 
     async def _post(self, batch: list[_Piece]) -> None:
-        """Write a batch and answer; if it is refused as a whole, find out who is at fault."""
+        """Write a batch and answer its requests. If it is refused as a whole, find the faulty request."""
         crossings = [crossing for waiting in batch for crossing in waiting.crossings]
         try:
             decision = await self._writer.write(crossings)
@@ -162,16 +162,16 @@ class Coordinator:
             _log.warning("batch failed", shards=self._label, reason=str(error))
             _fail(batch, self._unavailable())
             await self._writer.close()
-        except Exception as error:  # noqa: BLE001 - whatever it is, its neighbours must be answered
+        except Exception as error:  # noqa: BLE001 - after any error the other requests must be answered
             await self._post_one_by_one(batch, error)
         else:
             _answer(batch, decision)
-            # Caches and followers need not wait until they find it in the logs.
+            # So caches and followers need not wait until they read it from the logs.
             for shard in self._shards:
                 shard.batcher.tell_listeners(decision.shards[shard.number])
 
     async def _post_one_by_one(self, batch: list[_Piece], error: Exception) -> None:
-        """A bug: the faulty request fails alone, its neighbours are answered."""
+        """After a bug: fail the faulty request alone, and answer the others."""
         try:
             await self._writer.roll_back()
         except StoreError:
@@ -194,13 +194,13 @@ class Coordinator:
 
 
 def _pieces(crossings: Sequence[CrossingCommand]) -> Iterator[Sequence[CrossingCommand]]:
-    """A request in pieces, so that what other tenants ask for can be written in between."""
+    """A request in pieces, so that requests of other tenants can be written in between."""
     size = limits.PIECE_COMMANDS_MAX
     return (crossings[start : start + size] for start in range(0, len(crossings), size))
 
 
 def _answer(batch: Sequence[_Piece], decision: PairDecision) -> None:
-    """Tell everybody of a committed batch."""
+    """Answer the requests of a committed batch."""
     outcomes = iter(decision.outcomes)
     for waiting in batch:
         answers = [

@@ -1,7 +1,7 @@
 """The resolver: ends prepared transactions of coordinators that died, so that the logs of their shards continue.
 
-One of these runs in every process; any number at once do no harm. It never guesses: it has the batch decided as not
-committed, unless the coordinator had it decided before, and then ends each half as was decided.
+Every process runs one; several at once are harmless. It never guesses: it records the decision not to commit, unless
+the coordinator has recorded a decision before, and then ends each half as decided.
 """
 
 import time
@@ -27,20 +27,20 @@ _NAME: Final = "resolver of prepared transactions"
 
 
 class Resolver:
-    """Looks after what the shards of this process keep prepared."""
+    """Ends prepared transactions that were left on the shards of this process."""
 
     def __init__(self, shards: Callable[[], Sequence[Shard]]) -> None:
-        """`shards` tells which there are now: shards may be added while this runs."""
+        """`shards` returns the current shards. Shards may be added at any time."""
         self._shards = shards
         self._workers = ShardWorkers(_NAME, shards, self._worker)
         self._next_alarm_at: dict[str, float] = {}
 
     def start(self) -> None:
-        """Begin to look."""
+        """Begin to check."""
         self._workers.start()
 
     async def stop(self) -> None:
-        """Stop looking."""
+        """Stop checking."""
         await self._workers.stop()
 
     def _worker(self, shard: Shard) -> Worker:
@@ -53,7 +53,7 @@ class Resolver:
         )
 
     async def _look(self, shard: Shard) -> None:
-        """End what one shard has kept prepared for too long."""
+        """End transactions that one shard has kept prepared for too long."""
         for half in await prepared_halves(shard.database):
             if half.age_seconds >= limits.PREPARED_AGE_SECONDS_MAX:
                 await self._end(shard, half)
@@ -74,7 +74,7 @@ class Resolver:
         log.warning("ended what was left prepared", committed=committed)
 
     async def _decided(self, batch: PairBatch) -> bool:
-        """What was decided about a batch, now if not before: whether it is to be committed."""
+        """Whether a batch is to be committed, as decided before or now."""
         deciding = next((shard for shard in self._shards() if shard.number == batch.low), None)
         if deciding is None:
             raise ShardUnavailableError(f"shard {batch.low}, which decides, is not configured here")

@@ -1,4 +1,4 @@
-"""Writing what crosses between two shards: a batch on both, prepared on both, decided once, ended on both.
+"""Writes transfers between two shards: a batch on both, prepared on both, decided once, ended on both.
 
 That a batch is to be committed is decided here only, after both halves are prepared. So whoever finds a half that
 nobody ends may have it decided that it is not, if nothing was decided before: see `two_phase_resolver`.
@@ -34,7 +34,7 @@ _log = structlog.get_logger(__name__)
 
 
 class _Half(NamedTuple):
-    """What one shard appends of a batch."""
+    """The part of a batch that one shard appends."""
 
     side: "_Side"
     row: BatchRow
@@ -50,7 +50,7 @@ class _Side:
         self._clock = shard.clock
 
     async def read(self, needs: Needs) -> tuple[Snapshot, int]:
-        """What is needed, as of the head, and the time of the batch in microseconds."""
+        """The states needed, as of the head, and the time of the batch in microseconds."""
         asked_at_us = self._clock.own_us()
         head, database_us, loaded = await self.writer.read(needs)
         now_us = self._clock.recorded_at_us(database_us, head.recorded_at_us, asked_at_us)
@@ -66,7 +66,7 @@ class _Side:
         return snapshot, now_us
 
     def half(self, snapshot: Snapshot, now_us: int, decision: Decision) -> _Half | None:
-        """What is to be appended here; None: nothing."""
+        """The rows to append here; None if there are none."""
         if not (decision.appended.transactions or decision.appended.requests):
             return None
         head = snapshot.head
@@ -84,7 +84,7 @@ class PairWriter:
         self.connected = False
 
     async def connect(self) -> None:
-        """Connect to both, or connect anew.
+        """Connect to both, or connect again.
 
         Raises:
             ShardUnavailableError: one of them cannot be reached.
@@ -94,12 +94,12 @@ class PairWriter:
         self.connected = True
 
     async def close(self) -> None:
-        """Close the connections; what is not prepared is rolled back by the servers."""
+        """Close the connections. The servers roll back transactions that are not prepared."""
         self.connected = False
         await _all(self._low.writer.close(), self._high.writer.close())
 
     async def roll_back(self) -> None:
-        """End a batch that was refused without a trace.
+        """Roll back a batch that was refused.
 
         Raises:
             ShardUnavailableError: a connection is gone.
@@ -107,7 +107,7 @@ class PairWriter:
         await _all(self._low.writer.roll_back(), self._high.writer.roll_back())
 
     async def write(self, crossings: Sequence[CrossingCommand]) -> PairDecision:
-        """Write a batch; where a connection is lost on the way, find out what became of it, or write it again.
+        """Write a batch. If a connection is lost meanwhile, find out its result, or write it again.
 
         Raises:
             ShardUnavailableError, CommitUnknownError: PostgreSQL cannot be reached.
@@ -123,7 +123,7 @@ class PairWriter:
 
     async def _write(self, crossings: Sequence[CrossingCommand]) -> PairDecision:
         low, high = self._low, self._high
-        # In the order of their numbers, so that nobody waits in a circle.
+        # In the order of their numbers, so that no two processes wait in a circle.
         await low.writer.begin_after()
         async with _bounded():
             await high.writer.begin_after()
@@ -147,7 +147,7 @@ class PairWriter:
     # The two phases.
 
     async def _commit(self, halves: list[_Half]) -> None:
-        """Commit what was appended on both shards, or on the one that has anything to append."""
+        """Commit on both shards, or on the only one with rows to append."""
         batch = PairBatch(self._low.shard, self._high.shard, secrets.token_hex(_TOKEN_BYTES))
         writing = [half.side for half in halves]
         idle = [side for side in (self._low, self._high) if side not in writing]
@@ -178,7 +178,7 @@ class PairWriter:
             metrics.HEAD_POSITION.labels(str(half.side.shard)).set(half.row.last_position)
 
     async def _abandon(self, batch: PairBatch, sides: Sequence[_Side]) -> None:
-        """Roll back what may be prepared of a batch that will not be committed; the resolver does what is left."""
+        """Roll back halves of a batch that will not be committed. The resolver ends those that remain."""
 
         async def roll_back(side: _Side) -> None:
             with suppress(ShardUnavailableError):
@@ -188,7 +188,7 @@ class PairWriter:
         await _all(*(roll_back(side) for side in sides))
 
     async def _until_known(self, side: _Side, ask: Callable[[PairLogWriter], Awaitable[Result]]) -> Result:
-        """Ask a shard for what must be known before anybody is answered, until it answers.
+        """Ask a shard, until it answers, for a fact that must be known before any request is answered.
 
         Raises:
             CommitUnknownError: it took too long.
@@ -200,7 +200,7 @@ class PairWriter:
             try:
                 return await ask(side.writer)
             except Exception as error:
-                # Whatever it is, the batch stays unknown until the shard has answered.
+                # After any error, the batch stays unknown until the shard has answered.
                 if not counted:
                     metrics.COMMITS_UNKNOWN.labels(str(side.shard)).inc()
                     counted = True
@@ -218,7 +218,7 @@ async def _end_committed(writer: PairLogWriter, name: str) -> None:
 
 @asynccontextmanager
 async def _bounded() -> AsyncIterator[None]:
-    """Let no shard that is slow block the log of the other for long, nor one that is gone."""
+    """A time limit, so that a slow or lost shard does not block the log of the other for long."""
     try:
         async with asyncio.timeout(limits.PAIR_LOCKS_SECONDS_MAX):
             yield
@@ -227,7 +227,7 @@ async def _bounded() -> AsyncIterator[None]:
 
 
 async def _all(*awaitables: Coroutine[Any, Any, Any]) -> list[Any]:
-    """Wait for all, and only then raise what went wrong: a lost connection before a refusal."""
+    """Wait for all, and only then raise an error: a lost connection before a refusal."""
     results = await asyncio.gather(*awaitables, return_exceptions=True)
     failures = [result for result in results if isinstance(result, BaseException)]
     if failures:
