@@ -74,7 +74,7 @@ def _opening(shard: Shard, tenant: int, owner: str, kind: AccountKind) -> OpenAc
 async def _post(shard: Shard, commands: Sequence[Command], phase: Phase) -> None:
     for start in range(0, len(commands), _COMMANDS_PER_REQUEST):
         chunk = commands[start : start + _COMMANDS_PER_REQUEST]
-        for outcome, _ in await shard.batcher.submit(chunk):
-            if isinstance(outcome, Refused):
-                raise BenchError(f"the ledger refused to open or fund an account: {outcome.code.text}")
+        for answer in await shard.batcher.submit(chunk):
+            if isinstance(answer.outcome, Refused):
+                raise BenchError(f"the ledger refused to open or fund an account: {answer.outcome.code.text}")
         phase.advance(len(chunk))

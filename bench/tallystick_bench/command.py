@@ -6,7 +6,7 @@ import signal
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final, Literal, TypeVar, get_args
+from typing import Final, Literal, TypeVar
 
 import click
 import msgspec
@@ -15,8 +15,9 @@ import uvloop
 
 from tallystick.domain import limits
 from tallystick.embedded.errors import EmbeddedServerError
+from tallystick.ledger.crossing.ways import WAYS
 from tallystick.ledger.errors import FaultyCommandError, NotTakenError
-from tallystick.service.configuration import ConfigurationError, CrossShard
+from tallystick.service.configuration import ConfigurationError
 from tallystick.service.logging import configure_logging
 from tallystick.store.errors import StoreError
 from tallystick_bench.cross_run import measure_crossing
@@ -152,7 +153,7 @@ Examples:
 )
 @click.option(
     "--cross-shard",
-    type=click.Choice(get_args(CrossShard)),
+    type=click.Choice(list(WAYS)),
     default="saga",
     show_default=True,
     help="With --workload cross: the way in which transfers cross.",
@@ -193,7 +194,7 @@ def bench(
     plot: Path | None,
     crossing: float,
     rate: int | None,
-    cross_shard: CrossShard,
+    cross_shard: str,
     cache: Literal["on", "off"] | None,
     streams: int,
     wrk: bool,

@@ -12,7 +12,6 @@ from tallystick.domain.limits import SAGA_WAIT_SECONDS_DEFAULT
 from tallystick.domain.outcomes import Refused
 from tallystick.domain.record import record_at
 from tallystick.domain.sagas import SagaStatus
-from tallystick.ledger.crossing.two_phase.pairs import PairAnswer
 from tallystick.ledger.errors import FaultyCommandError, NotTakenError
 from tallystick.ledger.request_queue import DecidedOutcome
 from tallystick.ledger.shard import Shard
@@ -87,7 +86,7 @@ class CrossLoad:
         tally.latencies_seconds.extend([took_seconds] * count)
         tally.refused += sum([isinstance(answer.outcome, Refused) for answer in answers])
 
-    async def _drive(self, shard: Shard, answers: Sequence[DecidedOutcome | PairAnswer]) -> None:
+    async def _drive(self, shard: Shard, answers: Sequence[DecidedOutcome]) -> None:
         sagas = []
         for answer in answers:
             if not isinstance(answer.outcome, Refused) and answer.decision.appended.sagas:

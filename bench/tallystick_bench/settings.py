@@ -6,8 +6,6 @@ from typing import Final, Literal
 
 import msgspec
 
-from tallystick.service.configuration import CrossShard
-
 ASSET: Final = "USD"
 AMOUNT_MINOR_UNITS_MAX: Final = 10_000
 """The largest payment, in minor units. The smallest is 1."""
@@ -87,7 +85,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ladder: bool
     crossing: float = 1.0
     rate: int | None = None
-    cross_shard: CrossShard = "saga"
+    cross_shard: str = "saga"
     streams: int = 0
     cache: Literal["on", "off"] | None = None
 

@@ -11,7 +11,6 @@ from tallystick import Ledger
 from tallystick.domain import limits
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.embedded.valkey import EmbeddedValkey
-from tallystick.service.configuration import CrossShard
 from tallystick.service.engine import Engine
 from tests.awake import AwakeClock, awake_clock
 from tests.cache.books import opened, paid, until_cached
@@ -88,7 +87,7 @@ def serve(dsns: dict[int, str], valkey: EmbeddedValkey) -> Serve:
 
 @asynccontextmanager
 async def serving(
-    dsns: dict[int, str], cache: str | None = None, *, cross_shard: CrossShard = "saga"
+    dsns: dict[int, str], cache: str | None = None, *, cross_shard: str = "saga"
 ) -> AsyncIterator[Engine]:
     """An engine as every server process has one, ready to read and write."""
     async with running(Engine(dsns, cache=cache, cross_shard=cross_shard)) as engine:

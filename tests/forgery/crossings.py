@@ -21,7 +21,7 @@ from tallystick.domain.limits import LOCAL_NUMBER_MAX
 from tallystick.domain.outcomes import Outcome, Posted, Refused
 from tallystick.domain.saga_commands import Credit, Finalize, RefuseCredit, Release
 from tallystick.domain.sagas import SagaState, credit_request
-from tallystick.domain.two_phase import CrossingCommand
+from tallystick.ledger.crossing.two_phase.deciding import CrossingCommand
 from tallystick.ledger.crossing.two_phase.pairs import Coordinator
 from tallystick.ledger.request_queue import DecidedOutcome
 from tallystick.ledger.shard import Shard
@@ -182,6 +182,7 @@ class CrossingBuilder:
             await coordinator.stop()
         assert isinstance(answer.outcome, Posted), answer.outcome
         self.marks[name] = answer.outcome.position
+        assert answer.other is not None
         self.marks[f"{name}_received"] = answer.other.appended.transactions[-1].position
 
     async def post_together(self) -> None:

@@ -86,7 +86,7 @@ async def test_a_clock_that_jumps_is_not_written(
 ) -> None:
     for database in shards:
         make_clock(database)
-    async with running(Engine(shards.dsns, cross_shard=cross_shard)) as engine:  # type: ignore[arg-type]  # a parameter
+    async with running(Engine(shards.dsns, cross_shard=cross_shard)) as engine:
         ledger = Ledger(engine, 1)
         (payer,), (payee,) = await open_accounts(ledger, HOME, 1), await open_accounts(ledger, AWAY, 1)
         await fund(ledger, HOME, [payer], 100)

@@ -15,7 +15,6 @@ from tallystick.domain import limits
 from tallystick.domain.sagas import SagaTerms
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.ledger.errors import UnavailableError
-from tallystick.service.configuration import CrossShard
 from tallystick.service.engine import Engine
 
 FUNDS = 1_000
@@ -54,7 +53,7 @@ def dsns(databases: dict[int, ShardDatabase]) -> dict[int, str]:
 
 @pytest.fixture(params=["inside", "saga", "two_phase"])
 async def books(dsns: dict[int, str], request: pytest.FixtureRequest) -> AsyncIterator[Books]:
-    way: CrossShard = "two_phase" if request.param == "two_phase" else "saga"
+    way: str = "two_phase" if request.param == "two_phase" else "saga"
     async with engines.running(Engine(dsns, cross_shard=way)) as engine:
         # Nothing is to be pending, however slow this machine is.
         engine.saga_wait_seconds = limits.SAGA_WAIT_SECONDS_MAX

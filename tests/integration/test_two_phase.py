@@ -33,29 +33,27 @@ from tallystick import (
     views,
 )
 from tallystick.domain import limits
-from tallystick.domain import two_phase as two_phase_decisions
 from tallystick.domain.books import Books
 from tallystick.domain.commands import Note
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tallystick.domain.outcomes import Outcome
-from tallystick.domain.rules import two_phase as two_phase_rules
 from tallystick.domain.sagas import SagaTerms
 from tallystick.embedded.postgres import EmbeddedPostgres
-from tallystick.service.configuration import CrossShard
-from tallystick.service.engine import Engine
-from tallystick.store.queries import query
-from tallystick.store.two_phase import (
+from tallystick.ledger.crossing.two_phase import deciding
+from tallystick.ledger.crossing.two_phase.databases import (
     PairBatch,
     PairLogWriter,
-    PreparedTransactionsError,
     check_prepared_transactions,
 )
+from tallystick.service.engine import Engine
+from tallystick.store.errors import PreparationError
+from tallystick.store.queries import query
 from tallystick.verify.crossings import verify_crossings
 from tallystick.verify.log import verify_shard
 
 OTHER_TEMPLATE = "other_shard_template"
 SHARDS = (1, 2)
-WAYS: Final[tuple[CrossShard, CrossShard]] = ("saga", "two_phase")
+WAYS: Final[tuple[str, str]] = ("saga", "two_phase")
 START_BALANCE = 100
 AGE_SECONDS_MAX = 0.3
 
@@ -87,7 +85,7 @@ def pair(servers: tuple[EmbeddedPostgres, EmbeddedPostgres]) -> Iterator[Pair]:
 
 
 @asynccontextmanager
-async def running(dsns: dict[int, str], cross_shard: CrossShard = "two_phase") -> AsyncIterator[Ledger]:
+async def running(dsns: dict[int, str], cross_shard: str = "two_phase") -> AsyncIterator[Ledger]:
     """A ledger in an engine of its own, as every server process has one."""
     async with engines.running(Engine(dsns, cross_shard=cross_shard)) as engine:
         # Nothing is to be pending, however slow this machine is.
@@ -579,14 +577,14 @@ async def test_a_shard_that_is_slow_blocks_the_other_for_a_moment_only(
 
 
 async def test_a_faulty_command_fails_alone(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    exchange = two_phase_rules.exchange
+    exchange = deciding.exchange
 
     def fail_at_13(payer: Books, payees: Books, tenant: int, terms: SagaTerms, note: Note) -> Outcome:
         if terms.debits[0].amount == 13:
             raise RuntimeError("a bug")
         return exchange(payer, payees, tenant, terms, note)
 
-    monkeypatch.setattr(two_phase_decisions, "exchange", fail_at_13)
+    monkeypatch.setattr(deciding, "exchange", fail_at_13)
     async with running(pair.dsns) as ledger:
         accounts = await open_accounts(ledger)
         one, two = accounts.wallets[1], accounts.wallets[2]
@@ -610,9 +608,7 @@ async def test_a_server_that_can_prepare_nothing_is_refused_at_the_start(pair: P
         temporary_database(server) as database,
     ):
         dsns = {1: database.server_dsn, 2: pair.two.server_dsn}
-        with pytest.raises(
-            PreparedTransactionsError, match=r"max_prepared_transactions = 1 .* of shard 1, .* 0"
-        ):
+        with pytest.raises(PreparationError, match=r"max_prepared_transactions = 1 .* of shard 1, .* 0"):
             async with running(dsns):
                 pass
         async with running(dsns, "saga"):
@@ -623,7 +619,7 @@ def test_a_server_needs_one_for_each_of_its_shards() -> None:
     with temporary_server(settings={"max_prepared_transactions": "1"}) as server:
         dsns = {number: server.dsn(shard_template(server), role="tallystick_login") for number in (1, 2)}
         check_prepared_transactions({1: dsns[1]})
-        with pytest.raises(PreparedTransactionsError, match=r"max_prepared_transactions = 2 .* shards 1, 2"):
+        with pytest.raises(PreparationError, match=r"max_prepared_transactions = 2 .* shards 1, 2"):
             check_prepared_transactions(dsns)
 
 

@@ -29,7 +29,6 @@ from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.followers.webhooks.addresses import AddressRules
 from tallystick.followers.webhooks.sending import Sender
 from tallystick.followers.webhooks.workers import webhook_workers
-from tallystick.service.configuration import CrossShard
 from tallystick.service.engine import Engine
 from tallystick.service.webhooks.endpoints import Webhooks
 from tallystick.views import Event
@@ -279,7 +278,7 @@ def dsns(postgres: EmbeddedPostgres) -> Iterator[dict[int, str]]:
 
 @pytest.fixture(params=["saga", "two_phase"])
 async def engine(dsns: dict[int, str], request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
-    way: CrossShard = "two_phase" if request.param == "two_phase" else "saga"
+    way: str = "two_phase" if request.param == "two_phase" else "saga"
     made = Engine(dsns, cross_shard=way)
     # Nothing is to be pending, however slow this machine is.
     made.saga_wait_seconds = limits.SAGA_WAIT_SECONDS_MAX

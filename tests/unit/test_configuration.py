@@ -9,6 +9,7 @@ from tallystick.service.configuration import (
     ConfigurationError,
     NodeConfiguration,
     ShardConfiguration,
+    configuration_of,
     read_configuration,
     read_owner_configuration,
     write_configuration,
@@ -206,3 +207,8 @@ def test_a_password_is_never_repeated(path: Path) -> None:
         with pytest.raises(ConfigurationError) as refused:
             read(path, text)
         assert "SECRET" not in str(refused.value)
+
+
+def test_a_way_of_crossing_that_is_not_known_is_refused_without_a_file_too() -> None:
+    with pytest.raises(ConfigurationError, match='expected "saga" or "two_phase" as cross_shard, not "hope"'):
+        configuration_of([(1, "postgresql:///one")], cross_shard="hope")

@@ -21,10 +21,11 @@ _LEDGER_LANE: Final = 0
 
 
 class DecidedOutcome(NamedTuple):
-    """An outcome, and the decision that it is part of."""
+    """An outcome and its decision. `other` is the decision of the other shard, if both were written together."""
 
     outcome: Outcome
     decision: Decision
+    other: Decision | None = None
 
     @property
     def appended(self) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, LiteralString
 
 from tallystick.domain import limits
 from tallystick.domain.identifiers import make_identifier
@@ -29,11 +29,11 @@ class _ShardDatabase(Database):
         self._shard = shard
         self._condition = condition
 
-    async def rows(self, name: str, *parameters: Any) -> Rows:
-        """Run a named query and fetch all of its rows; raises UnavailableError."""
+    async def fetch(self, statement: LiteralString, *parameters: Any) -> Rows:
+        """Run a statement and fetch all of its rows; raises UnavailableError."""
         try:
             self._require_answers()
-            return await super().rows(name, *parameters)
+            return await super().fetch(statement, *parameters)
         except ShardUnavailableError as error:
             raise UnavailableError(f"shard {self._shard} cannot be read now") from error
 

@@ -15,6 +15,7 @@ import tomli_w
 
 from tallystick.domain import limits
 from tallystick.files import write_private
+from tallystick.ledger.crossing.ways import WAYS
 from tallystick.service.rate_limits import NO_RATES, KeyConfiguration, Rates, TenantConfiguration
 from tallystick.store.address import database_place, names_database
 from tallystick.store.cache.address import read_cache_address
@@ -27,7 +28,6 @@ OWNER_FILE: Final = "owner.toml"
 """The default name of the owner's file, in the folder of the configuration file."""
 
 ShardState = Literal["open", "full", "draining"]
-CrossShard = Literal["saga", "two_phase"]
 File = TypeVar("File")
 
 _log = structlog.get_logger(__name__)
@@ -97,7 +97,7 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
 
     shard: list[ShardConfiguration] = []
     node: list[NodeConfiguration] = []
-    cross_shard: CrossShard = "saga"
+    cross_shard: str = "saga"
     saga_wait_seconds: float = limits.SAGA_WAIT_SECONDS_DEFAULT
     clock_tolerance_seconds: float = limits.CLOCK_TOLERANCE_SECONDS_DEFAULT
     cache: str | None = None
@@ -197,7 +197,7 @@ def _checked(path: Path, configuration: Configuration) -> Configuration:
     return configuration
 
 
-def configuration_of(dsns: Iterable[tuple[int, str]], cross_shard: CrossShard = "saga") -> Configuration:
+def configuration_of(dsns: Iterable[tuple[int, str]], cross_shard: str = "saga") -> Configuration:
     """The configuration of shards without a file: the number of each shard and its connection string."""
     shards = [ShardConfiguration(number, dsn) for number, dsn in dsns]
     configuration = Configuration(shard=shards, cross_shard=cross_shard)
@@ -212,12 +212,8 @@ def _what_is_wrong(configuration: Configuration) -> str | None:
     shards = configuration.shards
     if not shards:
         return "expected at least one [[shard]], or [[node]] with a [[node.shard]]"
-    wait_seconds = configuration.saga_wait_seconds
-    if not limits.SAGA_WAIT_SECONDS_MIN <= wait_seconds <= limits.SAGA_WAIT_SECONDS_MAX:
-        return (
-            f"saga_wait_seconds {wait_seconds} is outside {limits.SAGA_WAIT_SECONDS_MIN} "
-            f"to {limits.SAGA_WAIT_SECONDS_MAX}"
-        )
+    if (wrong := _wrong_crossing(configuration)) is not None:
+        return wrong
     if not configuration.clock_tolerance_seconds >= limits.CLOCK_TOLERANCE_SECONDS_MIN:
         return f"clock_tolerance_seconds is at least {limits.CLOCK_TOLERANCE_SECONDS_MIN}"
     if (wrong := _wrong_cache(configuration)) is not None:
@@ -234,6 +230,19 @@ def _what_is_wrong(configuration: Configuration) -> str | None:
         or _wrong_limits(configuration)
         or _wrong_quotas(configuration)
     )
+
+
+def _wrong_crossing(configuration: Configuration) -> str | None:
+    if configuration.cross_shard not in WAYS:
+        known = " or ".join(f'"{name}"' for name in WAYS)
+        return f'expected {known} as cross_shard, not "{configuration.cross_shard}"'
+    wait_seconds = configuration.saga_wait_seconds
+    if not limits.SAGA_WAIT_SECONDS_MIN <= wait_seconds <= limits.SAGA_WAIT_SECONDS_MAX:
+        return (
+            f"saga_wait_seconds {wait_seconds} is outside {limits.SAGA_WAIT_SECONDS_MIN} "
+            f"to {limits.SAGA_WAIT_SECONDS_MAX}"
+        )
+    return None
 
 
 def _wrong_cache(configuration: Configuration) -> str | None:

@@ -17,8 +17,7 @@ from tallystick.followers.webhooks.secret_keys import SecretKeys
 from tallystick.ledger.crossing.earlier_credits import EarlierCredits
 from tallystick.ledger.crossing.key_claims import KeyClaims, answers_of_group
 from tallystick.ledger.crossing.saga.recovery import Crossings
-from tallystick.ledger.crossing.two_phase.pairs import PairAnswer, TwoPhase
-from tallystick.ledger.crossing.two_phase.resolver import Resolver
+from tallystick.ledger.crossing.ways import WAYS, way_of
 from tallystick.ledger.directory import ReplicatedDirectory
 from tallystick.ledger.request_queue import DecidedOutcome
 from tallystick.ledger.rounds import Rounds
@@ -29,7 +28,7 @@ from tallystick.ledger.writing import Units
 from tallystick.service.account_quota import AccountQuota
 from tallystick.service.assets import Assets
 from tallystick.service.authentication import ApiKeys
-from tallystick.service.configuration import Configuration, CrossShard, read_configuration
+from tallystick.service.configuration import Configuration, read_configuration
 from tallystick.service.following import ConfigurationFollower
 from tallystick.service.parties import Parties
 from tallystick.service.pieces import Pieces
@@ -40,7 +39,6 @@ from tallystick.service.webhooks.key_file import KeyFile
 from tallystick.store.cache.balances import Cache
 from tallystick.store.cache.rate_counters import RateCounters
 from tallystick.store.directory import Directory
-from tallystick.store.two_phase import check_prepared_transactions
 
 if TYPE_CHECKING:
     from tallystick.followers.webhooks.sending import Sender
@@ -56,7 +54,7 @@ class Engine:
         dsns: Mapping[int, str],
         *,
         open_shards: Collection[int] | None = None,
-        cross_shard: CrossShard = "saga",
+        cross_shard: str = "saga",
         recover: bool = True,
         cache: str | None = None,
         cache_key: str | None = None,
@@ -64,14 +62,12 @@ class Engine:
     ) -> None:
         """`dsns` has the connection string of each shard; `open_shards` is as for `Router`.
 
-        `cross_shard`: how transfers cross from one to another.
-        `recover`: look for sagas that nobody drives, and for batches left prepared, as every server does.
+        `cross_shard`: how transfers cross from one to another, one of `WAYS`.
+        `recover`: look for unfinished transfers of other processes between shards, as every server does.
         `cache`: the address of a cache for balances, `cache_key` what they are sealed with there.
         `clock_tolerance_seconds`: the difference of clocks above which nothing is written.
         """
         self._recover = recover
-        self._resolver = Resolver(lambda: self.router.shards)
-        self._two_phase = None
         self._cache = None if cache is None else Cache(cache, cache_key)
         # The weight of each tenant in the queues of the shards. It may change while this serves.
         self.tenant_weights: dict[int, int] = {}
@@ -82,8 +78,8 @@ class Engine:
         self.crossings = Crossings(lambda: self.router.shards)
         self.earlier_credits = EarlierCredits(self.crossings.find)
         self._key_claims = KeyClaims(self.crossings.find, lambda: self.router.placement)
-        if cross_shard == "two_phase":
-            self._two_phase = TwoPhase(self.crossings.find, self.tenant_weights)
+        self._ways = {name: way_of(name)(lambda: self.router.shards, self.tenant_weights) for name in WAYS}
+        self._way = self._ways[cross_shard]
         self.saga_wait_seconds = limits.SAGA_WAIT_SECONDS_DEFAULT
         self.directory = ReplicatedDirectory(
             {shard.number: Directory(shard.database) for shard in self.router.shards}
@@ -229,41 +225,36 @@ class Engine:
         if sum(batcher.room_of(tenant) for batcher in batchers) < command_count:
             batchers[0].refuse_overloaded()
 
-    async def submit(self, shard: Shard, units: Units) -> Sequence[DecidedOutcome | PairAnswer]:
-        """Have the commands of one request written, if their keys are free: see `Batcher.submit`.
+    async def submit(self, shard: Shard, units: Units) -> Sequence[DecidedOutcome]:
+        """Have the commands of one request written, if their keys are free: see `Way.submit`.
 
         An `Atomic` is the only unit of its request.
         """
         refused = await self._key_claims.claim(shard, units)
         if not refused:
-            return await self._write(shard, units)
+            return await self._way.submit(shard, units)
         if isinstance(units[0], Atomic):
             return answers_of_group(units, refused)
         left = [unit for place, unit in enumerate(units) if place not in refused]
-        written = iter(await self._write(shard, left) if left else ())
+        written = iter(await self._way.submit(shard, left) if left else ())
         return [
             DecidedOutcome(refused[place], NOTHING_DECIDED) if place in refused else next(written)
             for place in range(len(units))
         ]
 
-    async def _write(self, shard: Shard, units: Units) -> Sequence[DecidedOutcome | PairAnswer]:
-        if self._two_phase is None:
-            return await shard.batcher.submit(units)
-        return await self._two_phase.submit(shard, units)
-
     async def start(self) -> None:
         """Begin to serve.
 
         Raises:
-            PreparedTransactionsError: a server is not set up for two-phase commit.
+            PreparationError: a server is not set up for the configured way to cross shards.
         """
-        if self._two_phase is not None:
-            dsns = {shard.number: shard.dsn for shard in self.router.shards}
-            await asyncio.to_thread(check_prepared_transactions, dsns)
+        dsns = {shard.number: shard.dsn for shard in self.router.shards}
+        await asyncio.to_thread(self._way.check, dsns)
         await self.router.start()
         if self._recover:
             self.crossings.start()
-            self._resolver.start()
+            for way in self._ways.values():
+                way.start()
         if self._webhooks is not None:
             self._webhooks.start()
         if self._follower is not None:
@@ -290,9 +281,7 @@ class Engine:
             await self.webhook_sender.close()
         await self.account_quota.stop()
         await self.crossings.stop()
-        if self._two_phase is not None:
-            await self._two_phase.stop()
-        await self._resolver.stop()
+        await asyncio.gather(*(way.stop() for way in self._ways.values()))
         await self.router.stop()
         if self._cache is not None:
             await self._cache.close()

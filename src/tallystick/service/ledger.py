@@ -15,7 +15,6 @@ from tallystick.service.accounts import AccountCalls
 from tallystick.service.configuration import (
     Configuration,
     ConfigurationError,
-    CrossShard,
     configuration_of,
     read_configuration,
 )
@@ -47,7 +46,7 @@ class Ledger(AccountCalls, TransactionCalls, HoldCalls, EventCalls):
         *dsns: str,
         configuration: str | Path | None = None,
         tenant: int = 1,
-        cross_shard: CrossShard = "saga",
+        cross_shard: str = "saga",
     ) -> AsyncIterator["Ledger"]:
         """Serve a tenant's ledger from the databases of all its shards, inside this process.
 
@@ -98,7 +97,7 @@ class Ledger(AccountCalls, TransactionCalls, HoldCalls, EventCalls):
         return Webhooks(self._engine, self._tenant)
 
 
-async def _configuration_of(dsns: Sequence[str], cross_shard: CrossShard) -> Configuration:
+async def _configuration_of(dsns: Sequence[str], cross_shard: str) -> Configuration:
     try:
         numbers = [await shard_number(dsn) for dsn in dsns]
     except ShardUnavailableError as error:

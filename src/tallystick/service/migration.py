@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 
+from tallystick.ledger.crossing.ways import way_of
 from tallystick.ledger.placement import NOTHING_PLACED, Placement, following, read_placement, write_placement
 from tallystick.service.configuration import OWNER_FILE, Configuration, ConfigurationError
 from tallystick.store.directory_copy import copy_directory
@@ -11,7 +12,6 @@ from tallystick.store.errors import PreparationError, ShardUnavailableError
 from tallystick.store.migrate import check_schema, migrate, serving_risks
 from tallystick.store.placements import ShardLookup, change_placement, placement_of
 from tallystick.store.sessions import check_sessions
-from tallystick.store.two_phase import check_prepared_transactions
 
 
 class ShardUnreachableError(ShardUnavailableError):
@@ -66,9 +66,9 @@ def check_shards(configuration: Configuration) -> dict[int, ShardUnreachableErro
     """Check that the shards are those that were migrated together. Returns the shards that cannot be reached.
 
     Raises:
-        SchemaError: a database has another version, belongs to another shard, or is not prepared for servers.
+        SchemaError: a database has another version, belongs to another shard, or is not prepared for servers or for
+            the way of crossing shards that the file asks for.
         ConfigurationError: a shard is missing in the file, or was added and not migrated.
-        PreparedTransactionsError: a server is not set up for two-phase commit, which the file asks for.
     """
     unreachable = {}
     recorded: dict[int, Placement] = {}
@@ -86,8 +86,7 @@ def check_shards(configuration: Configuration) -> dict[int, ShardUnreachableErro
                 raise ConfigurationError(
                     f"shard {number} was added: run `tallystick migrate` before it is served"
                 )
-    if configuration.cross_shard == "two_phase":
-        check_prepared_transactions(configuration.dsns)
+    way_of(configuration.cross_shard).check(configuration.dsns)
     return unreachable
 
 

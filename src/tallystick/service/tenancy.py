@@ -1,6 +1,5 @@
 """The parts of a tenant's calls: keys, routing, submitting, and waiting for transfers between shards."""
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -8,20 +7,18 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from tallystick.domain import limits
 from tallystick.domain.accounts import AccountKind, AccountState
-from tallystick.domain.commands import NO_NOTE, SENT_KINDS, Command, Kind, Note, RequestKey
+from tallystick.domain.commands import NO_NOTE, Command, Kind, Note, RequestKey
 from tallystick.domain.fingerprint import Field, RequestKind, fingerprint, request_key
-from tallystick.domain.identifiers import local_of, shard_of
+from tallystick.domain.identifiers import shard_of
 from tallystick.domain.invariants import required
 from tallystick.domain.outcomes import Posted, RefusalCode, Refused
 from tallystick.domain.record import Record, record_at
 from tallystick.domain.sagas import SagaState, SagaStatus
 from tallystick.domain.system_owners import SystemAccount
-from tallystick.ledger.crossing.two_phase.pairs import PairAnswer
 from tallystick.ledger.errors import UnavailableError
 from tallystick.ledger.request_queue import DecidedOutcome
-from tallystick.service import parameters
+from tallystick.service import halves, parameters
 from tallystick.service.engine import Engine
 from tallystick.service.errors import AccountNotFoundError, ParameterError
 from tallystick.service.parties import Party, PartyPart
@@ -189,16 +186,14 @@ class Tenancy:
             if answer.outcome.code is RefusalCode.RATE_LIMITED:
                 raise self._engine.refusal_budgets.error(self._tenant, answer.outcome)
             return answer.outcome
-        if answer.appended and isinstance(answer, DecidedOutcome):
+        if answer.appended and answer.other is None:
             record = record_at(answer.decision, answer.outcome.position)
             if record.saga is None:
                 return record
         (found,) = await self._records(shard, [answer])
         return found
 
-    async def _records(
-        self, shard: ServedShard, answers: Sequence[DecidedOutcome | PairAnswer]
-    ) -> list[Record | Refused]:
+    async def _records(self, shard: ServedShard, answers: Sequence[DecidedOutcome]) -> list[Record | Refused]:
         """The record of each answer. Records of earlier batches are read, and transfers between shards are driven."""
         earlier = [
             answer.outcome.position
@@ -207,43 +202,10 @@ class Tenancy:
         ]
         read = await shard.reader.records(earlier) if earlier else {}
         found: list[Record | Refused] = await self._in_pieces(answers, lambda answer: _record(answer, read))
-        whole = iter(await self._whole([one for one in found if isinstance(one, Record)]))
+        whole = iter(await halves.whole(self._engine, [one for one in found if isinstance(one, Record)]))
         found = [next(whole) if isinstance(one, Record) else one for one in found]
         sagas = [record.saga for record in found if isinstance(record, Record) and record.saga is not None]
         return await self._followed(shard, found, sagas) if sagas else found
-
-    async def _whole(self, found: Sequence[Record]) -> list[Record]:
-        """Join records with their other halves, which are read where they are not known yet.
-
-        Raises:
-            UnavailableError: the other half is prepared, and cannot be read yet.
-        """
-        missing = [
-            one.transaction.reference
-            for one in found
-            if one.other_half is None and one.transaction.kind in SENT_KINDS.values()
-        ]
-        if not missing:
-            return list(found)
-        halves: dict[int, Record] = {}
-        for other in {self._shard(identifier) for identifier in missing}:
-            halves.update(await self._halves(other, missing))
-        return [
-            one
-            if one.transaction.refers_to is None
-            else one._replace(other_half=halves.get(one.transaction.refers_to, one.other_half))
-            for one in found
-        ]
-
-    async def _halves(self, shard: ServedShard, identifiers: Sequence[int]) -> dict[int, Record]:
-        """The records on one shard, of these identifiers. What is decided will be there in a moment."""
-        wanted = {local_of(one): one for one in identifiers if shard_of(one) == shard.number}
-        deadline = time.monotonic() + self._engine.saga_wait_seconds
-        while (read := await shard.reader.records(list(wanted))).keys() != wanted.keys():
-            if time.monotonic() > deadline:
-                raise UnavailableError(f"shard {shard.number} has not committed its half yet")
-            await asyncio.sleep(limits.HALF_RETRY_SECONDS)
-        return {wanted[position]: record for position, record in read.items()}
 
     async def _followed(
         self, shard: ServedShard, found: list[Record | Refused], sagas: Sequence[SagaState]
@@ -278,14 +240,10 @@ def _ended(record: Record, state: SagaState, ends: Mapping[int, Record]) -> Reco
     return record._replace(saga=state, hold=record.hold if end is None else end.hold)
 
 
-def _record(answer: DecidedOutcome | PairAnswer, read: Mapping[int, Record]) -> Record | Refused:
+def _record(answer: DecidedOutcome, read: Mapping[int, Record]) -> Record | Refused:
     outcome = answer.outcome
     if isinstance(outcome, Refused):
         return outcome
     if not answer.appended:
         return read[outcome.position]
-    record = record_at(answer.decision, outcome.position)
-    if isinstance(answer, PairAnswer):
-        half = local_of(record.transaction.reference)
-        record = record._replace(other_half=record_at(answer.other, half))
-    return record
+    return halves.joined(record_at(answer.decision, outcome.position), answer)

@@ -3,15 +3,12 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Final
 
 import msgspec
 
 from tallystick import views
 from tallystick.domain import limits
 from tallystick.domain.commands import (
-    RECEIVED_KINDS,
-    SENT_KINDS,
     Command,
     Kind,
     Leg,
@@ -28,13 +25,11 @@ from tallystick.domain.record import Record, payment_of
 from tallystick.domain.sagas import SagaState, SagaStatus
 from tallystick.domain.system_owners import SIGN
 from tallystick.ledger.errors import UnavailableError
-from tallystick.service import parameters
+from tallystick.service import halves, parameters
 from tallystick.service.errors import ParameterError, TransactionNotFoundError
 from tallystick.service.parties import PartyPart
 from tallystick.service.served_shard import ServedShard
 from tallystick.service.tenancy import Amount, Metadata, Tenancy, Text, Time
-
-_HALF_KINDS: Final = frozenset({*SENT_KINDS.values(), *RECEIVED_KINDS.values()})
 
 
 class TransferRequest(msgspec.Struct, frozen=True):
@@ -199,7 +194,7 @@ class TransactionCalls(Tenancy):
         if record is None:
             raise TransactionNotFoundError(transaction)
         shard = self._shard(identifier)
-        (found,) = await self._whole([record])
+        (found,) = await halves.whole(self._engine, [record])
         return views.transaction_view(shard.number, found)
 
     # Parts of the calls.
@@ -279,8 +274,8 @@ class TransactionCalls(Tenancy):
             saga = record.transaction.reference
             state = (await self._shard(saga).reader.sagas([local_of(saga)])).get(local_of(saga))
             return identifier, _payers(state)
-        if record.transaction.kind in _HALF_KINDS:
-            return await self._received_of(identifier, record)
+        if halves.is_half(record):
+            return await halves.received_of(self._engine, identifier, record)
         if record.saga is None:
             return identifier, ()
         states = await self._engine.crossings.driver(shard).drive(
@@ -292,14 +287,6 @@ class TransactionCalls(Tenancy):
         if state.counterpart is None:
             return identifier, ()
         return make_identifier(state.terms.other_shard, state.counterpart), _payers(state)
-
-    async def _received_of(self, identifier: int, half: Record) -> tuple[int, tuple[Leg, ...]]:
-        """The half of a transaction on the shard that received it, and its payers on the other shard."""
-        other_identifier = half.transaction.reference
-        if half.transaction.kind in SENT_KINDS.values():
-            return other_identifier, _senders(half)
-        halves = await self._halves(self._shard(other_identifier), [other_identifier])
-        return identifier, _senders(halves[other_identifier])
 
     async def _transaction_answer(self, shard: ServedShard, command: Command) -> views.Transaction | Refused:
         found = await self._submit(shard, command)
@@ -352,13 +339,6 @@ def _payers(state: SagaState | None) -> tuple[Leg, ...]:
     if state is None or state.terms.operation is Kind.REVERSAL:
         return ()
     return state.terms.debits
-
-
-def _senders(sent: Record) -> tuple[Leg, ...]:
-    """The payers, from the half of their shard."""
-    return tuple(
-        Leg(entry.account, -entry.amount, entry.asset, "id") for entry in sent.entries if entry.amount < 0
-    )
 
 
 def _transaction(shard: ServedShard, found: Record | Refused) -> views.Transaction | Refused:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, LiteralString, TypeAlias
 
 import asyncpg
 
@@ -67,7 +67,7 @@ async def close_connection(connection: Connection) -> None:
 class Database:
     """Pools of connections to one shard's database, for reading and for tables beside the log.
 
-    `rows` and `holding` raise ShardUnavailableError when PostgreSQL cannot be reached in time.
+    `rows`, `fetch` and `holding` raise ShardUnavailableError when PostgreSQL cannot be reached in time.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -110,11 +110,15 @@ class Database:
 
     async def rows(self, name: str, *parameters: Any) -> Rows:
         """Run a named query and fetch all of its rows."""
+        return await self.fetch(query(name), *parameters)
+
+    async def fetch(self, statement: LiteralString, *parameters: Any) -> Rows:
+        """Run a statement and fetch all of its rows."""
         if self._readers is None:
             raise ShardUnavailableError("not connected")
         with translated():
             async with self._readers.acquire(timeout=limits.READ_WAIT_SECONDS_MAX) as connection:
-                return await connection.fetch(query(name), *parameters)
+                return await connection.fetch(statement, *parameters)
 
     @asynccontextmanager
     async def holding(self, name: str) -> AsyncIterator[None]:

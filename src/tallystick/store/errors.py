@@ -8,7 +8,6 @@
   - `SchemaError`: the schema does not fit this version
     - `PreparationError`: the database or a role is not prepared
   - `DirectoryConflictError`: the shards do not agree
-  - `PreparedTransactionsError` (in `two_phase`): PostgreSQL is not set up for two-phase commit
 - `CacheError` (in `cache/balances`): the cache did not answer
 - `CacheRefusedError`, `UnknownScriptError` (in `cache/balances`): what a client of the cache raises
 """
@@ -76,11 +75,12 @@ def translated() -> Iterator[None]:
     except (asyncpg.PostgresError, psycopg.Error) as error:
         sqlstate: str | None = getattr(error, "sqlstate", None)
         if (sqlstate or "").startswith(_STATEMENT_CLASSES):
-            kind = NotPermittedError if sqlstate == _NOT_PERMITTED else BatchRejectedError
-            raise kind(_first_line(error)) from error
-        unavailable = ShardUnavailableError(_first_line(error))
-        unavailable.sqlstate = sqlstate
-        raise unavailable from error
+            kind: type[StoreError] = NotPermittedError if sqlstate == _NOT_PERMITTED else BatchRejectedError
+        else:
+            kind = ShardUnavailableError
+        failure = kind(_first_line(error))
+        failure.sqlstate = sqlstate
+        raise failure from error
     except asyncpg.DataError as error:
         raise BatchRejectedError(_first_line(error)) from error
     except CONNECTION_LOST as error:

@@ -13,6 +13,7 @@ from psycopg import sql
 from tallystick.domain import limits
 from tallystick.store.connection import Database
 from tallystick.store.errors import translated
+from tallystick.store.once import rows_once
 from tallystick.store.queries import query
 
 
@@ -53,8 +54,8 @@ async def recorded_placement(database: Database) -> str | None:
 
 def placement_of(dsn: str) -> str | None:
     """The recorded placement of a shard. Raises ShardUnavailableError."""
-    with translated(), psycopg.connect(dsn, connect_timeout=limits.CONNECT_TIMEOUT_SECONDS) as connection:
-        return _look_up(connection).placement
+    (row,) = rows_once(dsn, query("look_up_shard"))
+    return ShardLookup(*row).placement
 
 
 def change_placement(dsns: Mapping[int, str], change: Callable[[Mapping[int, ShardLookup]], str]) -> None:

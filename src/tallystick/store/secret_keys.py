@@ -2,10 +2,7 @@
 
 from typing import NamedTuple
 
-import psycopg
-
-from tallystick.domain import limits
-from tallystick.store.errors import translated
+from tallystick.store.once import rows_once
 from tallystick.store.queries import query
 
 
@@ -23,5 +20,4 @@ def secret_keys_in(dsn: str) -> list[StoredWith]:
     Raises:
         ShardUnavailableError: PostgreSQL cannot be reached.
     """
-    with translated(), psycopg.connect(dsn, connect_timeout=limits.CONNECT_TIMEOUT_SECONDS) as connection:
-        return [StoredWith(*row) for row in connection.execute(query("webhook_secret_keys"))]
+    return [StoredWith(*row) for row in rows_once(dsn, query("webhook_secret_keys"))]

@@ -1,1 +1,1 @@
-"""The ways in which a transfer crosses from one shard to another."""
+"""The ways in which a transfer crosses from one shard to another. `ways` names them."""

@@ -5,7 +5,7 @@ As in the batcher, one task owns the connections. So a caller that goes away can
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -13,41 +13,24 @@ import structlog
 
 from tallystick.background.pauses import Backoff
 from tallystick.domain import limits
-from tallystick.domain.commands import Command, PostTransaction, Reach, Transfer
-from tallystick.domain.decide import Atomic, Decision
-from tallystick.domain.identifiers import shard_of
-from tallystick.domain.outcomes import Outcome, Posted
-from tallystick.domain.two_phase import CrossingCommand, PairDecision
+from tallystick.domain.outcomes import Posted
 from tallystick.ledger import metrics
+from tallystick.ledger.crossing.two_phase.deciding import CrossingCommand, PairDecision
 from tallystick.ledger.crossing.two_phase.writing import PairWriter
 from tallystick.ledger.errors import FaultyCommandError, OverloadedError, UnavailableError
 from tallystick.ledger.fair_queue import NO_WEIGHTS, FairQueue
 from tallystick.ledger.request_queue import DecidedOutcome
 from tallystick.ledger.shard import Shard
-from tallystick.ledger.writing import Units
 from tallystick.store.errors import CommitUnknownError, ShardUnavailableError, StoreError
 
 _log = structlog.get_logger(__name__)
-
-
-class PairAnswer(NamedTuple):
-    """An outcome, and the decisions that it is part of: of the payer's shard, and of the other one."""
-
-    outcome: Outcome
-    decision: Decision
-    other: Decision
-
-    @property
-    def appended(self) -> bool:
-        """Whether these decisions posted it, and not earlier ones."""
-        return isinstance(self.outcome, Posted) and self.outcome.position >= self.decision.first_position
 
 
 class _Piece(NamedTuple):
     """Some of the commands of one request, and the future of their answers."""
 
     crossings: Sequence[CrossingCommand]
-    answers: asyncio.Future[list[PairAnswer]]
+    answers: asyncio.Future[list[DecidedOutcome]]
 
 
 class Coordinator:
@@ -65,7 +48,7 @@ class Coordinator:
         self._stopping = False
         self._task = asyncio.create_task(self._run(), name=f"coordinator of shards {self._label}")
 
-    async def submit(self, crossings: Sequence[CrossingCommand]) -> list[PairAnswer]:
+    async def submit(self, crossings: Sequence[CrossingCommand]) -> list[DecidedOutcome]:
         """Have the commands of one request decided and written on both shards; an answer for each, after that.
 
         Raises:
@@ -94,8 +77,8 @@ class Coordinator:
         ):
             raise OverloadedError(f"{queue.size} commands wait for the shards {self._label}")
 
-    def _put(self, tenant: int, crossings: Sequence[CrossingCommand]) -> asyncio.Future[list[PairAnswer]]:
-        answers: asyncio.Future[list[PairAnswer]] = asyncio.get_running_loop().create_future()
+    def _put(self, tenant: int, crossings: Sequence[CrossingCommand]) -> asyncio.Future[list[DecidedOutcome]]:
+        answers: asyncio.Future[list[DecidedOutcome]] = asyncio.get_running_loop().create_future()
         self._queue.put(tenant, len(crossings), _Piece(crossings, answers))
         return answers
 
@@ -204,7 +187,7 @@ def _answer(batch: Sequence[_Piece], decision: PairDecision) -> None:
     outcomes = iter(decision.outcomes)
     for waiting in batch:
         answers = [
-            PairAnswer(next(outcomes), decision.shards[home], decision.other(home))
+            DecidedOutcome(next(outcomes), decision.shards[home], decision.other(home))
             for home, _ in waiting.crossings
         ]
         if not waiting.answers.done():
@@ -219,70 +202,3 @@ def _fail(batch: Sequence[_Piece], error: Exception) -> None:
     for waiting in batch:
         if not waiting.answers.done():
             waiting.answers.set_exception(error)
-
-
-class TwoPhase:
-    """How commands are written where shards are crossed by two-phase commit.
-
-    Each coordinator is made when something first crosses between its shards.
-    """
-
-    def __init__(
-        self, find: Callable[[int], Shard | None], tenant_weights: Mapping[int, int] = NO_WEIGHTS
-    ) -> None:
-        """`find` gives a shard by its number; tenants take turns by weight, as in the queue of a shard."""
-        self._find = find
-        self._tenant_weights = tenant_weights
-        self._coordinators: dict[frozenset[int], Coordinator] = {}
-
-    async def submit(self, home: Shard, units: Units) -> Sequence[DecidedOutcome | PairAnswer]:
-        """Have the commands of one request written: by their shard, or together with another one if they cross.
-
-        Raises:
-            OverloadedError: a queue is full.
-            UnavailableError: a shard cannot be reached, or did not answer in time.
-            FaultyCommandError: a bug refused a command, which was not written.
-        """
-        places: dict[Shard | None, list[int]] = {}
-        for place, unit in enumerate(units):
-            places.setdefault(self._other_shard(home, unit), []).append(place)
-        if places.keys() == {None}:
-            return await home.batcher.submit(units)
-        found = await asyncio.gather(
-            *(self._write(home, other, [units[place] for place in mine]) for other, mine in places.items())
-        )
-        answers: dict[int, DecidedOutcome | PairAnswer] = {}
-        for mine, answered in zip(places.values(), found, strict=True):
-            answers.update(zip(mine, answered, strict=True))
-        return [answers[place] for place in range(len(units))]
-
-    async def stop(self) -> None:
-        """Write what waits, and close."""
-        await asyncio.gather(*(coordinator.stop() for coordinator in self._coordinators.values()))
-
-    async def _write(
-        self, home: Shard, other: Shard | None, units: Units
-    ) -> Sequence[DecidedOutcome | PairAnswer]:
-        if other is None:
-            return await home.batcher.submit(units)
-        crossings = [
-            CrossingCommand(home.number, unit)
-            for unit in units
-            if isinstance(unit, Transfer | PostTransaction)
-        ]
-        pair = frozenset((home.number, other.number))
-        if pair not in self._coordinators:
-            self._coordinators[pair] = Coordinator(home, other, self._tenant_weights)
-        return await self._coordinators[pair].submit(crossings)
-
-    def _other_shard(self, home: Shard, unit: Command | Atomic) -> Shard | None:
-        """The other shard of what crosses; None for what is decided by one shard alone."""
-        match unit:
-            case Transfer(reach=Reach.REACHABLE):
-                shards = {shard_of(unit.destination)}
-            case PostTransaction():
-                shards = {shard_of(account) for account, _ in unit.entries}
-            case _:
-                return None
-        others = shards - {home.number}
-        return self._find(others.pop()) if len(others) == 1 else None

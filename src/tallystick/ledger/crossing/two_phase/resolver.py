@@ -15,11 +15,16 @@ import structlog
 from tallystick.background.worker import Worker
 from tallystick.domain import limits
 from tallystick.ledger import metrics
+from tallystick.ledger.crossing.two_phase.databases import (
+    PairBatch,
+    PairLogWriter,
+    PreparedHalf,
+    prepared_halves,
+)
 from tallystick.ledger.errors import NotTakenError
 from tallystick.ledger.shard import Shard
 from tallystick.ledger.shard_workers import ShardWorkers
 from tallystick.store.errors import ShardUnavailableError, StoreError
-from tallystick.store.two_phase import PairBatch, PairLogWriter, PreparedHalf, prepared_halves
 
 _log = structlog.get_logger(__name__)
 

@@ -1,7 +1,7 @@
 """Writes transfers between two shards: a batch on both, prepared on both, decided once, ended on both.
 
 That a batch is to be committed is decided here only, after both halves are prepared. So whoever finds a half that
-nobody ends may have it decided that it is not, if nothing was decided before: see `two_phase_resolver`.
+nobody ends may have it decided that it is not, if nothing was decided before: see `resolver`.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ from tallystick.domain.decide import Decision
 from tallystick.domain.needs import Needs
 from tallystick.domain.rows import BatchRow
 from tallystick.domain.snapshot import Snapshot
-from tallystick.domain.two_phase import CrossingCommand, PairDecision, decide_pair, needs_of
 from tallystick.ledger import metrics
+from tallystick.ledger.crossing.two_phase.databases import PairBatch, PairLogWriter
+from tallystick.ledger.crossing.two_phase.deciding import CrossingCommand, PairDecision, decide_pair, needs_of
 from tallystick.ledger.shard import Shard
 from tallystick.store.errors import BatchRejectedError, CommitUnknownError, ShardUnavailableError
-from tallystick.store.two_phase import PairBatch, PairLogWriter
 
 _TOKEN_BYTES: Final = 16
 

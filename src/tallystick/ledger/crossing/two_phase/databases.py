@@ -3,28 +3,32 @@
 (https://www.postgresql.org/docs/current/sql-prepare-transaction.html)
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Final, LiteralString, NamedTuple, Self
+from functools import partial
+from typing import Final, NamedTuple, Self
 
-import asyncpg
-import psycopg
-from psycopg import sql
-
-from tallystick.domain import limits
 from tallystick.domain.needs import Needs
 from tallystick.domain.snapshot import Head
 from tallystick.store.connection import Database
-from tallystick.store.errors import ShardUnavailableError, StoreError, translated, translated_commit
+from tallystick.store.errors import (
+    BatchRejectedError,
+    PreparationError,
+    ShardUnavailableError,
+    translated,
+    translated_commit,
+)
 from tallystick.store.log import Loaded, LogWriter
+from tallystick.store.once import rows_once
 from tallystick.store.queries import query
 
 _PREFIX: Final = "tallystick/"
-_PART_COUNT: Final = 5
+_HALF: Final = re.compile(_PREFIX + r"([0-9]+)/([0-9]+)/([0-9a-f]+)/[0-9]+")
+# The SQLSTATE if there is no prepared transaction of this name.
+_UNDEFINED_OBJECT: Final = "42704"
 
-
-class PreparedTransactionsError(StoreError):
-    """A server can keep too few transactions prepared for two-phase commit; the message says how many it needs."""
+_query = partial(query, package=__package__)
 
 
 class PairBatch(NamedTuple):
@@ -44,10 +48,8 @@ class PairBatch(NamedTuple):
     @classmethod
     def of_half(cls, name: str) -> Self | None:
         """The batch of a prepared transaction, by its name; None if the ledger did not prepare it."""
-        parts = name.split("/")
-        if len(parts) != _PART_COUNT or not (parts[1].isdecimal() and parts[2].isdecimal()):
-            return None
-        return cls(int(parts[1]), int(parts[2]), parts[3])
+        found = _HALF.fullmatch(name)
+        return None if found is None else cls(int(found[1]), int(found[2]), found[3])
 
     def __str__(self) -> str:
         return f"{_PREFIX}{self.low}/{self.high}/{self.token}"
@@ -81,7 +83,7 @@ class PairLogWriter(LogWriter):
         """
         connection = self._open_connection()
         with translated_commit():
-            await connection.execute(_named("two_phase_prepare", name))
+            await connection.execute(_named("prepare_half", name))
 
     async def decide(self, batch: PairBatch, *, commit: bool) -> bool:
         """Decide the result of a batch, unless it was decided before. Returns whether it is to be committed.
@@ -90,27 +92,26 @@ class PairLogWriter(LogWriter):
         """
         connection = self._open_connection()
         with translated():
-            committed = await connection.fetchval(query("two_phase_decide"), str(batch), commit)
+            committed = await connection.fetchval(_query("decide_batch"), str(batch), commit)
             if committed is None:
                 # A separate statement, so that it sees what the other one waited for.
-                committed = await connection.fetchval(query("two_phase_decision"), str(batch))
+                committed = await connection.fetchval(_query("decision_of_batch"), str(batch))
         return bool(committed)
 
     async def end(self, name: str, *, commit: bool) -> None:
         """Commit a prepared half, or roll it back. Nothing happens if it was ended before, or if there is none."""
         connection = self._open_connection()
-        with translated():
-            try:
-                await connection.execute(
-                    _named("two_phase_commit" if commit else "two_phase_roll_back", name)
-                )
-            except asyncpg.UndefinedObjectError:
-                return
+        try:
+            with translated():
+                await connection.execute(_named("commit_half" if commit else "roll_back_half", name))
+        except BatchRejectedError as error:
+            if error.sqlstate != _UNDEFINED_OBJECT:
+                raise
 
 
 async def prepared_halves(database: Database) -> list[PreparedHalf]:
-    """The transactions that a shard keeps prepared now. Raises what the database's `rows` raises."""
-    rows = await database.rows("two_phase_prepared", _PREFIX)
+    """The transactions that a shard keeps prepared now. Raises what the database's `fetch` raises."""
+    rows = await database.fetch(_query("prepared_halves"), _PREFIX)
     return [
         PreparedHalf(batch, age_seconds)
         for name, age_seconds in rows
@@ -128,25 +129,20 @@ def check_prepared_transactions(dsns: Mapping[int, str]) -> None:
         dsns: the connection string of each shard, by number.
 
     Raises:
-        PreparedTransactionsError: a server cannot keep that many.
+        PreparationError: a server cannot keep that many.
     """
     shards: dict[int, list[int]] = defaultdict(list)
     capacities: dict[int, int] = {}
     for number, dsn in dsns.items():
         try:
-            with (
-                translated(),
-                psycopg.connect(dsn, connect_timeout=limits.CONNECT_TIMEOUT_SECONDS) as connection,
-            ):
-                row = connection.execute(query("two_phase_capacity")).fetchone()
+            ((server, capacity),) = rows_once(dsn, _query("prepared_capacity"))
         except ShardUnavailableError:
             continue
-        if row is not None:
-            server, capacities[server] = row
-            shards[server].append(number)
+        capacities[server] = capacity
+        shards[server].append(number)
     for server, numbers in shards.items():
         if capacities[server] < len(numbers):
-            raise PreparedTransactionsError(
+            raise PreparationError(
                 f'cross_shard = "two_phase" needs max_prepared_transactions = {len(numbers)} or more on the server '
                 f"of {_in_words(numbers)}, which has {capacities[server]}: set it there and restart PostgreSQL, or "
                 'choose cross_shard = "saga"'
@@ -157,6 +153,6 @@ def _in_words(numbers: list[int]) -> str:
     return f"{'shard' if len(numbers) == 1 else 'shards'} {', '.join(map(str, sorted(numbers)))}"
 
 
-def _named(statement: LiteralString, name: str) -> str:
-    """A statement about a prepared transaction. PostgreSQL accepts its name as a literal only."""
-    return sql.SQL(query(statement)).format(sql.Literal(name)).as_string(None)
+def _named(statement: str, name: str) -> str:
+    """A statement about a half. PostgreSQL accepts its name as a literal only. These names need no quoting."""
+    return _query(statement).format(f"'{name}'")
