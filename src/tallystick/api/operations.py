@@ -102,22 +102,23 @@ async def transfer(call: Call) -> views.Transaction | Refused:
 async def transfer_batch(call: Call) -> answers.EncodedTransferBatch:
     """Move money many times."""
     body: requests.TransferBatchRequest = call.body
-    transfers = [
-        TransferRequest(
-            one.source,
-            one.destination,
-            one.amount,
-            one.asset,
-            one.idempotency_key,
-            one.description,
-            one.metadata,
-            one.effective_at,
-        )
-        for one in body.transfers
-    ]
+    transfers = await call.pieces.each(call.ledger.tenant, body.transfers, _transfer_request)
     found = await call.ledger.transfers(transfers, atomic=body.atomic)
     return answers.EncodedTransferBatch(
         await call.pieces.each(call.ledger.tenant, found, answers.encoded_outcome)
+    )
+
+
+def _transfer_request(body: requests.BatchTransferRequest) -> TransferRequest:
+    return TransferRequest(
+        body.source,
+        body.destination,
+        body.amount,
+        body.asset,
+        body.idempotency_key,
+        body.description,
+        body.metadata,
+        body.effective_at,
     )
 
 

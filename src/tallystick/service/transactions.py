@@ -1,6 +1,6 @@
 """The calls that move money: transfers, transactions of several entries, reversals."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
@@ -92,7 +92,11 @@ class TransactionCalls(Tenancy):
             return [refuse(RefusalCode.CROSSES_TOO_MANY_SHARDS, "transfers") for _ in commands]
         for mine in places.values():
             if self._is_configured(commands[mine[0]].source):
-                there = {f"transfers[{place}].": commands[place] for place in mine}
+                there = {
+                    f"transfers[{place}].": commands[place]
+                    for place in mine
+                    if commands[place].note.effective_at_us is not None
+                }
                 await self._require_recent(self._shard(commands[mine[0]].source), there)
         answers: dict[int, views.Transaction | Refused] = {}
         for number, mine in places.items():
@@ -100,7 +104,7 @@ class TransactionCalls(Tenancy):
                 answers.update((place, not_configured(number, "source")) for place in mine)
                 continue
             shard = self._shard(commands[mine[0]].source)
-            units = [self._routed(commands[place]) for place in mine]
+            units = await self._in_pieces(mine, lambda place: self._routed(commands[place]))
             found = await self._engine.submit(shard, [Atomic(tuple(units))] if atomic else units)
             records = await self._records(shard, found)
             seen = await self._in_pieces(records, partial(_transaction, shard))
@@ -210,10 +214,10 @@ class TransactionCalls(Tenancy):
         await self._ask_for_system_owners(requests)
         return await self._in_pieces(range(len(requests)), command)
 
-    async def _ask_for_system_owners(self, requests: Iterable[TransferRequest]) -> None:
+    async def _ask_for_system_owners(self, requests: Sequence[TransferRequest]) -> None:
         """Look up the accounts of the system owners in these requests."""
-        named = [parts for request in requests if (parts := _system_parts(request)) is not None]
-        if named:
+        parts = await self._in_pieces(requests, _system_parts)
+        if named := [both for both in parts if both is not None]:
             await self._engine.parties.ask(self._tenant, named)
 
     def _transfer_command(self, request: TransferRequest, prefix: str) -> Transfer:
@@ -311,7 +315,7 @@ def _part(param: str, account: str, amount: Amount, asset: str | None = None) ->
 
 def _system_parts(request: TransferRequest) -> tuple[PartyPart, PartyPart] | None:
     """The parts of a transfer that names a system owner; None for others, and for an invalid request."""
-    if not any(str(name).startswith(SIGN) for name in (request.source, request.destination)):
+    if not (str(request.source).startswith(SIGN) or str(request.destination).startswith(SIGN)):
         return None
     try:
         source = parameters.party(request.source, "source")
