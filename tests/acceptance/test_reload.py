@@ -202,7 +202,7 @@ def test_states_take_effect_and_what_is_wrong_is_logged_and_ignored(installation
         right = installation.path.read_text()
         for text, words in (
             ("[[node]", "not taken over"),
-            (right.replace("number = 2", "number = 3"), "shard 2 is missing: it is served on"),
+            (right.replace("number = 2", "number = 3"), "shard 2 is missing: it is still served"),
             (right.replace("/shard_2?", "/shard_9?"), "the dsn of shard 2 was changed"),
             (f"saga_wait_seconds = 1.0\n{right}", "saga_wait_seconds was changed"),
             (f"webhooks_allow_private = true\n{right}", "webhooks_allow_private was changed"),
