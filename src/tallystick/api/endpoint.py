@@ -59,15 +59,19 @@ class Tenants:
 
     async def ledger_of(self, api_key: str) -> Ledger:
         """The ledger that an API key opens."""
-        tenant = await self._engine.api_keys.tenant_of(api_key)
+        keys = self._engine.api_keys
+        tenant = keys.remembered(api_key) or await keys.tenant_of(api_key)
         if tenant not in self._ledgers:
             self._ledgers[tenant] = Ledger(self._engine, tenant)
         return self._ledgers[tenant]
 
+    def limited(self, budget: Budget, ledger: Ledger) -> bool:
+        """Whether `spend` has anything to count."""
+        return self._engine.rate_limits.limited(budget, ledger.tenant)
+
     async def spend(self, budget: Budget, ledger: Ledger, api_key: str, count: int) -> None:
         """Count a call against the limits of a tenant and of its key; raises RateLimitedError."""
-        if self._engine.rate_limits.limited(budget, ledger.tenant):
-            await self._engine.rate_limits.spend(budget, ledger.tenant, identifier_of(api_key), count)
+        await self._engine.rate_limits.spend(budget, ledger.tenant, identifier_of(api_key), count)
 
 
 class Endpoint:
@@ -105,7 +109,9 @@ def _responder(
         last_event_id = None if operation.stream is None else streams.last_event_id(request)
         call = Call(ledger, tenants.pieces, identifier, body, query, key, last_event_id)
         streaming = operation.stream is not None and streams.wanted(request)
-        await tenants.spend(Budget.STREAMS if streaming else budget, ledger, api_key, _transfers_of(body))
+        spent = Budget.STREAMS if streaming else budget
+        if tenants.limited(spent, ledger):
+            await tenants.spend(spent, ledger, api_key, _transfers_of(body))
         if operation.stream is not None and streaming:
             open_streams.require_room(ledger.tenant)
             parts = await _parts(operation.stream, call)
@@ -162,7 +168,7 @@ def write_problem(response: Response, answer: problems.ProblemResponse) -> None:
 def _idempotency_key(request: Request, wanted: Key) -> str:
     if wanted is Key.NONE:
         return ""
-    if sum(name == _KEY_HEADER for name, _ in request.scope["headers"]) > 1:
+    if [name for name, _ in request.scope["headers"]].count(_KEY_HEADER) > 1:
         # The framework would join them with a comma, to a key that the client did not send.
         raise ParameterError("Idempotency-Key", "expected one such header")
     key = request.get_header("Idempotency-Key")
@@ -182,15 +188,14 @@ async def _body(request: Request, arrivals: Arrivals) -> bytes:
     if encoding.lower() != _PLAIN:
         detail = f"Send the body as it is: without {_ENCODING_HEADER}, and not compressed."
         raise MalformedError(problems.answer("content_encoding_unsupported", detail, _ENCODING_HEADER))
-    if (request.content_length or 0) > limits.BODY_BYTES_MAX:
+    length = request.content_length
+    if length is not None and length > limits.BODY_BYTES_MAX:
         raise _too_large()
     arrived: Body = request.scope[BODY]
     # Read one byte more than allowed, because a chunked body does not announce its length.
     reading = request.stream.read(limits.BODY_BYTES_MAX + 1)
     try:
-        body: bytes = await (
-            reading if arrived.is_there(request.content_length) else arrivals.in_time(reading)
-        )
+        body: bytes = await (reading if arrived.is_there(length) else arrivals.in_time(reading))
     except LateError:
         raise _late(arrivals) from None
     if len(body) > limits.BODY_BYTES_MAX:

@@ -269,7 +269,7 @@ class Batcher:
 
     async def _look(self) -> None:
         """End requests that wait too long. One check each second costs less than a timer for each request."""
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         if self._writing_seconds() > limits.WRITING_SECONDS_MAX:
             self._condition.begins(State.FAILING, "what is being written does not end")
         self._condition.forget_old_failures()

@@ -66,14 +66,18 @@ class FairQueue(Generic[Item]):
 
     def put(self, lane: int, size: int, item: Item) -> None:
         """Put an item behind all others of its lane."""
-        self._lane(lane).waiting.append(Queued(lane, size, item))
-        self._add(lane, size)
+        found = self._lane(lane)
+        found.waiting.append(Queued(lane, size, item))
+        found.size += size
+        self.size += size
 
     def put_back(self, taken: Iterable[Queued[Item]]) -> None:
         """Put items back at the front of their lanes, in the order in which they were taken."""
         for waiting in reversed(list(taken)):
-            self._lane(waiting.lane).waiting.appendleft(waiting)
-            self._add(waiting.lane, waiting.size)
+            lane = self._lane(waiting.lane)
+            lane.waiting.appendleft(waiting)
+            lane.size += waiting.size
+            self.size += waiting.size
 
     def take(self) -> Queued[Item]:
         """Take the next item; raises IndexError if no item waits."""
@@ -111,7 +115,3 @@ class FairQueue(Generic[Item]):
             lane = self._lanes[number] = _Lane(self._turn_size * weight)
             self._turns.append(lane)
         return lane
-
-    def _add(self, number: int, size: int) -> None:
-        self._lanes[number].size += size
-        self.size += size

@@ -4,6 +4,7 @@ A large request waits in pieces, so that others can be written in between.
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, NoReturn
@@ -78,6 +79,7 @@ class RequestQueue:
         self._lane = _LEDGER_LANE
         self._shared_until = 0.0
         self._queued = metrics.QUEUED_COMMANDS.labels(str(shard))
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __bool__(self) -> bool:
         return bool(self._queue)
@@ -105,17 +107,23 @@ class RequestQueue:
         commands = commands_of(units)
         lane = _lane_of(commands)
         self._require_room(lane, len(commands), limits.QUEUE_SAGA_STEPS_MAX if of_saga else 0)
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        answers: asyncio.Future[list[DecidedOutcome]] = loop.create_future()
+        now = time.monotonic()
+        answers: asyncio.Future[list[DecidedOutcome]] = asyncio.Future(loop=self._running_loop())
         request = Request(len(commands), answers, now + limits.REQUEST_TIMEOUT_SECONDS)
-        self._note_lane(lane, now)
+        if lane not in (self._lane, _LEDGER_LANE):
+            self._note_lane(lane, now)
         if len(commands) <= limits.PIECE_COMMANDS_MAX:
             self._queue.put(lane, len(commands), Piece(request, units, len(commands)))
         else:
             for piece in _pieces(request, units):
                 self._queue.put(lane, piece.command_count, piece)
         return answers
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        # Asking for the running loop is a system call in Python 3.11.
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop
 
     def room_of(self, tenant: int) -> int:
         """The number of further commands of a tenant that may wait."""
@@ -132,7 +140,7 @@ class RequestQueue:
         """Take the next pieces to write: all that wait, up to limits, without those whose callers have gone away."""
         batch: list[Queued[Piece]] = []
         count = 0
-        shared = asyncio.get_running_loop().time() < self._shared_until
+        shared = time.monotonic() < self._shared_until
         of_tenant_max = limits.BATCH_COMMANDS_PER_TENANT_MAX if shared else limits.BATCH_COMMANDS_MAX
         of_tenant: Counter[int] = Counter()
         while self._queue and count < limits.BATCH_COMMANDS_MAX:
@@ -156,11 +164,10 @@ class RequestQueue:
             piece.request.fail(error)
 
     def _note_lane(self, lane: int, now: float) -> None:
-        """Note whether tenants share the shard: whether another lane than before is used."""
-        if lane not in {self._lane, _LEDGER_LANE}:
-            if self._lane != _LEDGER_LANE:
-                self._shared_until = now + limits.SHARED_SECONDS
-            self._lane = lane
+        """Note that another lane than before is used: whether tenants share the shard."""
+        if self._lane != _LEDGER_LANE:
+            self._shared_until = now + limits.SHARED_SECONDS
+        self._lane = lane
 
     def _require_room(self, lane: int, command_count: int, more_room: int) -> None:
         """Raise OverloadedError if there would be too many commands, of this tenant or of all."""

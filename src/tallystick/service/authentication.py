@@ -30,23 +30,26 @@ class ApiKeys:
         self.directory = directory
         self._known: dict[str, tuple[int, float]] = {}
 
+    def remembered(self, key: str) -> int | None:
+        """The tenant that a key belonged to a few seconds ago at most; None if that is not known."""
+        known = self._known.get(key)
+        return known[0] if known is not None and time.monotonic() < known[1] else None
+
     async def tenant_of(self, key: str) -> int:
         """The tenant that a key belongs to.
 
         Raises:
             AuthenticationError: the key is unknown or revoked.
         """
-        known = self._known.get(key)
-        now = time.monotonic()
-        if known is not None and now < known[1]:
-            return known[0]
+        if (tenant := self.remembered(key)) is not None:
+            return tenant
         found = await self.directory.find_api_key(_hash(key))
         if found is None:
             self._known.pop(key, None)
             raise AuthenticationError("the API key is unknown or revoked")
         if len(self._known) >= limits.API_KEY_CACHE_MAX:
             self._known.clear()
-        self._known[key] = found[1], now + limits.API_KEY_CACHE_SECONDS
+        self._known[key] = found[1], time.monotonic() + limits.API_KEY_CACHE_SECONDS
         return found[1]
 
     async def create(self, name: str, tenant_name: str = DEFAULT_TENANT) -> NewApiKey:

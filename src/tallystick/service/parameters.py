@@ -32,7 +32,9 @@ def account(text: str, param: str) -> int:
 
 def party(text: str, param: str) -> int | str:
     """An account's identifier, or the name of a system owner."""
-    return system_owner(text, param) if _words(text, param).startswith(SIGN) else account(text, param)
+    if isinstance(text, str) and text.startswith(SIGN):
+        return system_owner(text, param)
+    return account(text, param)
 
 
 def system_owner(name: str, param: str) -> str:

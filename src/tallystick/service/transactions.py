@@ -68,9 +68,11 @@ class TransactionCalls(Tenancy):
         request = TransferRequest(
             source, destination, amount, asset, idempotency_key, description, metadata, effective_at
         )
-        await self._ask_for_system_owners([request])
+        if (parts := _system_parts(request)) is not None:
+            await self._engine.parties.ask(self._tenant, [parts])
         command = self._transfer_command(request, "")
-        await self._require_assets([command])
+        if command.opens:
+            await self._require_assets([command])
         shard = self._shard(command.source)
         return await self._transaction_answer(shard, self._routed(command))
 

@@ -44,7 +44,11 @@ class KeyClaims:
             UnavailableError: the shard cannot be asked for its earlier answers.
             FaultyCommandError: a bug refused a claim.
         """
-        wanted, unclaimed = self._wanted(shard, units)
+        placement = self._placement()
+        if placement.generations == ((shard.number,),):
+            # A single shard is the home of every key.
+            return {}
+        wanted, unclaimed = _wanted(placement, shard, units)
         not_kept = await _not_tried(shard, unclaimed)
         if not wanted:
             return not_kept
@@ -57,28 +61,6 @@ class KeyClaims:
             for place, answer in zip(claims, answers, strict=False)
             if (refusal := _refusal(answer)) is not None
         }
-
-    def _wanted(self, shard: Shard, units: Units) -> tuple[dict[int, dict[int, ClaimKey]], dict[int, bytes]]:
-        """The claims to make, by home and index of the command; and the keys that are not claimed, by index.
-
-        A claim is recorded whatever the outcome, so no claim is made for a request whose refusal is not recorded.
-        """
-        placement = self._placement()
-        wanted: dict[int, dict[int, ClaimKey]] = {}
-        unclaimed: dict[int, bytes] = {}
-        if placement.generations == ((shard.number,),):
-            # A single shard is the home of every key.
-            return wanted, unclaimed
-        for place, command in enumerate(commands_of(units)):
-            if command.request is None:
-                continue
-            for home in placement.homes_of_key(command.request.key):
-                if home != shard.number and not command.request.keeps_refusal:
-                    unclaimed[place] = command.request.key
-                elif home != shard.number:
-                    claim = ClaimKey(tenant=command.tenant, request=command.request, shard=shard.number)
-                    wanted.setdefault(home, {})[place] = claim
-        return wanted, unclaimed
 
     async def _claim_on(self, number: int, claims: Sequence[ClaimKey]) -> Sequence[DecidedOutcome]:
         """The answers of a home to claims; empty if it does not answer."""
@@ -98,6 +80,27 @@ class KeyClaims:
                 claiming.add_done_callback(late.discard)
         metrics.KEYS_UNCLAIMED.labels(str(number)).inc(len(claims))
         return ()
+
+
+def _wanted(
+    placement: Placement, shard: Shard, units: Units
+) -> tuple[dict[int, dict[int, ClaimKey]], dict[int, bytes]]:
+    """The claims to make, by home and index of the command; and the keys that are not claimed, by index.
+
+    A claim is recorded whatever the outcome, so no claim is made for a request whose refusal is not recorded.
+    """
+    wanted: dict[int, dict[int, ClaimKey]] = {}
+    unclaimed: dict[int, bytes] = {}
+    for place, command in enumerate(commands_of(units)):
+        if command.request is None:
+            continue
+        for home in placement.homes_of_key(command.request.key):
+            if home != shard.number and not command.request.keeps_refusal:
+                unclaimed[place] = command.request.key
+            elif home != shard.number:
+                claim = ClaimKey(tenant=command.tenant, request=command.request, shard=shard.number)
+                wanted.setdefault(home, {})[place] = claim
+    return wanted, unclaimed
 
 
 async def _not_tried(shard: Shard, unclaimed: Mapping[int, bytes]) -> dict[int, Refused]:
