@@ -105,15 +105,15 @@ class RequestQueue:
             OverloadedError: the queue is full.
         """
         commands = commands_of(units)
-        lane = _lane_of(commands)
-        self._require_room(lane, len(commands), limits.QUEUE_SAGA_STEPS_MAX if of_saga else 0)
+        count, lane = len(commands), _lane_of(commands)
+        self._require_room(lane, count, limits.QUEUE_SAGA_STEPS_MAX if of_saga else 0)
         now = time.monotonic()
         answers: asyncio.Future[list[DecidedOutcome]] = asyncio.Future(loop=self._running_loop())
-        request = Request(len(commands), answers, now + limits.REQUEST_TIMEOUT_SECONDS)
+        request = Request(count, answers, now + limits.REQUEST_TIMEOUT_SECONDS)
         if lane not in (self._lane, _LEDGER_LANE):
             self._note_lane(lane, now)
-        if len(commands) <= limits.PIECE_COMMANDS_MAX:
-            self._queue.put(lane, len(commands), Piece(request, units, len(commands)))
+        if count <= limits.PIECE_COMMANDS_MAX:
+            self._queue.put(lane, count, Piece(request, units, count))
         else:
             for piece in _pieces(request, units):
                 self._queue.put(lane, piece.command_count, piece)
@@ -138,20 +138,22 @@ class RequestQueue:
 
     def take(self) -> list[Queued[Piece]]:
         """Take the next pieces to write: all that wait, up to limits, without those whose callers have gone away."""
+        queue = self._queue
         batch: list[Queued[Piece]] = []
         count = 0
         shared = time.monotonic() < self._shared_until
-        of_tenant_max = limits.BATCH_COMMANDS_PER_TENANT_MAX if shared else limits.BATCH_COMMANDS_MAX
         of_tenant: Counter[int] = Counter()
-        while self._queue and count < limits.BATCH_COMMANDS_MAX:
-            waiting = self._queue.take()
-            if not waiting.item.request.answers.done():
-                batch.append(waiting)
-                count += waiting.size
+        while queue.size and count < limits.BATCH_COMMANDS_MAX:
+            waiting = queue.take()
+            if waiting.item.request.answers.done():
+                continue
+            batch.append(waiting)
+            count += waiting.size
+            if shared:
                 of_tenant[waiting.lane] += waiting.size
-                if of_tenant[waiting.lane] >= of_tenant_max:
+                if of_tenant[waiting.lane] >= limits.BATCH_COMMANDS_PER_TENANT_MAX:
                     break
-        self._queued.set(self._queue.size)
+        self._queued.set(queue.size)
         return batch
 
     def put_back(self, taken: Sequence[Queued[Piece]]) -> None:

@@ -203,6 +203,6 @@ def _expect(value: object, param: str, kind: type | UnionType, words: str) -> No
 
 def _identifier(prefix: Prefix, value: str, param: str) -> int:
     try:
-        return parse_identifier(prefix, _words(value, param))
+        return parse_identifier(prefix, value if isinstance(value, str) else _words(value, param))
     except IdentifierError as error:
         raise ParameterError(param, str(error)) from None

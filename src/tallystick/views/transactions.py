@@ -89,9 +89,9 @@ def transaction_view(shard: int, record: Record) -> Transaction:
         row.position,
         recorded_at,
         recorded_at if row.effective_at_us is None else time_of(row.effective_at_us),
-        own_reference(shard, row),
+        None if row.refers_to is None else own_reference(shard, row),
         row.description,
-        read_metadata(row.metadata),
+        {} if row.metadata is None else read_metadata(row.metadata),
         [_entry_view(entry) for entry in sorted(record.entries, key=_entry_order)],
     )
 

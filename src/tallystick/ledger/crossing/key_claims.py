@@ -34,6 +34,10 @@ class KeyClaims:
         # Claims that were not answered in time, by home. While there are any, no other request waits for that home.
         self._late: dict[int, set[asyncio.Task[list[DecidedOutcome]]]] = {}
 
+    def needless(self, shard: Shard) -> bool:
+        """Whether no key has to be claimed: a single shard is the home of every key."""
+        return self._placement().generations == ((shard.number,),)
+
     async def claim(self, shard: Shard, units: Units) -> dict[int, Refused]:
         """Claim the keys of commands that go to a shard. Returns refusals for keys that are in use, by index.
 
@@ -44,11 +48,7 @@ class KeyClaims:
             UnavailableError: the shard cannot be asked for its earlier answers.
             FaultyCommandError: a bug refused a claim.
         """
-        placement = self._placement()
-        if placement.generations == ((shard.number,),):
-            # A single shard is the home of every key.
-            return {}
-        wanted, unclaimed = _wanted(placement, shard, units)
+        wanted, unclaimed = _wanted(self._placement(), shard, units)
         not_kept = await _not_tried(shard, unclaimed)
         if not wanted:
             return not_kept

@@ -3,7 +3,7 @@
 To remove a way, delete its folder and its line in `WAYS`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Final
 
@@ -37,7 +37,7 @@ class Way:
             PreparationError: a server is not. The message says what it needs.
         """
 
-    async def submit(self, home: Shard, units: Units) -> Sequence[DecidedOutcome]:
+    def submit(self, home: Shard, units: Units) -> Awaitable[Sequence[DecidedOutcome]]:
         """Have the commands of one request decided and written. Returns an answer for each of them.
 
         Raises:
@@ -45,7 +45,7 @@ class Way:
             UnavailableError: a shard cannot be reached, or did not answer in time.
             FaultyCommandError: a bug refused a command, which was not written.
         """
-        return await home.batcher.submit(units)
+        return home.batcher.submit(units)
 
     def start(self) -> None:
         """Begin to look for unfinished work of processes that died."""
