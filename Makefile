@@ -25,7 +25,7 @@ else
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv up check test test-pythons crash-points simulate kills races webhooks attack installed fresh lint audit format schema lock bench clean again
+.PHONY: help venv up cluster cluster-test check test test-pythons crash-points simulate kills races webhooks attack installed fresh lint audit format schema lock bench clean again
 
 define install
 "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -42,6 +42,9 @@ venv: $(VENV)/.development ## Prepare the environment: .venv, with everything lo
 
 up: $(VENV)/.runtime ## Start everything on this machine and move money
 	@exec $(VENV)/bin/tallystick up $(ARGUMENTS)
+
+cluster: $(VENV)/.cluster ## Start a cluster on this machine that survives the loss of any part (takes etcd and haproxy)
+	@exec $(VENV)/bin/tallystick cluster up $(ARGUMENTS)
 
 check: $(VENV)/.development lint ## Check the code and run the tests that need no server, in less than a minute
 	@exec $(VENV)/bin/python -m pytest --numprocesses 2 -q -m "not slow" tests/unit $(ARGUMENTS)
@@ -82,6 +85,9 @@ installed: $(VENV)/.development ## Install the wheel with extras and without, an
 fresh: $(VENV)/.development ## Begin anew on a bare system, as root and as a user, several times (takes root and debootstrap)
 	@exec $(VENV)/bin/python -m tests.fresh $(ARGUMENTS)
 
+cluster-test: $(VENV)/.development ## Switch the machines of a cluster off, one after the other, and lose no payment (takes etcd and haproxy)
+	@exec $(VENV)/bin/python -m pytest -s tests/cluster/check_machines.py $(ARGUMENTS)
+
 lint: $(VENV)/.development ## Check format, style, types and imports
 	@$(VENV)/bin/ruff format --quiet --check .
 	@$(VENV)/bin/ruff check --quiet .
@@ -100,8 +106,9 @@ schema: $(VENV)/.development ## Write down what the migrations make, after one w
 	@exec $(VENV)/bin/python -m tests.made
 
 lock: $(VENV)/.development ## Lock the versions of what we depend on, with hashes
-	@$(COMPILE) $(ARGUMENTS) --extra bench -o requirements/dev.txt pyproject.toml requirements/dev.in
+	@$(COMPILE) $(ARGUMENTS) --extra bench --extra cluster -o requirements/dev.txt pyproject.toml requirements/dev.in
 	@$(COMPILE) -c requirements/dev.txt --extra all -o requirements/runtime.txt pyproject.toml
+	@$(COMPILE) -c requirements/dev.txt --extra cluster -o requirements/cluster.txt pyproject.toml
 	@$(COMPILE) -c requirements/dev.txt --extra bench -o requirements/bench.txt pyproject.toml
 	@$(COMPILE) -c requirements/dev.txt -o requirements/build.txt requirements/build.in
 
@@ -115,17 +122,20 @@ clean: ## Remove the environment and the caches
 
 # An environment holds the path at which it was made: one that was moved or copied is made anew.
 ifneq ("$(shell cat $(VENV)/.place 2>/dev/null)","$(CURDIR)")
-$(VENV)/.runtime $(VENV)/.bench $(VENV)/.development: again
+$(VENV)/.runtime $(VENV)/.cluster $(VENV)/.bench $(VENV)/.development: again
 endif
 $(VENV)/.runtime: requirements/runtime.txt requirements/build.txt pyproject.toml
 	@$(call install,runtime)
+
+$(VENV)/.cluster: requirements/cluster.txt requirements/runtime.txt requirements/build.txt pyproject.toml
+	@$(call install,cluster)
 
 # What measuring needs includes what running needs, and what development needs both.
 $(VENV)/.bench: requirements/bench.txt requirements/runtime.txt requirements/build.txt pyproject.toml bench/pyproject.toml
 	@$(call install,bench)
 
-$(VENV)/.development: requirements/dev.txt requirements/bench.txt requirements/runtime.txt requirements/build.txt \
-		pyproject.toml bench/pyproject.toml
+$(VENV)/.development: requirements/dev.txt requirements/bench.txt requirements/cluster.txt requirements/runtime.txt \
+		requirements/build.txt pyproject.toml bench/pyproject.toml
 	@$(call install,development)
 
 endif

@@ -1,7 +1,7 @@
 """Makes an environment and installs what is locked into it, with a line that says how far it is.
 
-Run as `install.py runtime`, `install.py bench` or `install.py development` in the folder of the project; it needs
-nothing but Python.
+Run as `install.py runtime`, `install.py cluster`, `install.py bench` or `install.py development` in the folder of the
+project; it needs nothing but Python.
 `VENV` is the folder of the environment, `.venv` if it is not set. An environment that was moved, or whose making was
 interrupted, is made anew.
 """
@@ -19,15 +19,26 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-REQUIREMENTS = {"runtime": ["runtime", "build"], "bench": ["bench", "build"], "development": ["dev", "build"]}
-PROJECTS = {"runtime": ["."], "bench": [".", "bench"], "development": [".", "bench"]}
+REQUIREMENTS = {
+    "runtime": ["runtime", "build"],
+    "cluster": ["cluster", "build"],
+    "bench": ["bench", "build"],
+    "development": ["dev", "build"],
+}
+PROJECTS = {"runtime": ["."], "cluster": ["."], "bench": [".", "bench"], "development": [".", "bench"]}
 """The folders of what is ours. What measures is a project of its own."""
 STAMPS = {
     "runtime": [".runtime"],
+    "cluster": [".runtime", ".cluster"],
     "bench": [".runtime", ".bench"],
-    "development": [".runtime", ".bench", ".development"],
+    "development": [".runtime", ".cluster", ".bench", ".development"],
 }
-PURPOSES = {"runtime": "to run", "bench": "to be measured", "development": "to run and to be tested"}
+PURPOSES = {
+    "runtime": "to run",
+    "cluster": "to run as a cluster",
+    "bench": "to be measured",
+    "development": "to run and to be tested",
+}
 
 REQUIREMENTS_FOLDER = Path(__file__).parent
 ENVIRONMENT = Path(os.environ.get("VENV", ".venv"))

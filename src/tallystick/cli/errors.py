@@ -9,6 +9,7 @@ from typing import Final
 
 import click
 
+from tallystick.cluster.errors import ClusterError
 from tallystick.embedded.errors import EmbeddedServerError
 from tallystick.extras import MissingExtraError
 from tallystick.followers.errors import WebhookKeyMissingError
@@ -18,6 +19,7 @@ from tallystick.service.errors import ParameterError, TooManyWebhooksError, Webh
 from tallystick.store.errors import StoreError
 
 EXPECTED_ERRORS: Final = (
+    ClusterError,
     ConfigurationError,
     EmbeddedServerError,
     MissingExtraError,

@@ -3,10 +3,9 @@
 import asyncio
 import os
 import secrets
-import shlex
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -22,12 +21,12 @@ from tallystick.cli.own_cache import OwnCache
 from tallystick.cli.ports import METRICS_PORT_ABOVE, METRICS_PORT_OPTION, reserve_next_free_port
 from tallystick.cli.session import open_api_keys, open_engine
 from tallystick.cli.stop_signals import StopSignals
+from tallystick.cli.trial import kept_api_key, write_shell
 from tallystick.domain.hosts import PORT_MAX
 from tallystick.embedded.lock import DataFolderLock
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
-from tallystick.files import write_private
 from tallystick.ledger.errors import UnavailableError
-from tallystick.service.authentication import DEFAULT_TENANT, ApiKeys
+from tallystick.service.authentication import DEFAULT_TENANT
 from tallystick.service.configuration import (
     Configuration,
     NodeConfiguration,
@@ -35,7 +34,6 @@ from tallystick.service.configuration import (
     write_configuration,
 )
 from tallystick.service.engine import Engine
-from tallystick.service.errors import AuthenticationError
 from tallystick.service.migration import migrate_shard, unite_shards
 from tallystick.service.webhooks.key_file import add_key
 from tallystick.service.webhooks.key_rotation import rotate_keys
@@ -137,7 +135,7 @@ class Installation:
         # This takes about as long as the start of the API, and runs meanwhile.
         api_key, accounts = asyncio.run(self._prepare(configuration))
         api.wait_until_ready(stop)
-        self._write_shell(process.url, api_key, accounts)
+        write_shell(self._shell_path, process.url, api_key, accounts)
         return RunningInstallation(
             process.url,
             process.metrics_url,
@@ -248,7 +246,7 @@ class Installation:
             tenant = await keys.directory.make_tenant(DEFAULT_TENANT)
             await self._encrypt_secrets(engine)
             accounts = await demonstration_accounts(engine, tenant, self._folder / "demonstration.json")
-            return await self._api_key(keys), accounts
+            return await kept_api_key(keys, self._api_key_path, API_KEY_NAME), accounts
 
     async def _encrypt_secrets(self, engine: Engine) -> None:
         """Encrypt secrets that are not encrypted, or with an earlier key. A failure stops nothing else."""
@@ -261,26 +259,6 @@ class Installation:
             self._say(f"Encrypted the secrets of {done.changed} webhook endpoints with key {done.key}")
         for why in done.unreadable.values():
             self._say(why)
-
-    async def _api_key(self, keys: ApiKeys) -> str:
-        """The API key of the last start, or a new one if that is not in force."""
-        with suppress(FileNotFoundError, UnicodeDecodeError, AuthenticationError):
-            key = self._api_key_path.read_text(encoding="ascii").strip()
-            await keys.tenant_of(key)
-            return key
-        key = (await keys.create(API_KEY_NAME)).key
-        write_private(self._api_key_path, f"{key}\n")
-        return key
-
-    def _write_shell(self, url: str, api_key: str, accounts: DemonstrationAccounts) -> None:
-        """Write the file that sets the address, the key and the accounts in a shell."""
-        values = {
-            "URL": url,
-            "KEY": api_key,
-            **{name.upper(): one for name, one in accounts._asdict().items()},
-        }
-        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in values.items()]
-        write_private(self._shell_path, "".join(lines))
 
     # Stopping
 

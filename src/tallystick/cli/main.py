@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, NoReturn
 
 import click
 
-from tallystick.extras import ALL, require_extra
+from tallystick.extras import ALL, CLUSTER, require_extra
 
 
 class _Place(NamedTuple):
@@ -30,6 +30,11 @@ _COMMANDS: Final = {
     "sagas": _Place("tallystick.cli.sagas", "List transfers between shards that have not ended."),
     "webhooks": _Place("tallystick.cli.webhooks", "Manage webhook endpoints and their keys.", "webhooks"),
     "verify": _Place("tallystick.cli.verify", "Check the whole ledger."),
+    "cluster": _Place(
+        "tallystick.cli.cluster.command",
+        "Run a cluster on this machine, and switch parts of it off.",
+        CLUSTER,
+    ),
 }
 _BENCH: Final = "bench"
 _BENCH_SUMMARY: Final = "Measure on this machine."

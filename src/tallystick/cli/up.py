@@ -2,7 +2,6 @@
 
 import json
 import os
-import secrets
 import shlex
 import sys
 from pathlib import Path
@@ -17,13 +16,11 @@ from tallystick.cli.layout import NODE_COUNT_DEFAULT, SHARD_COUNT_DEFAULT
 from tallystick.cli.options import json_option
 from tallystick.cli.ports import METRICS_PORT_ABOVE, METRICS_PORT_OPTION
 from tallystick.cli.stop_signals import StopRequestedError, StopSignals
+from tallystick.cli.trial import curl_line
 from tallystick.domain import limits
 from tallystick.domain.hosts import PORT_MAX
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tallystick.service.logging import configure_logging
-
-CURL_MINOR_UNITS = 1250
-KEY_BYTES = 4
 
 
 @click.command(epilog="Example: tallystick up --data .data --port 8000")
@@ -142,7 +139,7 @@ def _as_text(ready: RunningInstallation) -> str:
         crossing = f"""
 And to carol, whose account is on another shard:
 
-{_curl(ready, accounts.alice, accounts.carol)}
+{curl_line(ready.url, ready.api_key, accounts.alice, accounts.carol)}
 """
     return f"""
 Tallystick is ready.
@@ -155,7 +152,7 @@ Tallystick is ready.
 
 Move 12.50 {ASSET} from alice to bob; the same line again has the same answer, and a new payment takes a new key:
 
-{_curl(ready, accounts.alice, accounts.bob)}
+{curl_line(ready.url, ready.api_key, accounts.alice, accounts.bob)}
 {crossing}
 For the lines of the README, in another terminal: . {shlex.quote(str(ready.shell_path))}
 Ctrl-C stops everything; the data stay in {_places(ready)}
@@ -169,18 +166,6 @@ def _places(ready: RunningInstallation) -> str:
         return str(folder)
     return f"""{folder},
 and those of PostgreSQL, whose user cannot enter it, in {" and ".join(map(str, elsewhere))}"""
-
-
-def _curl(ready: RunningInstallation, source: str, destination: str) -> str:
-    body = json.dumps(
-        {"source": source, "destination": destination, "amount": str(CURL_MINOR_UNITS), "asset": ASSET}
-    )
-    # One line. Each start and payee has its own idempotency key.
-    key = f"up-{secrets.token_hex(KEY_BYTES)}"
-    return (
-        f"curl -sS {ready.url}/v1/transfers -H 'Authorization: Bearer {ready.api_key}' "
-        f"-H 'Content-Type: application/json' -H 'Idempotency-Key: {key}' -d '{body}'"
-    )
 
 
 def _shard(account: str) -> int:

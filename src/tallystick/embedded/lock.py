@@ -31,6 +31,14 @@ class DataFolderLock:
         """Whether this object has the lock."""
         return self._descriptor is not None
 
+    @property
+    def holder(self) -> int | None:
+        """The number of the process that has the lock, or had it and was killed; None if it was released."""
+        try:
+            return int(self._path.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return None
+
     def acquire(self, *, timeout_seconds: float = 0.0) -> None:
         """Take the lock, or raise `DataFolderInUseError` after the time-out. Taking it twice is harmless."""
         if self._descriptor is not None:

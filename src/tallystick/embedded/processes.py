@@ -1,4 +1,7 @@
-"""The PostgreSQL processes of a data directory, found through the operating system and not through a file."""
+"""The processes of a folder, such as those of PostgreSQL in a data directory.
+
+They are found through the operating system and not through a file.
+"""
 
 import os
 import signal
@@ -6,10 +9,35 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
 POLL_INTERVAL_SECONDS = 0.05
+
+
+class RunningProcess(NamedTuple):
+    """A process. `stopped`: it was stopped by SIGSTOP, and does not go on until SIGCONT."""
+
+    pid: int
+    name: str
+    folder: Path
+    stopped: bool
+
+
+def processes_below(folder: Path) -> list[RunningProcess]:
+    """Return the live processes whose working directory is a folder or below it, as far as this user may see them."""
+    directory = Path(os.path.realpath(folder))
+    found = []
+    for pid in psutil.pids():
+        with suppress(psutil.Error, OSError):
+            process = psutil.Process(pid)
+            # Linux appends " (deleted)" to a directory that was removed under a running process.
+            place = Path(process.cwd().removesuffix(" (deleted)"))
+            if place.is_relative_to(directory):
+                stopped = process.status() == psutil.STATUS_STOPPED
+                found.append(RunningProcess(pid, process.name(), place, stopped))
+    return found
 
 
 def postgres_processes(cluster: Path) -> list[int]:

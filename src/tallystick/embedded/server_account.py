@@ -59,18 +59,26 @@ class ServerAccount:
             # This user may not reach the program, or the kernel may refuse the change of user.
             return subprocess.CompletedProcess(list(map(str, command)), 127, "", str(error))
 
-    def start(self, command: Sequence[str | Path], *, output: IO[bytes]) -> subprocess.Popen[bytes]:
+    def start(
+        self,
+        command: Sequence[str | Path],
+        *,
+        output: IO[bytes],
+        folder: Path = Path("/"),
+        environment: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[bytes]:
         """Start a long-lived program as this user, in a session of its own, with its output in a file.
 
-        The session keeps Ctrl-C of the terminal away from it, so that servers can be stopped in order.
+        The session keeps Ctrl-C of the terminal away from it, so that servers can be stopped in order. It works in
+        `folder`. `environment` replaces the short one that servers usually have.
         """
         return subprocess.Popen(  # nosec B603  # noqa: S603 - the program is ours and there is no shell
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            cwd="/",
-            env=_environment(),
+            cwd=folder,
+            env=_environment() if environment is None else environment,
             user=self.user_id if self.switches else None,
             group=self.group_id if self.switches else None,
             extra_groups=[] if self.switches else None,

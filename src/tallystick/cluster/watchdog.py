@@ -1,0 +1,72 @@
+"""Resets a machine whose Patroni hangs while its PostgreSQL goes on, as the watchdog of Linux does on a real machine.
+
+Without it a hanging Patroni would lose its lock, another machine would become the primary, and for a moment there
+would be two.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final
+
+from tallystick.cluster.asking import ask_text
+from tallystick.cluster.machines import end_all, processes_of
+from tallystick.cluster.plan import PATRONI_PORT, Machine, Plan
+from tallystick.cluster.service import Service
+from tallystick.cluster.settings.patroni import SHARED
+
+SILENT_SECONDS_MAX: Final = float(SHARED["ttl"] - 8)
+"""Less than the time after which the lock of a primary ends, with room for a slow machine."""
+INTERVAL_SECONDS: Final = 1.0
+_THREADS_MAX: Final = 8
+
+
+@dataclass
+class _Watched:
+    answered_at: float = field(default_factory=time.monotonic)
+    asked_at: float = 0.0
+    asking: Future[str | None] | None = None
+
+
+class Watchdog:
+    """Asks each Patroni every second whether it lives. One thread calls `look`, and `stop` at the end."""
+
+    def __init__(self, plan: Plan, *, say: Callable[[str], None]) -> None:
+        """`say` is called with each event, in words."""
+        self._plan = plan
+        self._say = say
+        self._watched: dict[str, _Watched] = {}
+        self._threads = ThreadPoolExecutor(_THREADS_MAX, thread_name_prefix="watchdog")
+
+    def look(self, patronis: Iterable[Service]) -> None:
+        """Take the answers that have come, ask again, and reset machines that were silent for too long."""
+        now = time.monotonic()
+        for service in patronis:
+            machine = service.machine
+            watched = self._watched.setdefault(machine.name, _Watched())
+            if not service.running:
+                watched.answered_at = now
+                continue
+            if watched.asking is not None and watched.asking.done():
+                if watched.asking.result() is not None:
+                    watched.answered_at = now
+                watched.asking = None
+            if watched.asking is None and now - watched.asked_at >= INTERVAL_SECONDS:
+                watched.asked_at = now
+                watched.asking = self._threads.submit(ask_text, f"http://{machine.at(PATRONI_PORT)}/liveness")
+            if now - watched.answered_at > SILENT_SECONDS_MAX:
+                watched.answered_at = now
+                self._reset(machine)
+
+    def stop(self) -> None:
+        """Ask nobody any more."""
+        self._threads.shutdown(cancel_futures=True)
+
+    def _reset(self, machine: Machine) -> None:
+        if all(process.stopped for process in processes_of(self._plan, machine)):
+            return  # the whole machine is frozen, and its own watchdog would be, too
+        self._say(
+            f"{machine.name}: Patroni has not answered for {SILENT_SECONDS_MAX:.0f} s: the machine is reset"
+        )
+        end_all(self._plan.work_of(machine))

@@ -1,0 +1,163 @@
+"""A cluster loses machines, one after the other, and no payment.
+
+Run by `make cluster-test`, and by nothing else: it needs etcd and HAProxy of the system, and takes a few minutes.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tallystick.cluster.errors import ClusterError
+from tallystick.cluster.machines import end_all
+from tallystick.cluster.programs import system_programs
+from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
+from tests.cluster.running import Cluster, Payer, post
+
+NETWORK = f"127.{100 + os.getpid() % 100}.{os.getpid() // 100 % 250}"
+SILENT_MACHINE_SECONDS_MAX = 25.0
+"""What a primary may cost whose machine is gone. Patroni's shortest time is 20 s."""
+KILLED_PROCESSES_SECONDS_MAX = 10.0
+OTHER_MACHINE_SECONDS_MAX = 5.0
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    try:
+        system_programs()
+    except ClusterError as error:
+        pytest.skip(str(error))
+    with Cluster(NETWORK) as running:
+        running.start()
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def healthy(cluster: Cluster) -> None:
+    """Each test begins with a cluster on which everything runs."""
+    cluster.wait_until_healthy()
+
+
+def payer_of(cluster: Cluster, shard: int) -> Payer:
+    """Somebody who pays on one shard, with money and an account to pay to there."""
+    accounts = cluster.ready["accounts"].values()
+    destination = next(one for one in accounts if shard_of(parse_identifier(Prefix.ACCOUNT, one)) == shard)
+    owner = f"rich of shard {shard}"
+    body = {"owner": owner, "asset": cluster.ready["asset"], "kind": "system", "near": destination}
+    status, opened = post(cluster.ready, "/v1/accounts", body, owner)
+    assert status in {200, 201}, opened
+    return Payer(cluster.ready, opened["id"], destination)
+
+
+def expect_nothing_lost(cluster: Cluster, payer: Payer) -> None:
+    """Each acknowledged payment is there once: its key has the same answer."""
+    assert payer.payments
+    for payment in payer.payments[-50:]:
+        assert post(cluster.ready, "/v1/transfers", payer._body, payment.key)[1] == payment.answer
+    assert len({payment.answer["id"] for payment in payer.payments}) == len(payer.payments)
+
+
+def tell(what: str) -> None:
+    """Show a figure."""
+    sys.stdout.write(f"{what}\n")
+
+
+def processes(cluster: Cluster, machine: str) -> list[dict[str, Any]]:
+    """The processes of a machine."""
+    (found,) = [one for one in cluster.state()["machines"] if one["machine"] == machine]
+    return list(found["processes"])
+
+
+def standby(cluster: Cluster, shard: int) -> str:
+    """A standby of a shard."""
+    (found,) = [one for one in cluster.state()["shards"] if one["shard"] == shard]
+    return next(str(one["machine"]) for one in found["databases"] if one["machine"] != found["primary"])
+
+
+def lose_primary(cluster: Cluster, how: str, lose: Callable[[str], None]) -> tuple[str, float]:
+    """Lose the primary of shard 1 under payments. Returns its machine, and the time without payments there."""
+    primary = cluster.primary(1)
+    with payer_of(cluster, 1) as payer, payer_of(cluster, 2) as other:
+        payer.wait_for_new()
+        other.wait_for_new()
+        lost_at = time.monotonic()
+        lose(primary)
+        payer.wait_for_new()
+        gap_seconds, gap_of_other = payer.gap_seconds(lost_at), other.gap_seconds(lost_at)
+    tell(
+        f"{primary} {how}: {gap_seconds:.1f} s without a payment on shard 1, {gap_of_other:.1f} s on shard 2"
+    )
+    expect_nothing_lost(cluster, payer)
+    expect_nothing_lost(cluster, other)
+    return primary, gap_seconds
+
+
+def lose_another(cluster: Cluster, machine: str) -> float:
+    """Switch a machine off while shard 1 is paid on, and on again. Returns the time without payments."""
+    with payer_of(cluster, 1) as payer:
+        payer.wait_for_new()
+        lost_at = time.monotonic()
+        cluster.act("off", machine)
+        payer.wait_for_new(100)
+        gap_seconds = payer.gap_seconds(lost_at)
+    tell(f"{machine} off: {gap_seconds:.1f} s without a payment")
+    expect_nothing_lost(cluster, payer)
+    cluster.act("on", machine)
+    return gap_seconds
+
+
+def test_a_primary_that_is_switched_off_loses_nothing(cluster: Cluster) -> None:
+    primary, gap_seconds = lose_primary(cluster, "off", lambda machine: cluster.act("off", machine))
+    assert cluster.primary(1) != primary
+    cluster.act("on", primary)
+    tell(f"{primary} on: healthy after {cluster.wait_until_healthy():.1f} s")
+    assert gap_seconds < SILENT_MACHINE_SECONDS_MAX
+
+
+def test_a_primary_that_is_frozen_loses_nothing(cluster: Cluster) -> None:
+    primary, gap_seconds = lose_primary(cluster, "frozen", lambda machine: cluster.act("freeze", machine))
+    cluster.act("thaw", primary)
+    tell(f"{primary} thawed: healthy after {cluster.wait_until_healthy():.1f} s")
+    assert gap_seconds < SILENT_MACHINE_SECONDS_MAX
+
+
+def test_killed_processes_of_a_primary_are_replaced_sooner(cluster: Cluster) -> None:
+    def kill(machine: str) -> None:
+        for process in processes(cluster, machine):
+            os.kill(process["pid"], signal.SIGKILL)
+
+    _, gap_seconds = lose_primary(cluster, "killed", kill)
+    assert gap_seconds < KILLED_PROCESSES_SECONDS_MAX
+
+
+def test_a_primary_whose_patroni_hangs_is_reset(cluster: Cluster) -> None:
+    """PostgreSQL goes on meanwhile. If it were left to itself, there would be two primaries for a moment."""
+    primary = cluster.primary(1)
+    with payer_of(cluster, 1) as payer:
+        payer.wait_for_new()
+        for process in processes(cluster, primary):
+            if process["name"] != "postgres":
+                os.kill(process["pid"], signal.SIGSTOP)
+        cluster.wait_until_said(f"{primary}: Patroni has not answered for")
+        payer.wait_for_new()
+    expect_nothing_lost(cluster, payer)
+
+
+def test_a_standby_that_is_lost_delays_nobody(cluster: Cluster) -> None:
+    assert lose_another(cluster, standby(cluster, 1)) < OTHER_MACHINE_SECONDS_MAX
+
+
+@pytest.mark.parametrize("machine", ["api-1", "etcd-1", "cache-1"])
+def test_another_machine_is_not_missed(cluster: Cluster, machine: str) -> None:
+    assert lose_another(cluster, machine) < OTHER_MACHINE_SECONDS_MAX
+
+
+def test_nothing_is_left_after_an_end(cluster: Cluster) -> None:
+    """It comes last: it stops the cluster."""
+    os.kill(cluster.pid, signal.SIGINT)
+    assert cluster.wait_for_end() == 0
+    assert end_all(cluster.data / "machines") == 0

@@ -1,0 +1,207 @@
+"""A cluster as people start it, and a payer who pays through HAProxy all the time."""
+
+import json
+import os
+import select
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Mapping
+from http.client import HTTPException
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from tallystick.cluster.machines import end_all
+from tests.acceptance.processes import COMMAND, environment, run
+
+READY_SECONDS_MAX = 240.0
+STOP_SECONDS_MAX = 120.0
+ANSWER_SECONDS_MAX = 5.0
+PAUSE_SECONDS = 0.05
+
+
+class Cluster:
+    """A running `tallystick cluster up` in a folder that every user can pass through."""
+
+    def __init__(self, network: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="tallystick-cluster-", dir="/var/tmp"))
+        self.folder.chmod(0o711)
+        self.data = self.folder / "data"
+        self.network = network
+        self.ready: dict[str, Any] = {}
+        self.said = self.folder / "said"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        with self.said.open("ab") as said:
+            self._process = subprocess.Popen(
+                [*COMMAND, "cluster", "up", "--json", "--data", str(self.data), "--network", self.network],
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                start_new_session=True,
+            )
+        assert self._process.stdout is not None
+        assert select.select([self._process.stdout], [], [], READY_SECONDS_MAX)[0], self.said.read_text()
+        line = self._process.stdout.readline()
+        assert line, self.said.read_text()
+        self.ready = json.loads(line)
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `tallystick cluster` with these arguments."""
+        return run("cluster", *arguments, "--data", str(self.data))
+
+    def act(self, what: str, machine: str) -> None:
+        """Switch a machine off or on, freeze or thaw it."""
+        done = self.command(what, machine)
+        assert done.returncode == 0, done.stderr
+
+    def wait_until_said(self, words: str, seconds_max: float = 60.0) -> None:
+        """Wait until `up` has said this."""
+        deadline = time.monotonic() + seconds_max
+        while words not in self.said.read_text():
+            assert time.monotonic() < deadline, self.said.read_text()
+            time.sleep(0.1)
+
+    def state(self) -> dict[str, Any]:
+        """Its state now."""
+        state: dict[str, Any] = json.loads(self.command("status", "--json").stdout)
+        return state
+
+    def primary(self, shard: int) -> str:
+        """The machine of a shard's primary."""
+        (found,) = [one["primary"] for one in self.state()["shards"] if one["shard"] == shard]
+        return str(found)
+
+    def wait_until_healthy(self, seconds_max: float = 120.0) -> float:
+        """Wait until everything runs. Returns how long it took."""
+        began = time.monotonic()
+        while not (state := self.state())["healthy"]:
+            assert time.monotonic() < began + seconds_max, (state, self.said.read_text())
+            time.sleep(0.5)
+        return time.monotonic() - began
+
+    def wait_for_end(self) -> int:
+        """Wait for its end; return its exit status."""
+        assert self._process is not None
+        return self._process.wait(STOP_SECONDS_MAX)
+
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._process is not None:
+            if self._process.poll() is None:
+                self._process.terminate()
+                try:
+                    self._process.wait(STOP_SECONDS_MAX)
+                except subprocess.TimeoutExpired:
+                    self._process.kill()
+                    self._process.wait()
+            end_all(self.data / "machines")
+            if self._process.stdout is not None:
+                self._process.stdout.close()
+        if error_type is None or not os.environ.get("TALLYSTICK_KEEP"):
+            shutil.rmtree(self.folder)
+
+
+class Payment(NamedTuple):
+    """An acknowledged payment: its key, its answer, when it was first sent and when it was answered."""
+
+    key: str
+    answer: dict[str, Any]
+    sent_at: float
+    answered_at: float
+    tries: int
+
+
+def post(ready: Mapping[str, Any], path: str, body: object, key: str) -> tuple[int, dict[str, Any]]:
+    """Make one call. A status of 0 means that there was no answer that could be read."""
+    request = urllib.request.Request(f"{ready['url']}{path}", json.dumps(body).encode(), method="POST")
+    request.add_header("Authorization", f"Bearer {ready['api_key']}")
+    request.add_header("Idempotency-Key", key)
+    request.add_header("Content-Type", "application/json")
+    try:
+        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS_MAX) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            try:
+                return error.code, json.load(error)
+            except ValueError:
+                return error.code, {}  # HAProxy's own answer
+    except (OSError, HTTPException, ValueError):
+        return 0, {}
+
+
+class Payer:
+    """Pays one minor unit again and again. What is not answered is sent again with the same key."""
+
+    def __init__(self, ready: Mapping[str, Any], source: str, destination: str) -> None:
+        self._ready = ready
+        self._body = {"source": source, "destination": destination, "amount": "1", "asset": ready["asset"]}
+        self.payments: list[Payment] = []
+        self.refused: list[dict[str, Any]] = []
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._pay, daemon=True)
+
+    def gap_seconds(self, since: float) -> float:
+        """The longest time without an answer, after a time of `time.monotonic`."""
+        times = [since, *(one.answered_at for one in self.payments if one.answered_at > since)]
+        return max(after - before for before, after in pairwise(times))
+
+    def wait_for_new(self, count: int = 20, seconds_max: float = 90.0) -> None:
+        """Wait for so many further payments."""
+        deadline = time.monotonic() + seconds_max
+        wanted = len(self.payments) + count
+        while len(self.payments) < wanted:
+            assert not self.refused, self.refused
+            assert time.monotonic() < deadline, f"{len(self.payments)} of {wanted} payments"
+            time.sleep(0.02)
+
+    def _pay(self) -> None:
+        while not self._ending.is_set():
+            key, sent_at, tries = uuid.uuid4().hex, time.monotonic(), 0
+            while not self._ending.is_set():
+                tries += 1
+                status, answer = post(self._ready, "/v1/transfers", self._body, key)
+                if status in {200, 201}:
+                    self.payments.append(Payment(key, answer, sent_at, time.monotonic(), tries))
+                    break
+                if status not in {0, 429, 500, 502, 503, 504}:
+                    self.refused.append({"status": status, **answer})
+                    return
+                time.sleep(PAUSE_SECONDS)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._ending.set()
+        self._thread.join()
