@@ -61,6 +61,16 @@ class Plan:
         return (*self.coordinators, *databases, *self.caches, *self.servers, self.proxy)
 
     @property
+    def is_loopback(self) -> bool:
+        """Whether all machines are loopback addresses. If not, each is a network namespace."""
+        return ipaddress.IPv4Address(self.proxy.address).is_loopback
+
+    @property
+    def clients(self) -> str:
+        """The addresses that the machines send from."""
+        return "127.0.0.0/8" if self.is_loopback else f"{self.network}.0/24"
+
+    @property
     def url(self) -> str:
         """The address of the API."""
         return f"http://{self.proxy.at(PROXY_PORT)}"
@@ -95,14 +105,16 @@ def plan_of(folder: Path, *, network: str = NETWORK_DEFAULT, shard_count: int = 
     """The plan of a cluster in a folder.
 
     Raises:
-        ClusterError: the network is not the beginning of a loopback address.
+        ClusterError: the network is not the beginning of a loopback or private address.
     """
     try:
-        is_loopback = ipaddress.IPv4Address(f"{network}.0").is_loopback
+        is_private = ipaddress.IPv4Address(f"{network}.0").is_private
     except ValueError:
-        is_loopback = False
-    if not is_loopback:
-        raise ClusterError(f"{network!r} is not the beginning of loopback addresses: name one like 127.77.0")
+        is_private = False
+    if not is_private:
+        raise ClusterError(
+            f"{network!r} is not the beginning of loopback or private addresses: name one like {NETWORK_DEFAULT}"
+        )
 
     def machines(prefix: str, first: int, names: str, *ports: int) -> tuple[Machine, ...]:
         return tuple(

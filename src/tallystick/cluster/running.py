@@ -12,6 +12,7 @@ from typing import Final
 from tallystick.cluster.asking import ask_json, ask_valkey
 from tallystick.cluster.errors import ClusterError
 from tallystick.cluster.machines import end_all, switch_on
+from tallystick.cluster.namespaces import make_namespaces, remove_namespaces
 from tallystick.cluster.plan import (
     API_PORT,
     ETCD_PORT,
@@ -73,7 +74,11 @@ class RunningCluster:
             account.give(folder)
         folder.chmod(_FOLDER_MODE)
         _expect_to_enter(account, folder)
-        _expect_free(plan)
+        if plan.is_loopback:
+            _expect_free(plan)
+        else:
+            make_namespaces(plan)
+            self._held.callback(remove_namespaces, plan)
         programs = find_programs(account)
         self._services = ServiceMaker(plan, self._passwords, programs, account).make(configuration_path)
         for machine in plan.machines:

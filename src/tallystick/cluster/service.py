@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from tallystick.cluster.machines import is_off
+from tallystick.cluster.namespaces import entering
 from tallystick.cluster.plan import Machine, Plan
-from tallystick.embedded.server_account import ServerAccount
+from tallystick.embedded.server_account import ServerAccount, own_account
 
 RESTART_PAUSE_SECONDS: Final = 0.5
 RESTART_PAUSE_SECONDS_MAX: Final = 10.0
@@ -42,6 +43,9 @@ class Service:
         self._command = command
         self._plan = plan
         self._account = account
+        if not plan.is_loopback:
+            self._command = [*entering(machine, account), *command]
+            self._account = own_account()  # only root enters a namespace, and becomes the other user there
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0

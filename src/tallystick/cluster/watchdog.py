@@ -7,7 +7,7 @@ would be two.
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from tallystick.cluster.asking import ask_text
@@ -24,7 +24,8 @@ _THREADS_MAX: Final = 8
 
 @dataclass
 class _Watched:
-    answered_at: float = field(default_factory=time.monotonic)
+    answered_at: float | None = None
+    """None until it has answered for the first time after its start: before that it may wait for etcd."""
     asked_at: float = 0.0
     asking: Future[str | None] | None = None
 
@@ -46,7 +47,7 @@ class Watchdog:
             machine = service.machine
             watched = self._watched.setdefault(machine.name, _Watched())
             if not service.running:
-                watched.answered_at = now
+                watched.answered_at = None
                 continue
             if watched.asking is not None and watched.asking.done():
                 if watched.asking.result() is not None:
@@ -55,8 +56,8 @@ class Watchdog:
             if watched.asking is None and now - watched.asked_at >= INTERVAL_SECONDS:
                 watched.asked_at = now
                 watched.asking = self._threads.submit(ask_text, f"http://{machine.at(PATRONI_PORT)}/liveness")
-            if now - watched.answered_at > SILENT_SECONDS_MAX:
-                watched.answered_at = now
+            if watched.answered_at is not None and now - watched.answered_at > SILENT_SECONDS_MAX:
+                watched.answered_at = None
                 self._reset(machine)
 
     def stop(self) -> None:

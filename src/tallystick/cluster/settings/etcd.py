@@ -19,6 +19,8 @@ def etcd_settings(plan: Plan, machine: Machine) -> str:
         "initial-cluster": ",".join(members),
         "initial-cluster-state": "new",
         "initial-cluster-token": "tallystick",
+        # Patroni speaks to it through this gateway, which etcd 3.4 leaves out if it reads a file.
+        "enable-grpc-gateway": True,
         # Patroni writes every second, so old revisions would fill the store.
         "auto-compaction-mode": "periodic",
         "auto-compaction-retention": "1h",

@@ -100,8 +100,8 @@ def patroni_settings(
                 "rewind": {"username": _REWIND_ROLE, "password": passwords.rewind},
             },
             "pg_hba": [
-                f"host replication {_REPLICATION_ROLE} 127.0.0.0/8 scram-sha-256",
-                "host all all 127.0.0.0/8 scram-sha-256",
+                f"host replication {_REPLICATION_ROLE} {plan.clients} scram-sha-256",
+                f"host all all {plan.clients} scram-sha-256",
             ],
             "parameters": dict(_SMALL),
             "basebackup": {"checkpoint": "fast"},

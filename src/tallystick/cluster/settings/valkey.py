@@ -20,6 +20,8 @@ def valkey_settings(plan: Plan, machine: Machine, password: str) -> str:
     lines = [
         f"bind {machine.address}",
         f"port {VALKEY_PORT}",
+        # Linux may choose another loopback address for connections to others.
+        f"replica-announce-ip {machine.address}",
         f"dir {_quoted(str(plan.work_of(machine)))}",
         # A cache: nothing in it is worth keeping.
         'save ""',
@@ -41,6 +43,7 @@ def sentinel_settings(plan: Plan, machine: Machine, password: str) -> str:
         [
             f"bind {machine.address}",
             f"port {SENTINEL_PORT}",
+            f"sentinel announce-ip {machine.address}",
             f"dir {_quoted(str(plan.work_of(machine)))}",
             f"requirepass {password}",
             f"sentinel monitor {MASTER} {plan.caches[0].address} {VALKEY_PORT} {majority}",
