@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tallystick.cluster.errors import ClusterError
+from tallystick.cluster.namespaces import cut
 from tallystick.cluster.plan import NETWORK_DEFAULT, plan_of
 from tallystick.cluster.record import make_record, read_record
 
@@ -25,10 +26,22 @@ def test_a_shard_is_on_three_machines_and_etcd_too() -> None:
     assert len(plan.caches) == 2
 
 
-@pytest.mark.parametrize("network", ["10.0.0", "127.0", "127.0.0.1", "a.b.c", "", "127.77.0.0/24"])
-def test_only_loopback_addresses_are_taken(network: str) -> None:
-    with pytest.raises(ClusterError, match="is not the beginning of loopback addresses"):
+@pytest.mark.parametrize("network", ["8.8.8", "127.0", "127.0.0.1", "a.b.c", "", "127.77.0.0/24"])
+def test_addresses_of_others_are_refused(network: str) -> None:
+    with pytest.raises(ClusterError, match="is not the beginning of loopback or private addresses"):
         plan_of(Path("/data"), network=network)
+
+
+def test_machines_outside_of_loopback_are_namespaces() -> None:
+    loopback, namespaces = plan_of(Path("/data")), plan_of(Path("/data"), network="10.77.0")
+    assert (loopback.is_loopback, loopback.clients) == (True, "127.0.0.0/8")
+    assert (namespaces.is_loopback, namespaces.clients) == (False, "10.77.0.0/24")
+
+
+def test_loopback_machines_have_no_network_that_can_be_cut() -> None:
+    plan = plan_of(Path("/data"))
+    with pytest.raises(ClusterError, match=r"begin a cluster in another folder with --network 10\.77\.0"):
+        cut(plan, plan.proxy, plan.servers)
 
 
 def test_a_machine_that_is_not_there_is_refused_with_those_that_are() -> None:

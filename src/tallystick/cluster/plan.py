@@ -88,6 +88,10 @@ class Plan:
         """The folder with a machine's data. All programs of the machine work there or below; nothing else does."""
         return self.folder_of(machine) / "work"
 
+    def shard_of(self, machine: Machine) -> int | None:
+        """The shard that has its data on a machine; None if the machine has no database."""
+        return next((shard for shard, machines in self.databases.items() if machine in machines), None)
+
     def machine(self, name: str) -> Machine:
         """The machine with a name.
 

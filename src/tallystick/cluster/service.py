@@ -59,6 +59,11 @@ class Service:
         """Whether the process that was started last still runs."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def ended(self) -> bool:
+        """Whether it was started, ended by itself, and waits for its next start."""
+        return self._process is not None and self._process.poll() is not None
+
     def start(self) -> None:
         """Start it, without waiting until it is ready."""
         self._restart_at = None

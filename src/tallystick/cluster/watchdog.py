@@ -1,7 +1,10 @@
-"""Resets a machine whose Patroni hangs while its PostgreSQL goes on, as the watchdog of Linux does on a real machine.
+"""Watches over each Patroni, from beside it.
 
-Without it a hanging Patroni would lose its lock, another machine would become the primary, and for a moment there
-would be two.
+If Patroni hangs while its PostgreSQL goes on, the machine is reset, as the watchdog of Linux does on a real machine.
+Otherwise Patroni would lose its lock, another machine would become the primary, and for a moment there would be two.
+
+If Patroni and its PostgreSQL have ended, the lock is given up for them. Otherwise the others would wait until Patroni
+runs again, or until the lock ends.
 """
 
 import time
@@ -11,7 +14,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from tallystick.cluster.asking import ask_text
-from tallystick.cluster.machines import end_all, processes_of
+from tallystick.cluster.leader_lock import release_lock
+from tallystick.cluster.machines import end_all, is_off, processes_of
 from tallystick.cluster.plan import PATRONI_PORT, Machine, Plan
 from tallystick.cluster.service import Service
 from tallystick.cluster.settings.patroni import SHARED
@@ -28,6 +32,7 @@ class _Watched:
     """None until it has answered for the first time after its start: before that it may wait for etcd."""
     asked_at: float = 0.0
     asking: Future[str | None] | None = None
+    released: bool = False
 
 
 class Watchdog:
@@ -48,7 +53,13 @@ class Watchdog:
             watched = self._watched.setdefault(machine.name, _Watched())
             if not service.running:
                 watched.answered_at = None
+                ended = service.ended and not is_off(self._plan, machine)
+                if ended and not watched.released and not processes_of(self._plan, machine):
+                    watched.released = True
+                    # Waited for: it must not happen after Patroni was started again.
+                    self._release(machine)
                 continue
+            watched.released = False
             if watched.asking is not None and watched.asking.done():
                 if watched.asking.result() is not None:
                     watched.answered_at = now
@@ -63,6 +74,13 @@ class Watchdog:
     def stop(self) -> None:
         """Ask nobody any more."""
         self._threads.shutdown(cancel_futures=True)
+
+    def _release(self, machine: Machine) -> None:
+        shard = self._plan.shard_of(machine)
+        if shard is not None and release_lock(self._plan, shard, machine):
+            self._say(
+                f"{machine.name}: PostgreSQL and Patroni have ended: the lock of shard {shard} is given up"
+            )
 
     def _reset(self, machine: Machine) -> None:
         if all(process.stopped for process in processes_of(self._plan, machine)):

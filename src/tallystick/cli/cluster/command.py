@@ -16,6 +16,7 @@ from tallystick.cli.output import print_json
 from tallystick.cli.stop_signals import StopRequestedError, StopSignals
 from tallystick.cli.trial import curl_line
 from tallystick.cluster.machines import freeze, switch_off, switch_on, thaw
+from tallystick.cluster.namespaces import cut, mend
 from tallystick.cluster.plan import NETWORK_DEFAULT, Machine, Plan
 from tallystick.cluster.record import read_record
 from tallystick.cluster.state import ask_state
@@ -58,8 +59,8 @@ def cluster() -> None:
 @click.option(
     "--network",
     metavar="ADDRESS",
-    help="The first three numbers of all addresses, within 127.0.0.0/8. Default: as before, at first "
-    f"{NETWORK_DEFAULT}.",
+    help="The first three numbers of all addresses. Outside of 127.0.0.0/8 each machine is a network namespace, and "
+    f"this takes root. Default: as before, at first {NETWORK_DEFAULT}.",
 )
 @json_option
 def up(*, data: Path, network: str | None, as_json: bool) -> None:
@@ -141,6 +142,35 @@ _machine_command(
     "is frozen",
 )
 _machine_command("thaw", "Let frozen machines go on.", "thaw shard1-a", thaw, "goes on")
+
+
+@cluster.command("cut", epilog="Example: tallystick cluster cut shard1-a etcd-1 etcd-2 etcd-3")
+@_data_option
+@click.option("--both", is_flag=True, help="Lose what they send to it, too.")
+@click.argument("sender", metavar="MACHINE")
+@click.argument("receivers", metavar="[RECEIVER]...", nargs=-1)
+def cut_network(*, data: Path, both: bool, sender: str, receivers: tuple[str, ...]) -> None:
+    """Lose everything that a machine sends to others, to all of them by default. It is not told.
+
+    Only for a cluster whose machines are network namespaces (`up --network 10.77.0`).
+    """
+    plan, _ = read_record(data)
+    machine = plan.machine(sender)
+    others = [plan.machine(one) for one in receivers] or [one for one in plan.machines if one != machine]
+    cut(plan, machine, others)
+    if both:
+        for other in others:
+            cut(plan, other, [machine])
+    click.echo(f"what {machine.name} sends to {', '.join(one.name for one in others)} is lost")
+
+
+@cluster.command("mend", epilog="Example: tallystick cluster mend")
+@_data_option
+def mend_network(*, data: Path) -> None:
+    """Let everything that any machine sends arrive again, after `cut`."""
+    plan, _ = read_record(data)
+    mend(plan)
+    click.echo("everything arrives again")
 
 
 def _say(step: str) -> None:

@@ -8,6 +8,9 @@ from tallystick.cluster.state import ClusterState, ShardState
 
 def print_state(state: ClusterState) -> None:
     """Print a table for each kind of machine."""
+    if not any(one.processes for one in state.machines):
+        click.echo("The cluster does not run: start it with tallystick cluster up")
+        return
     power = {one.machine: one.power for one in state.machines}
     for shard in state.shards:
         click.echo(f"Shard {shard.shard}: {_in_words(shard)}")

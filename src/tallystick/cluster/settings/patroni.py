@@ -11,6 +11,7 @@ from typing import Any, Final
 from tallystick.cluster.plan import ETCD_PORT, PATRONI_PORT, POSTGRES_PORT, Machine, Plan
 from tallystick.cluster.record import Passwords
 
+NAMESPACE: Final = "/tallystick/"
 SUPERUSER: Final = "postgres"
 _REPLICATION_ROLE: Final = "replicator"
 _REWIND_ROLE: Final = "rewinder"
@@ -65,13 +66,18 @@ INITDB: Final = (
 )
 
 
+def scope_of(shard: int) -> str:
+    """The name of a shard in etcd."""
+    return f"shard-{shard}"
+
+
 def patroni_settings(
     plan: Plan, shard: int, machine: Machine, passwords: Passwords, programs_folder: Path
 ) -> str:
     """The file of Patroni. It is YAML, of which JSON is a part."""
     settings = {
-        "scope": f"shard-{shard}",
-        "namespace": "/tallystick/",
+        "scope": scope_of(shard),
+        "namespace": NAMESPACE,
         "name": machine.name,
         "log": {"level": "INFO", "format": "%(asctime)s %(levelname)s: %(message)s"},
         "restapi": {
