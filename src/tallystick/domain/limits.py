@@ -148,7 +148,7 @@ ALARMS_AT_A_TIME: Final = 20
 
 # Garbage collection of a serving process: not after every 700 objects. Requests leave no garbage, and all of them wait
 # while the objects of large requests, which are in use, are examined. The second generation is collected while it is small.
-COLLECTION_THRESHOLDS: Final = (200_000, 2, 1_000)
+COLLECTION_THRESHOLDS: Final = (1_000_000, 2, 1_000)
 
 # Verification reads the log in slices, so its memory does not grow with the log.
 VERIFY_POSITIONS_PER_SLICE: Final = 20_000
