@@ -295,7 +295,7 @@ class Batcher:
         """While a batch is being written, decide the next one, if enough commands wait."""
         writing.add_done_callback(lambda _: self._look_ahead.set())
         while not writing.done():
-            if self._writer.may_decide_ahead and self._queue.command_count >= limits.AHEAD_COMMANDS_MIN:
+            if self._writer.may_decide_ahead and self._queue.is_worth_deciding_ahead:
                 being_written = self._taken
                 batch = self._take()
                 self._taken = [*being_written, *batch.waiting]

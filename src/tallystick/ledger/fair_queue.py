@@ -64,6 +64,10 @@ class FairQueue(Generic[Item]):
         found = self._lanes.get(lane)
         return 0 if found is None else found.size
 
+    def any_larger_than(self, size: int) -> bool:
+        """Whether more than this waits in any lane."""
+        return any(lane.size > size for lane in self._turns)
+
     def put(self, lane: int, size: int, item: Item) -> None:
         """Put an item behind all others of its lane."""
         found = self._lane(lane)

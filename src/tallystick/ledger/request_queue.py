@@ -93,6 +93,18 @@ class RequestQueue:
         """The number of waiting commands."""
         return self._queue.size
 
+    @property
+    def is_worth_deciding_ahead(self) -> bool:
+        """Whether the next batch should be decided while another one is written.
+
+        Not if it is short because of one tenant that has much more waiting: that would save little, and the others would
+        wait for one batch more.
+        """
+        if self._queue.size < limits.AHEAD_COMMANDS_MIN:
+            return False
+        shared = time.monotonic() < self._shared_until
+        return not (shared and self._queue.any_larger_than(limits.BATCH_COMMANDS_PER_TENANT_MAX))
+
     def put(
         self, units: Sequence[Command | Atomic], *, of_saga: bool
     ) -> asyncio.Future[list[DecidedOutcome]]:
