@@ -56,10 +56,10 @@ BATCH_COMMANDS_MAX: Final = 1_000
 # weight 1 may write as many in one turn.
 PIECE_COMMANDS_MAX: Final = 100
 # Rounds of the event loop between two pieces of large requests. They leave time for smaller requests.
-PIECE_ROUNDS: Final = 3
+PIECE_ROUNDS: Final = 6
 # Commands of one tenant in a batch, if other tenants have used the shard a short time ago. Their next request waits
-# for the batch that is being written, and for the one that was decided ahead.
-BATCH_COMMANDS_PER_TENANT_MAX: Final = 200
+# for the batch that is being written.
+BATCH_COMMANDS_PER_TENANT_MAX: Final = 100
 SHARED_SECONDS: Final = 10.0
 AHEAD_COMMANDS_MIN: Final = 250
 AHEAD_UNITS_AT_A_TIME: Final = 100
@@ -146,8 +146,9 @@ RECOVERY_DELAY_SECONDS_MAX: Final = 30.0
 ALARM_SECONDS: Final = 60.0
 ALARMS_AT_A_TIME: Final = 20
 
-# Garbage collection of a serving process: not after every 700 objects. Requests leave no garbage, and all of them wait
-# while the objects of large requests, which are in use, are examined. The second generation is collected while it is small.
+# Garbage collection of a serving process: not after every 700 objects. Requests leave no garbage, and all of them
+# wait while the objects of large requests, which are in use, are examined. The second generation is collected
+# while it is small.
 COLLECTION_THRESHOLDS: Final = (1_000_000, 2, 1_000)
 
 # Verification reads the log in slices, so its memory does not grow with the log.

@@ -97,8 +97,8 @@ class RequestQueue:
     def is_worth_deciding_ahead(self) -> bool:
         """Whether the next batch should be decided while another one is written.
 
-        Not if it is short because of one tenant that has much more waiting: that would save little, and the others would
-        wait for one batch more.
+        Not if it is short because of one tenant that has much more waiting: that would save little, and the others
+        would wait for one batch more.
         """
         if self._queue.size < limits.AHEAD_COMMANDS_MIN:
             return False
