@@ -15,7 +15,7 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 # Each test there kills a server, or runs the program as its users do.
-SLOW_FOLDERS: Final = ("acceptance", "crash", "existing_postgres")
+SLOW_FOLDERS: Final = ("acceptance", "crash", "existing_postgres", "failover")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

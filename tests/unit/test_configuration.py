@@ -153,6 +153,16 @@ def node(name: str, *shards: str) -> str:
         (shard() + node("n", shard(dsn="dbname=b", table="node.shard")), "shard 1 is listed twice"),
         (shard(1) + shard(2), "shards 1 and 2 have the same database"),
         (shard(1, "host=x dbname=a user=one") + shard(2, "postgresql://two@x/a"), "the same database"),
+        (
+            shard(1, "host=x,y dbname=a") + shard(2, "host=y,x dbname=a"),
+            "shards 1 and 2 have the same database",
+        ),
+        (
+            shard(1, "host=x,y dbname=a") + shard(2, "host=z,y dbname=a"),
+            "shards 1 and 2 have the same database",
+        ),
+        (shard(dsn="host=x,y port=1,2,3 dbname=a"), "the dsn of shard 1 is no libpq connection string"),
+        (shard(dsn="dbname=a connect_timeout=soon"), "the dsn of shard 1 is no libpq connection string"),
         (shard(0), "shard number 0 is outside 1 to 4095"),
         (shard(4096), "outside"),
         (shard("true"), "number"),

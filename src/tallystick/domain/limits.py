@@ -69,8 +69,11 @@ SYSTEM_ACCOUNTS_KNOWN_MAX: Final = 50_000
 WRITE_ATTEMPTS_MAX: Final = 3
 COMMIT_RESOLUTION_SECONDS_MAX: Final = 60.0
 RECONNECT_DELAY_SECONDS_MIN: Final = 0.05
-RECONNECT_DELAY_SECONDS_MAX: Final = 2.0
+# Short, so that a server that becomes the primary is found within a second.
+RECONNECT_DELAY_SECONDS_MAX: Final = 0.5
 REQUEST_TIMEOUT_SECONDS: Final = 15.0
+# How long a COMMIT may wait for its answer, which may depend on a standby. Its requests wait no longer than this.
+COMMIT_SECONDS_MAX: Final = REQUEST_TIMEOUT_SECONDS
 DEADLINE_CHECK_SECONDS: Final = 1.0
 OVERLOADED_RETRY_AFTER_SECONDS: Final = 1
 UNAVAILABLE_RETRY_AFTER_SECONDS: Final = 2
@@ -81,9 +84,22 @@ POSTGRESQL_VERSION_MIN: Final = 15
 MIGRATION_WAIT_MS: Final = 60_000
 MIGRATION_LOCK_TIMEOUT_MS: Final = 10_000
 CONNECT_TIMEOUT_SECONDS: Final = 5
+# Several servers in one connection string: how long the last primary is asked alone, how often a server that is not
+# the primary is asked again while another one has not answered yet, and how long a command waits for each.
+PRIMARY_HEAD_START_SECONDS: Final = 0.1
+PRIMARY_LOOK_SECONDS: Final = 0.5
+COMMAND_CONNECT_SECONDS_MAX: Final = 2
+# When a connection to a machine that no longer answers counts as lost: after some probes of an idle connection, or
+# if data are not acknowledged.
+KEEPALIVE_IDLE_SECONDS: Final = 2
+KEEPALIVE_INTERVAL_SECONDS: Final = 1
+KEEPALIVE_PROBES: Final = 3
+TCP_USER_TIMEOUT_MS: Final = 5_000
 # How long a starting server takes no requests while it tries to reach the shards.
 FIRST_CONNECT_SECONDS_MAX: Final = 2.0
 STATEMENT_TIMEOUT_MS: Final = 30_000
+# A server that stands still, or whose machine is lost, in the middle of a batch: how long it keeps the shard's lock.
+IDLE_IN_TRANSACTION_MS: Final = 10_000
 CLOSE_TIMEOUT_SECONDS: Final = 2.0
 # How often two connections are compared, to find out whether they share a PostgreSQL session.
 SESSION_LOOKS: Final = 4

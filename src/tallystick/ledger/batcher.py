@@ -197,6 +197,10 @@ class Batcher:
         """Raise OverloadedError: too many commands wait."""
         self._queue.refuse_overloaded()
 
+    def abandon_connections(self) -> None:
+        """Close the connections at once. A batch that is being written is written again, or looked up in the log."""
+        self._writer.abandon_connections()
+
     def _written(self, _: object) -> None:
         self._writing_since = None
 

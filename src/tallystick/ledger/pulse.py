@@ -11,8 +11,9 @@ import structlog
 from tallystick.background.worker import Worker
 from tallystick.domain import limits
 from tallystick.ledger.condition import Condition, State
-from tallystick.store.connection import Connection, connect_writer, ping
+from tallystick.store.connection import connect_writer, ping
 from tallystick.store.errors import ShardUnavailableError
+from tallystick.store.primary import Connection
 
 _log = structlog.get_logger(__name__)
 
@@ -49,7 +50,12 @@ class Pulse:
                 self._condition.begins(State.SILENT, "it does not answer")
                 _log.warning("shard does not answer", shard=self._shard)
                 await self._on_silence()
-            await beat
+                # The next beat uses a new connection: if the shard has several servers, another one may answer.
+                beat.cancel()
+                await asyncio.gather(beat, return_exceptions=True)
+                self._drop()
+            else:
+                await beat
         finally:
             beat.cancel()
 

@@ -37,6 +37,22 @@ class _ShardDatabase(Database):
         except ShardUnavailableError as error:
             raise UnavailableError(f"shard {self._shard} cannot be read now") from error
 
+    async def write(self, name: str, *parameters: Any) -> Rows:
+        """Run a named query that writes beside the log; raises UnavailableError."""
+        try:
+            self._require_answers()
+            return await super().write(name, *parameters)
+        except ShardUnavailableError as error:
+            raise UnavailableError(f"shard {self._shard} cannot be written to now") from error
+
+    async def await_standbys(self) -> None:
+        """Wait until what was read before is on the synchronous standbys; raises UnavailableError."""
+        try:
+            self._require_answers()
+            await super().await_standbys()
+        except ShardUnavailableError as error:
+            raise UnavailableError(f"the standbys of shard {self._shard} do not answer now") from error
+
     @asynccontextmanager
     async def holding(self, name: str) -> AsyncIterator[None]:
         """Hold the lock that a named query takes until the end of the block, or of the connection."""
@@ -63,7 +79,7 @@ class Shard:
         self.dsn = dsn
         self.condition = Condition(number)
         self.database: Database = _ShardDatabase(number, dsn, self.condition)
-        self.pulse = Pulse(number, dsn, self.condition, self.database.abandon)
+        self.pulse = Pulse(number, dsn, self.condition, self._abandon_connections)
         self.reader = Reader(self.database)
         self.expensive_reads = Turns(limits.EXPENSIVE_READS_MAX, f"expensive reads of shard {number}")
         self.clock = Clock(number, clock_tolerance_seconds)
@@ -80,6 +96,11 @@ class Shard:
         await self.batcher.stop()
         await self._stop_followers()
         await self.database.close()
+
+    async def _abandon_connections(self) -> None:
+        """Close the connections of a shard that does not answer. Another of its servers may be the primary soon."""
+        self.batcher.abandon_connections()
+        await self.database.abandon()
 
     async def _stop_followers(self) -> None:
         """Stop the followers of the log. It is no longer written, and can still be read."""

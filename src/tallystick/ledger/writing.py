@@ -114,6 +114,10 @@ class BatchWriter:
         self._forget()
         self.ready.clear()
 
+    def abandon_connections(self) -> None:
+        """Close the connections at once, whatever runs over them."""
+        self._writer.abandon()
+
     async def close(self) -> None:
         """Close the connections."""
         self.disconnected()
@@ -279,24 +283,24 @@ class BatchWriter:
     async def _append(self, decided: Decided) -> Decision:
         """Append a decided batch in the current transaction, and commit."""
         if not _appends(decided.decision):
-            await self._writer.roll_back()
+            await self._writer.commit_nothing()
             return decided.decision
         await self._writer.append(decided.row, decided.rows)
         try:
             await self._writer.commit()
-        except CommitUnknownError:
-            if not await self._was_committed(decided.row):
+        except CommitUnknownError as error:
+            if not await self._was_committed(decided.row, str(error)):
                 raise ShardUnavailableError("the commit was lost before it took effect") from None
         metrics.HEAD_POSITION.labels(str(self._shard)).set(decided.row.last_position)
         return decided.decision
 
-    async def _was_committed(self, row: BatchRow) -> bool:
-        """Find out whether a commit took effect after its answer was lost.
+    async def _was_committed(self, row: BatchRow, reason: str) -> bool:
+        """Find out whether a commit took effect, and is on the synchronous standbys, after its answer was lost.
 
         An unknown commit is never reported as failed.
         """
         metrics.COMMITS_UNKNOWN.labels(str(self._shard)).inc()
-        _log.warning("commit unknown, asking the ledger", shard=self._shard, batch=row.number)
+        _log.warning("commit unknown, asking the ledger", shard=self._shard, batch=row.number, reason=reason)
         self.disconnected()
         deadline = time.monotonic() + limits.COMMIT_RESOLUTION_SECONDS_MAX
         backoff = Backoff(limits.RECONNECT_DELAY_SECONDS_MIN, limits.RECONNECT_DELAY_SECONDS_MAX)

@@ -17,7 +17,7 @@ from tallystick.domain import limits
 from tallystick.files import write_private
 from tallystick.ledger.crossing.ways import WAYS
 from tallystick.service.rate_limits import NO_RATES, KeyConfiguration, Rates, TenantConfiguration
-from tallystick.store.address import database_place, names_database
+from tallystick.store.address import database_places, is_connection_string, names_database
 from tallystick.store.cache.address import read_cache_address
 
 CONFIGURATION_VARIABLE: Final = "TALLYSTICK_CONFIG"
@@ -276,9 +276,9 @@ def _wrong_shards(shards: list[ShardConfiguration]) -> str | None:
         return f"shard {number} is listed twice"
     if (wrong := _wrong_addresses(shards)) is not None:
         return wrong
-    places = {shard.number: database_place(shard.dsn) for shard in shards}
-    if (place := _repeated(places.values())) is not None:
-        same = [str(number) for number in places if places[number] == place]
+    places = {shard.number: database_places(shard.dsn) for shard in shards}
+    if (place := _repeated(place for of_shard in places.values() for place in of_shard)) is not None:
+        same = [str(number) for number in places if place in places[number]]
         return f"shards {' and '.join(same)} have the same database: each needs one of its own"
     if all(shard.state != "open" for shard in shards):
         return 'no shard is open: new owners need one with state = "open"'
@@ -324,7 +324,7 @@ def _wrong_quotas(configuration: Configuration) -> str | None:
 def _wrong_addresses(shards: list[ShardConfiguration]) -> str | None:
     for shard in shards:
         for name, dsn in (("dsn", shard.dsn), ("owner_dsn", shard.owner)):
-            if database_place(dsn) is None:
+            if not is_connection_string(dsn):
                 return f"the {name} of shard {shard.number} is no libpq connection string"
             if not names_database(dsn):
                 return f"the {name} of shard {shard.number} names no database: add dbname"

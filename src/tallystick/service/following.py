@@ -12,6 +12,7 @@ from tallystick.files import file_mark
 from tallystick.ledger.errors import NotTakenError
 from tallystick.service.configuration import Configuration, ConfigurationError, read_configuration
 from tallystick.service.migration import check_own_sessions, check_shards
+from tallystick.store.address import is_same_address
 from tallystick.store.errors import StoreError
 
 _log = structlog.get_logger(__name__)
@@ -85,7 +86,7 @@ class ConfigurationFollower:
         for number, dsn in self._served.dsns.items():
             if number not in wanted.dsns:
                 return f"shard {number} is missing: it is still served; list it again"
-            if wanted.dsns[number] != dsn:
+            if not is_same_address(wanted.dsns[number], dsn):
                 return f"the dsn of shard {number} was changed: restart the server for that"
         for name in wanted.__struct_fields__:
             if name not in {"shard", "node"} and getattr(wanted, name) != getattr(self._served, name):

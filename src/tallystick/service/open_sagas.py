@@ -75,6 +75,8 @@ class OpenSagas:
         state = (await shard.reader.sagas([local_of(identifier)])).get(local_of(identifier))
         if state is None:
             raise ParameterError("id", "expected a transaction that crosses shards: see `tallystick sagas`")
+        # As in the recovery: what another shard pays out must be reserved on a standby, too.
+        await shard.database.await_standbys()
         driver = self._engine.crossings.driver(shard)
         states = await driver.drive([state], self._engine.saga_wait_seconds, give_up=give_up)
         return await self._view(shard, states[state.saga], 0.0)

@@ -284,6 +284,9 @@ class TransactionCalls(Tenancy):
             return await halves.received_of(self._engine, identifier, record)
         if record.saga is None:
             return identifier, ()
+        if not record.saga.has_ended:
+            # As in the recovery: what another shard pays out must be reserved on a standby, too.
+            await shard.database.await_standbys()
         states = await self._engine.crossings.driver(shard).drive(
             [record.saga], self._engine.saga_wait_seconds
         )

@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from tallystick.domain import limits
 
 # Options that only libpq understands, and options that the ledger sets itself: time limits, and names of connections.
 _LEFT_OUT: Final = frozenset(
@@ -22,6 +24,10 @@ _LEFT_OUT: Final = frozenset(
         "client_encoding",
     }
 )
+_SERVER: Final = ("host", "hostaddr", "port")
+# What a server must be if several are named, and the other word for it that a connection string may ask for.
+_WRITABLE: Final = "read-write"
+_PRIMARY: Final = "primary"
 
 
 def database_uri(dsn: str) -> str:
@@ -37,14 +43,84 @@ def database_uri(dsn: str) -> str:
     return f"postgresql://{login}/{quote(database, safe='')}?{urlencode(parts)}"
 
 
-def database_place(dsn: str) -> tuple[str, ...] | None:
-    """The database of a connection string, in a form that can be compared; None if it is not a connection string."""
+def servers_of(dsn: str) -> list[str]:
+    """A connection string for each server that one names, in the same order, and only once.
+
+    If it names several, each of these asks for a server that can be written to.
+
+    Raises:
+        ProgrammingError: it is not a connection string, or it has not one port for each host.
+    """
+    parts = conninfo_to_dict(dsn)
+    servers = _servers(parts)
+    if len(servers) == 1:
+        return [dsn]
+    wanted = _PRIMARY if parts.get("target_session_attrs") == _PRIMARY else _WRITABLE
+    return [
+        make_conninfo(
+            dsn,
+            target_session_attrs=wanted,
+            **{name: value for name, value in zip(_SERVER, server, strict=True) if parts.get(name)},
+        )
+        for server in dict.fromkeys(servers)
+    ]
+
+
+def is_connection_string(dsn: str) -> bool:
+    """Whether libpq and the ledger can read it. That a server answers is another question."""
     try:
-        parts = conninfo_to_dict(dsn)
+        servers_of(dsn)
+        connect_seconds(dsn)
     except ProgrammingError:
-        return None
+        return False
+    return True
+
+
+def database_places(dsn: str) -> frozenset[tuple[str, ...]]:
+    """The places of the database of a connection string: one on each server that it names, in any order.
+
+    Two connection strings that have a place in common lead to the same database. Raises like `servers_of`.
+    """
+    parts = conninfo_to_dict(dsn)
+    servers = _servers(parts)
     # libpq's defaults for missing parts may differ between users, but not between shards.
-    return tuple(str(parts.get(name, "")) for name in ("service", "host", "hostaddr", "port", "dbname"))
+    service, database = str(parts.get("service", "")), str(parts.get("dbname", ""))
+    return frozenset((service, *server, database) for server in servers)
+
+
+def is_same_address(one: str, other: str) -> bool:
+    """Whether two connection strings say the same, whatever the order of their servers and of their options."""
+    return _said(one) == _said(other)
+
+
+def _said(dsn: str) -> tuple[Any, ...]:
+    parts = conninfo_to_dict(dsn)
+    others = {name: value for name, value in parts.items() if name not in _SERVER}
+    return sorted(_servers(parts)), others
+
+
+def _servers(parts: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The host, address and port of each server. One port is the port of all of them."""
+    lists = [str(parts.get(name) or "").split(",") for name in _SERVER]
+    count = max(map(len, lists))
+    try:
+        return list(zip(*(one * count if len(one) == 1 else one for one in lists), strict=True))
+    except ValueError:
+        raise ProgrammingError("a connection string needs one port for all hosts, or one for each") from None
+
+
+def connect_seconds(dsn: str) -> int:
+    """How long to wait for a connection to one server: as the connection string says, but not for too long.
+
+    Raises:
+        ProgrammingError: it has no number as `connect_timeout`.
+    """
+    asked = str(conninfo_to_dict(dsn).get("connect_timeout") or 0)
+    try:
+        seconds = int(asked)
+    except ValueError:
+        raise ProgrammingError(f"connect_timeout is a number of seconds, not {asked!r}") from None
+    return min(seconds, limits.CONNECT_TIMEOUT_SECONDS) if seconds > 0 else limits.CONNECT_TIMEOUT_SECONDS
 
 
 def options_of(dsn: str, settings: Mapping[str, str]) -> str:

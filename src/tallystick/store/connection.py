@@ -8,19 +8,27 @@ from typing import Any, Final, LiteralString, TypeAlias
 import asyncpg
 
 from tallystick.domain import limits
-from tallystick.store.address import database_uri
-from tallystick.store.errors import CONNECTION_LOST, ShardUnavailableError, translated
+from tallystick.store.commits import await_standbys
+from tallystick.store.errors import (
+    CONNECTION_LOST,
+    CommitUnknownError,
+    ShardUnavailableError,
+    translated,
+)
+from tallystick.store.primary import AnyConnection, Connection, connect_to_primary
 from tallystick.store.queries import query
 
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Rows: TypeAlias = list[asyncpg.Record]
 
 SETTINGS: Final = {
     "timezone": "UTC",
     "statement_timeout": str(limits.STATEMENT_TIMEOUT_MS),
-    # A commit is answered only when it is on disk, whatever the database's default is.
+    "idle_in_transaction_session_timeout": str(limits.IDLE_IN_TRANSACTION_MS),
+    # A commit is answered only when it is on disk, also on that of a synchronous standby, whatever the default is.
     "synchronous_commit": "on",
+    # If a commit is perhaps on no standby, only a warning says so.
+    "client_min_messages": "warning",
     # A batch must see what was committed while it waited for the lock. A snapshot of the transaction would be older.
     "default_transaction_isolation": "read committed",
     # Every query of the server is a few index descents. Statistics of a table that has just begun to grow must not
@@ -42,11 +50,8 @@ async def connect_writer(dsn: str, name: str = "tallystick writer") -> Connectio
     """
     settings = {**SETTINGS, "application_name": name}
     with translated():
-        return await asyncpg.connect(
-            database_uri(dsn),
-            timeout=limits.CONNECT_TIMEOUT_SECONDS,
-            command_timeout=_COMMAND_TIMEOUT_SECONDS,
-            server_settings=settings,
+        return await connect_to_primary(
+            dsn, command_timeout=_COMMAND_TIMEOUT_SECONDS, server_settings=settings
         )
 
 
@@ -67,7 +72,8 @@ async def close_connection(connection: Connection) -> None:
 class Database:
     """Pools of connections to one shard's database, for reading and for tables beside the log.
 
-    `rows`, `fetch` and `holding` raise ShardUnavailableError when PostgreSQL cannot be reached in time.
+    All methods that ask for something raise ShardUnavailableError when PostgreSQL, or a standby that must have what
+    was written, cannot be reached in time.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -82,14 +88,15 @@ class Database:
         self._holders = await self._pool("tallystick holder", limits.HOLDING_CONNECTIONS_MAX)
 
     async def _pool(self, name: str, size: int) -> Pool:
-        return await asyncpg.create_pool(
-            database_uri(self._dsn),
+        pool: Pool = await asyncpg.create_pool(  # type: ignore[call-overload]  # of all the driver's parameters
+            self._dsn,
+            connect=connect_to_primary,
             min_size=0,
             max_size=size,
-            timeout=limits.CONNECT_TIMEOUT_SECONDS,
             command_timeout=_COMMAND_TIMEOUT_SECONDS,
             server_settings={**SETTINGS, "application_name": name},
         )
+        return pool
 
     async def abandon(self) -> None:
         """Close all connections and begin with new ones. Callers that wait for an answer get an error."""
@@ -114,11 +121,34 @@ class Database:
 
     async def fetch(self, statement: LiteralString, *parameters: Any) -> Rows:
         """Run a statement and fetch all of its rows."""
+        async with self._reader() as connection:
+            return await connection.fetch(statement, *parameters)
+
+    async def write(self, name: str, *parameters: Any) -> Rows:
+        """Run a named query that writes beside the log, and fetch all of its rows.
+
+        What it has written, or has found to be written already, is then on the synchronous standbys, too.
+        """
+        async with self._reader() as connection:
+            rows = await connection.fetch(query(name), *parameters, timeout=limits.COMMIT_SECONDS_MAX)
+            await _await_standbys(connection)
+        return rows
+
+    async def await_standbys(self) -> None:
+        """Wait until what was read before is on the synchronous standbys, if there are any.
+
+        For readers of the log who act on another database.
+        """
+        async with self._reader() as connection:
+            await _await_standbys(connection)
+
+    @asynccontextmanager
+    async def _reader(self) -> AsyncIterator[AnyConnection]:
         if self._readers is None:
             raise ShardUnavailableError("not connected")
         with translated():
             async with self._readers.acquire(timeout=limits.READ_WAIT_SECONDS_MAX) as connection:
-                return await connection.fetch(statement, *parameters)
+                yield connection
 
     @asynccontextmanager
     async def holding(self, name: str) -> AsyncIterator[None]:
@@ -135,3 +165,10 @@ class Database:
             # The pool resets a returned connection, which releases its locks.
             with suppress(ShardUnavailableError), translated():
                 await self._holders.release(connection)
+
+
+async def _await_standbys(connection: AnyConnection) -> None:
+    try:
+        await await_standbys(connection)
+    except CommitUnknownError as error:
+        raise ShardUnavailableError(str(error)) from error

@@ -28,10 +28,11 @@ class AssetRow(NamedTuple):
 
 
 class Directory:
-    """The directory of one shard's database. Every method raises what the database's `rows` raises."""
+    """The directory of one shard's database. Every method raises what the database's `rows` and `write` raise."""
 
     def __init__(self, database: Database) -> None:
         self._rows = database.rows
+        self._write = database.write
         self._holding = database.holding
 
     async def ping(self) -> None:
@@ -45,7 +46,7 @@ class Directory:
 
     async def add_api_key(self, identifier: str, tenant: int, name: str, hashed: bytes) -> None:
         """Add a key. Repeating it changes nothing."""
-        await self._rows("add_api_key", identifier, tenant, name, hashed)
+        await self._write("add_api_key", identifier, tenant, name, hashed)
 
     async def list_api_keys(self) -> list[ApiKeyRow]:
         """All keys, oldest first."""
@@ -53,7 +54,7 @@ class Directory:
 
     async def revoke_api_key(self, identifier: str) -> bool:
         """Revoke a key. Returns False if there is no such valid key."""
-        return bool(await self._rows("revoke_api_key", identifier))
+        return bool(await self._write("revoke_api_key", identifier))
 
     async def find_tenant(self, name: str) -> int | None:
         """The number of a tenant by name."""
@@ -62,7 +63,7 @@ class Directory:
 
     async def add_tenant(self, name: str, number: int | None = None) -> None:
         """Add a tenant with this number, or the next one, unless the name or the number is in use."""
-        await self._rows("add_tenant", name, number)
+        await self._write("add_tenant", name, number)
 
     async def assets(self, tenant: int) -> list[AssetRow]:
         """A tenant's custom assets, by code."""
@@ -70,7 +71,7 @@ class Directory:
 
     async def add_asset(self, tenant: int, asset: AssetRow) -> None:
         """Define a custom asset, unless its code is taken."""
-        await self._rows("add_asset", tenant, *asset)
+        await self._write("add_asset", tenant, *asset)
 
     async def webhook_endpoints(self, tenant: int) -> list[WebhookEndpoint]:
         """The endpoints of a tenant that were not removed, oldest first.
@@ -96,8 +97,8 @@ class Directory:
 
     async def put_webhook_endpoint(self, endpoint: WebhookEndpoint) -> None:
         """Record an endpoint, unless a newer version of it is recorded."""
-        await self._rows("webhook_put_endpoint", *endpoint_parameters(endpoint), False)
+        await self._write("webhook_put_endpoint", *endpoint_parameters(endpoint), False)
 
     async def make_webhook_version(self, endpoint: WebhookEndpoint) -> bool:
         """Record a new version of an endpoint. Returns False if the version exists."""
-        return bool(await self._rows("webhook_put_endpoint", *endpoint_parameters(endpoint), True))
+        return bool(await self._write("webhook_put_endpoint", *endpoint_parameters(endpoint), True))

@@ -6,9 +6,9 @@ from typing import Any, Final, LiteralString, NamedTuple
 
 import psycopg
 
-from tallystick.domain import limits
 from tallystick.store.address import options_of
 from tallystick.store.errors import DirectoryConflictError, translated
+from tallystick.store.primary import connect_once
 from tallystick.store.queries import query
 
 
@@ -43,13 +43,8 @@ def copy_directory(dsns: Mapping[int, str]) -> None:
     with translated(), ExitStack() as transactions:
         connections = {
             number: transactions.enter_context(
-                psycopg.connect(
-                    dsn,
-                    connect_timeout=limits.CONNECT_TIMEOUT_SECONDS,
-                    options=options_of(
-                        dsn, {"datestyle": "ISO"}
-                    ),  # the driver reads no times of another style
-                )
+                # The driver reads no times of another style.
+                connect_once(dsn, options=options_of(dsn, {"datestyle": "ISO"}))
             )
             for number, dsn in sorted(dsns.items())
         }

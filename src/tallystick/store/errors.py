@@ -2,7 +2,7 @@
 
 - `StoreError`: PostgreSQL did not execute a statement
   - `ShardUnavailableError`: it cannot be reached
-  - `CommitUnknownError`: the connection was lost during COMMIT
+  - `CommitUnknownError`: the connection was lost during COMMIT, or the commit may be on no standby
   - `BatchRejectedError`: it refused the rows, which is a bug
     - `NotPermittedError`: the role lacks a right
   - `SchemaError`: the schema does not fit this version
@@ -28,11 +28,14 @@ class StoreError(Exception):
 
 
 class ShardUnavailableError(StoreError):
-    """The shard's PostgreSQL cannot be reached, or did not answer in time. Nothing was written."""
+    """The shard's PostgreSQL cannot be reached, or did not answer in time. Nothing was written to the log."""
 
 
 class CommitUnknownError(StoreError):
-    """The connection was lost during COMMIT. Whether the batch was written must be looked up in the log."""
+    """The answer to COMMIT is missing, or PostgreSQL warns that the commit may be on no synchronous standby.
+
+    Whether the batch was written must be looked up in the log.
+    """
 
 
 class BatchRejectedError(StoreError):

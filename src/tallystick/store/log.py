@@ -19,8 +19,10 @@ from tallystick.domain.outcomes import Posted, RefusalCode, Refused
 from tallystick.domain.rows import BatchRow, read_asked
 from tallystick.domain.sagas import SagaState, SagaStatus, read_terms
 from tallystick.domain.snapshot import Head, Original, RecordedRequest
-from tallystick.store.connection import Connection, close_connection, connect_writer
-from tallystick.store.errors import SchemaError, ShardUnavailableError, translated, translated_commit
+from tallystick.store.commits import commit
+from tallystick.store.connection import close_connection, connect_writer
+from tallystick.store.errors import CommitUnknownError, SchemaError, ShardUnavailableError, translated
+from tallystick.store.primary import Connection
 from tallystick.store.queries import query
 
 # A row as the driver returns it: values in the order of the columns.
@@ -43,8 +45,8 @@ class Loaded:
 class LogWriter:
     """The one connection over which this process writes a shard's log. Not for concurrent use.
 
-    A batch is `begin`, any `load`, `append`, `commit`; or `roll_back`. After an error that is not
-    BatchRejectedError the connection is gone: `reconnect`.
+    A batch is `begin`, any `load`, `append`, `commit`; or `commit_nothing`; or `roll_back`. After an error that is
+    not BatchRejectedError the connection is gone: `reconnect`.
     """
 
     def __init__(self, dsn: str, shard: int) -> None:
@@ -88,6 +90,12 @@ class LogWriter:
         for connection in connections:
             if connection is not None:
                 await close_connection(connection)
+
+    def abandon(self) -> None:
+        """Close the connections at once: whatever runs over them fails now."""
+        for connection in (self._connection, self._beside):
+            if connection is not None:
+                connection.terminate()
 
     async def begin(self, needs: Needs) -> tuple[Head, int, Loaded]:
         """Take the shard's lock and read the head, the server's clock (microseconds) and `needs`."""
@@ -165,15 +173,27 @@ class LogWriter:
                     )
 
     async def commit(self) -> None:
-        """Commit the batch.
+        """Commit the batch, on the synchronous standbys too.
 
         Raises:
             BatchRejectedError: the batch is not complete; nothing was written.
-            CommitUnknownError: the connection was lost on the way.
+            CommitUnknownError: the connection was lost on the way, or the batch may be on no standby.
         """
-        connection = self._open_connection()
-        with translated_commit():
-            await connection.execute("COMMIT")
+        await commit(self._open_connection())
+
+    async def commit_nothing(self) -> None:
+        """End a batch that appends nothing, when everything that it has read is on the synchronous standbys.
+
+        The answers to its requests come from the log. They may have been written in a commit that no standby has yet:
+        its wait was cancelled, or its server started again.
+
+        Raises:
+            ShardUnavailableError: the standbys did not answer in time, or the connection was lost.
+        """
+        try:
+            await commit(self._open_connection(), f"{query('await_standbys')};\nCOMMIT")
+        except CommitUnknownError as error:
+            raise ShardUnavailableError(str(error)) from error
 
     async def roll_back(self) -> None:
         """Roll the batch back."""
@@ -185,13 +205,17 @@ class LogWriter:
 
         The lock is taken first: the server process that ran the lost commit holds it until the commit has ended,
         whatever its result. The batch's hash covers every request key in it, so its presence answers for all of them.
+        What is found may be on the disk of one server only. When this returns, it is on the synchronous standbys.
         """
         connection = self._open_connection()
         with translated():
             await connection.execute(query("begin_batch"))
             found = await connection.fetchval(query("batch_exists"), row.number, row.hash)
-            await connection.execute("ROLLBACK")
-        return bool(found)
+        if not found:
+            await self.roll_back()
+            return False
+        await self.commit_nothing()
+        return True
 
     def _open_connection(self) -> Connection:
         if self._connection is None:

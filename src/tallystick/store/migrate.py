@@ -13,7 +13,7 @@ from yoyo.connections import parse_uri
 from yoyo.migrations import default_migration_table
 
 from tallystick.domain import limits
-from tallystick.store.address import database_place, user_name
+from tallystick.store.address import database_places, user_name
 from tallystick.store.errors import SchemaError, ShardUnavailableError, translated
 from tallystick.store.made import Difference, differences, expect_as_made, look_at_schema, mend
 from tallystick.store.preparation import (
@@ -24,6 +24,7 @@ from tallystick.store.preparation import (
     risks_of_serving,
     role_may_not_connect,
 )
+from tallystick.store.primary import connect_once
 from tallystick.store.queries import query
 
 _FOLDER = str(resources.files("tallystick.store") / "migrations")
@@ -46,7 +47,7 @@ def migrate(dsn: str, shard: int, server_dsn: str | None = None) -> list[str]:
         SchemaError: the database belongs to another shard, is newer, or cannot be changed now.
     """
     login = None
-    if server_dsn is not None and database_place(server_dsn) == database_place(dsn):
+    if server_dsn is not None and database_places(server_dsn) & database_places(dsn):
         login = user_name(server_dsn)
     with _connect(dsn) as connection:
         connection.autocommit = True
@@ -202,9 +203,7 @@ def _number_of_current_schema(connection: psycopg.Connection) -> int:
 def _connect(dsn: str) -> psycopg.Connection:
     with translated():
         try:
-            return psycopg.connect(
-                dsn, connect_timeout=limits.CONNECT_TIMEOUT_SECONDS, client_encoding="utf8"
-            )
+            return connect_once(dsn, client_encoding="utf8")
         except psycopg.OperationalError as error:
             # For errors during a connection the library keeps only the text, not the code.
             said = str(error).strip()

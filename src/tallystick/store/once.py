@@ -2,10 +2,8 @@
 
 from typing import Any, LiteralString
 
-import psycopg
-
-from tallystick.domain import limits
 from tallystick.store.errors import translated
+from tallystick.store.primary import connect_once
 
 
 def rows_once(dsn: str, statement: LiteralString) -> list[tuple[Any, ...]]:
@@ -14,5 +12,5 @@ def rows_once(dsn: str, statement: LiteralString) -> list[tuple[Any, ...]]:
     Raises:
         ShardUnavailableError: PostgreSQL cannot be reached.
     """
-    with translated(), psycopg.connect(dsn, connect_timeout=limits.CONNECT_TIMEOUT_SECONDS) as connection:
+    with translated(), connect_once(dsn) as connection:
         return connection.execute(statement).fetchall()

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import psycopg
 from psycopg import sql
 
-from tallystick.domain import limits
 from tallystick.store.connection import Database
 from tallystick.store.errors import translated
 from tallystick.store.once import rows_once
+from tallystick.store.primary import connect_once
 from tallystick.store.queries import query
 
 
@@ -42,8 +42,8 @@ async def look_up_owners(database: Database, owners: Sequence[tuple[int, str]]) 
 
 
 async def record_owner_home(database: Database, tenant: int, owner: str, shard: int) -> None:
-    """Record the shard of an owner that is placed beside another owner. Raises what `database.rows` raises."""
-    await database.rows("record_owner_home", tenant, owner, shard)
+    """Record the shard of an owner that is placed beside another owner. Raises what `database.write` raises."""
+    await database.write("record_owner_home", tenant, owner, shard)
 
 
 async def recorded_placement(database: Database) -> str | None:
@@ -72,8 +72,8 @@ def change_placement(dsns: Mapping[int, str], change: Callable[[Mapping[int, Sha
         connections = {}
         # In the order of their numbers, so that two of these commands cannot wait for each other in a circle.
         for number, dsn in sorted(dsns.items()):
-            connection = psycopg.connect(dsn, connect_timeout=limits.CONNECT_TIMEOUT_SECONDS)
-            connections[number] = transactions.enter_context(connection)
+            connection = transactions.enter_context(connect_once(dsn))
+            connections[number] = connection
             connection.execute(query("change_placement"))
         lookups = {number: _look_up(connection) for number, connection in connections.items()}
         placement = change(lookups)

@@ -13,8 +13,9 @@ from psycopg import sql
 
 from tallystick.domain import limits
 from tallystick.store.address import database_name, user_name
-from tallystick.store.connection import SETTINGS, Connection, close_connection, connect_writer
+from tallystick.store.connection import SETTINGS, close_connection, connect_writer
 from tallystick.store.errors import BatchRejectedError, PreparationError, ShardUnavailableError, translated
+from tallystick.store.primary import Connection
 from tallystick.store.queries import query
 
 _PAGE: Final = "docs/existing-postgres.md"

@@ -58,10 +58,11 @@ class Progress(NamedTuple):
 
 
 class WebhookStore:
-    """The delivery state of one shard. Every method raises what the database's `rows` raises."""
+    """The delivery state of one shard. Every method raises what the database's `rows` and `write` raise."""
 
     def __init__(self, database: Database) -> None:
         self._rows = database.rows
+        self._write = database.write
 
     async def begin(self, endpoints: Collection[str]) -> None:
         """Begin to deliver to new endpoints of this shard."""
@@ -105,7 +106,7 @@ class WebhookStore:
 
     async def replay(self, endpoint: str, after: int) -> bool:
         """Deliver everything after a position, again. False if there is no such endpoint here."""
-        return bool(await self._rows("webhook_replay", endpoint, after))
+        return bool(await self._write("webhook_replay", endpoint, after))
 
     async def progress(self, endpoints: Collection[str]) -> list[Progress]:
         """The progress of endpoints."""

@@ -11,13 +11,13 @@ from typing import Final, NamedTuple, Self
 import psycopg
 from psycopg.rows import TupleRow
 
-from tallystick.domain import limits
 from tallystick.domain.canonical import COPY_HEADER, COPY_TRAILER, EncodedBatch
 from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.rows import BatchRow
 from tallystick.store.address import options_of
 from tallystick.store.errors import ShardUnavailableError, translated
 from tallystick.store.log import derivation
+from tallystick.store.primary import connect_once
 from tallystick.store.queries import query
 from tallystick.verify.rows import (
     ACCOUNT_PLACE,
@@ -178,11 +178,8 @@ class Moment:
             yield from self.stream(name, parameters=parameters)
 
     def _connect(self) -> _Connection:
-        connection = psycopg.connect(
-            self._dsn,
-            options=options_of(self._dsn, _SETTINGS),
-            application_name="tallystick verify",
-            connect_timeout=limits.CONNECT_TIMEOUT_SECONDS,
+        connection = connect_once(
+            self._dsn, options=options_of(self._dsn, _SETTINGS), application_name="tallystick verify"
         )
         self._closing.callback(connection.close)
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ

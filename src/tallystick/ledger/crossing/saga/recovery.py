@@ -65,6 +65,8 @@ class Recovery:
         due = self._due(found)
         for start in range(0, len(due), limits.RECOVERY_SAGAS_AT_A_TIME):
             states = await reader.sagas(due[start : start + limits.RECOVERY_SAGAS_AT_A_TIME])
+            # Another shard pays out what is reserved here, so the reservation must not be lost with this primary.
+            await self._home.database.await_standbys()
             self._driver.begin(
                 state
                 for state in states.values()

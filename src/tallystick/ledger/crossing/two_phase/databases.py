@@ -6,11 +6,13 @@
 import re
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Final, NamedTuple, Self
 
 from tallystick.domain.needs import Needs
 from tallystick.domain.snapshot import Head
+from tallystick.store.commits import await_standbys, replicated
 from tallystick.store.connection import Database
 from tallystick.store.errors import (
     BatchRejectedError,
@@ -65,8 +67,11 @@ class PreparedHalf(NamedTuple):
 class PairLogWriter(LogWriter):
     """A connection over which one shard's half of a batch is written. Not for concurrent use.
 
-    A half is `begin_after` (which takes the lock), `read`, `append`, `prepare`, and then `end`; or `roll_back`. After
-    an error that is not BatchRejectedError the connection is gone: `reconnect`.
+    A half is `begin_after` (which takes the lock), `read`, `append`, `prepare`, and then `end`; or `commit_nothing`;
+    or `roll_back`. After an error that is not BatchRejectedError the connection is gone: `reconnect`.
+
+    `prepare`, `decide` and `end` have a time limit, at which PostgreSQL stops to wait for a standby. They return only
+    what is on the standbys, and when they are called again they wait again.
     """
 
     async def read(self, needs: Needs) -> tuple[Head, int, Loaded]:
@@ -79,34 +84,45 @@ class PairLogWriter(LogWriter):
 
         Raises:
             BatchRejectedError: the half is not complete; nothing was written.
-            CommitUnknownError: the connection was lost on the way.
+            CommitUnknownError: the connection was lost on the way, or the half may be on no standby.
         """
         connection = self._open_connection()
-        with translated_commit():
+        with replicated(connection), translated_commit():
             await connection.execute(_named("prepare_half", name))
 
     async def decide(self, batch: PairBatch, *, commit: bool) -> bool:
         """Decide the result of a batch, unless it was decided before. Returns whether it is to be committed.
 
         For the shard with the lower number. It may be called again if the answer was lost.
+
+        Raises:
+            CommitUnknownError: the decision may be on no standby. Nobody may act on it.
         """
         connection = self._open_connection()
-        with translated():
+        with replicated(connection), translated():
             committed = await connection.fetchval(_query("decide_batch"), str(batch), commit)
-            if committed is None:
+        if committed is None:
+            with translated():
                 # A separate statement, so that it sees what the other one waited for.
                 committed = await connection.fetchval(_query("decision_of_batch"), str(batch))
+            await await_standbys(connection)
         return bool(committed)
 
     async def end(self, name: str, *, commit: bool) -> None:
-        """Commit a prepared half, or roll it back. Nothing happens if it was ended before, or if there is none."""
+        """Commit a prepared half, or roll it back. Nothing happens if it was ended before, or if there is none.
+
+        Raises:
+            CommitUnknownError: it is committed, and may be on no standby.
+        """
         connection = self._open_connection()
         try:
-            with translated():
+            with replicated(connection) if commit else nullcontext(), translated():
                 await connection.execute(_named("commit_half" if commit else "roll_back_half", name))
         except BatchRejectedError as error:
             if error.sqlstate != _UNDEFINED_OBJECT:
                 raise
+            if commit:
+                await await_standbys(connection)
 
 
 async def prepared_halves(database: Database) -> list[PreparedHalf]:

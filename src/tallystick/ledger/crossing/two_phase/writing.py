@@ -155,7 +155,7 @@ class PairWriter:
             async with _bounded():
                 await _all(
                     *(side.writer.prepare(batch.half(side.shard)) for side in writing),
-                    *(side.writer.roll_back() for side in idle),
+                    *(side.writer.commit_nothing() for side in idle),
                 )
         except (BatchRejectedError, CommitUnknownError, ShardUnavailableError) as error:
             await self._abandon(batch, writing)
