@@ -1,10 +1,11 @@
-"""The operators' port: what a server counts is told there, to no tenant, and of each worker apart."""
+"""The operators' port: what a server counts is told there, to no tenant, and of all workers together."""
 
+import os
 import socket
 import subprocess
 import sys
 import time
-from http import HTTPStatus
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -12,10 +13,12 @@ import pytest
 from tests.api.books import Books
 from tests.api.client import Client
 from tests.api.server import HOST, Installation, Server
-from tests.metrics import metrics, metrics_at
-from tests.ports import own_port, own_ports
+from tests.metrics import metric, metrics
+from tests.ports import own_port
+from tests.waiting import wait_for
 
 FOUND_SECONDS_MAX = 60.0
+SCRAPES = 8
 
 
 @pytest.mark.parametrize("path", [b"/metrics", b"/metrics/", b"//metrics", b"/%6detrics", b"/v1/metrics"])
@@ -49,29 +52,45 @@ def test_a_scraper_that_says_nothing_does_not_keep_others_out(server: Server) ->
         assert metrics(server)
 
 
-def test_each_worker_has_a_port_and_one_in_its_place_takes_it(
+def test_each_scrape_has_the_figures_of_all_workers_also_after_one_was_killed(
     books: Books, installation: Installation
 ) -> None:
     books.open("alice USD 1000\n bob USD 0")
-    ports = own_ports(2)
-    with Server(installation, "two workers", "--workers", "2", "--metrics-port", str(ports[0])) as server:
-        until_each_is_ready(server)
-        before = posted(ports)
-        for _ in range(20):
-            with Client(server.url, books.client.api_key) as caller:
-                caller.post("/v1/transfers", books.payment("alice", "bob", 1)).ok()
-        counted = {port: posted([port]) for port in ports}
-        assert sum(counted.values()) == before + 20, counted
-        (parent,) = [one for one in psutil.Process().children() if str(ports[0]) in one.cmdline()]
-        workers = [one for one in parent.children() if listens(one, ports)]
-        assert len(workers) == 2
-        workers[0].kill()
-        deadline = time.monotonic() + FOUND_SECONDS_MAX
-        while {one for one in parent.children() if listens(one, ports)} <= set(workers):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        for port in ports:
-            assert metrics_at(port)
+    with Server(installation, "two workers", "--workers", "2") as server:
+        killed, other = until_workers_serve(server)
+        before = posted(server)
+        pay(server, books, 20)
+        assert [posted(server) - before for _ in range(SCRAPES)] == [20] * SCRAPES
+        assert metric(server, "tallystick_shard_up", shard="1") == 1
+        killed.kill()
+        # Also while there is one worker, and while the next one starts.
+        assert [posted(server) - before for _ in range(SCRAPES)] == [20] * SCRAPES
+        assert other in until_workers_serve(server, killed)
+        assert starts(server) == 3
+        pay(server, books, 20)
+        assert [posted(server) - before for _ in range(SCRAPES)] == [40] * SCRAPES
+        assert metric(server, "tallystick_batch_commands_sum") == posted(server)
+        assert metric(server, "tallystick_shard_up", shard="1") == 1
+        assert len([line for line in metrics(server) if line.startswith("process_open_fds{")]) == 2
+
+
+def test_no_folder_of_figures_is_left(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = installation.folder / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    with Server(installation, "killed") as server:
+        assert metrics(server)
+        (left,) = folder.iterdir()
+        processes = [parent_of(server), *parent_of(server).children()]
+        for process in processes:
+            process.kill()
+        psutil.wait_procs(processes)
+    long_ago = time.time() - 3600
+    os.utime(left, (long_ago, long_ago))
+    with Server(installation, "next") as server:
+        assert metrics(server)
+        assert left not in folder.iterdir()
+    assert not list(folder.iterdir())
 
 
 def test_a_taken_port_is_said(installation: Installation) -> None:
@@ -87,27 +106,44 @@ def test_a_taken_port_is_said(installation: Installation) -> None:
     assert "--metrics-port" in refused.stderr
 
 
-def until_each_is_ready(server: Server) -> None:
-    """Wait until a worker that has just started is not met any more: connections are given to any of them."""
-    deadline = time.monotonic() + FOUND_SECONDS_MAX
-    answered = 0
-    while answered < 20:
-        assert time.monotonic() < deadline
-        with Client(server.url, None) as caller:
-            ready = caller.get("/readyz?all").status == HTTPStatus.OK
-        answered = answered + 1 if ready else 0
+def until_workers_serve(server: Server, *without: psutil.Process) -> list[psutil.Process]:
+    """Wait until two workers listen, which they do when they are ready, and none of these others."""
+
+    def serving() -> list[psutil.Process]:
+        found = [one for one in parent_of(server).children() if listens(one, port)]
+        return found if len(found) == 2 and not set(found) & set(without) else []
+
+    port = int(server.url.rpartition(":")[2])
+    wait_for(serving, "two workers serve", FOUND_SECONDS_MAX)
+    return serving()
 
 
-def posted(ports: range | list[int]) -> float:
-    """How many commands the workers of these ports say that they posted."""
-    start = 'tallystick_outcomes_total{outcome="posted"'
-    lines = [line for port in ports for line in metrics_at(port)]
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(start))
-
-
-def listens(process: psutil.Process, ports: range) -> bool:
-    try:
+def listens(process: psutil.Process, port: int) -> bool:
+    with suppress(psutil.Error):  # it has ended, and its parent has not noticed yet
         found = process.net_connections()
-    except psutil.Error:  # it has ended, and its parent has not noticed yet
-        return False
-    return any(one.status == psutil.CONN_LISTEN and one.laddr.port in ports for one in found)
+        return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in found)
+    return False
+
+
+def pay(server: Server, books: Books, times: int) -> None:
+    """Pay over new connections, which go to either worker."""
+    for _ in range(times):
+        with Client(server.url, books.client.api_key) as caller:
+            caller.post("/v1/transfers", books.payment("alice", "bob", 1)).ok()
+
+
+def posted(server: Server) -> float:
+    """How many commands the server says that it posted."""
+    return metric(server, "tallystick_outcomes_total", outcome="posted")
+
+
+def starts(server: Server) -> float:
+    """How many workers it says that it has started."""
+    return metric(server, "tallystick_process_starts_total")
+
+
+def parent_of(server: Server) -> psutil.Process:
+    """The process that starts the workers."""
+    port = str(server.metrics_port)
+    (parent,) = [one for one in psutil.Process().children() if port in one.cmdline()]
+    return parent

@@ -43,6 +43,7 @@ CALLED_BY_LIBRARIES: Final = re.compile(
     r"|get_keys|initialize"  # redis
     r"|ensure_internal_schema_updated|log_migration"  # yoyo
     r"|signal_handler_reload"  # Granian
+    r"|collect"  # prometheus_client
 )
 FOR_TESTS: Final = {"drop_database"}
 """The servers in `embedded` are for tests, too."""

@@ -95,6 +95,9 @@ def application(engine: Engine, arrivals: Arrivals) -> falcon.asgi.App[Request, 
     open_streams = Streams(engine.streams_per_tenant)
     by_path: dict[str, dict[str, Operation]] = {}
     for operation in OPERATIONS:
+        metrics.FAULTY_ANSWERS.labels(
+            operation.method
+        )  # shown from the start, so that an alarm sees the first one
         by_path.setdefault(operation.path, {})[operation.method] = operation
     for path, operations in by_path.items():
         app.add_route(path, Endpoint(tenants, operations, open_streams, arrivals))
@@ -115,7 +118,7 @@ async def _answer_error(
         return
     answer = problems.of_error(error)
     if answer is None:
-        metrics.FAULTY_ANSWERS.inc()
+        metrics.FAULTY_ANSWERS.labels(request.method).inc()
         _log.error("ALARM: a bug", method=request.method, path=request.path, exc_info=error)
         detail = (
             "This is a bug of the server. Send the same request again, with the same Idempotency-Key if any."

@@ -1,17 +1,20 @@
-"""The operators' port: the metrics of this process, for Prometheus.
+"""The operators' port: the metrics of a server, of all its workers together, for Prometheus.
 
-It is separate from the API, and needs no key.
+It is separate from the API, and needs no key. The process that starts the workers serves it, so that a scrape delays
+no request, and that it answers while a worker is replaced.
 """
 
+import os
 import socket
 import threading
-from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import structlog
-from prometheus_client import make_wsgi_app
+from prometheus_client import CollectorRegistry, make_wsgi_app
 
+from tallystick.background.figure_files import FiguresOfWorkers
 from tallystick.domain import limits
 
 _RETRY_SECONDS: Final = 1.0
@@ -31,7 +34,7 @@ class _Handler(WSGIRequestHandler):
 class _Server(WSGIServer):
     """One scrape at a time, so that a flood of this port uses only one thread."""
 
-    # Two processes must not share a port, because a scraper would get the figures of either one.
+    # Two servers must not share a port, because a scraper would get the figures of either one.
     allow_reuse_port = False
 
     def handle_error(self, _request: Any, client_address: Any) -> None:
@@ -43,30 +46,29 @@ class _IPv6Server(_Server):
     address_family = socket.AF_INET6
 
 
-def serve_metrics(host: str, ports: Sequence[int]) -> None:
-    """Serve the metrics of this process at the first free port, in a thread that ends with the process.
-
-    There is one port for each worker. A worker that replaces another takes its port.
-    """
-    threading.Thread(target=_serve, args=(host, ports), name="metrics", daemon=True).start()
+def serve_metrics(host: str, port: int, folder: Path) -> None:
+    """Serve what the workers of a folder count, in a thread that ends with the process."""
+    threading.Thread(target=_serve, args=(host, port, folder), name="metrics", daemon=True).start()
 
 
-def _serve(host: str, ports: Sequence[int]) -> None:
+def _serve(host: str, port: int, folder: Path) -> None:
     said, pause = False, threading.Event()
-    while (server := _listening(host, ports)) is None:
+    while (server := _listening(host, port)) is None:
         if not said:
             said = True
-            _log.error("ALARM: no port for metrics is free: trying again", host=host, ports=list(ports))
+            _log.error("ALARM: the port for metrics is taken: trying again", host=host, port=port)
         pause.wait(_RETRY_SECONDS)
-    server.set_app(make_wsgi_app())
+    # A worker that outlives this process must not keep the port.
+    os.register_at_fork(after_in_child=server.socket.close)
+    registry = CollectorRegistry()
+    registry.register(FiguresOfWorkers(folder))
+    server.set_app(make_wsgi_app(registry))
     server.serve_forever()
 
 
-def _listening(host: str, ports: Sequence[int]) -> WSGIServer | None:
+def _listening(host: str, port: int) -> WSGIServer | None:
     kind = _IPv6Server if ":" in host else _Server
-    for port in ports:
-        try:
-            return kind((host, port), _Handler)
-        except OSError:
-            continue
-    return None
+    try:
+        return kind((host, port), _Handler)
+    except OSError:
+        return None

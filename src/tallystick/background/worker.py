@@ -11,8 +11,8 @@ from contextlib import suppress
 from typing import Any, Final, TypeAlias, TypeVar
 
 import structlog
-from prometheus_client import Counter
 
+from tallystick.background.figures import counter
 from tallystick.background.pauses import Backoff, jittered
 from tallystick.domain import limits
 
@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 Work: TypeAlias = Callable[[], Awaitable[float | None]]
 """One round of work. It returns how many seconds to wait before the next one; None: the worker's interval."""
 
-_FAILURES: Final = Counter(
+_FAILURES: Final = counter(
     "tallystick_worker_failures", "ALARM: failures of background work that are bugs.", ["worker", "shard"]
 )
 

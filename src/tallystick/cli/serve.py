@@ -4,8 +4,8 @@ import asyncio
 import logging
 import os
 import resource
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,8 @@ from granian.log import LogLevels
 from tallystick.api.app import create_app
 from tallystick.api.connections import guard_connections
 from tallystick.api.metrics_server import serve_metrics
+from tallystick.background.figure_files import figures_folder
+from tallystick.background.figures import keep_in_files
 from tallystick.cli.options import configuration_option, json_option
 from tallystick.cli.ports import METRICS_PORT_OPTION, address_of, reserve_port
 from tallystick.domain import limits
@@ -79,9 +81,8 @@ class _Server(Granian):  # type: ignore[misc, valid-type]
 )
 @click.option(
     METRICS_PORT_OPTION,
-    type=click.IntRange(1, PORT_MAX - WORKERS_MAX),
-    help="The operators' port, with metrics for Prometheus. Further workers use the ports after it. "
-    "Default: none.",
+    type=click.IntRange(1, PORT_MAX),
+    help="The operators' port, with the metrics of all workers, for Prometheus. Default: none.",
 )
 @click.option(
     "--metrics-host",
@@ -121,9 +122,6 @@ def serve(
     os.environ[CONFIGURATION_VARIABLE] = str(configuration_path)
     connections_max = _allow_open_files()
     address, metrics_address = address_of(host), address_of(metrics_host)
-    metrics_ports = range(0) if metrics_port is None else range(metrics_port, metrics_port + workers)
-    for one in metrics_ports if child_of is None else ():
-        reserve_port(metrics_address, one, METRICS_PORT_OPTION).close()
     server = _Server(
         "tallystick.api.app:create_app",
         address=address,
@@ -145,29 +143,27 @@ def serve(
         respawn_failed_workers=True,
         workers_kill_timeout=int(GRACE_SECONDS),
     )
-    load = partial(
-        _load,
-        port,
-        min(connections_per_address, connections_max // 2),
-        idle_seconds,
-        metrics_address,
-        metrics_ports,
-    )
-    with nullcontext() if child_of is not None else reserve_port(address, port):
+    with ExitStack() as cleanup:
+        if child_of is None:
+            cleanup.enter_context(reserve_port(address, port))
+        figures = None
+        if metrics_port is not None:
+            if child_of is None:
+                reserve_port(metrics_address, metrics_port, METRICS_PORT_OPTION).close()
+            figures = cleanup.enter_context(figures_folder())
+            serve_metrics(metrics_address, metrics_port, figures)
         _log.info(
             "serving",
             address=address,
             port=port,
             workers=workers,
             metrics_address=metrics_address,
-            metrics_ports=list(metrics_ports),
+            metrics_port=metrics_port,
             configuration=str(configuration_path),
         )
+        load = partial(_load, port, min(connections_per_address, connections_max // 2), idle_seconds, figures)
         # Loaded here, because the server's own loader puts the current folder first on the path of imports.
-        server.serve(
-            target_loader=load,
-            wrap_loader=False,
-        )
+        server.serve(target_loader=load, wrap_loader=False)
     _log.info("stopped")
 
 
@@ -189,14 +185,13 @@ def _load(
     port: int,
     connections_per_address: int,
     idle_seconds: int,
-    metrics_address: str,
-    metrics_ports: Sequence[int],
+    figures: Path | None,
 ) -> Callable[..., Any]:
     """Make the application, in a worker."""
     if not logging.getLogger().handlers:
         configure_logging()  # this worker was spawned, not forked, and inherited no configuration
     stop_when_orphaned()
     guard_connections(port, connections_per_address)
-    if metrics_ports:
-        serve_metrics(metrics_address, metrics_ports)
+    if figures is not None:
+        keep_in_files(figures)
     return create_app(body_seconds_max=idle_seconds)

@@ -26,6 +26,7 @@ class Clock:
         self._tolerance_us = int(tolerance_seconds * _MICROSECONDS)
         self._refused = False
         self._difference = metrics.CLOCK_DIFFERENCE_SECONDS.labels(str(shard))
+        self._difference.set(0)
 
     @staticmethod
     def own_us() -> int:
