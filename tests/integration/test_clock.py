@@ -20,6 +20,7 @@ from tests.crash.two_shards import (
 from tests.engines import running
 
 from tallystick import Ledger, UnavailableError, views
+from tallystick.background.alarms import Alarm
 from tallystick.ledger.clock import Clock, ClockError
 from tallystick.service.engine import Engine
 
@@ -98,7 +99,9 @@ async def test_a_clock_that_jumps_is_not_written(
             for number in range(3):
                 with pytest.raises(UnavailableError):
                     await ledger.transfer(source, destination, 1, "USD", idempotency_key=f"while {number}")
-        assert any("ALARM" in str(line.get("reason")) and "NTP" in str(line["reason"]) for line in logs)
+        assert any(
+            line["event"] == Alarm.CLOCKS_DIFFER.text and "NTP" in str(line["reason"]) for line in logs
+        )
         difference = REGISTRY.get_sample_value("tallystick_clock_difference_seconds", {"shard": str(HOME)})
         assert difference == pytest.approx(ahead_seconds, abs=CLOSE_SECONDS)
         for database in shards:

@@ -23,6 +23,7 @@ from tallystick.api.error_codes import INTERNAL_ERROR
 from tallystick.api.health import Alive, Ready
 from tallystick.api.operations import OPERATIONS
 from tallystick.api.streams import Application, Consumers, Streams
+from tallystick.background.alarms import Alarm, raise_alarm
 from tallystick.domain import limits
 from tallystick.ledger import metrics
 from tallystick.service.configuration import CONFIGURATION_VARIABLE
@@ -119,7 +120,7 @@ async def _answer_error(
     answer = problems.of_error(error)
     if answer is None:
         metrics.FAULTY_ANSWERS.labels(request.method).inc()
-        _log.error("ALARM: a bug", method=request.method, path=request.path, exc_info=error)
+        raise_alarm(_log, Alarm.A_BUG, method=request.method, path=request.path, exc_info=error)
         detail = (
             "This is a bug of the server. Send the same request again, with the same Idempotency-Key if any."
         )

@@ -14,6 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 import structlog
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
+from tallystick.background.alarms import Alarm, raise_alarm
 from tallystick.background.figure_files import FiguresOfWorkers
 from tallystick.domain import limits
 
@@ -56,7 +57,7 @@ def _serve(host: str, port: int, folder: Path) -> None:
     while (server := _listening(host, port)) is None:
         if not said:
             said = True
-            _log.error("ALARM: the port for metrics is taken: trying again", host=host, port=port)
+            raise_alarm(_log, Alarm.METRICS_PORT_TAKEN, host=host, port=port)
         pause.wait(_RETRY_SECONDS)
     # A worker that outlives this process must not keep the port.
     os.register_at_fork(after_in_child=server.socket.close)

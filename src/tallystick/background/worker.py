@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import structlog
 
+from tallystick.background.alarms import Alarm, raise_alarm
 from tallystick.background.figures import counter
 from tallystick.background.pauses import Backoff, jittered
 from tallystick.domain import limits
@@ -117,8 +118,9 @@ class Worker:
                     backoff.reset()
                 ended_by, pause_seconds = self._stopped, backoff.next_seconds()
                 self._failures.inc()
-                _log.error(
-                    "ALARM: background work failed",
+                raise_alarm(
+                    _log,
+                    Alarm.BACKGROUND_WORK_FAILED,
                     worker=self._name,
                     again_in_seconds=round(pause_seconds, 1),
                     exc_info=error,
@@ -142,7 +144,7 @@ def begin(
         if task.cancelled() or (error := task.exception()) is None or isinstance(error, expected):
             return
         _FAILURES.labels(name, "").inc()
-        _log.error("ALARM: background work failed", worker=name, exc_info=error)
+        raise_alarm(_log, Alarm.BACKGROUND_WORK_FAILED, worker=name, exc_info=error)
 
     task = asyncio.create_task(work, name=name)
     task.add_done_callback(ended)

@@ -12,7 +12,7 @@ from typing import NamedTuple, NoReturn
 
 import structlog
 
-from tallystick.background.alarms import AlarmRate
+from tallystick.background.alarms import Alarm, AlarmRate, raise_alarm
 from tallystick.background.pauses import Backoff
 from tallystick.background.worker import Worker
 from tallystick.domain import limits
@@ -92,6 +92,7 @@ class Batcher:
         label = str(shard)
         self._batch_commands = metrics.BATCH_COMMANDS.labels(label)
         self._batch_seconds = metrics.BATCH_SECONDS.labels(label)
+        self._faulty = metrics.FAULTY_COMMANDS.labels(label)
 
     @property
     def available(self) -> bool:
@@ -130,7 +131,7 @@ class Batcher:
             try:
                 listener(decision)
             except Exception as error:  # noqa: BLE001 - a listener must not harm the writer
-                _log.error("ALARM: a listener failed", shard=self._shard, exc_info=error)
+                raise_alarm(_log, Alarm.LISTENER_FAILED, shard=self._shard, exc_info=error)
 
     async def connected(self) -> None:
         """Wait until the shard can be written to.
@@ -219,7 +220,7 @@ class Batcher:
             try:
                 await self._write_all()
             except Exception as error:  # noqa: BLE001 - a bug must not leave the shard without its batcher
-                _log.error("ALARM: the batcher failed", shard=self._shard, exc_info=error)
+                raise_alarm(_log, Alarm.BATCHER_FAILED, shard=self._shard, exc_info=error)
                 self._writer.disconnected()
                 _fail(self._taken, self._unavailable())
             if self._stopping and not self._queue:
@@ -346,9 +347,8 @@ class Batcher:
         if isinstance(error, IdentifierTakenError):
             _fail(waiting, error)
             return
-        metrics.FAULTY_COMMANDS.labels(str(self._shard)).inc()
-        if (silenced := self._alarms.take()) is not None:
-            _log.error("ALARM: command failed alone", shard=self._shard, silenced=silenced, exc_info=error)
+        self._faulty.inc()
+        raise_alarm(_log, Alarm.COMMAND_FAILED_ALONE, self._alarms, shard=self._shard, exc_info=error)
         _fail(waiting, FaultyCommandError("a command could not be carried out; it was not written"))
 
     # Answers.

@@ -7,11 +7,16 @@ it balances at a time, the expiry of holds and statements.
 import time
 from typing import Final
 
+import structlog
+
+from tallystick.background.alarms import Alarm, AlarmRate, raise_alarm
 from tallystick.domain import limits
 from tallystick.ledger import metrics
 from tallystick.store.errors import ShardUnavailableError
 
 _MICROSECONDS: Final = 1_000_000
+
+_log = structlog.get_logger(__name__)
 
 
 class ClockError(ShardUnavailableError):
@@ -25,6 +30,7 @@ class Clock:
         self._shard = shard
         self._tolerance_us = int(tolerance_seconds * _MICROSECONDS)
         self._refused = False
+        self._alarms = AlarmRate(1)
         self._difference = metrics.CLOCK_DIFFERENCE_SECONDS.labels(str(shard))
         self._difference.set(0)
 
@@ -67,4 +73,6 @@ class Clock:
         self._refused = True
         seconds = difference_us / _MICROSECONDS
         self._difference.set(seconds)
-        raise ClockError(f"ALARM: {what.format(seconds=abs(seconds))}. Nothing is written until then")
+        reason = what.format(seconds=abs(seconds))
+        raise_alarm(_log, Alarm.CLOCKS_DIFFER, self._alarms, shard=self._shard, reason=reason)
+        raise ClockError(f"{reason}. Nothing is written until then")

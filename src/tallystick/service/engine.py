@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import structlog
 
+from tallystick.background.alarms import show_alarms
 from tallystick.domain import limits
 from tallystick.domain.decide import NOTHING_DECIDED, Atomic, Decision
 from tallystick.extras import MissingExtraError, require_extra
@@ -250,6 +251,7 @@ class Engine:
         Raises:
             PreparationError: a server is not set up for the configured way to cross shards.
         """
+        show_alarms()
         dsns = {shard.number: shard.dsn for shard in self.router.shards}
         await asyncio.to_thread(self._way.check, dsns)
         await self.router.start()

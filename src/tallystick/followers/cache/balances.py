@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from tallystick.background.alarms import AlarmRate
+from tallystick.background.alarms import Alarm, AlarmRate, raise_alarm
 from tallystick.domain import limits
 from tallystick.domain.accounts import AccountState
 from tallystick.domain.cached import CachedBalance, Mark, cached_balance, write_balance, write_state
@@ -183,7 +183,7 @@ class BalanceReader:
         except CacheError as error:
             self._failed(error)
         except Exception as error:  # noqa: BLE001 - after any error, PostgreSQL has answered
-            self._alarm("ALARM: the cache could not be written", exc_info=error)
+            self._alarm(Alarm.CACHE_NOT_WRITTEN, exc_info=error)
         else:
             self._writes.inc(max(written, 0))
 
@@ -207,14 +207,14 @@ class BalanceReader:
             except CacheError as error:
                 self._failed(error)
             except Exception as error:  # noqa: BLE001 - after any error, PostgreSQL has the answer
-                self._alarm("ALARM: the cache could not be read", exc_info=error)
+                self._alarm(Alarm.CACHE_NOT_READ, exc_info=error)
             finally:
                 for waiting in taken:
                     if not waiting.answer.done():
                         waiting.answer.set_result(_part(found, waiting.accounts))
             if found is not None and found.nonsense:
                 self._drift.inc(len(found.nonsense))
-                self._alarm("ALARM: the cache holds nonsense", accounts=len(found.nonsense))
+                self._alarm(Alarm.CACHE_NONSENSE, accounts=len(found.nonsense))
                 await self._remove(found.nonsense)
 
     async def _remove(self, accounts: Collection[int]) -> None:
@@ -266,7 +266,7 @@ class BalanceReader:
                 self._failed(error)
                 self._drop(taken)
             except Exception as error:  # noqa: BLE001 - the tailer repairs what this leaves
-                self._alarm("ALARM: the cache could not be written", exc_info=error)
+                self._alarm(Alarm.CACHE_NOT_WRITTEN, exc_info=error)
                 self._drop(taken)
             self._sending = {}
             # Under load several batches go together, because the round trip costs more than its content.
@@ -281,10 +281,9 @@ class BalanceReader:
         self._errors.inc()
         _log.debug("the cache failed", shard=self._shard, reason=str(error))
 
-    def _alarm(self, what: str, **details: Any) -> None:
-        """Raise an alarm from time to time, and not for each read."""
-        if (silenced := self._alarms.take()) is not None:
-            _log.error(what, shard=self._shard, silenced=silenced, **details)
+    def _alarm(self, alarm: Alarm, **details: Any) -> None:
+        """Raise an alarm, which is logged from time to time, and not for each read."""
+        raise_alarm(_log, alarm, self._alarms, shard=self._shard, **details)
 
     async def stop(self) -> None:
         """Stop reading from the cache and writing to it."""

@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from tallystick.background.alarms import Alarm, raise_alarm
 from tallystick.background.pauses import jittered
 from tallystick.background.worker import Worker
 from tallystick.domain import limits
@@ -106,8 +107,9 @@ class Tailer:
         """Begin at the end of the log. Balances are cached when they are read. None if another process has begun."""
         if mark is not None and mark.position > head:
             self._drift.inc()
-            _log.error(
-                "ALARM: the cache is of another ledger, or of a later one",
+            raise_alarm(
+                _log,
+                Alarm.CACHE_OF_ANOTHER_LEDGER,
                 shard=self._shard,
                 cache_position=mark.position,
                 head_position=head,
@@ -139,8 +141,9 @@ class Tailer:
             return None
         self._drift.inc(len(wrong))
         for one in wrong[:_WRONG_TOLD_MAX]:
-            _log.error(
-                "ALARM: a cached balance was wrong and was corrected",
+            raise_alarm(
+                _log,
+                Alarm.BALANCE_CORRECTED,
                 shard=self._shard,
                 account=one.account,
                 cached=one.text,
@@ -152,7 +155,7 @@ class Tailer:
     def _complain(self, positions: list[int]) -> None:
         for position in positions:
             self._drift.inc()
-            _log.error("ALARM: the log does not add up", shard=self._shard, position=position)
+            raise_alarm(_log, Alarm.LOG_DOES_NOT_ADD_UP, shard=self._shard, position=position)
 
     async def _read(self, after: int, head: int) -> tuple[int, PassedEntries | None]:
         """A part of the log that a script can process in time: its end, and its entries, if there are any."""

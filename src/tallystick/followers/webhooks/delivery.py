@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from tallystick.background.alarms import Alarm, raise_alarm
 from tallystick.background.pauses import Backoff, jittered
 from tallystick.background.worker import Worker
 from tallystick.domain import limits
@@ -109,8 +110,9 @@ class Delivery:
             self._pause()
             if str(error) != self._unreadable:
                 self._unreadable = str(error)
-                _log.error(
-                    "ALARM: a webhook waits for its key",
+                raise_alarm(
+                    _log,
+                    Alarm.WEBHOOK_WAITS_FOR_KEY,
                     endpoint=self._endpoint.id,
                     shard=self._shard.number,
                     reason=str(error),
@@ -209,8 +211,9 @@ class Delivery:
             # An endpoint that was changed meanwhile is tried again at once, because it may be corrected.
             self._next_at = time.monotonic() + delay_seconds
         if failed.parked:
-            _log.error(
-                "ALARM: a webhook is parked: see `tallystick webhooks`",
+            raise_alarm(
+                _log,
+                Alarm.WEBHOOK_PARKED,
                 endpoint=self._endpoint.id,
                 shard=self._shard.number,
                 position=position,

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import structlog
 
-from tallystick.background.alarms import AlarmRate
+from tallystick.background.alarms import Alarm, AlarmRate, raise_alarm
 from tallystick.domain import limits
 from tallystick.domain.cached import (
     CachedBalance,
@@ -278,8 +278,7 @@ class Cache:
         """Stop using the cache for a moment, and log it."""
         circuit = self._circuits[shard]
         circuit.failed()
-        if (silenced := circuit.alarms.take()) is not None:
-            _log.error("ALARM: balances are read from PostgreSQL", shard=shard, reason=why, silenced=silenced)
+        raise_alarm(_log, Alarm.CACHE_NOT_USED, circuit.alarms, shard=shard, reason=why)
         return CacheError(why)
 
 

@@ -12,7 +12,7 @@ from limits.aio.storage import MemoryStorage, RedisClusterStorage, RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.errors import StorageError
 
-from tallystick.background.alarms import AlarmRate
+from tallystick.background.alarms import Alarm, AlarmRate, raise_alarm
 from tallystick.domain import limits
 from tallystick.extras import require_extra
 from tallystick.store.cache.address import CacheAddress, read_cache_address
@@ -67,12 +67,7 @@ class RateCounters:
 
     def _failed(self, error: Exception) -> None:
         self._alone_until = time.monotonic() + limits.CACHE_CIRCUIT_OPEN_SECONDS_MAX
-        if (silenced := self._alarms.take()) is not None:
-            _log.error(
-                "ALARM: limits are counted by each server alone, because the cache does not count them",
-                reason=str(error) or type(error).__name__,
-                silenced=silenced,
-            )
+        raise_alarm(_log, Alarm.LIMITS_NOT_SHARED, self._alarms, reason=str(error) or type(error).__name__)
 
 
 def _storage(address: CacheAddress) -> RedisStorage:

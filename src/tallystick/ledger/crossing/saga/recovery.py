@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from tallystick.background.alarms import AlarmRate
+from tallystick.background.alarms import Alarm, AlarmRate, raise_alarm
 from tallystick.background.pauses import Backoff
 from tallystick.background.worker import Worker
 from tallystick.domain import limits
@@ -116,14 +116,14 @@ class Recovery:
         for saga in found:
             watched = self._watched[saga.saga]
             if saga.age_us >= limits.ALARM_SECONDS * _US and now >= watched.alarm_at:
-                if (silenced := self._alarms.take()) is not None:
-                    _log.error(
-                        "ALARM: a saga has been open for long: see `tallystick sagas`",
-                        shard=self._home.number,
-                        saga=saga.saga,
-                        age_seconds=saga.age_us // _US,
-                        silenced=silenced,
-                    )
+                raise_alarm(
+                    _log,
+                    Alarm.SAGA_OPEN_FOR_LONG,
+                    self._alarms,
+                    shard=self._home.number,
+                    saga=saga.saga,
+                    age_seconds=saga.age_us // _US,
+                )
                 watched.alarm_at = now + limits.ALARM_SECONDS
 
 

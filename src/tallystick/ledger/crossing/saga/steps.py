@@ -15,7 +15,7 @@ from typing import Final, Protocol
 import msgspec
 import structlog
 
-from tallystick.background.alarms import AlarmRate
+from tallystick.background.alarms import Alarm, AlarmRate, raise_alarm
 from tallystick.domain.commands import Command
 from tallystick.domain.identifiers import make_identifier
 from tallystick.domain.outcomes import Posted, Refused
@@ -60,6 +60,7 @@ class SagaDriver:
         self._driven: dict[int, asyncio.Task[dict[int, SagaState]]] = {}
         self._label = str(home.number)
         self._stuck = StuckSagas()
+        self._stuck_count = metrics.SAGAS_STUCK.labels(self._label)
         self._alarms = AlarmRate()
 
     @property
@@ -117,16 +118,10 @@ class SagaDriver:
         for saga in sagas:
             self._driven.pop(saga.saga, None)
         if not task.cancelled() and (error := task.exception()) is not None:
-            metrics.SAGAS_STUCK.labels(self._label).inc(len(sagas))
+            self._stuck_count.inc(len(sagas))
             for saga in sagas:
                 self._stuck.note(saga.saga)
-            if (silenced := self._alarms.take()) is not None:
-                _log.error(
-                    "ALARM: sagas were left where they are",
-                    shard=self._home.number,
-                    silenced=silenced,
-                    exc_info=error,
-                )
+            raise_alarm(_log, Alarm.SAGAS_LEFT, self._alarms, shard=self._home.number, exc_info=error)
 
     async def _drive(self, sagas: list[SagaState], *, give_up: bool) -> dict[int, SagaState]:
         """Take all steps of sagas between the same shards, as far as possible."""
@@ -190,15 +185,15 @@ class SagaDriver:
     def _alarm(self, journey: "Journey", error: Exception) -> None:
         journey.stuck = True
         self._stuck.note(journey.state.saga)
-        metrics.SAGAS_STUCK.labels(self._label).inc()
-        if (silenced := self._alarms.take()) is not None:
-            _log.error(
-                "ALARM: a saga cannot go on",
-                saga=journey.state.saga,
-                shard=self._home.number,
-                silenced=silenced,
-                exc_info=error,
-            )
+        self._stuck_count.inc()
+        raise_alarm(
+            _log,
+            Alarm.SAGA_STUCK,
+            self._alarms,
+            saga=journey.state.saga,
+            shard=self._home.number,
+            exc_info=error,
+        )
 
 
 class Journey(Protocol):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import structlog
 
+from tallystick.background.alarms import Alarm, raise_alarm
 from tallystick.background.pauses import Backoff
 from tallystick.domain import limits
 from tallystick.domain.outcomes import Posted
@@ -103,7 +104,7 @@ class Coordinator:
                 try:
                     await self._post(batch)
                 except Exception as error:  # noqa: BLE001 - a bug must not leave the shards without a coordinator
-                    _log.error("ALARM: the coordinator failed", shards=self._label, exc_info=error)
+                    raise_alarm(_log, Alarm.COORDINATOR_FAILED, shards=self._label, exc_info=error)
                     _fail(batch, self._unavailable())
                     await self._writer.close()
             if self._stopping and not self._queue:
@@ -166,7 +167,7 @@ class Coordinator:
                 await self._post([one])
             return
         metrics.FAULTY_COMMANDS.labels(str(batch[0].crossings[0].home)).inc()
-        _log.error("ALARM: command failed alone", shards=self._label, exc_info=error)
+        raise_alarm(_log, Alarm.COMMAND_FAILED_ALONE, shards=self._label, exc_info=error)
         _fail(batch, FaultyCommandError("the command could not be carried out; nothing was written"))
 
     def _fail_queue(self) -> None:

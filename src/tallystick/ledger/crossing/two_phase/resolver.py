@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from tallystick.background.alarms import Alarm, raise_alarm
 from tallystick.background.worker import Worker
 from tallystick.domain import limits
 from tallystick.ledger import metrics
@@ -73,7 +74,7 @@ class Resolver:
                 await writer.end(batch.half(shard.number), commit=committed)
         except StoreError as error:
             if self._alarm_is_due(half):
-                log.error("ALARM: a prepared batch blocks the shard", reason=str(error))  # noqa: TRY400 - expected while a node is away
+                raise_alarm(log, Alarm.PREPARED_BATCH_BLOCKS, reason=str(error))
             raise
         metrics.PREPARED_RESOLVED.labels(str(shard.number), "committed" if committed else "rolled back").inc()
         log.warning("ended what was left prepared", committed=committed)
