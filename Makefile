@@ -25,7 +25,7 @@ else
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv up cluster cluster-test check test test-pythons crash-points simulate kills races webhooks attack installed fresh lint audit format schema lock bench clean again
+.PHONY: help venv up cluster cluster-test check test test-pythons crash-points simulate kills chaos races webhooks attack installed fresh lint audit format schema lock bench clean again
 
 define install
 "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -67,6 +67,10 @@ kills: $(VENV)/.development ## Kill servers and nodes under load, ten times each
 	@TALLYSTICK_CRASHES=10 TALLYSTICK_OPEN_SAGAS=10000 TALLYSTICK_HUNG_SECONDS=14 exec $(VENV)/bin/python -m pytest -s \
 		tests/crash/test_kill.py tests/crash/test_saga_kill.py tests/crash/test_saga_recovery_speed.py \
 		tests/crash/test_hung_node.py $(ARGUMENTS)
+
+# make chaos SECONDS=600 SEED=7
+chaos: $(VENV)/.development ## Load two shards, strike what serves them, and check the recorded history
+	@exec $(VENV)/bin/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGUMENTS)
 
 races: $(VENV)/.development ## Race for the cache of balances: thousands of kills, a minute without Valkey under full load
 	@TALLYSTICK_RACE_ROUNDS=5000 TALLYSTICK_RACE_SECONDS=60 TALLYSTICK_OUTAGE_SECONDS=60 exec $(VENV)/bin/python -m pytest -s \

@@ -42,9 +42,16 @@ class ApiServer:
     """`tallystick serve` for some shards, on a port of its own; it can be killed and started again."""
 
     def __init__(
-        self, folder: Path, *databases: ShardDatabase, settings: Mapping[str, Any] | None = None
+        self,
+        folder: Path,
+        *databases: ShardDatabase,
+        settings: Mapping[str, Any] | None = None,
+        program: str = "tallystick.cli",
     ) -> None:
-        """Serve the databases of shard 1, of shard 2, and so on, with other settings of the configuration file."""
+        """Serve the databases of shard 1, of shard 2, and so on, with other settings of the configuration file.
+
+        `program` is the module that is run: another one is for bugs that are planted.
+        """
         self.configuration_path = folder / "tallystick.toml"
         shards = [
             ShardConfiguration(number, database.server_dsn, database.owner_dsn)
@@ -52,12 +59,18 @@ class ApiServer:
         ]
         told = {"webhooks_key_file": key_file(folder), **(settings or {})}
         write_configuration(self.configuration_path, Configuration(shards, **told))
+        self._program = program
         self.log_path = folder / "api.log"
         self.port = own_port()
         self.metrics_port = own_port()
         self._process: subprocess.Popen[bytes] | None = None
         owner_dsns = {number: database.owner_dsn for number, database in enumerate(databases, SHARD)}
         self.api_key = with_keys(owner_dsns, lambda keys: keys.create("crash test")).key
+
+    @property
+    def address(self) -> str:
+        """The address of the API."""
+        return f"http://{HOST}:{self.port}"
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another command of the product on the same shard."""
@@ -68,7 +81,7 @@ class ApiServer:
 
     def start(self, probe: str = "/readyz?all") -> None:
         """Start it and wait until it can serve all shards, or what else the probe asks for."""
-        command = [sys.executable, "-m", "tallystick.cli", "serve", "--port", str(self.port)]
+        command = [sys.executable, "-m", self._program, "serve", "--port", str(self.port)]
         command += ["--config", str(self.configuration_path), "--metrics-port", str(self.metrics_port)]
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)

@@ -36,6 +36,8 @@ class Moment(Enum):
     BATCH_ROW = "before the batch row"
     COMMIT = "before COMMIT"
     COMMITTED = "after COMMIT was carried out, before its answer"
+    COMMITTED_IN_PART = "after COMMIT was carried out, in the middle of its answer"
+    ROW = "in the middle of a row of an answer"
 
 
 _STATEMENTS: Mapping[Moment, re.Pattern[bytes]] = {
@@ -223,13 +225,26 @@ class _Wire:
         with suppress(*LOST):
             while True:
                 kind, message = await read_message(self._server_reader)
-                if kind == b"C" and message[5:] == b"COMMIT\0":
-                    stop = self._proxy.take_stop(Moment.COMMITTED)
-                    if stop is not None and await stop.wait_whether_to_cut():
+                stop = self._stop_at_answer(kind, message)
+                if stop is not None and await stop.wait_whether_to_cut():
+                    if stop.moment is Moment.COMMITTED:
                         self.cut()
                         return
+                    self._client_writer.write(message[: len(message) // 2])
+                    await self._client_writer.drain()
+                    # Ordered: half of the message arrives, then the end of the connection.
+                    self._client_writer.close()
+                    self._server_writer.transport.abort()
+                    return
                 self._client_writer.write(message)
                 await self._client_writer.drain()
+
+    def _stop_at_answer(self, kind: bytes, message: bytes) -> Stop | None:
+        if kind == b"D":
+            return self._proxy.take_stop(Moment.ROW)
+        if kind == b"C" and message[5:] == b"COMMIT\0":
+            return self._proxy.take_stop(Moment.COMMITTED) or self._proxy.take_stop(Moment.COMMITTED_IN_PART)
+        return None
 
     def _follow(self, kind: bytes, body: bytes) -> bool:
         """Keep track of the statement that is carried out; True when this message begins one."""

@@ -1,0 +1,226 @@
+"""Faults that need no cluster. Each begins, proves at the victim that it has bitten, and is repaired.
+
+A victim that was struck and did not notice is an error: a run whose faults do not bite shows nothing.
+"""
+
+import asyncio
+import random
+import signal
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Final, NamedTuple
+
+import psutil
+
+from tallystick.embedded.postgres import EmbeddedPostgres
+from tallystick.embedded.processes import postgres_processes
+from tallystick.embedded.valkey import EmbeddedValkey
+from tests.chaos.rig import Rig
+from tests.crash.api_server import ApiServer
+from tests.crash.cutting_proxy import CuttingProxy, Moment
+from tests.crash.hanging import hanging
+from tests.crash.two_shards import AWAY, HOME
+
+DEAD_SECONDS_MAX: Final = 1.5
+FROZEN_SECONDS: Final = (1.5, 4.0)
+CUTS: Final = (3, 6)
+CUT_PAUSE_SECONDS_MAX: Final = 0.3
+MOMENT_SECONDS_MAX: Final = 15.0
+DELIVERED_LATER_SHARE: Final = 0.5
+READY: Final = "/readyz"
+COMBINED_SHARE: Final = 0.25
+"""How many faults come with a second one."""
+
+
+class NotBittenError(AssertionError):
+    """A fault did not reach its victim."""
+
+
+class Strike(NamedTuple):
+    """A fault that can happen now and again.
+
+    `happen` strikes, repairs, and returns what proved that it has bitten. `place` is what it must not share with
+    another strike at the same time. `noticed`: clients must notice it, too.
+    """
+
+    kind: str
+    target: str
+    place: str
+    happen: Callable[[random.Random], Awaitable[str]]
+    noticed: bool = False
+    restarts: bool = False
+
+
+def strikes(rig: Rig) -> list[Strike]:
+    """All that can happen to a rig."""
+    found: list[Strike] = []
+    for number, server in enumerate(rig.servers):
+        place = f"API server {number}"
+        found += [
+            Strike(
+                "API server killed",
+                server.address,
+                place,
+                partial(kill_server, server),
+                noticed=True,
+                restarts=True,
+            ),
+            Strike("API server frozen", server.address, place, partial(freeze_server, server), noticed=True),
+        ]
+    for number, node in rig.backends.nodes.items():
+        place = f"shard {number}"
+        found += [
+            Strike("PostgreSQL killed", place, place, partial(kill_node, node), noticed=True),
+            Strike("PostgreSQL frozen", place, place, partial(freeze_node, node), noticed=True),
+            Strike("connections to PostgreSQL cut", place, place, partial(cut, rig.proxies[number])),
+        ]
+    valkey = rig.backends.valkey
+    found += [
+        Strike("Valkey killed", "Valkey", "Valkey", partial(kill_valkey, valkey)),
+        Strike("Valkey frozen", "Valkey", "Valkey", partial(freeze_valkey, valkey)),
+    ]
+    return found
+
+
+def machines(rig: Rig) -> list[list[Strike]]:
+    """What happens at once when one machine of two dies: its API server and its PostgreSQL."""
+    by_place = {(strike.kind, strike.place): strike for strike in strikes(rig)}
+    return [
+        [
+            by_place["API server killed", f"API server {number}"],
+            by_place["PostgreSQL killed", f"shard {shard}"],
+        ]
+        for number, shard in enumerate((HOME, AWAY))
+    ]
+
+
+def in_turns(
+    chance: random.Random, single: list[Strike], together: list[list[Strike]]
+) -> Iterator[list[Strike]]:
+    """What happens next, without end: each kind as often as the others, alone and in combinations."""
+    kinds = list(dict.fromkeys(strike.kind for strike in single))
+    while True:
+        for kind in chance.sample(kinds, len(kinds)):
+            first = chance.choice([strike for strike in single if strike.kind == kind])
+            others = [strike for strike in single if strike.place != first.place]
+            yield [first, chance.choice(others)] if chance.random() < COMBINED_SHARE else [first]
+        if together:
+            yield chance.choice(together)
+
+
+async def kill_server(server: ApiServer, chance: random.Random) -> str:
+    """`kill -9` of all processes of an API server."""
+    processes = server.processes()
+    if not processes:
+        raise NotBittenError("the API server did not run")
+    server.kill()
+    if left := [process.pid for process in processes if _runs(process)]:
+        raise NotBittenError(f"processes {left} of the API server live on")
+    await asyncio.sleep(chance.uniform(0.0, DEAD_SECONDS_MAX))
+    await asyncio.to_thread(server.start, READY)
+    return f"{len(processes)} processes were gone, {len(server.processes())} others serve"
+
+
+async def freeze_server(server: ApiServer, chance: random.Random) -> str:
+    """SIGSTOP to all processes of an API server, and SIGCONT."""
+    with _stopped(server.processes()) as processes:
+        await asyncio.sleep(chance.uniform(*FROZEN_SECONDS))
+        return _proof_of_stop(processes)
+
+
+async def kill_node(node: EmbeddedPostgres, chance: random.Random) -> str:
+    """`kill -9` of a PostgreSQL server."""
+    before = node.pid
+    await asyncio.to_thread(node.kill)
+    if before is None or node.running():
+        raise NotBittenError(f"PostgreSQL {before} was not killed")
+    await asyncio.sleep(chance.uniform(0.0, DEAD_SECONDS_MAX))
+    await asyncio.to_thread(node.start)
+    return f"process {before} was gone, {node.pid} serves"
+
+
+async def freeze_node(node: EmbeddedPostgres, chance: random.Random) -> str:
+    """SIGSTOP to all processes of a PostgreSQL server, and SIGCONT."""
+    with hanging(node):
+        processes = [psutil.Process(pid) for pid in postgres_processes(node.cluster_path)]
+        await asyncio.sleep(chance.uniform(*FROZEN_SECONDS))
+        return _proof_of_stop(processes)
+
+
+async def kill_valkey(valkey: EmbeddedValkey, chance: random.Random) -> str:
+    """`kill -9` of Valkey, which keeps nothing."""
+    process = _process_of(valkey)
+    valkey.kill()
+    if _runs(process):
+        raise NotBittenError("Valkey lives on")
+    await asyncio.sleep(chance.uniform(0.0, DEAD_SECONDS_MAX))
+    await asyncio.to_thread(valkey.start)
+    return f"process {process.pid} was gone, {_process_of(valkey).pid} serves"
+
+
+async def freeze_valkey(valkey: EmbeddedValkey, chance: random.Random) -> str:
+    """SIGSTOP to Valkey, and SIGCONT."""
+    with _stopped([_process_of(valkey)]) as processes:
+        await asyncio.sleep(chance.uniform(*FROZEN_SECONDS))
+        return _proof_of_stop(processes)
+
+
+async def cut(proxy: CuttingProxy, chance: random.Random) -> str:
+    """Connections to PostgreSQL are cut at steps of the protocol, of whichever server comes there first."""
+    done: Counter[str] = Counter()
+    for _ in range(chance.randint(*CUTS)):
+        moment = chance.choice(list(Moment))
+        stop = proxy.stop_at(moment)
+        try:
+            async with asyncio.timeout(MOMENT_SECONDS_MAX):
+                await stop.reached.wait()
+        except TimeoutError:
+            stop.pass_on()
+            raise NotBittenError(f"no connection came to the moment {moment.value!r}") from None
+        if moment is Moment.COMMIT and chance.random() < DELIVERED_LATER_SHARE:
+            # The client has lost its connection, and the command takes effect.
+            stop.cut_and_deliver_later()
+            await asyncio.sleep(chance.uniform(0.0, CUT_PAUSE_SECONDS_MAX))
+            stop.deliver()
+            done["before COMMIT, which arrives later"] += 1
+        else:
+            stop.cut()
+            done[moment.value] += 1
+        await asyncio.sleep(chance.uniform(0.0, CUT_PAUSE_SECONDS_MAX))
+    return ", ".join(f"{moment}: {count}" for moment, count in sorted(done.items()))
+
+
+@contextmanager
+def _stopped(processes: list[psutil.Process]) -> Iterator[list[psutil.Process]]:
+    """Let processes stand still until the end of the block."""
+    try:
+        for process in processes:
+            process.send_signal(signal.SIGSTOP)
+        yield processes
+    finally:
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGCONT)
+
+
+def _proof_of_stop(processes: Iterable[psutil.Process]) -> str:
+    """All of them stand still, at the end of the time for which they must."""
+    statuses = Counter(process.status() for process in processes)
+    if set(statuses) != {psutil.STATUS_STOPPED}:
+        raise NotBittenError(f"not all processes stood still: {dict(statuses)}")
+    return f"{statuses.total()} processes stood still"
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Whether a process still does anything."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _process_of(valkey: EmbeddedValkey) -> psutil.Process:
+    assert valkey._process is not None
+    return psutil.Process(valkey._process.pid)

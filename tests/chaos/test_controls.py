@@ -1,0 +1,76 @@
+"""Bugs are planted in servers, and the check that is there for each of them finds it.
+
+TALLYSTICK_SEED repeats the sequences of a run.
+"""
+
+import os
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import psycopg
+import pytest
+
+from tests.chaos.load import LoadSettings
+from tests.chaos.plan import Terrain, Weights
+from tests.chaos.rig import Backends
+from tests.chaos.run import RunSettings, run
+
+SEED: Final = int(os.environ.get("TALLYSTICK_SEED", str(random.randrange(2**32))))
+RUNS_MAX: Final = 5
+"""A bug is found in one or two runs as a rule."""
+
+
+class Control(NamedTuple):
+    """A bug, the check that must find it, and the faults and the load that bring it to light."""
+
+    planted: str
+    found_by: str
+    faults: tuple[str, ...]
+    weights: Weights = Weights()
+    terrain: Terrain = Terrain()
+    seconds: float = 10.0
+
+
+CONTROLS: Final = [
+    Control("claims_in_another_transaction", "each_key_has_one_payment", ("API server killed",)),
+    Control("releases_without_refusal", "money_is_conserved", ("PostgreSQL frozen",)),
+    Control(
+        "caches_by_plain_set",
+        "no_read_steps_back",
+        ("API server frozen",),
+        Weights(transfer=30, hold=0, reversal=0, read=70),
+        Terrain(hot=2, cold=4),
+    ),
+]
+
+
+def let_claims_come_later(started: Backends) -> None:
+    """The database itself refuses claims that no batch covers, so its check must go."""
+    for database in started.shards:
+        with psycopg.connect(database.owner_dsn) as connection:
+            connection.execute("ALTER TABLE requests DISABLE TRIGGER requests_within_batch")
+
+
+PREPARED: Final[dict[str, Callable[[Backends], None]]] = {
+    "claims_in_another_transaction": let_claims_come_later
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.planted)
+async def test_a_planted_bug_is_found(started: Backends, folder: Path, control: Control) -> None:
+    if control.planted in PREPARED:
+        PREPARED[control.planted](started)
+    for turn in range(RUNS_MAX):
+        seed = SEED + turn
+        load = LoadSettings(seed, control.seconds, terrain=control.terrain, weights=control.weights)
+        settings = RunSettings(load, control.planted, control.faults)
+        verdict = await run(folder / f"run {turn}", started, settings)
+        sys.stdout.write(f"TALLYSTICK_SEED={seed}: {verdict.violations}\n")
+        if control.found_by in verdict.violations:
+            return
+    pytest.fail(f"{control.planted} was not found by {control.found_by}")
