@@ -7,9 +7,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.chaos.faults import run_embedded
 from tests.chaos.load import LoadSettings
 from tests.chaos.rig import backends
-from tests.chaos.run import RunSettings, run
+from tests.chaos.run import RunSettings
 
 
 def main() -> int:
@@ -32,7 +33,7 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="tallystick-chaos-servers-") as servers,
         backends(Path(servers)) as started,
     ):
-        verdict = asyncio.run(run(folder, started, RunSettings(load)))
+        verdict = asyncio.run(run_embedded(folder, started, RunSettings(load)))
     sys.stdout.write(f"{verdict.text()}\nseed {seed}, in {folder}\n")
     return 0 if verdict.good else 1
 

@@ -7,56 +7,52 @@ import asyncio
 import random
 import signal
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Final, NamedTuple
+from pathlib import Path
+from typing import Final
 
 import psutil
 
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.embedded.processes import postgres_processes
 from tallystick.embedded.valkey import EmbeddedValkey
-from tests.chaos.rig import Rig
+from tests.chaos.rig import Backends, Rig, rig
+from tests.chaos.run import RunSettings, Verdict, run
+from tests.chaos.strikes import NotBittenError, Running, Strike
 from tests.crash.api_server import ApiServer
 from tests.crash.cutting_proxy import CuttingProxy, Moment
 from tests.crash.hanging import hanging
 from tests.crash.two_shards import AWAY, HOME
 
-DEAD_SECONDS_MAX: Final = 1.5
+DEAD_SECONDS: Final = (0.6, 1.5)
 FROZEN_SECONDS: Final = (1.5, 4.0)
 CUTS: Final = (3, 6)
 CUT_PAUSE_SECONDS_MAX: Final = 0.3
 MOMENT_SECONDS_MAX: Final = 15.0
 DELIVERED_LATER_SHARE: Final = 0.5
 READY: Final = "/readyz"
-COMBINED_SHARE: Final = 0.25
-"""How many faults come with a second one."""
 
 
-class NotBittenError(AssertionError):
-    """A fault did not reach its victim."""
+async def run_embedded(folder: Path, backends: Backends, settings: RunSettings, planted: str = "") -> Verdict:
+    """Run in a folder with API servers of its own, which may have a planted bug."""
+    async with rig(folder, backends, settings.load.seed, planted) as started:
+        running = Running(
+            started.addresses, started.api_key, strikes(started), machines(started), lambda: _verify(started)
+        )
+        return await run(folder, running, settings)
 
 
-class Strike(NamedTuple):
-    """A fault that can happen now and again.
-
-    `happen` strikes, repairs, and returns what proved that it has bitten. `place` is what it must not share with
-    another strike at the same time. `noticed`: clients must notice it, too.
-    """
-
-    kind: str
-    target: str
-    place: str
-    happen: Callable[[random.Random], Awaitable[str]]
-    noticed: bool = False
-    restarts: bool = False
+def _verify(struck: Rig) -> str:
+    verified = struck.servers[0].command("verify", "--json")
+    return "" if verified.returncode == 0 else verified.stdout + verified.stderr
 
 
-def strikes(rig: Rig) -> list[Strike]:
+def strikes(struck: Rig) -> list[Strike]:
     """All that can happen to a rig."""
     found: list[Strike] = []
-    for number, server in enumerate(rig.servers):
+    for number, server in enumerate(struck.servers):
         place = f"API server {number}"
         found += [
             Strike(
@@ -69,14 +65,14 @@ def strikes(rig: Rig) -> list[Strike]:
             ),
             Strike("API server frozen", server.address, place, partial(freeze_server, server), noticed=True),
         ]
-    for number, node in rig.backends.nodes.items():
+    for number, node in struck.backends.nodes.items():
         place = f"shard {number}"
         found += [
             Strike("PostgreSQL killed", place, place, partial(kill_node, node), noticed=True),
             Strike("PostgreSQL frozen", place, place, partial(freeze_node, node), noticed=True),
-            Strike("connections to PostgreSQL cut", place, place, partial(cut, rig.proxies[number])),
+            Strike("connections to PostgreSQL cut", place, place, partial(cut, struck.proxies[number])),
         ]
-    valkey = rig.backends.valkey
+    valkey = struck.backends.valkey
     found += [
         Strike("Valkey killed", "Valkey", "Valkey", partial(kill_valkey, valkey)),
         Strike("Valkey frozen", "Valkey", "Valkey", partial(freeze_valkey, valkey)),
@@ -84,9 +80,9 @@ def strikes(rig: Rig) -> list[Strike]:
     return found
 
 
-def machines(rig: Rig) -> list[list[Strike]]:
+def machines(struck: Rig) -> list[list[Strike]]:
     """What happens at once when one machine of two dies: its API server and its PostgreSQL."""
-    by_place = {(strike.kind, strike.place): strike for strike in strikes(rig)}
+    by_place = {(strike.kind, strike.place): strike for strike in strikes(struck)}
     return [
         [
             by_place["API server killed", f"API server {number}"],
@@ -94,20 +90,6 @@ def machines(rig: Rig) -> list[list[Strike]]:
         ]
         for number, shard in enumerate((HOME, AWAY))
     ]
-
-
-def in_turns(
-    chance: random.Random, single: list[Strike], together: list[list[Strike]]
-) -> Iterator[list[Strike]]:
-    """What happens next, without end: each kind as often as the others, alone and in combinations."""
-    kinds = list(dict.fromkeys(strike.kind for strike in single))
-    while True:
-        for kind in chance.sample(kinds, len(kinds)):
-            first = chance.choice([strike for strike in single if strike.kind == kind])
-            others = [strike for strike in single if strike.place != first.place]
-            yield [first, chance.choice(others)] if chance.random() < COMBINED_SHARE else [first]
-        if together:
-            yield chance.choice(together)
 
 
 async def kill_server(server: ApiServer, chance: random.Random) -> str:
@@ -118,7 +100,7 @@ async def kill_server(server: ApiServer, chance: random.Random) -> str:
     server.kill()
     if left := [process.pid for process in processes if _runs(process)]:
         raise NotBittenError(f"processes {left} of the API server live on")
-    await asyncio.sleep(chance.uniform(0.0, DEAD_SECONDS_MAX))
+    await asyncio.sleep(chance.uniform(*DEAD_SECONDS))
     await asyncio.to_thread(server.start, READY)
     return f"{len(processes)} processes were gone, {len(server.processes())} others serve"
 
@@ -136,7 +118,7 @@ async def kill_node(node: EmbeddedPostgres, chance: random.Random) -> str:
     await asyncio.to_thread(node.kill)
     if before is None or node.running():
         raise NotBittenError(f"PostgreSQL {before} was not killed")
-    await asyncio.sleep(chance.uniform(0.0, DEAD_SECONDS_MAX))
+    await asyncio.sleep(chance.uniform(*DEAD_SECONDS))
     await asyncio.to_thread(node.start)
     return f"process {before} was gone, {node.pid} serves"
 
@@ -155,7 +137,7 @@ async def kill_valkey(valkey: EmbeddedValkey, chance: random.Random) -> str:
     valkey.kill()
     if _runs(process):
         raise NotBittenError("Valkey lives on")
-    await asyncio.sleep(chance.uniform(0.0, DEAD_SECONDS_MAX))
+    await asyncio.sleep(chance.uniform(*DEAD_SECONDS))
     await asyncio.to_thread(valkey.start)
     return f"process {process.pid} was gone, {_process_of(valkey).pid} serves"
 

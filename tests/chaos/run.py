@@ -12,13 +12,12 @@ from typing import Any, Final, NamedTuple
 from tests.chaos.calls import Calls
 from tests.chaos.checks import violations
 from tests.chaos.checks.evidence import Evidence
-from tests.chaos.faults import Strike, in_turns, machines, strikes
 from tests.chaos.final_state import read_final_state
 from tests.chaos.history import Fault, Recorder, now_us, read_history
 from tests.chaos.load import Load, LoadSettings
 from tests.chaos.report import Pause, lacking, pauses, quantile, summary, unnoticed
-from tests.chaos.rig import Backends, Rig, rig
 from tests.chaos.settling import Settling
+from tests.chaos.strikes import Running, Strike, in_turns
 
 HISTORY: Final = "history.jsonl"
 FINAL: Final = "final"
@@ -32,7 +31,6 @@ class RunSettings(NamedTuple):
     """What is done, and for how long. `only` names the kinds of faults that happen; by default all do."""
 
     load: LoadSettings
-    planted: str = ""
     only: tuple[str, ...] = ()
 
 
@@ -70,26 +68,24 @@ class Verdict(NamedTuple):
         return "\n".join(lines)
 
 
-async def run(folder: Path, backends: Backends, settings: RunSettings) -> Verdict:
-    """Run in an empty folder, in which the history and the final state stay."""
-    seed = settings.load.seed
-    async with rig(folder, backends, seed, settings.planted) as running:
-        with Recorder(folder / HISTORY) as recorder:
-            async with Calls(running.api_key, recorder) as calls:
-                load = Load(calls, running.addresses, settings.load)
-                await load.prepare()
-                until = time.monotonic() + settings.load.seconds
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(load.run())
-                    group.create_task(_strike(running, recorder, settings, until))
-                settling = Settling(calls, running.addresses, seed)
-                await settling.wait_until_ready()
-                seconds = await settling.settle()
-                again = await settling.ask_again(read_history(folder / HISTORY))
-                await settling.fetch(folder / FINAL)
-        _say(f"settled in {seconds:.1f} s, {again} requests asked again")
-        unverified = await asyncio.to_thread(_verify, running)
-    return judge(folder, unverified, {one.kind for one in strikes(running) if one.noticed})
+async def run(folder: Path, running: Running, settings: RunSettings) -> Verdict:
+    """Run in a folder, in which the history and the final state stay."""
+    with Recorder(folder / HISTORY) as recorder:
+        async with Calls(running.api_key, recorder) as calls:
+            load = Load(calls, running.addresses, settings.load)
+            await load.prepare()
+            until = time.monotonic() + settings.load.seconds
+            async with asyncio.TaskGroup() as group:
+                group.create_task(load.run())
+                group.create_task(_strike(running, recorder, settings, until))
+            settling = Settling(calls, running.addresses, settings.load.seed)
+            await settling.wait_until_ready()
+            seconds = await settling.settle()
+            again = await settling.ask_again(read_history(folder / HISTORY))
+            await settling.fetch(folder / FINAL)
+    _say(f"settled in {seconds:.1f} s, {again} requests asked again")
+    unverified = await asyncio.to_thread(running.verify)
+    return judge(folder, unverified, {one.kind for one in running.single if one.noticed})
 
 
 def judge(folder: Path, unverified: str, must_be_noticed: Iterable[str]) -> Verdict:
@@ -107,11 +103,11 @@ def judge(folder: Path, unverified: str, must_be_noticed: Iterable[str]) -> Verd
     )
 
 
-async def _strike(running: Rig, recorder: Recorder, settings: RunSettings, until: float) -> None:
+async def _strike(running: Running, recorder: Recorder, settings: RunSettings, until: float) -> None:
     """Let faults happen, one after the other, until the time is over."""
     chance = random.Random(f"{settings.load.seed} faults")
-    single = [one for one in strikes(running) if not settings.only or one.kind in settings.only]
-    for together in in_turns(chance, single, [] if settings.only else machines(running)):
+    single = [one for one in running.single if not settings.only or one.kind in settings.only]
+    for together in in_turns(chance, single, [] if settings.only else running.together):
         await asyncio.sleep(chance.uniform(*CALM_SECONDS))
         if time.monotonic() > until - FAULT_SECONDS:
             return
@@ -125,12 +121,6 @@ async def _happen(strike: Strike, recorder: Recorder, chance: random.Random) -> 
     proof = await strike.happen(chance)
     recorder.fault(Fault(strike.kind, strike.target, began_us, now_us(), proof, strike.restarts))
     _say(f"{strike.kind}, {strike.target}: {(now_us() - began_us) / 1e6:.1f} s; {proof}")
-
-
-def _verify(running: Rig) -> str:
-    """What `tallystick verify` says against the books; nothing if they are right."""
-    verified = running.servers[0].command("verify", "--json")
-    return "" if verified.returncode == 0 else verified.stdout + verified.stderr
 
 
 def _say(line: str) -> None:

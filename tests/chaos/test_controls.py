@@ -13,10 +13,11 @@ from typing import Final, NamedTuple
 import psycopg
 import pytest
 
+from tests.chaos.faults import run_embedded
 from tests.chaos.load import LoadSettings
 from tests.chaos.plan import Terrain, Weights
 from tests.chaos.rig import Backends
-from tests.chaos.run import RunSettings, run
+from tests.chaos.run import RunSettings
 
 SEED: Final = int(os.environ.get("TALLYSTICK_SEED", str(random.randrange(2**32))))
 RUNS_MAX: Final = 5
@@ -68,8 +69,8 @@ async def test_a_planted_bug_is_found(started: Backends, folder: Path, control: 
     for turn in range(RUNS_MAX):
         seed = SEED + turn
         load = LoadSettings(seed, control.seconds, terrain=control.terrain, weights=control.weights)
-        settings = RunSettings(load, control.planted, control.faults)
-        verdict = await run(folder / f"run {turn}", started, settings)
+        settings = RunSettings(load, control.faults)
+        verdict = await run_embedded(folder / f"run {turn}", started, settings, control.planted)
         sys.stdout.write(f"TALLYSTICK_SEED={seed}: {verdict.violations}\n")
         if control.found_by in verdict.violations:
             return

@@ -11,9 +11,10 @@ from typing import Final
 
 import pytest
 
+from tests.chaos.faults import run_embedded
 from tests.chaos.load import LoadSettings
 from tests.chaos.rig import Backends
-from tests.chaos.run import RunSettings, run
+from tests.chaos.run import RunSettings
 
 SECONDS: Final = float(os.environ.get("TALLYSTICK_CHAOS_SECONDS", "20"))
 SEED: Final = int(os.environ.get("TALLYSTICK_SEED", str(random.randrange(2**32))))
@@ -23,6 +24,6 @@ SEED: Final = int(os.environ.get("TALLYSTICK_SEED", str(random.randrange(2**32))
 @pytest.mark.timeout(300 + 3 * SECONDS)
 async def test_every_promise_is_kept(started: Backends, folder: Path) -> None:
     sys.stdout.write(f"TALLYSTICK_CHAOS_SECONDS={SECONDS:.0f} TALLYSTICK_SEED={SEED}\n")
-    verdict = await run(folder / "run", started, RunSettings(LoadSettings(SEED, SECONDS)))
+    verdict = await run_embedded(folder / "run", started, RunSettings(LoadSettings(SEED, SECONDS)))
     sys.stdout.write(verdict.text())
     assert verdict.good, verdict.text()
