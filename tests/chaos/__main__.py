@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.chaos.faults import run_embedded
 from tests.chaos.load import LoadSettings
-from tests.chaos.rig import backends
+from tests.chaos.rig import backends, two_nodes
 from tests.chaos.run import RunSettings
 
 
@@ -31,7 +31,8 @@ def main() -> int:
     load = LoadSettings(seed, arguments.seconds, arguments.clients, arguments.requests_per_second)
     with (
         tempfile.TemporaryDirectory(prefix="tallystick-chaos-servers-") as servers,
-        backends(Path(servers)) as started,
+        two_nodes() as nodes,
+        backends(Path(servers), nodes) as started,
     ):
         verdict = asyncio.run(run_embedded(folder, started, RunSettings(load)))
     sys.stdout.write(f"{verdict.text()}\nseed {seed}, in {folder}\n")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.rig import Backends, backends
+from tallystick.embedded.postgres import EmbeddedPostgres
+from tests.chaos.rig import Backends, backends, two_nodes
 
 
 @pytest.fixture
@@ -18,7 +19,13 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="session")
+def nodes() -> Iterator[dict[int, EmbeddedPostgres]]:
+    with two_nodes() as nodes:
+        yield nodes
+
+
 @pytest.fixture
-def started(folder: Path) -> Iterator[Backends]:
-    with backends(folder) as started:
+def started(folder: Path, nodes: dict[int, EmbeddedPostgres]) -> Iterator[Backends]:
+    with backends(folder, nodes) as started:
         yield started

@@ -6,6 +6,7 @@ A victim that was struck and did not notice is an error: a run whose faults do n
 import asyncio
 import random
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -33,6 +34,8 @@ CUT_PAUSE_SECONDS_MAX: Final = 0.3
 MOMENT_SECONDS_MAX: Final = 15.0
 DELIVERED_LATER_SHARE: Final = 0.5
 READY: Final = "/readyz"
+GONE_SECONDS_MAX: Final = 2.0
+LOOK_SECONDS: Final = 0.01
 
 
 async def run_embedded(folder: Path, backends: Backends, settings: RunSettings, planted: str = "") -> Verdict:
@@ -98,8 +101,7 @@ async def kill_server(server: ApiServer, chance: random.Random) -> str:
     if not processes:
         raise NotBittenError("the API server did not run")
     server.kill()
-    if left := [process.pid for process in processes if _runs(process)]:
-        raise NotBittenError(f"processes {left} of the API server live on")
+    await _expect_gone(processes)
     await asyncio.sleep(chance.uniform(*DEAD_SECONDS))
     await asyncio.to_thread(server.start, READY)
     return f"{len(processes)} processes were gone, {len(server.processes())} others serve"
@@ -135,8 +137,7 @@ async def kill_valkey(valkey: EmbeddedValkey, chance: random.Random) -> str:
     """`kill -9` of Valkey, which keeps nothing."""
     process = _process_of(valkey)
     valkey.kill()
-    if _runs(process):
-        raise NotBittenError("Valkey lives on")
+    await _expect_gone([process])
     await asyncio.sleep(chance.uniform(*DEAD_SECONDS))
     await asyncio.to_thread(valkey.start)
     return f"process {process.pid} was gone, {_process_of(valkey).pid} serves"
@@ -193,6 +194,15 @@ def _proof_of_stop(processes: Iterable[psutil.Process]) -> str:
     if set(statuses) != {psutil.STATUS_STOPPED}:
         raise NotBittenError(f"not all processes stood still: {dict(statuses)}")
     return f"{statuses.total()} processes stood still"
+
+
+async def _expect_gone(processes: list[psutil.Process]) -> None:
+    """All of them are gone, or will be in a moment: their end takes the system some milliseconds."""
+    deadline = time.monotonic() + GONE_SECONDS_MAX
+    while left := [process.pid for process in processes if _runs(process)]:
+        if time.monotonic() > deadline:
+            raise NotBittenError(f"processes {left} live on")
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 def _runs(process: psutil.Process) -> bool:

@@ -39,7 +39,7 @@ class LoadSettings(NamedTuple):
 
     seed: int
     seconds: float
-    clients: int = 12
+    clients: int = 24
     requests_per_second: float = 80.0
     terrain: Terrain = Terrain()
     weights: Weights = Weights()

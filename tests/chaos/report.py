@@ -1,7 +1,7 @@
 """What a run has done: requests by result, payments, faults, and how long nobody could pay."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
@@ -97,7 +97,7 @@ def summary(evidence: Evidence) -> dict[str, Any]:
 def lacking(evidence: Evidence) -> list[str]:
     """What a load must have and this one has not: it would have shown little."""
     numbers = summary(evidence)
-    wanted = {
+    wanted: dict[str, list[str]] = {
         "acknowledged": ["transfer", "hold", "capture", "void", "reversal"],
         "reads": ["fast", "strong", "min_position", "at"],
         "holds": ["captured", "voided", "expired"],
@@ -125,6 +125,12 @@ def _counted(values: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(map(str, values)).items()))
 
 
-def quantile(values: Sequence[float], share: float) -> float:
-    """A value that this share of the others does not exceed."""
-    return sorted(values)[min(int(len(values) * share), len(values) - 1)]
+def by_fault(pauses: Iterable[Pause]) -> dict[str, list[float]]:
+    """The seconds of pauses, by kind of fault; where a fault struck one shard, there and elsewhere."""
+    found: dict[str, list[float]] = {}
+    for pause in pauses:
+        where = ""
+        if pause.target.startswith("shard "):
+            where = ", that shard" if pause.target == f"shard {pause.shard}" else ", the other shard"
+        found.setdefault(pause.kind + where, []).append(pause.seconds)
+    return found

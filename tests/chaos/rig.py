@@ -51,19 +51,24 @@ class Rig(NamedTuple):
 
 
 @contextmanager
-def backends(folder: Path) -> Iterator[Backends]:
-    """Start the servers behind the API. All of them run again at the end, whatever was done to them."""
-    valkey = EmbeddedValkey(folder / "valkey")
+def two_nodes() -> Iterator[dict[int, EmbeddedPostgres]]:
+    """Start a PostgreSQL server for each shard. They may be killed, and are removed at the end."""
     with temporary_server(durable=True) as home, temporary_server(durable=True) as away:
-        nodes = {HOME: home, AWAY: away}
-        with two_shards(home, away) as shards:
-            valkey.start()
-            try:
-                yield Backends(nodes, shards, valkey)
-            finally:
-                valkey.stop()
-                for node in nodes.values():
-                    node.start()
+        yield {HOME: home, AWAY: away}
+
+
+@contextmanager
+def backends(folder: Path, nodes: dict[int, EmbeddedPostgres]) -> Iterator[Backends]:
+    """Make empty shards, and start Valkey. PostgreSQL runs again at the end, whatever was done to it."""
+    valkey = EmbeddedValkey(folder / "valkey")
+    with two_shards(nodes[HOME], nodes[AWAY]) as shards:
+        valkey.start()
+        try:
+            yield Backends(nodes, shards, valkey)
+        finally:
+            valkey.stop()
+            for node in nodes.values():
+                node.start()
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from tests.chaos.checks.evidence import Evidence
 from tests.chaos.final_state import read_final_state
 from tests.chaos.history import Fault, Recorder, now_us, read_history
 from tests.chaos.load import Load, LoadSettings
-from tests.chaos.report import Pause, lacking, pauses, quantile, summary, unnoticed
+from tests.chaos.report import Pause, by_fault, lacking, pauses, summary, unnoticed
 from tests.chaos.settling import Settling
 from tests.chaos.strikes import Running, Strike, in_turns
 
@@ -52,12 +52,10 @@ class Verdict(NamedTuple):
     def text(self) -> str:
         """The verdict for people."""
         lines = [json.dumps(self.numbers, indent=2)]
-        for kind in dict.fromkeys(pause.kind for pause in self.pauses):
-            seconds = [pause.seconds for pause in self.pauses if pause.kind == kind]
-            lines.append(
-                f"{kind}: longest time without a payment, by fault and shard:"
-                f" p50 {quantile(seconds, 0.5):.2f} s, maximum {max(seconds):.2f} s ({len(seconds)})"
-            )
+        lines += [
+            f"{what}: longest time without a payment: {', '.join(f'{one:.1f}' for one in sorted(seconds))} s"
+            for what, seconds in by_fault(self.pauses).items()
+        ]
         for check, found in self.violations.items():
             lines += [f"VIOLATION {check}: {line}" for line in found]
         lines += [f"NOT NOTICED: {fault}" for fault in self.unnoticed]

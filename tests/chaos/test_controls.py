@@ -32,7 +32,7 @@ class Control(NamedTuple):
     faults: tuple[str, ...]
     weights: Weights = Weights()
     terrain: Terrain = Terrain()
-    seconds: float = 10.0
+    seconds: float = 6.0
 
 
 CONTROLS: Final = [

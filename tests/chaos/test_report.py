@@ -2,7 +2,7 @@
 
 from tests.chaos.checks.evidence import Evidence
 from tests.chaos.history import Fault
-from tests.chaos.report import Pause, lacking, pauses, quantile, summary, unnoticed
+from tests.chaos.report import Pause, by_fault, lacking, pauses, summary, unnoticed
 from tests.chaos.right_run import SERVERS, TURN_US, right_run
 
 
@@ -63,5 +63,10 @@ def test_a_load_that_lacks_something_is_named() -> None:
     assert lacking(right_run()) == ["nothing was hung up"]
 
 
-def test_a_quantile() -> None:
-    assert (quantile([3.0, 1.0, 2.0], 0.5), quantile([3.0, 1.0, 2.0], 1.0)) == (2.0, 3.0)
+def test_pauses_are_told_apart_by_where_the_fault_was() -> None:
+    found = [
+        Pause("kill", "shard 2", 1, 1.0),
+        Pause("kill", "shard 2", 2, 3.0),
+        Pause("flood", "Valkey", 2, 2.0),
+    ]
+    assert by_fault(found) == {"kill, the other shard": [1.0], "kill, that shard": [3.0], "flood": [2.0]}

@@ -196,7 +196,7 @@ CUTS = [
 CUTS_OF_A_NEW_ACCOUNT = [cut for cut in CUTS if cut[0] not in {Moment.COPY_ENTRIES, Moment.COPY_REQUESTS}]
 
 
-@pytest.mark.parametrize(("moment", "unknown"), CUTS)
+@pytest.mark.parametrize(("moment", "unknown"), [*CUTS, (Moment.COMMITTED_IN_PART, 1)])
 async def test_the_connection_is_cut(
     database: ShardDatabase, proxy: CuttingProxy, moment: Moment, unknown: int
 ) -> None:

@@ -67,8 +67,9 @@ def reversals_stay_within_the_original(evidence: Evidence) -> Iterator[str]:
                 change for change in payment.moved.values() if change > 0
             )
     for original, total in given_back.items():
-        payment = evidence.payments.get(original)
-        moved = 0 if payment is None else sum(change for change in payment.moved.values() if change > 0)
+        reversed_one = evidence.payments.get(original)
+        changes = [] if reversed_one is None else reversed_one.moved.values()
+        moved = sum(change for change in changes if change > 0)
         if total > moved:
             yield f"{original} moved {moved}, and {total} of it was given back"
 
