@@ -13,6 +13,7 @@ import pytest
 
 from tests.chaos.faults import _expect_gone, _proof_of_stop, _stopped
 from tests.chaos.strikes import NotBittenError, Strike, in_turns
+from tests.waiting import wait_for
 
 
 async def nothing(_chance: random.Random) -> str:
@@ -53,7 +54,9 @@ def test_the_order_follows_from_the_seed() -> None:
 
 def test_a_process_that_stands_still_is_a_proof(process: psutil.Process) -> None:
     with _stopped([process]) as stopped:
+        wait_for(lambda: process.status() == psutil.STATUS_STOPPED, "it stands still")
         assert _proof_of_stop(stopped) == "1 processes stood still"
+    wait_for(lambda: process.status() != psutil.STATUS_STOPPED, "it goes on")
     with pytest.raises(NotBittenError):
         _proof_of_stop([process])
 
