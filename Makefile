@@ -90,7 +90,7 @@ fresh: $(VENV)/.development ## Begin anew on a bare system, as root and as a use
 	@exec $(VENV)/bin/python -m tests.fresh $(ARGUMENTS)
 
 cluster-test: $(VENV)/.development ## Switch the machines of a cluster off, one after the other, and lose no payment (takes etcd and haproxy)
-	@exec $(VENV)/bin/python -m pytest -s tests/cluster/check_machines.py $(ARGUMENTS)
+	@exec $(VENV)/bin/python -m pytest -s tests/cluster/check_machines.py tests/cluster/check_network.py $(ARGUMENTS)
 
 lint: $(VENV)/.development ## Check format, style, types and imports
 	@$(VENV)/bin/ruff format --quiet --check .

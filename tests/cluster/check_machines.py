@@ -5,18 +5,15 @@ Run by `make cluster-test`, and by nothing else: it needs etcd and HAProxy of th
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
 from tallystick.cluster.errors import ClusterError
 from tallystick.cluster.machines import end_all
 from tallystick.cluster.programs import system_programs
-from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
-from tests.cluster.running import Cluster, Payer, post
+from tests.cluster.running import Cluster, expect_nothing_lost, payer_of, processes, standby, tell
 
 NETWORK = f"127.{100 + os.getpid() % 100}.{os.getpid() // 100 % 250}"
 SILENT_MACHINE_SECONDS_MAX = 25.0
@@ -40,42 +37,6 @@ def cluster() -> Iterator[Cluster]:
 def healthy(cluster: Cluster) -> None:
     """Each test begins with a cluster on which everything runs."""
     cluster.wait_until_healthy()
-
-
-def payer_of(cluster: Cluster, shard: int) -> Payer:
-    """Somebody who pays on one shard, with money and an account to pay to there."""
-    accounts = cluster.ready["accounts"].values()
-    destination = next(one for one in accounts if shard_of(parse_identifier(Prefix.ACCOUNT, one)) == shard)
-    owner = f"rich of shard {shard}"
-    body = {"owner": owner, "asset": cluster.ready["asset"], "kind": "system", "near": destination}
-    status, opened = post(cluster.ready, "/v1/accounts", body, owner)
-    assert status in {200, 201}, opened
-    return Payer(cluster.ready, opened["id"], destination)
-
-
-def expect_nothing_lost(cluster: Cluster, payer: Payer) -> None:
-    """Each acknowledged payment is there once: its key has the same answer."""
-    assert payer.payments
-    for payment in payer.payments[-50:]:
-        assert post(cluster.ready, "/v1/transfers", payer._body, payment.key)[1] == payment.answer
-    assert len({payment.answer["id"] for payment in payer.payments}) == len(payer.payments)
-
-
-def tell(what: str) -> None:
-    """Show a figure."""
-    sys.stdout.write(f"{what}\n")
-
-
-def processes(cluster: Cluster, machine: str) -> list[dict[str, Any]]:
-    """The processes of a machine."""
-    (found,) = [one for one in cluster.state()["machines"] if one["machine"] == machine]
-    return list(found["processes"])
-
-
-def standby(cluster: Cluster, shard: int) -> str:
-    """A standby of a shard."""
-    (found,) = [one for one in cluster.state()["shards"] if one["shard"] == shard]
-    return next(str(one["machine"]) for one in found["databases"] if one["machine"] != found["primary"])
 
 
 def lose_primary(cluster: Cluster, how: str, lose: Callable[[str], None]) -> tuple[str, float]:

@@ -5,6 +5,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -19,6 +20,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from tallystick.cluster.machines import end_all
+from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tests.acceptance.processes import COMMAND, environment, run
 
 READY_SECONDS_MAX = 240.0
@@ -60,9 +62,9 @@ class Cluster:
         """Run `tallystick cluster` with these arguments."""
         return run("cluster", *arguments, "--data", str(self.data))
 
-    def act(self, what: str, machine: str) -> None:
-        """Switch a machine off or on, freeze or thaw it."""
-        done = self.command(what, machine)
+    def act(self, *what: str) -> None:
+        """Switch a machine off or on, freeze or thaw it, cut it off."""
+        done = self.command(*what)
         assert done.returncode == 0, done.stderr
 
     def wait_until_said(self, words: str, seconds_max: float = 60.0) -> None:
@@ -159,7 +161,7 @@ class Payer:
 
     def __init__(self, ready: Mapping[str, Any], source: str, destination: str) -> None:
         self._ready = ready
-        self._body = {"source": source, "destination": destination, "amount": "1", "asset": ready["asset"]}
+        self.body = {"source": source, "destination": destination, "amount": "1", "asset": ready["asset"]}
         self.payments: list[Payment] = []
         self.refused: list[dict[str, Any]] = []
         self._ending = threading.Event()
@@ -184,7 +186,7 @@ class Payer:
             key, sent_at, tries = uuid.uuid4().hex, time.monotonic(), 0
             while not self._ending.is_set():
                 tries += 1
-                status, answer = post(self._ready, "/v1/transfers", self._body, key)
+                status, answer = post(self._ready, "/v1/transfers", self.body, key)
                 if status in {200, 201}:
                     self.payments.append(Payment(key, answer, sent_at, time.monotonic(), tries))
                     break
@@ -205,3 +207,39 @@ class Payer:
     ) -> None:
         self._ending.set()
         self._thread.join()
+
+
+def payer_of(cluster: Cluster, shard: int) -> Payer:
+    """Somebody who pays on one shard, with money and an account to pay to there."""
+    accounts = cluster.ready["accounts"].values()
+    destination = next(one for one in accounts if shard_of(parse_identifier(Prefix.ACCOUNT, one)) == shard)
+    owner = f"rich of shard {shard}"
+    body = {"owner": owner, "asset": cluster.ready["asset"], "kind": "system", "near": destination}
+    status, opened = post(cluster.ready, "/v1/accounts", body, owner)
+    assert status in {200, 201}, opened
+    return Payer(cluster.ready, opened["id"], destination)
+
+
+def expect_nothing_lost(cluster: Cluster, payer: Payer) -> None:
+    """Each acknowledged payment is there once: its key has the same answer."""
+    assert payer.payments
+    for payment in payer.payments[-50:]:
+        assert post(cluster.ready, "/v1/transfers", payer.body, payment.key)[1] == payment.answer
+    assert len({payment.answer["id"] for payment in payer.payments}) == len(payer.payments)
+
+
+def tell(what: str) -> None:
+    """Show a figure."""
+    sys.stdout.write(f"{what}\n")
+
+
+def processes(cluster: Cluster, machine: str) -> list[dict[str, Any]]:
+    """The processes of a machine."""
+    (found,) = [one for one in cluster.state()["machines"] if one["machine"] == machine]
+    return list(found["processes"])
+
+
+def standby(cluster: Cluster, shard: int) -> str:
+    """A standby of a shard."""
+    (found,) = [one for one in cluster.state()["shards"] if one["shard"] == shard]
+    return next(str(one["machine"]) for one in found["databases"] if one["machine"] != found["primary"])
