@@ -43,6 +43,8 @@ class Cluster:
 
     def start(self) -> None:
         """Start it and wait until it is ready."""
+        if self._process is not None and self._process.stdout is not None:
+            self._process.stdout.close()
         with self.said.open("ab") as said:
             self._process = subprocess.Popen(
                 [*COMMAND, "cluster", "up", "--json", "--data", str(self.data), "--network", self.network],

@@ -2,6 +2,9 @@
 
 import json
 import os
+import shlex
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -194,7 +197,8 @@ def _as_json(ready: ReadyCluster) -> str:
 
 def _as_text(ready: ReadyCluster) -> str:
     folder = ready.configuration_path.parent
-    here = "" if folder == Path(_FOLDER_DEFAULT).absolute() else f" --data {folder}"
+    here = "" if folder == Path(_FOLDER_DEFAULT).absolute() else f" --data {shlex.quote(str(folder))}"
+    command = f"{_program()} cluster"
     return f"""
 The cluster is ready.
 
@@ -208,9 +212,16 @@ Move 12.50 {ASSET} from alice to bob; the same line again has the same answer, a
 
 In another terminal:
 
-  tallystick cluster status{here}        how every machine is
-  tallystick cluster off shard1-a{here}  switch a machine off, and pay again
-  tallystick cluster on shard1-a{here}   switch it on again
+  {command} status{here}
+  {command} off shard1-a{here}
+  {command} on shard1-a{here}
+
+The first shows how every machine is, the second switches one off. Then pay again.
 
 Ctrl-C stops everything; the data stay in {folder}
 """
+
+
+def _program() -> str:
+    """The command as it was called, unless a shell finds it by its name."""
+    return "tallystick" if shutil.which("tallystick") else shlex.quote(sys.argv[0])
