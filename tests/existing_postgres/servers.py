@@ -66,13 +66,15 @@ def supported_binaries(oldest: int) -> list[object]:
 class ExistingPostgres:
     """A server that Tallystick did not make: its superuser is `postgres`, and every login has a password."""
 
-    def __init__(self, binaries: Binaries, *, settings: tuple[str, ...] = ()) -> None:
+    def __init__(self, binaries: Binaries, *, settings: tuple[str, ...] = (), port: int = PORT) -> None:
+        """`port` is a part of the name of its socket, unless the settings let it listen on a network, too."""
         self.version = binaries.version
         # A short path that the server's user can pass through, for the socket is in it.
         self.folder = Path(tempfile.mkdtemp(prefix="tallystick-"))
         self.folder.chmod(0o711)
         self._cluster = self.folder / "cluster"
         self._settings = settings
+        self._port = port
         self.account: ServerAccount = account_for(self._cluster)
         self._programs = binaries.folder or find_binaries(self.account).program("postgres").parent
         self._password = secrets.token_hex(8)
@@ -87,7 +89,7 @@ class ExistingPostgres:
         settings = (
             "listen_addresses=",
             f"unix_socket_directories={self._cluster}",
-            f"port={PORT}",
+            f"port={self._port}",
             "fsync=off",
             "max_prepared_transactions=4",
             *self._settings,
@@ -124,7 +126,7 @@ class ExistingPostgres:
         """A libpq connection string."""
         return make_conninfo(
             host=str(self._cluster),
-            port=PORT,
+            port=self._port,
             dbname=database,
             user=user,
             password=self._password if password is None else password,

@@ -162,12 +162,9 @@ def read_owner_configuration(path: Path, owner_path: Path | None = None) -> Conf
     it exists.
     """
     configuration = read_configuration(path)
-    if owner_path is None and (named := os.environ.get(OWNER_VARIABLE)):
-        owner_path = Path(named)
+    owner_path = owner_path or owner_file_of(path)
     if owner_path is None:
-        owner_path = path.with_name(OWNER_FILE)
-        if not owner_path.exists():
-            return configuration
+        return configuration
     owned = {one.number: one.owner_dsn for one in _read(owner_path, _OwnerFile, "--owner-config").shard}
     if unknown := owned.keys() - configuration.dsns.keys():
         raise ConfigurationError(f"{owner_path}: shard {min(unknown)} is not in {path}")
@@ -179,6 +176,14 @@ def read_owner_configuration(path: Path, owner_path: Path | None = None) -> Conf
             lambda shard: msgspec.structs.replace(shard, owner_dsn=owned.get(shard.number, shard.owner_dsn))
         ),
     )
+
+
+def owner_file_of(path: Path) -> Path | None:
+    """The owner's file that belongs to a configuration file; None if there is none."""
+    if named := os.environ.get(OWNER_VARIABLE):
+        return Path(named)
+    beside = path.with_name(OWNER_FILE)
+    return beside if beside.exists() else None
 
 
 def _read(path: Path, kind: type[File], option: str) -> File:

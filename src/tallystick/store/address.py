@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
 from psycopg import ProgrammingError
@@ -28,6 +28,10 @@ _SERVER: Final = ("host", "hostaddr", "port")
 # What a server must be if several are named, and the other word for it that a connection string may ask for.
 _WRITABLE: Final = "read-write"
 _PRIMARY: Final = "primary"
+
+_PORT: Final = 5432
+_SYSTEM: Final = "system"
+"""The value of `sslrootcert` that stands for the certificates of the machine."""
 
 
 def database_uri(dsn: str) -> str:
@@ -145,6 +149,27 @@ def user_name(dsn: str) -> str | None:
 def names_database(dsn: str) -> bool:
     """Whether a connection string names a database. libpq would use one with the name of the user."""
     return database_name(dsn) is not None or "service" in conninfo_to_dict(dsn)
+
+
+class TlsOfDatabase(NamedTuple):
+    """The hosts that may speak TLS, and files of certificates that are used with them."""
+
+    hosts: tuple[tuple[str, int], ...]
+    files: tuple[str, ...]
+
+
+def tls_of(dsn: str) -> TlsOfDatabase | None:
+    """What a connection string says about TLS; None if it forbids TLS, or names only sockets of this machine."""
+    parts = {name: str(value) for name, value in conninfo_to_dict(dsn).items() if value is not None}
+    if parts.get("sslmode") == "disable":
+        return None
+    hosts = [
+        (host or address, int(port or _PORT))
+        for host, address, port in _servers(parts)
+        if (host or address) and (host or address)[0] not in "/@"
+    ]
+    files = [parts[name] for name in ("sslrootcert", "sslcert") if parts.get(name, _SYSTEM) != _SYSTEM]
+    return TlsOfDatabase(tuple(hosts), tuple(files)) if hosts else None
 
 
 def _part(dsn: str, name: str, variable: str) -> str | None:

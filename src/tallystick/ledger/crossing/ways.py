@@ -37,6 +37,11 @@ class Way:
             PreparationError: a server is not. The message says what it needs.
         """
 
+    @staticmethod
+    def connections_to_shard(_shards: int, /) -> int:
+        """How many more connections a process opens to each shard than without it. `_shards`: how many there are."""
+        return 0
+
     def submit(self, home: Shard, units: Units) -> Awaitable[Sequence[DecidedOutcome]]:
         """Have the commands of one request decided and written. Returns an answer for each of them.
 

@@ -30,6 +30,11 @@ class TwoPhaseWay(Way):
         """See `Way`; raises PreparationError."""
         check_prepared_transactions(dsns)
 
+    @staticmethod
+    def connections_to_shard(shards: int, /) -> int:
+        """See `Way`. One for the resolver, and one for each other shard."""
+        return shards
+
     async def submit(self, home: Shard, units: Units) -> Sequence[DecidedOutcome]:
         """See `Way`. Commands that cross are written on both shards together, the others by their own shard."""
         places: dict[Shard | None, list[int]] = {}
