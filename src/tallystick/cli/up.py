@@ -20,6 +20,7 @@ from tallystick.cli.trial import curl_line
 from tallystick.domain import limits
 from tallystick.domain.hosts import PORT_MAX
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
+from tallystick.service.environment import remove_secrets
 from tallystick.service.logging import configure_logging
 
 
@@ -77,6 +78,8 @@ def up(
     # All files made from here on, also by child processes, are closed to other users.
     os.umask(0o077)
     configure_logging(default_level="warning", for_people=True)
+    for name in remove_secrets(os.environ):
+        _say(f"{name} is not used: everything that is started here has secrets of its own")
     installation = Installation(
         folder, port, metrics_port, shards=shards, nodes=nodes, with_cache=with_cache, say=_say
     )

@@ -5,9 +5,10 @@ import ssl
 import stat
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 import msgspec
 import structlog
@@ -16,6 +17,7 @@ import tomli_w
 from tallystick.domain import limits
 from tallystick.files import write_private
 from tallystick.ledger.crossing.ways import WAYS
+from tallystick.service.environment import EnvironmentSecretError, Secrets, add_owner_secrets, add_secrets
 from tallystick.service.rate_limits import NO_RATES, KeyConfiguration, Rates, TenantConfiguration
 from tallystick.store.address import database_places, is_connection_string, names_database
 from tallystick.store.cache.address import read_cache_address
@@ -28,7 +30,6 @@ OWNER_FILE: Final = "owner.toml"
 """The default name of the owner's file, in the folder of the configuration file."""
 
 ShardState = Literal["open", "full", "draining"]
-File = TypeVar("File")
 
 _log = structlog.get_logger(__name__)
 
@@ -151,8 +152,12 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
 
 
 def read_configuration(path: Path) -> Configuration:
-    """Read and check a configuration file (TOML)."""
-    return _checked(path, _read(path, Configuration, "--config"))
+    """Read and check a configuration file (TOML), with the secrets of the environment: see `environment`."""
+    secrets = Secrets(os.environ)
+    document = _document(path, "--config")
+    with _about(path, secrets):
+        add_secrets(document, secrets)
+        return _checked(msgspec.convert(document, Configuration))
 
 
 def read_owner_configuration(path: Path, owner_path: Path | None = None) -> Configuration:
@@ -163,19 +168,24 @@ def read_owner_configuration(path: Path, owner_path: Path | None = None) -> Conf
     """
     configuration = read_configuration(path)
     owner_path = owner_path or owner_file_of(path)
-    if owner_path is None:
-        return configuration
-    owned = {one.number: one.owner_dsn for one in _read(owner_path, _OwnerFile, "--owner-config").shard}
-    if unknown := owned.keys() - configuration.dsns.keys():
-        raise ConfigurationError(f"{owner_path}: shard {min(unknown)} is not in {path}")
-    if owner_path.stat().st_mode & stat.S_IROTH:
-        _log.warning("every user of this machine can read the owner's file: chmod 600", path=str(owner_path))
-    return _checked(
-        owner_path,
-        configuration.with_shards(
-            lambda shard: msgspec.structs.replace(shard, owner_dsn=owned.get(shard.number, shard.owner_dsn))
-        ),
-    )
+    secrets = Secrets(os.environ)
+    document = {} if owner_path is None else _document(owner_path, "--owner-config")
+    with _about(owner_path or path, secrets):
+        add_owner_secrets(document, secrets)
+        owned = {one.number: one.owner_dsn for one in msgspec.convert(document, _OwnerFile).shard}
+        if unknown := owned.keys() - configuration.dsns.keys():
+            raise _WrongError(f"shard {min(unknown)} is not in {path}")
+        if owner_path is not None and owner_path.stat().st_mode & stat.S_IROTH:
+            _log.warning(
+                "every user of this machine can read the owner's file: chmod 600", path=str(owner_path)
+            )
+        return _checked(
+            configuration.with_shards(
+                lambda shard: msgspec.structs.replace(
+                    shard, owner_dsn=owned.get(shard.number, shard.owner_dsn)
+                )
+            )
+        )
 
 
 def owner_file_of(path: Path) -> Path | None:
@@ -186,19 +196,35 @@ def owner_file_of(path: Path) -> Path | None:
     return beside if beside.exists() else None
 
 
-def _read(path: Path, kind: type[File], option: str) -> File:
+class _WrongError(Exception):
+    """Something in a file is wrong. The message says what."""
+
+
+def _document(path: Path, option: str) -> dict[str, Any]:
     try:
-        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), kind)
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigurationError(f"there is no configuration file {path}: name one with {option}") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"{path}: {error}") from None
 
 
-def _checked(path: Path, configuration: Configuration) -> Configuration:
+@contextmanager
+def _about(path: Path, secrets: Secrets) -> Iterator[None]:
+    """Name the file and the variables that were used, in an error about their content."""
+    try:
+        yield
+    except EnvironmentSecretError as error:
+        raise ConfigurationError(str(error)) from None
+    except (_WrongError, msgspec.ValidationError) as error:
+        where = ", ".join([str(path), *secrets.used])
+        raise ConfigurationError(f"{where}: {error}") from None
+
+
+def _checked(configuration: Configuration) -> Configuration:
     wrong = _what_is_wrong(configuration)
     if wrong is not None:
-        raise ConfigurationError(f"{path}: {wrong}")
+        raise _WrongError(wrong)
     return configuration
 
 

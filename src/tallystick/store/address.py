@@ -146,6 +146,15 @@ def user_name(dsn: str) -> str | None:
     return _part(dsn, "user", "PGUSER")
 
 
+def with_password(dsn: str, password: str) -> str:
+    """A connection string with this password, unless it has one, or a file of passwords. A wrong string stays."""
+    try:
+        parts = conninfo_to_dict(dsn)
+    except ProgrammingError:
+        return dsn
+    return dsn if parts.get("password") or parts.get("passfile") else make_conninfo(dsn, password=password)
+
+
 def names_database(dsn: str) -> bool:
     """Whether a connection string names a database. libpq would use one with the name of the user."""
     return database_name(dsn) is not None or "service" in conninfo_to_dict(dsn)
