@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -47,11 +47,14 @@ class ApiServer:
         *databases: ShardDatabase,
         settings: Mapping[str, Any] | None = None,
         program: str = "tallystick.cli",
+        options: Sequence[str] = (),
     ) -> None:
-        """Serve the databases of shard 1, of shard 2, and so on, with other settings of the configuration file.
+        """Serve the databases of shard 1, of shard 2, and so on.
 
-        `program` is the module that is run: another one is for bugs that are planted.
+        `settings` are others of the configuration file, `options` more of the command. `program` is the module that
+        is run: another one is for bugs that are planted.
         """
+        self._options = options
         self.configuration_path = folder / "tallystick.toml"
         shards = [
             ShardConfiguration(number, database.server_dsn, database.owner_dsn)
@@ -83,6 +86,7 @@ class ApiServer:
         """Start it and wait until it can serve all shards, or what else the probe asks for."""
         command = [sys.executable, "-m", self._program, "serve", "--port", str(self.port)]
         command += ["--config", str(self.configuration_path), "--metrics-port", str(self.metrics_port)]
+        command += self._options
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         self.wait_until_ready(probe)
@@ -121,6 +125,16 @@ class ApiServer:
         if self._process is not None and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+
+    def ask_to_stop(self) -> None:
+        """Ask it to end, and do not wait."""
+        assert self._process is not None
+        self._process.terminate()
+
+    def wait_for_end(self) -> int:
+        """Wait until it has ended by itself; its status."""
+        assert self._process is not None
+        return self._process.wait(READY_SECONDS_MAX)
 
     def stop(self) -> None:
         """End it in order."""

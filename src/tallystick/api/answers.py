@@ -63,9 +63,9 @@ class ShardHealth(Struct):
 
 
 class Health(Struct):
-    """Whether this server can serve: all of the shards (`ok`), some of them (`degraded`), or none."""
+    """Whether this server can serve: all of the shards (`ok`), some (`degraded`), none, or is going to stop."""
 
-    status: Literal["ok", "degraded", "unavailable"]
+    status: Literal["ok", "degraded", "unavailable", "draining"]
     shards: list[ShardHealth]
 
 

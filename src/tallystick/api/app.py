@@ -17,6 +17,7 @@ from tallystick.api import problems
 from tallystick.api.arrivals import Arrivals
 from tallystick.api.calls import Operation
 from tallystick.api.documentation import Description, DocumentationPage
+from tallystick.api.draining import Draining
 from tallystick.api.edge import Edge
 from tallystick.api.endpoint import Endpoint, MalformedError, Tenants, write_problem
 from tallystick.api.error_codes import INTERNAL_ERROR
@@ -76,17 +77,17 @@ def _when_asked_to_stop(act: Callable[[], None]) -> None:
         signal.signal(number, stop)
 
 
-def create_app(body_seconds_max: float = limits.IDLE_SECONDS_DEFAULT) -> Application:
+def create_app(draining: Draining, body_seconds_max: float = limits.IDLE_SECONDS_DEFAULT) -> Application:
     """The application for the configuration file in TALLYSTICK_CONFIG.
 
     A body must arrive within `body_seconds_max`.
     """
     arrivals = Arrivals(body_seconds_max)
     engine = Engine.of_file(Path(os.environ[CONFIGURATION_VARIABLE]))
-    return Edge(Consumers(application(engine, arrivals)), arrivals)
+    return Edge(Consumers(application(engine, arrivals, draining)), arrivals, draining)
 
 
-def application(engine: Engine, arrivals: Arrivals) -> falcon.asgi.App[Request, Response]:
+def application(engine: Engine, arrivals: Arrivals, draining: Draining) -> falcon.asgi.App[Request, Response]:
     """The application on an engine that is not started yet."""
     app = falcon.asgi.App(middleware=[Lifespan(engine)])
     # Errors are written as problem documents.
@@ -103,7 +104,7 @@ def application(engine: Engine, arrivals: Arrivals) -> falcon.asgi.App[Request, 
     for path, operations in by_path.items():
         app.add_route(path, Endpoint(tenants, operations, open_streams, arrivals))
     app.add_route("/healthz", Alive())
-    app.add_route("/readyz", Ready(engine))
+    app.add_route("/readyz", Ready(engine, draining))
     app.add_route("/openapi.json", Description())
     page = DocumentationPage()
     app.add_route("/docs", page)

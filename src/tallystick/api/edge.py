@@ -3,6 +3,7 @@
 from typing import Final
 
 from tallystick.api.arrivals import BODY, Arrivals, Body
+from tallystick.api.draining import Draining, asking_to_close
 from tallystick.api.streams import Application, Receive, Scope, Send
 
 _NO_PATH: Final = "/-"
@@ -12,9 +13,10 @@ _NO_PATH: Final = "/-"
 class Edge:
     """The application behind it gets one form of each path, known versions of HTTP, and bodies that end."""
 
-    def __init__(self, application: Application, arrivals: Arrivals) -> None:
+    def __init__(self, application: Application, arrivals: Arrivals, draining: Draining) -> None:
         self._application = application
         self._arrivals = arrivals
+        self._draining = draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -26,6 +28,8 @@ class Edge:
                 scope["path"] = _NO_PATH
             body = scope[BODY] = Body(receive, self._arrivals)
             receive = body.receive
+            if self._draining.begun:
+                send = asking_to_close(send)
         await self._application(scope, receive, send)
 
 

@@ -7,6 +7,7 @@ from falcon.asgi import Request, Response
 from msgspec import Meta
 
 from tallystick.api.answers import Health, ShardHealth
+from tallystick.api.draining import Draining
 from tallystick.api.endpoint import read_query
 from tallystick.ledger.condition import State
 from tallystick.ledger.shard import Shard
@@ -38,10 +39,14 @@ class ReadyQuery(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Ready:
-    """`/readyz`: the shards that can be written to; 503 if none can, or not all that were asked for."""
+    """`/readyz`: the shards that can be written to.
 
-    def __init__(self, engine: Engine) -> None:
+    503 if none can, or not all that were asked for, or the server is going to stop.
+    """
+
+    def __init__(self, engine: Engine, draining: Draining) -> None:
         self._engine = engine
+        self._draining = draining
 
     async def on_get(self, request: Request, response: Response) -> None:
         """Answer with the known state of every shard, at once and without a query."""
@@ -53,9 +58,11 @@ class Ready:
         shown = [shard for number, shard in shards.items() if not wanted or number in wanted]
         up = [shard.available for shard in shown]
         needed = all if wanted or query.all != "false" else any
-        response.status = 200 if needed(up) else 503
-        status: Literal["ok", "degraded", "unavailable"] = "unavailable"
-        if any(up):
+        response.status = 200 if needed(up) and not self._draining.begun else 503
+        status: Literal["ok", "degraded", "unavailable", "draining"] = "unavailable"
+        if self._draining.begun:
+            status = "draining"
+        elif any(up):
             status = "ok" if all(up) else "degraded"
         response.data = msgspec.json.encode(Health(status, shown))
 

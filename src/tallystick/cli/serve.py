@@ -4,6 +4,8 @@ import asyncio
 import logging
 import os
 import resource
+import signal
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -19,6 +21,7 @@ from granian.log import LogLevels
 
 from tallystick.api.app import create_app
 from tallystick.api.connections import guard_connections
+from tallystick.api.draining import Draining
 from tallystick.api.metrics_server import serve_metrics
 from tallystick.background.figure_files import figures_folder
 from tallystick.background.figures import keep_in_files
@@ -46,7 +49,23 @@ _log = structlog.get_logger(__name__)
 
 
 class _Server(Granian):  # type: ignore[misc, valid-type]
-    """The HTTP server. It needs no signal to follow the configuration file."""
+    """The HTTP server. It drains before it stops, and needs no signal to follow the configuration file."""
+
+    def __init__(self, *arguments: Any, draining: Draining, drain_seconds: int, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._draining = draining
+        self._drain_seconds = drain_seconds
+
+    def signal_handler_interrupt(self, number: int = signal.SIGTERM, *rest: object) -> None:
+        """Stop, at SIGTERM after draining. A second signal, or Ctrl-C, ends the wait."""
+        if self._draining.begun or number != signal.SIGTERM or not self._drain_seconds:
+            super().signal_handler_interrupt(number, *rest)
+            return
+        self._draining.begin()
+        _log.info("draining", seconds=self._drain_seconds)
+        wait = threading.Timer(self._drain_seconds, super().signal_handler_interrupt)
+        wait.daemon = True
+        wait.start()
 
     def signal_handler_reload(self, *_: object) -> None:
         """Do not restart workers on SIGHUP, as the base class does: with a wrong file none could start."""
@@ -71,6 +90,14 @@ class _Server(Granian):  # type: ignore[misc, valid-type]
     show_default=True,
     help="How long a connection may be silent, and a request may take to arrive. A load balancer in front "
     "must wait less.",
+)
+@click.option(
+    "--drain-seconds",
+    type=click.IntRange(0, limits.DRAIN_SECONDS_MAX),
+    default=0,
+    show_default=True,
+    help="How long /readyz is 503 after SIGTERM, while requests are served as before, so that load balancers "
+    "choose other servers. A second SIGTERM ends this.",
 )
 @click.option(
     "--connections-per-address",
@@ -99,6 +126,7 @@ def serve(
     port: int,
     workers: int,
     idle_seconds: int,
+    drain_seconds: int,
     connections_per_address: int,
     metrics_port: int | None,
     metrics_host: str,
@@ -122,8 +150,11 @@ def serve(
     os.environ[CONFIGURATION_VARIABLE] = str(configuration_path)
     connections_max = _allow_open_files()
     address, metrics_address = address_of(host), address_of(metrics_host)
+    draining = Draining()
     server = _Server(
         "tallystick.api.app:create_app",
+        draining=draining,
+        drain_seconds=drain_seconds,
         address=address,
         port=port,
         interface=Interfaces.ASGI,
@@ -161,7 +192,14 @@ def serve(
             metrics_port=metrics_port,
             configuration=str(configuration_path),
         )
-        load = partial(_load, port, min(connections_per_address, connections_max // 2), idle_seconds, figures)
+        load = partial(
+            _load,
+            port,
+            min(connections_per_address, connections_max // 2),
+            idle_seconds,
+            figures,
+            draining,
+        )
         # Loaded here, because the server's own loader puts the current folder first on the path of imports.
         server.serve(target_loader=load, wrap_loader=False)
     _log.info("stopped")
@@ -186,6 +224,7 @@ def _load(
     connections_per_address: int,
     idle_seconds: int,
     figures: Path | None,
+    draining: Draining,
 ) -> Callable[..., Any]:
     """Make the application, in a worker."""
     if not logging.getLogger().handlers:
@@ -194,4 +233,4 @@ def _load(
     guard_connections(port, connections_per_address)
     if figures is not None:
         keep_in_files(figures)
-    return create_app(body_seconds_max=idle_seconds)
+    return create_app(draining, body_seconds_max=idle_seconds)
