@@ -8,11 +8,12 @@ import pytest
 
 from tallystick.domain import commands
 from tallystick.domain.commands import Kind
-from tallystick.domain.decide import Atomic, Decision, decide
+from tallystick.domain.decide import Atomic, Deciding, Decision, decide
 from tallystick.domain.holds import HoldState, HoldStatus
 from tallystick.domain.rows import EntryRow, TransactionRow
 from tallystick.domain.rules.saga_steps import SagaConflictError
 from tallystick.domain.sagas import SagaState
+from tallystick.domain.snapshot import Snapshot
 from tests.oracle import words
 from tests.oracle.model import Model
 from tests.oracle.store import Store
@@ -61,6 +62,7 @@ class Comparison:
         asked: list[commands.Command | Atomic] = [self.translation.unit(unit) for unit in units]
         snapshot = self.store.snapshot(asked, remembers_accounts=remembers_accounts)
         decision = decide(snapshot, asked, now_us)
+        assert self._decide_in_steps(snapshot, asked, now_us) == decision
 
         assert [from_outcome(outcome) for outcome in decision.outcomes] == expected, "\n".join(
             ["in this batch:", *map(str, units)]
@@ -71,6 +73,16 @@ class Comparison:
         self.store.append(decision.appended, decision.last_position, now_us)
         assert self.store.head.number == self.model.batch
         self._compare_states(decision, now_us)
+
+    @staticmethod
+    def _decide_in_steps(
+        snapshot: Snapshot, asked: Sequence[commands.Command | Atomic], now_us: int
+    ) -> Decision:
+        """Decide one command in each step, as what writes a log does with more of them."""
+        deciding = Deciding(snapshot, now_us)
+        for _ in deciding.steps(asked, 1):
+            pass
+        return deciding.decision()
 
     def _compare_rows(self, decision: Decision, before: tuple[int, int]) -> None:
         history, appended, translation = self.model.history, decision.appended, self.translation

@@ -4,7 +4,7 @@
 other commands of the batch. The commands of one `Atomic` are all posted or all refused.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -15,6 +15,7 @@ from tallystick.domain.books import Books
 from tallystick.domain.commands import Command, RequestKey, Transfer
 from tallystick.domain.fingerprint import differing_field
 from tallystick.domain.holds import HoldState
+from tallystick.domain.limits import INT64_MAX
 from tallystick.domain.outcomes import Outcome, Posted, RefusalCode, Refused, not_kept, refuse
 from tallystick.domain.rows import Appended, RequestRow, written_asked
 from tallystick.domain.rules import RULES
@@ -81,7 +82,8 @@ def decide(snapshot: Snapshot, units: Sequence[Command | Atomic], now_us: int) -
         One outcome for each command, in order, and the rows that carry them out.
     """
     batch = Deciding(snapshot, now_us)
-    batch.take(units)
+    for _ in batch.steps(units, INT64_MAX):
+        pass
     return batch.decision()
 
 
@@ -102,13 +104,16 @@ class Deciding:
         """The state after the commands that were answered so far."""
         return self._books
 
-    def take(self, units: Sequence[Command | Atomic]) -> None:
-        """Answer the next commands, in order."""
-        for unit in units:
-            if isinstance(unit, Atomic):
-                self._outcomes.extend(self.answer_atomic(unit))
-            else:
-                self._outcomes.append(self.answer(unit))
+    def steps(self, units: Sequence[Command | Atomic], size: int) -> Iterator[None]:
+        """Answer the next commands, in order. Yields between steps of `size` commands, also within a group."""
+        for start in range(0, len(units), size):
+            if start:
+                yield
+            for unit in units[start : start + size]:
+                if isinstance(unit, Atomic):
+                    yield from self._steps_of_group(unit, size)
+                else:
+                    self._outcomes.append(self.answer(unit))
 
     def decision(self) -> Decision:
         """The decision about all commands that were taken."""
@@ -143,21 +148,28 @@ class Deciding:
             outcome = act(books, command)
         return outcome if request is None else self._kept(command.tenant, request, outcome)
 
-    def answer_atomic(self, group: Atomic) -> list[Outcome]:
+    def _steps_of_group(self, group: Atomic, size: int) -> Iterator[None]:
         """Answer a group. If one command is refused, none is posted."""
         before = self._books.save()
-        outcomes = [
-            self.answer(command) if self._is_local(command) else self._refuse_crossing(command)
-            for command in group.commands
-        ]
-        stands = all(map(self._is_local, group.commands))
+        commands = group.commands
+        outcomes: list[Outcome] = []
+        for start in range(0, len(commands), size):
+            if start:
+                yield
+            outcomes += [
+                self.answer(command) if self._is_local(command) else self._refuse_crossing(command)
+                for command in commands[start : start + size]
+            ]
+        stands = all(map(self._is_local, commands))
         if stands and not any(isinstance(outcome, Refused) for outcome in outcomes):
-            return outcomes
+            self._outcomes += outcomes
+            return
         self._books.restore(before)
-        return [
-            self._refuse_with_group(command, outcome)
-            for command, outcome in zip(group.commands, outcomes, strict=True)
-        ]
+        for start in range(0, len(commands), size):
+            if start:
+                yield
+            part = slice(start, start + size)
+            self._outcomes += map(self._refuse_with_group, commands[part], outcomes[part])
 
     def _is_local(self, command: Command) -> bool:
         return not isinstance(command, Transfer) or self._books.is_local(command.destination)

@@ -62,7 +62,9 @@ PIECE_ROUNDS: Final = 6
 BATCH_COMMANDS_PER_TENANT_MAX: Final = 100
 SHARED_SECONDS: Final = 10.0
 AHEAD_COMMANDS_MIN: Final = 250
-AHEAD_UNITS_AT_A_TIME: Final = 100
+AHEAD_COMMANDS_AT_A_TIME: Final = 100
+# Commands that are decided and encoded before the event loop serves others. An `atomic` group may have 5,000.
+DECIDED_COMMANDS_AT_A_TIME: Final = 500
 KNOWN_ACCOUNTS_MAX: Final = 200_000
 KNOWN_SAGAS_MAX: Final = 50_000
 SYSTEM_ACCOUNTS_KNOWN_MAX: Final = 50_000

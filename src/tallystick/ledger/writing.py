@@ -18,7 +18,7 @@ from tallystick.domain import limits
 from tallystick.domain.accounts import AccountState
 from tallystick.domain.canonical import EncodedBatch, chain, encode
 from tallystick.domain.commands import Command
-from tallystick.domain.decide import NOTHING_DECIDED, Atomic, Deciding, Decision, commands_of, decide
+from tallystick.domain.decide import NOTHING_DECIDED, Atomic, Deciding, Decision, commands_of
 from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.holds import HoldState
 from tallystick.domain.identifiers import shard_of
@@ -172,8 +172,7 @@ class BatchWriter:
                 return None
             now_us = self._clock.recorded_at_us(database_us, follows.recorded_at_us, asked_at_us)
             deciding = Deciding(snapshot, now_us)
-            for start in range(0, len(units), limits.AHEAD_UNITS_AT_A_TIME):
-                deciding.take(units[start : start + limits.AHEAD_UNITS_AT_A_TIME])
+            for _ in deciding.steps(units, limits.AHEAD_COMMANDS_AT_A_TIME):
                 # The batch before this one is being written: let it continue.
                 await asyncio.sleep(0)
                 if self._head is not follows:
@@ -220,7 +219,11 @@ class BatchWriter:
                 # Another process has written since, so the database refused rows that do not follow the head.
                 await self.roll_back()
         snapshot, now_us = await self._begin(self._needs(units))
-        return await self._append(self._remember(snapshot.head, decide(snapshot, units, now_us), now_us))
+        deciding = Deciding(snapshot, now_us)
+        for _ in deciding.steps(units, limits.DECIDED_COMMANDS_AT_A_TIME):
+            # A large group must not delay requests that need nothing of it.
+            await asyncio.sleep(0)
+        return await self._append(self._remember(snapshot.head, deciding.decision(), now_us))
 
     async def _begin(self, needs: Needs) -> tuple[Snapshot, int]:
         """Lock the shard, and load the states that are needed and not known. Also returns the time of the batch."""

@@ -1,5 +1,8 @@
 """Idempotency keys and atomic groups: what is recorded, and what stands or falls together."""
 
+from tallystick.domain.decide import Deciding
+from tallystick.domain.derived_accounts import Derivation
+from tests.oracle.store import Store
 from tests.unit.rules.notation import Ledger, atomic, claim_key, transfer, with_key
 
 BEFORE = """
@@ -72,6 +75,16 @@ def test_or_nothing_of_an_atomic_group_is_posted() -> None:
     group = atomic(transfer("alice", "bob", 60), transfer("alice", "bob", 60))
     assert ledger.do_all(group) == ["atomic_batch_refused", "insufficient_funds source"]
     ledger.shows(BEFORE)
+
+
+def test_an_atomic_group_is_decided_in_steps() -> None:
+    """One of any size must not hold up what needs nothing of it."""
+    store = Store(Derivation(1, bytes(32)))
+    group = atomic(*[transfer("alice", "bob", 1)] * 10)
+    deciding = Deciding(store.snapshot([group], remembers_accounts=True), 0)
+    # Ten are refused, and then refused together.
+    assert sum(1 for _ in deciding.steps([group, *group.commands], 4)) == 2 + 2 + 2
+    assert len(deciding.decision().outcomes) == 20
 
 
 def test_an_atomic_group_stays_on_its_shard() -> None:
