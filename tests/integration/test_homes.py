@@ -264,6 +264,19 @@ async def test_a_mixture_of_schemas_is_not_served(shards: Shards) -> None:
         check_shards(two)
 
 
+async def test_a_later_schema_is_not_served_and_not_migrated(shards: Shards) -> None:
+    """What an earlier version says, where `migrate` of a later one has run."""
+    apply(two := shards.configuration(1, 2))
+    with psycopg.connect(shards.databases[1].owner_dsn, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO _yoyo_migration SELECT (jsonb_populate_record(one, "
+            """'{"migration_id": "9999.later", "migration_hash": "later"}')).* FROM _yoyo_migration AS one LIMIT 1"""
+        )
+    for refuse in (check_shards, apply):
+        with pytest.raises(SchemaError, match=r"has 9999.later of a newer version: upgrade tallystick"):
+            refuse(two)
+
+
 async def test_a_database_that_is_missing_is_said(shards: Shards, postgres: EmbeddedPostgres) -> None:
     missing = Configuration([*shards.configuration(1).shard, ShardConfiguration(2, postgres.dsn("nowhere"))])
     with pytest.raises(SchemaError, match="the database is missing"):
