@@ -72,8 +72,8 @@ def shard_template(server: EmbeddedPostgres, number: int = SHARD) -> str:
 
 def copy_database(server: EmbeddedPostgres, name: str, template: str) -> None:
     """Make a database of this name as a copy of another one."""
-    # Copying files costs half of what writing the copy to the log of PostgreSQL does.
-    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
+    # Copying files would need two checkpoints for each, which take more processor time than the copy.
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY wal_log")
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
         connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
 
