@@ -28,10 +28,14 @@ FAULT_SECONDS: Final = 4.0
 
 
 class RunSettings(NamedTuple):
-    """What is done, and for how long. `only` names the kinds of faults that happen; by default all do."""
+    """What is done, and for how long. `only` names the kinds of faults that happen; by default all do.
+
+    When the load has ended, what is open has `settle_seconds_max` to come to its end.
+    """
 
     load: LoadSettings
     only: tuple[str, ...] = ()
+    settle_seconds_max: float = 90.0
 
 
 class Verdict(NamedTuple):
@@ -78,7 +82,7 @@ async def run(folder: Path, running: Running, settings: RunSettings) -> Verdict:
                 group.create_task(_strike(running, recorder, settings, until))
             settling = Settling(calls, running.addresses, settings.load.seed)
             await settling.wait_until_ready()
-            seconds = await settling.settle()
+            seconds = await settling.settle(settings.settle_seconds_max)
             again = await settling.ask_again(read_history(folder / HISTORY))
             await settling.fetch(folder / FINAL)
     _say(f"settled in {seconds:.1f} s, {again} requests asked again")
