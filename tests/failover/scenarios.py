@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 
 import pytest
 
-from tallystick import views
+from tallystick import UnavailableError, views
 from tallystick.domain import limits
 from tallystick.store.connection import SETTINGS
 from tests.crash.hanging import hanging
@@ -88,3 +88,20 @@ async def the_primary_starts_again(pair: Pair, _: pytest.MonkeyPatch) -> None:
             await asyncio.to_thread(pair.primary.kill)
             await asyncio.to_thread(pair.primary.start)
             await until(lambda: pair.transfers() == before + 1, "it is committed on the primary")
+
+
+async def a_server_stops(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits no longer for its commit, which is not cancelled."""
+    monkeypatch.setattr(limits, "SHUTDOWN_SECONDS_MAX", COMMIT_SECONDS)
+    before = pair.transfers()
+    with ExitStack() as fault:
+        async with payer(pair.dsn) as one:
+            fault.enter_context(hanging(pair.standby))
+            paying = one.paying("stops")
+            await until(pair.waiting, "the commit waits for the standby")
+        with pytest.raises(UnavailableError):
+            await paying
+        await asyncio.sleep(SILENT_SECONDS)
+        assert pair.waiting() == 1, "the commit was not cancelled"
+        assert pair.transfers() == before
+    await until(lambda: pair.transfers() == before + 1, "the standby has it")

@@ -9,6 +9,7 @@ import uvloop
 from structlog.testing import capture_logs
 
 from tallystick.ledger.crossing.two_phase.databases import PairBatch, PairLogWriter
+from tallystick.ledger.writing import BatchWriter
 from tallystick.store import commits, log
 from tallystick.store.connection import SETTINGS, Database, close_connection, connect_writer
 from tallystick.store.directory import AssetRow, Directory
@@ -34,6 +35,7 @@ Plant = Callable[[pytest.MonkeyPatch], None]
         scenarios.an_operator_cancels,
         scenarios.another_process_is_asked_again,
         scenarios.the_primary_starts_again,
+        scenarios.a_server_stops,
     ],
 )
 async def test_what_is_answered_is_on_the_standby(
@@ -63,6 +65,10 @@ def the_log_of_the_primary_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LogWriter, "commit_nothing", LogWriter.roll_back)
 
 
+def a_hasty_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BatchWriter, "abandon_connections", lambda _: None)
+
+
 @pytest.mark.parametrize(
     ("scenario", "plant"),
     [
@@ -71,6 +77,7 @@ def the_log_of_the_primary_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
         (scenarios.an_operator_cancels, the_log_of_the_primary_is_enough),
         (scenarios.another_process_is_asked_again, the_log_of_the_primary_is_enough),
         (scenarios.the_primary_starts_again, the_log_of_the_primary_is_enough),
+        (scenarios.a_server_stops, a_hasty_end),
     ],
 )
 async def test_a_planted_bug_is_seen(
@@ -79,20 +86,6 @@ async def test_a_planted_bug_is_seen(
     plant(monkeypatch)
     with capture_logs(), pytest.raises(AssertionError):
         await scenario(pair, monkeypatch)
-
-
-async def test_a_task_that_is_cancelled_cancels_no_commit(pair: Pair) -> None:
-    async with written(pair) as connection:
-        with hanging(pair.standby):
-            committing = asyncio.create_task(commits.commit(connection))
-            await until(pair.waiting, "it waits for the standby")
-            committing.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await committing
-            assert connection.is_closed()
-            await asyncio.sleep(scenarios.SILENT_SECONDS)
-            assert pair.waiting() == 1, "the commit goes on waiting"
-        await until(lambda: not pair.waiting(), "the standby has it")
 
 
 @pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])

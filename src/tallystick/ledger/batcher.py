@@ -162,9 +162,12 @@ class Batcher:
             _, late = await asyncio.wait([self._task], timeout=limits.SHUTDOWN_SECONDS_MAX)
             if late:
                 _log.warning("batcher stopped before its queue was empty", shard=self._shard)
+                # First, so that there is no COMMIT that would be cancelled together with its task.
+                self._writer.abandon_connections()
                 self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         await self._deadlines.stop()
+        _fail(self._taken, self._unavailable())
         self._fail_queue()
         await self._writer.close()
 
@@ -239,11 +242,16 @@ class Batcher:
             try:
                 self._answer(written)
                 following = await self._decide_ahead(writing)
+                written = await writing
+            except asyncio.CancelledError:
+                # The batcher stops, and has closed its connections.
+                writing.cancel()
+                await asyncio.wait([writing])
+                raise
             except Exception:
                 # A bug. But the current batch must end before a new connection is opened.
                 await asyncio.wait([writing])
                 raise
-            written = await writing
             batch = following or self._take()
         self._answer(written)
         self._put_back(batch)

@@ -65,28 +65,16 @@ async def await_standbys(connection: AnyConnection) -> None:
 async def commit(connection: Connection, statement: str = "COMMIT") -> None:
     """Run a statement that commits, and wait until it is on the synchronous standbys.
 
-    It is not cancelled, neither by a time limit nor with the task that waits. Instead the connection is closed, so
-    PostgreSQL goes on waiting, and keeps the locks of the transaction.
+    At the time limit it is not cancelled, but the connection is closed: PostgreSQL goes on waiting, and keeps the
+    locks of the transaction. The driver does cancel it if the task is cancelled, so close the connection before.
 
     Raises:
         BatchRejectedError: PostgreSQL refused; nothing was written.
         CommitUnknownError: the answer is missing, or a warning came with it.
     """
-    with replicated(connection):
-        running = asyncio.ensure_future(connection.execute(statement, timeout=_NEVER))
-        running.add_done_callback(_hear_end)
+    with replicated(connection), translated_commit():
+        limit = asyncio.get_running_loop().call_later(limits.COMMIT_SECONDS_MAX, connection.terminate)
         try:
-            await asyncio.wait([running], timeout=limits.COMMIT_SECONDS_MAX)
+            await connection.execute(statement, timeout=_NEVER)
         finally:
-            if not running.done():
-                connection.terminate()
-        if not running.done():
-            raise CommitUnknownError("there was no answer in time; a standby may be missing")
-        with translated_commit():
-            running.result()
-
-
-def _hear_end(running: "asyncio.Future[str]") -> None:
-    """Read the error of a connection that was closed on purpose, when nobody waits for it any more."""
-    if not running.cancelled():
-        running.exception()
+            limit.cancel()
