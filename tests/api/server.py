@@ -87,10 +87,14 @@ class Installation:
 class Server:
     """`tallystick serve` as a process."""
 
-    def __init__(self, installation: Served, name: str, *options: str) -> None:
+    def __init__(self, installation: Served, name: str, *options: str, package: Path | None = None) -> None:
+        """`package` is a folder with a copy of the package, which is served in its place."""
         self.log_path = installation.folder / f"{name}.log"
         self._installation = installation
         self._options = options
+        before = [] if package is None else [str(package)]
+        paths = os.pathsep.join(filter(None, [*before, os.environ.get("PYTHONPATH")]))
+        self._environment = {**os.environ, "PYTHONPATH": paths} if paths else None
         self._cleanup = ExitStack()
         self.url = ""
         # What `/readyz` answered before 200.
@@ -116,6 +120,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env=self._environment,
                 start_new_session=True,
             )
             cleanup.callback(_end, process)

@@ -3,14 +3,55 @@
 Each attack carries a second request, to a path that nothing stands at. When it is answered, it was smuggled.
 """
 
+from typing import Final
+
 import pytest
 
 from tests.api.client import Client, new_key
-from tests.api.server import Server
-from tests.attack.wire import ask, get, request
+from tests.attack.wire import Target, ask, get, request
 
 HIDDEN = get(b"/hidden")
 EMPTY_CHUNKS = b"0\r\n\r\n"
+AMBIGUOUS: Final[list[tuple[list[bytes], bytes]]] = [
+    ([b"Content-Length: 5", b"Transfer-Encoding: chunked"], EMPTY_CHUNKS),
+    ([b"Transfer-Encoding: chunked", b"Content-Length: 5"], EMPTY_CHUNKS),
+    ([b"Content-Length: 0", b"Content-Length: 39"], b""),
+    ([b"Content-Length: 0, 0"], b""),
+    ([b"Content-Length: 0, 39"], b""),
+    ([b"Content-Length: +0"], b""),
+    ([b"Content-Length: -1"], b""),
+    ([b"Content-Length: 0x0"], b""),
+    ([b"Content-Length: 1_0"], b""),
+    ([b"Content-Length: "], b""),
+    ([b"Content-Length: 18446744073709551616"], b""),
+    ([b"Content-Length : 0"], b""),
+    ([b"Content-Length:\r\n 0"], b""),
+    ([b" Content-Length: 0"], b""),
+    ([b"Transfer-Encoding : chunked"], EMPTY_CHUNKS),
+    ([b"Transfer-Encoding:\r\n chunked"], EMPTY_CHUNKS),
+    ([b"Transfer-Encoding: \x0bchunked"], EMPTY_CHUNKS),
+    ([b"Transfer-Encoding: xchunked"], EMPTY_CHUNKS),
+    ([b'Transfer-Encoding: "chunked"'], EMPTY_CHUNKS),
+    ([b"Transfer-Encoding: identity"], b""),
+    ([b"Transfer-Encoding: chunked, identity"], EMPTY_CHUNKS),
+    ([b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity"], EMPTY_CHUNKS),
+    ([b"X: y\rContent-Length: 39"], b""),
+    ([b"X: y\0z", b"Content-Length: 0"], b""),
+]
+"""Headers that say where a body ends, and the body: what may end in two places."""
+UPGRADES: Final = [
+    (
+        b"Connection: Upgrade, HTTP2-Settings",
+        b"Upgrade: h2c",
+        b"HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA",
+    ),
+    (
+        b"Connection: Upgrade",
+        b"Upgrade: websocket",
+        b"Sec-WebSocket-Version: 13",
+        b"Sec-WebSocket-Key: YQ==",
+    ),
+]
 
 
 def sent_with(caller: Client, *framing: bytes, body: bytes = b"", version: bytes = b"1.1") -> bytes:
@@ -20,44 +61,16 @@ def sent_with(caller: Client, *framing: bytes, body: bytes = b"", version: bytes
     return request(b"POST", b"/v1/transfers", *headers, body=body + HIDDEN, version=version)
 
 
-@pytest.mark.parametrize(
-    ("framing", "body"),
-    [
-        ([b"Content-Length: 5", b"Transfer-Encoding: chunked"], EMPTY_CHUNKS),
-        ([b"Transfer-Encoding: chunked", b"Content-Length: 5"], EMPTY_CHUNKS),
-        ([b"Content-Length: 0", b"Content-Length: 39"], b""),
-        ([b"Content-Length: 0, 0"], b""),
-        ([b"Content-Length: 0, 39"], b""),
-        ([b"Content-Length: +0"], b""),
-        ([b"Content-Length: -1"], b""),
-        ([b"Content-Length: 0x0"], b""),
-        ([b"Content-Length: 1_0"], b""),
-        ([b"Content-Length: "], b""),
-        ([b"Content-Length: 18446744073709551616"], b""),
-        ([b"Content-Length : 0"], b""),
-        ([b"Content-Length:\r\n 0"], b""),
-        ([b" Content-Length: 0"], b""),
-        ([b"Transfer-Encoding : chunked"], EMPTY_CHUNKS),
-        ([b"Transfer-Encoding:\r\n chunked"], EMPTY_CHUNKS),
-        ([b"Transfer-Encoding: \x0bchunked"], EMPTY_CHUNKS),
-        ([b"Transfer-Encoding: xchunked"], EMPTY_CHUNKS),
-        ([b'Transfer-Encoding: "chunked"'], EMPTY_CHUNKS),
-        ([b"Transfer-Encoding: identity"], b""),
-        ([b"Transfer-Encoding: chunked, identity"], EMPTY_CHUNKS),
-        ([b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity"], EMPTY_CHUNKS),
-        ([b"X: y\rContent-Length: 39"], b""),
-        ([b"X: y\0z", b"Content-Length: 0"], b""),
-    ],
-)
+@pytest.mark.parametrize(("framing", "body"), AMBIGUOUS)
 def test_what_may_end_in_two_places_is_refused(
-    server: Server, client: Client, framing: list[bytes], body: bytes
+    server: Target, client: Client, framing: list[bytes], body: bytes
 ) -> None:
     answer = ask(server, sent_with(client, *framing, body=body))
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.count(b"HTTP/1.1 ") == 1
 
 
-def test_chunks_over_http_1_0_are_refused(server: Server, client: Client) -> None:
+def test_chunks_over_http_1_0_are_refused(server: Target, client: Client) -> None:
     """A proxy that speaks 1.0 does not know them (RFC 9112, 6.1)."""
     framing = (b"Connection: keep-alive", b"Transfer-Encoding: chunked")
     answer = ask(server, sent_with(client, *framing, body=EMPTY_CHUNKS, version=b"1.0"))
@@ -69,7 +82,7 @@ def test_chunks_over_http_1_0_are_refused(server: Server, client: Client) -> Non
 @pytest.mark.parametrize("target", [b"/healthz", b"/nothing", b"/v1/assets"])
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_that_nothing_reads_is_no_request(
-    server: Server, method: bytes, target: bytes, chunked: bool
+    server: Target, method: bytes, target: bytes, chunked: bool
 ) -> None:
     """It is passed over, or the connection ends there: what is in it is not carried out."""
     hidden = request(b"GET", b"/docs", b"Connection: close")
@@ -83,7 +96,7 @@ def test_a_body_that_nothing_reads_is_no_request(
     assert b"text/html" not in ask(server, sent + get(b"/healthz"))
 
 
-def test_a_trailer_changes_nothing(server: Server, client: Client, stranger: Client) -> None:
+def test_a_trailer_changes_nothing(server: Target, client: Client, stranger: Client) -> None:
     """Headers that come after a body are no headers (RFC 9110, 6.5.1)."""
     trailer = b"0\r\nAuthorization: Bearer " + str(client.api_key).encode() + b"\r\n\r\n"
     sent = request(b"POST", b"/v1/assets", b"Transfer-Encoding: chunked", b"Connection: close", body=trailer)
@@ -92,30 +105,15 @@ def test_a_trailer_changes_nothing(server: Server, client: Client, stranger: Cli
 
 
 @pytest.mark.parametrize("swapped", [False, True])
-def test_two_keys_are_none(server: Server, client: Client, stranger: Client, swapped: bool) -> None:
+def test_two_keys_are_none(server: Target, client: Client, stranger: Client, swapped: bool) -> None:
     """Whose request it is, a proxy and the server may read differently."""
     keys = [f"Authorization: Bearer {one.api_key}".encode() for one in (client, stranger)]
     answer = ask(server, get(b"/v1/assets", *(reversed(keys) if swapped else keys)))
     assert answer.startswith(b"HTTP/1.1 401 ")
 
 
-@pytest.mark.parametrize(
-    "upgrade",
-    [
-        (
-            b"Connection: Upgrade, HTTP2-Settings",
-            b"Upgrade: h2c",
-            b"HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA",
-        ),
-        (
-            b"Connection: Upgrade",
-            b"Upgrade: websocket",
-            b"Sec-WebSocket-Version: 13",
-            b"Sec-WebSocket-Key: YQ==",
-        ),
-    ],
-)
-def test_no_other_protocol_begins(server: Server, upgrade: tuple[bytes, ...]) -> None:
+@pytest.mark.parametrize("upgrade", UPGRADES)
+def test_no_other_protocol_begins(server: Target, upgrade: tuple[bytes, ...]) -> None:
     """A proxy that sees 101 lets everything through (h2c smuggling)."""
     answer = ask(server, request(b"GET", b"/v1/assets", *upgrade, body=get(b"/healthz")))
     assert answer.startswith(b"HTTP/1.1 401 ")
@@ -123,7 +121,7 @@ def test_no_other_protocol_begins(server: Server, upgrade: tuple[bytes, ...]) ->
 
 
 @pytest.mark.parametrize("method", [b"CONNECT", b"TRACE"])
-def test_methods_for_proxies_are_unknown(server: Server, method: bytes) -> None:
+def test_methods_for_proxies_are_unknown(server: Target, method: bytes) -> None:
     answer = ask(server, request(method, b"/", b"Secret: of another", b"Connection: close"))
     assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 404 ", b"HTTP/1.1 405 "))
     assert b"of another" not in answer

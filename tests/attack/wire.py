@@ -2,20 +2,29 @@
 
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from typing import Final, NamedTuple
+from contextlib import contextmanager, suppress
+from threading import Event
+from typing import Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import psutil
 import requests
 
-from tests.api.server import Server
-
 WAIT_SECONDS_MAX: Final = 60.0
 HELD_UP_SECONDS_MAX: Final = 10.0
 """How long another client may wait, on a machine that has much else to do."""
+
+
+_BYSTANDER_PAUSE_SECONDS: Final = 0.05
+
+
+class Target(Protocol):
+    """A server, as an attacker knows it."""
+
+    @property
+    def url(self) -> str: ...
 
 
 class Answered(NamedTuple):
@@ -25,7 +34,7 @@ class Answered(NamedTuple):
     seconds: float
 
 
-def connect(server: Server, sent: bytes = b"", *, source: str = "127.0.0.1") -> socket.socket:
+def connect(server: Target, sent: bytes = b"", *, source: str = "127.0.0.1") -> socket.socket:
     """A connection that has sent something."""
     place = urlsplit(server.url)
     address = str(place.hostname), place.port or 0
@@ -44,13 +53,13 @@ def read(connection: socket.socket) -> bytes:
     return bytes(found)
 
 
-def ask(server: Server, sent: bytes) -> bytes:
+def ask(server: Target, sent: bytes) -> bytes:
     """All that is answered until the connection is closed."""
     with connect(server, sent) as connection:
         return read(connection)
 
 
-def ask_at_once(server: Server, sent: Sequence[bytes]) -> list[Answered]:
+def ask_at_once(server: Target, sent: Sequence[bytes]) -> list[Answered]:
     """What is answered to each; what takes long is waited for once."""
 
     def ask_one(one: bytes) -> Answered:
@@ -74,7 +83,7 @@ def get(target: bytes, *headers: bytes, version: bytes = b"1.1") -> bytes:
     return request(b"GET", target, b"Connection: close", *headers, version=version)
 
 
-def seconds_of(server: Server) -> float:
+def seconds_of(server: Target) -> float:
     """How long another client waits for an answer."""
     started = time.monotonic()
     with requests.get(f"{server.url}/healthz", timeout=WAIT_SECONDS_MAX) as answer:
@@ -82,7 +91,33 @@ def seconds_of(server: Server) -> float:
     return time.monotonic() - started
 
 
-def processes_of(server: Server) -> list[psutil.Process]:
+@contextmanager
+def nobody_waits(server: Target) -> Iterator[None]:
+    """Another client asks all the time meanwhile, and does not wait long for any answer."""
+    ended = Event()
+
+    def ask_again_and_again() -> float:
+        longest = seconds_of(server)
+        while not ended.wait(_BYSTANDER_PAUSE_SECONDS):
+            longest = max(longest, seconds_of(server))
+        return longest
+
+    with ThreadPoolExecutor(1) as threads:
+        longest = threads.submit(ask_again_and_again)
+        try:
+            yield
+        finally:
+            ended.set()
+        assert longest.result() < HELD_UP_SECONDS_MAX
+
+
+def processor_seconds(server: Target) -> float:
+    """The time for which the server has used a processor. Unlike waiting, it does not grow on a busy machine."""
+    times = [one.cpu_times() for one in processes_of(server)]
+    return sum(one.user + one.system for one in times)
+
+
+def processes_of(server: Target) -> list[psutil.Process]:
     """The processes that serve."""
     port = server.url.rpartition(":")[2]
     (main,) = (one for one in psutil.Process().children() if port in one.cmdline())

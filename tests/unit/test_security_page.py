@@ -31,6 +31,8 @@ def test_every_attack_is_named() -> None:
     attacks = {
         f"tests/attack/{path.name}::{name}"
         for path in (ROOT / "tests" / "attack").glob("test_*.py")
+        # Its tests are of the attacks.
+        if path.name != "test_planted_bugs.py"
         for name in names_of_tests(path)
     }
     assert attacks

@@ -154,6 +154,25 @@ async def test_it_is_the_address_connected_to_that_counts(strict: Sender, receiv
     assert not receiver.received
 
 
+async def test_a_redirect_is_not_followed(sender: Sender, receiver: Receiver) -> None:
+    """It would be another request, to where no endpoint may be."""
+    receiver.behave = lambda number: "ok" if number else "redirect"
+    attempt = await send(sender, f"{receiver.url}/hook")
+    assert attempt.error == "answered 307: redirects are not followed"
+    assert [one.path for one in receiver.received] == ["/hook"]
+
+
+async def test_no_proxy_is_asked(
+    sender: Sender, receivers: list[Receiver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy would look the name up for itself, and connect to an address that nobody has checked."""
+    proxy, receiver, _ = receivers
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, proxy.url)
+    attempt = await send(sender, f"{receiver.url}/hook")
+    assert (attempt.status, len(receiver.received), len(proxy.received)) == (200, 1, 0)
+
+
 NOT_PUBLIC = [
     "0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "127.0.0.2", "169.254.169.254", "172.31.255.255",
     "192.0.0.9", "192.0.2.1", "192.168.1.1", "198.18.0.1", "198.51.100.1", "203.0.113.1", "224.0.0.1",
