@@ -29,13 +29,18 @@ from tests.attack import (
 )
 from tests.attack.conftest import IDLE_SECONDS, PER_ADDRESS
 from tests.attack.lax_server import READINGS, LaxServer, lax_server
+from tests.attack.length import LENGTH
 from tests.attack.planted import Bug, package_with
 
 CAUGHT: Final = (AssertionError, OSError)
 IMPATIENT: Final = {"WAIT_SECONDS_MAX": 3.0 * IDLE_SECONDS, "HELD_UP_SECONDS_MAX": 3.0}
 """What has not come by then does not come. Here it is not that a busy machine is to be waited for."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(LENGTH == 1, reason="a server for each bug takes minutes: `make attack` plants them"),
+]
 
 
 class Scene(NamedTuple):
