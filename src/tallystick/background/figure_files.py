@@ -11,7 +11,6 @@ import math
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -28,7 +27,6 @@ _LOCK: Final = ".lock"
 _OF_THE_LIVING: Final = "gauge_live"
 # Room for some thousand figures. It is taken at once: on a full disk a later page would end the process (SIGBUS).
 _FILE_BYTES: Final = 1024 * 1024
-_ABANDONED_SECONDS_MIN: Final = 60.0
 
 
 @contextmanager
@@ -38,15 +36,24 @@ def figures_folder() -> Iterator[Path]:
     Folders of servers that were killed are removed, too.
     """
     _remove_abandoned(Path(tempfile.gettempdir()))
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-    # Those who clean temporary folders leave a locked one alone. Workers inherit the lock.
-    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    folder, lock = _locked_folder()
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
+
+
+def _locked_folder() -> tuple[Path, int]:
+    """A new folder, and its lock, which the workers inherit. Those who clean temporary folders leave it alone."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        with suppress(FileNotFoundError):  # another start took it for an abandoned one before it was locked
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if folder.exists():
+                return folder, lock
+            os.close(lock)
 
 
 def claim_number(folder: Path, gauge_modes: Sequence[str]) -> int:
@@ -127,9 +134,7 @@ def _remove_abandoned(parent: Path) -> None:
         with suppress(OSError):  # another user's, or another start removes it, too
             lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
-                status = os.fstat(lock)
-                # A new one is locked a moment after it was made.
-                if status.st_uid == os.geteuid() and time.time() - status.st_mtime > _ABANDONED_SECONDS_MIN:
+                if os.fstat(lock).st_uid == os.geteuid():
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     shutil.rmtree(folder)
             finally:

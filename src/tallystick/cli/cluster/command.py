@@ -106,7 +106,10 @@ def status(*, data: Path, as_json: bool) -> int:
 @cluster.command(epilog="Example: tallystick cluster down")
 @_data_option
 def down(*, data: Path) -> None:
-    """Stop the cluster that runs in a folder, or end what a killed run left. The data stay."""
+    """Stop the cluster of a folder, also what a killed run left.
+
+    The data stay.
+    """
     plan, _ = read_record(data)
     click.echo(stop_cluster(plan))
 
@@ -129,7 +132,7 @@ def _machine_command(
 
 _machine_command(
     "off",
-    "Switch machines off: all of their programs are killed at once, and stay away until `on`.",
+    "Switch machines off.\n\nAll of their programs are killed at once, and stay away until `on`.",
     "off shard1-a",
     switch_off,
     "is off",
@@ -139,7 +142,7 @@ _machine_command(
 )
 _machine_command(
     "freeze",
-    "Stop all programs of machines where they are: they keep their connections, and do not answer.",
+    "Stop all programs of machines where they are.\n\nThey keep their connections, and do not answer.",
     "freeze shard1-a",
     freeze,
     "is frozen",
@@ -153,9 +156,9 @@ _machine_command("thaw", "Let frozen machines go on.", "thaw shard1-a", thaw, "g
 @click.argument("sender", metavar="MACHINE")
 @click.argument("receivers", metavar="[RECEIVER]...", nargs=-1)
 def cut_network(*, data: Path, both: bool, sender: str, receivers: tuple[str, ...]) -> None:
-    """Lose everything that a machine sends to others, to all of them by default. It is not told.
+    """Lose what a machine sends to others: to all of them by default.
 
-    Only for a cluster whose machines are network namespaces (`up --network 10.77.0`).
+    The machine is not told. Only for a cluster whose machines are network namespaces (`up --network 10.77.0`).
     """
     plan, _ = read_record(data)
     machine = plan.machine(sender)
@@ -170,7 +173,7 @@ def cut_network(*, data: Path, both: bool, sender: str, receivers: tuple[str, ..
 @cluster.command("mend", epilog="Example: tallystick cluster mend")
 @_data_option
 def mend_network(*, data: Path) -> None:
-    """Let everything that any machine sends arrive again, after `cut`."""
+    """Let all that machines send arrive again, after `cut`."""
     plan, _ = read_record(data)
     mend(plan)
     click.echo("everything arrives again")
