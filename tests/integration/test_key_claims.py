@@ -210,6 +210,22 @@ async def test_a_request_is_answered_once_also_while_its_home_is_away(world: Wor
     assert await world.paid() == 10
 
 
+async def test_what_was_answered_while_its_home_was_away_has_the_same_answer_later(world: World) -> None:
+    """Another request may claim the key in between. It is refused, and does not take the answer away."""
+    key = world.key_at_home_on(AWAY, "alone")
+    await shard_in(world.ledger, AWAY).batcher.stop()
+    posted = await world.pay(HOME, key)
+    async with serving(world.shards.dsns) as ledger:
+        later = world._replace(ledger=ledger)
+
+        other = await later.pay(HOME, key, 11)
+
+        assert isinstance(other, Refused)
+        assert (other.code, other.param) == (RefusalCode.IDEMPOTENCY_KEY_REUSED, "amount")
+        assert await later.pay(HOME, key) == posted
+    assert await world.paid() == 10
+
+
 async def test_no_key_is_claimed_for_a_refusal_that_is_not_kept(world: World) -> None:
     """A claim is kept for ever, too: a flood of refusals would write it on the other shard."""
     posted = {home: await world.pay(HOME, world.key_at_home_on(home, "posted")) for home in SHARDS}

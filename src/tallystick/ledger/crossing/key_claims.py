@@ -11,7 +11,7 @@ from contextlib import suppress
 import structlog
 
 from tallystick.domain import limits
-from tallystick.domain.commands import ClaimKey
+from tallystick.domain.commands import ClaimKey, RequestKey
 from tallystick.domain.decide import NOTHING_DECIDED, commands_of
 from tallystick.domain.outcomes import Posted, RefusalCode, Refused, not_tried, refuse
 from tallystick.ledger import metrics
@@ -55,12 +55,13 @@ class KeyClaims:
         answered = await asyncio.gather(
             *(self._claim_on(home, list(claims.values())) for home, claims in wanted.items())
         )
-        return not_kept | {
-            place: refusal
+        in_use = {
+            place: (claim.request, refusal)
             for claims, answers in zip(wanted.values(), answered, strict=True)
-            for place, answer in zip(claims, answers, strict=False)
-            if (refusal := _refusal(answer)) is not None
+            for (place, claim), answer in zip(claims.items(), answers, strict=False)
+            if (refusal := _refusal(answer)) is not None and claim.request is not None
         }
+        return not_kept | await _not_answered(shard, in_use)
 
     async def _claim_on(self, number: int, claims: Sequence[ClaimKey]) -> Sequence[DecidedOutcome]:
         """The answers of a home to claims; empty if it does not answer."""
@@ -109,6 +110,21 @@ async def _not_tried(shard: Shard, unclaimed: Mapping[int, bytes]) -> dict[int, 
         return {}
     recorded = await shard.reader.requests(unclaimed.values())
     return {place: not_tried() for place, key in unclaimed.items() if key not in recorded}
+
+
+async def _not_answered(shard: Shard, in_use: Mapping[int, tuple[RequestKey, Refused]]) -> dict[int, Refused]:
+    """The refusals of requests whose keys are in use, except for those that this shard has answered before.
+
+    If the home was away at that time, another request may have claimed the key since. The answer is still the same.
+    """
+    if not in_use:
+        return {}
+    recorded = await shard.reader.requests(request.key for request, _ in in_use.values())
+    return {
+        place: refusal
+        for place, (request, refusal) in in_use.items()
+        if (found := recorded.get(request.key)) is None or found.fingerprint != request.fingerprint
+    }
 
 
 async def _answered(claiming: asyncio.Task[list[DecidedOutcome]], home: Shard) -> bool:
