@@ -109,7 +109,7 @@ def _inside(machine: Machine, *arguments: str) -> str:
 
 def _ip(*arguments: str) -> str:
     try:
-        done = subprocess.run(  # nosec B603  # noqa: S603 - the program is the system's own and there is no shell
+        done = subprocess.run(  # nosec B603 B607  # noqa: S603 - the program is the system's own and there is no shell
             ["ip", *arguments],  # noqa: S607 - it was looked for
             stdin=subprocess.DEVNULL,
             capture_output=True,
