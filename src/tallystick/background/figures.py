@@ -86,6 +86,16 @@ def forget_gauge(declared: Gauge, *labels: str) -> None:
 
 
 def forget_counter(declared: Counter, *labels: str) -> None:
-    """Show a counter with these labels no more, if figures are in memory: files keep counters."""
-    if _FOLDER_VARIABLE not in os.environ:
+    """Show a counter with these labels no more, until `begin_counter`."""
+    if _FOLDER_VARIABLE in os.environ:
+        # A file keeps every figure, so the counter gets a value that is not shown.
+        declared.labels(*labels)._value.set(math.nan)  # noqa: SLF001 - a counter has no other way
+    else:
         declared.remove(*labels)
+
+
+def begin_counter(declared: Counter, *labels: str) -> None:
+    """Count from zero again, if the counter was forgotten before."""
+    child = declared.labels(*labels)
+    if math.isnan(child._value.get()):  # noqa: SLF001
+        child.reset()

@@ -6,7 +6,8 @@
 - `TooManyStreamsError`, `TooManyAssetsError`, `TooManyOpenedAccountsError`, `TooManyWebhooksError`: a quota
 - `NotFoundError`: there is nothing to read
   - `AccountNotFoundError`, `TransactionNotFoundError`, `HoldNotFoundError`, `WebhookNotFoundError`
-- `ConfigurationError` (in `configuration`): correct the configuration file
+- `ConfigurationError` and `_WrongError` (in `configuration`): correct the configuration file
+- `EnvironmentSecretError` (in `environment`): correct the variable
 - `ShardUnreachableError` (in `migration`), a `ShardUnavailableError`: start the database, or correct its address
 """
 

@@ -2,7 +2,14 @@
 
 from typing import Final
 
-from tallystick.background.figures import Combined, counter, forget_counter, forget_gauge, gauge
+from tallystick.background.figures import (
+    Combined,
+    begin_counter,
+    counter,
+    forget_counter,
+    forget_gauge,
+    gauge,
+)
 
 _LABELS: Final = ["shard", "endpoint"]
 
@@ -44,6 +51,12 @@ def forget(shard: int, endpoint: str) -> None:
     """Remove the state of an endpoint: it was removed, or another process delivers to it now."""
     for one in (PARKED, UNREADABLE, LAG_POSITIONS, LAG_SECONDS):
         forget_gauge(one, str(shard), endpoint)
+
+
+def begin_counts(shard: int, endpoint: str) -> None:
+    """Count for an endpoint that is delivered to from now on."""
+    for one in (DELIVERIES, FAILURES):
+        begin_counter(one, str(shard), endpoint)
 
 
 def forget_counts(shard: int, endpoint: str) -> None:

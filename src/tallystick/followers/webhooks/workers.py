@@ -79,6 +79,7 @@ class ShardDeliveries:
             if endpoint in self._deliveries:
                 self._deliveries[endpoint].update(snapshot)
             elif snapshot.state is not None:
+                metrics.begin_counts(self._shard.number, endpoint)
                 self._deliveries[endpoint] = Delivery(
                     self._shard,
                     self._sender,
