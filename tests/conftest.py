@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tallystick.embedded.postgres import EmbeddedPostgres
@@ -13,6 +14,14 @@ from tests.crash.databases import temporary_server
 # An example that took long says something of the machine, which may stand still at any moment, and not of the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+# A logger that is cached keeps what was configured at its first use: tests would depend on those before them.
+structlog.configure(
+    processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()],
+    wrapper_class=structlog.stdlib.BoundLogger,
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    cache_logger_on_first_use=False,
+)
 
 # Each test there kills a server, or runs the program as its users do.
 SLOW_FOLDERS: Final = ("acceptance", "crash", "existing_postgres", "failover")

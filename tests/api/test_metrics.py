@@ -13,11 +13,13 @@ import pytest
 from tests.api.books import Books
 from tests.api.client import Client
 from tests.api.server import HOST, Installation, Server
+from tests.lives import lives
 from tests.metrics import metric, metrics
 from tests.ports import own_port
 from tests.waiting import wait_for
 
 FOUND_SECONDS_MAX = 60.0
+AT_ONCE_SECONDS_MAX = 0.5
 SCRAPES = 8
 
 
@@ -72,6 +74,32 @@ def test_each_scrape_has_the_figures_of_all_workers_also_after_one_was_killed(
         assert metric(server, "tallystick_batch_commands_sum") == posted(server)
         assert metric(server, "tallystick_shard_up", shard="1") == 1
         assert len([line for line in metrics(server) if line.startswith("process_open_fds{")]) == 2
+
+
+def test_what_forks_the_workers_only_waits(server: Server) -> None:
+    """A thread that holds a lock during a fork leaves it taken in the worker, which then hangs some day."""
+    waiting = {"main", "parent watcher", "watcher of the worker", "keeper of the metrics"}
+    parent = parent_of(server)
+    assert parent.num_threads() == len(waiting)
+    assert [one for one in parent.net_connections() if one.status != psutil.CONN_LISTEN] == []
+    assert metrics_process_of(server).num_threads() == 2
+
+
+def test_a_killed_process_of_the_metrics_is_replaced(installation: Installation) -> None:
+    with Server(installation, "metrics killed") as server:
+        killed = metrics_process_of(server)
+        killed.kill()
+        # The port is never closed: this waits for the next process.
+        assert metrics(server)
+        assert metrics_process_of(server) != killed
+
+
+def test_the_port_of_metrics_is_free_at_once_after_a_kill(installation: Installation) -> None:
+    with Server(installation, "all killed") as server:
+        process = metrics_process_of(server)
+        parent_of(server).kill()
+        wait_for(lambda: not lives(process.pid), "the port is free", AT_ONCE_SECONDS_MAX)
+        socket.create_server((HOST, server.metrics_port)).close()
 
 
 def test_no_folder_of_figures_is_left(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,6 +168,14 @@ def posted(server: Server) -> float:
 def starts(server: Server) -> float:
     """How many workers it says that it has started."""
     return metric(server, "tallystick_process_starts_total")
+
+
+def metrics_process_of(server: Server) -> psutil.Process:
+    """The process that serves its metrics."""
+    (found,) = [
+        one for one in parent_of(server).children() if "tallystick.api.metrics_server" in one.cmdline()
+    ]
+    return found
 
 
 def parent_of(server: Server) -> psutil.Process:

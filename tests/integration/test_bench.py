@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.store.migrate import migrate
+from tallystick_bench import command
 from tallystick_bench.command import bench
 from tallystick_bench.measurement import MeasuredTurn, latency, percentile
 from tallystick_bench.neighbour_floods import Flood
@@ -25,6 +26,12 @@ from tallystick_bench.settings import Baseline, Settings, Through, Workload
 
 ACCOUNTS = 2_000
 RUN_SECONDS_MAX = 60.0
+
+
+@pytest.fixture(autouse=True)
+def _log_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command runs in this process, whose log it must leave as it is."""
+    monkeypatch.setattr(command, "configure_logging", lambda **_: None)
 
 
 @pytest.fixture(scope="module")

@@ -22,9 +22,9 @@ from granian.log import LogLevels
 from tallystick.api.app import create_app
 from tallystick.api.connections import guard_connections
 from tallystick.api.draining import Draining
-from tallystick.api.metrics_server import serve_metrics
 from tallystick.background.figure_files import figures_folder
 from tallystick.background.figures import keep_in_files
+from tallystick.cli.metrics_process import metrics_served
 from tallystick.cli.options import configuration_option, json_option
 from tallystick.cli.ports import METRICS_PORT_OPTION, address_of, reserve_port
 from tallystick.domain import limits
@@ -182,7 +182,7 @@ def serve(
             if child_of is None:
                 reserve_port(metrics_address, metrics_port, METRICS_PORT_OPTION).close()
             figures = cleanup.enter_context(figures_folder())
-            serve_metrics(metrics_address, metrics_port, figures)
+            cleanup.enter_context(metrics_served(metrics_address, metrics_port, figures))
         _log.info(
             "serving",
             address=address,
