@@ -32,9 +32,7 @@ from tests.waiting import wait_for
 CALLERS = 4
 HUNG_SECONDS = float(os.environ.get("TALLYSTICK_HUNG_SECONDS", "5"))
 CALM_SECONDS = 3.0
-ATTEMPTS_MAX = 3
-# Each test uses a key for each time that it asks with one.
-COLD_KEYS = 250
+COLD_KEYS = 130
 # Less than this is no wait that a client could notice, whatever it was before.
 P99_SECONDS_FLOOR = 0.05
 # A request may find out that a node hangs; the times that it waits for that have bounds, and these are their sum.
@@ -157,31 +155,9 @@ def p99(told: list[Told]) -> float:
     return sorted(one.seconds for one in told)[int(len(told) * 0.99)]
 
 
-class Standstill(NamedTuple):
-    """The p99 of requests to the other shard, before a node hung and while it did, and the median with cold keys."""
-
-    before: float
-    during: float
-    cold: float
-
-    @property
-    def is_noticed(self) -> bool:
-        return max(self.during, self.cold) >= max(2 * self.before, P99_SECONDS_FLOOR)
-
-
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("hung", [HOME, AWAY])
 def test_a_hung_node_is_not_noticed_on_the_other_shard(place: Place, hung: int) -> None:
-    found: list[Standstill] = []
-    # Another program may have the processor in one of the two times that are compared.
-    while len(found) < ATTEMPTS_MAX and (not found or found[-1].is_noticed):
-        found.append(stand_still(place, hung))
-        goes_on(place, hung)
-    assert not found[-1].is_noticed, found
-
-
-def stand_still(place: Place, hung: int) -> Standstill:
-    """Let a node hang under load. Every request to the other shard must be answered, and soon."""
     well = AWAY if hung == HOME else HOME
     with paying(place, well) as told:
         time.sleep(CALM_SECONDS)
@@ -193,18 +169,25 @@ def stand_still(place: Place, hung: int) -> Standstill:
                 cold += ask_with_a_cold_key(place, well)
                 time.sleep(HUNG_SECONDS / 25)
             back_at = time.monotonic()
-    calm = [one for one in told if one.started + one.seconds < hung_at]
+        with place.client() as client:
+            wait_for(lambda: both_ready(client), "both shards can be written to", BACK_SECONDS_MAX)
+        calm_again_at = time.monotonic()
+        # Another program may have the processor for some time: calm is measured on both sides of the hang.
+        time.sleep(CALM_SECONDS)
+    calm = [one for one in told if one.started + one.seconds < hung_at or one.started > calm_again_at]
     stood_still = [one for one in told if hung_at < one.started < back_at]
     before, during = p99(calm), p99(stood_still)
     slowest = max((*stood_still, *cold), key=lambda one: one.seconds)
     sys.stdout.write(
-        f"p99 {before * 1000:.1f} ms before ({len(calm)}), {during * 1000:.1f} ms while shard {hung} hung"
+        f"p99 {before * 1000:.1f} ms in calm ({len(calm)}), {during * 1000:.1f} ms while shard {hung} hung"
         f" ({len(stood_still)}), slowest {slowest.what} {slowest.seconds:.2f} s\n"
     )
     assert {(one.what, one.status) for one in told} == {("payment", 201), ("balance", 200)}
     assert {one.status for one in cold} == {200}
     assert slowest.seconds < NOTICED_SECONDS_MAX
-    return Standstill(before, during, sorted(one.seconds for one in cold)[len(cold) // 2])
+    assert during < max(2 * before, P99_SECONDS_FLOOR)
+    assert sorted(one.seconds for one in cold)[len(cold) // 2] < max(2 * before, P99_SECONDS_FLOOR)
+    goes_on(place, hung)
 
 
 def ask_with_a_cold_key(place: Place, number: int) -> list[Told]:

@@ -97,9 +97,8 @@ def application(engine: Engine, arrivals: Arrivals, draining: Draining) -> falco
     open_streams = Streams(engine.streams_per_tenant)
     by_path: dict[str, dict[str, Operation]] = {}
     for operation in OPERATIONS:
-        metrics.FAULTY_ANSWERS.labels(
-            operation.method
-        )  # shown from the start, so that an alarm sees the first one
+        # Shown from the start, so that an alarm sees the first one.
+        metrics.FAULTY_ANSWERS.labels(operation.method)
         by_path.setdefault(operation.path, {})[operation.method] = operation
     for path, operations in by_path.items():
         app.add_route(path, Endpoint(tenants, operations, open_streams, arrivals))

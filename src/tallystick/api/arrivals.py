@@ -31,7 +31,6 @@ class Arrivals:
         self.seconds_max: Final = seconds_max
         self._since: dict[asyncio.Task[object], float] = {}
         self._looking = False
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def in_time(self, reading: Awaitable[Result]) -> Result:
         """Read with a time limit.
@@ -39,7 +38,7 @@ class Arrivals:
         Raises:
             LateError: the client did not send it in time.
         """
-        task = asyncio.current_task(self._running_loop())
+        task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a body is read in a task")
         self._since[task] = time.monotonic()
@@ -54,12 +53,6 @@ class Arrivals:
         finally:
             self._since.pop(task, None)
 
-    def _running_loop(self) -> asyncio.AbstractEventLoop:
-        # Asking for the running loop is a system call in Python 3.11.
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-        return self._loop
-
     def _look(self) -> None:
         """Cancel late reads, and check again as long as any wait."""
         late = time.monotonic() - self.seconds_max
@@ -69,7 +62,7 @@ class Arrivals:
             task.cancel()
         self._looking = bool(self._since)
         if self._looking:
-            self._running_loop().call_later(_LOOK_SECONDS, self._look)
+            asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look)
 
 
 class Body:

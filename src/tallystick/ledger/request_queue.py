@@ -79,7 +79,6 @@ class RequestQueue:
         self._lane = _LEDGER_LANE
         self._shared_until = 0.0
         self._queued = metrics.QUEUED_COMMANDS.labels(str(shard))
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __bool__(self) -> bool:
         return bool(self._queue)
@@ -102,8 +101,12 @@ class RequestQueue:
         """
         if self._queue.size < limits.AHEAD_COMMANDS_MIN:
             return False
-        shared = time.monotonic() < self._shared_until
-        return not (shared and self._queue.any_larger_than(limits.BATCH_COMMANDS_PER_TENANT_MAX))
+        return not (self._is_shared and self._queue.any_larger_than(limits.BATCH_COMMANDS_PER_TENANT_MAX))
+
+    @property
+    def _is_shared(self) -> bool:
+        """Whether several tenants have used the shard a short time ago."""
+        return time.monotonic() < self._shared_until
 
     def put(
         self, units: Sequence[Command | Atomic], *, of_saga: bool
@@ -120,7 +123,7 @@ class RequestQueue:
         count, lane = len(commands), _lane_of(commands)
         self._require_room(lane, count, limits.QUEUE_SAGA_STEPS_MAX if of_saga else 0)
         now = time.monotonic()
-        answers: asyncio.Future[list[DecidedOutcome]] = asyncio.Future(loop=self._running_loop())
+        answers: asyncio.Future[list[DecidedOutcome]] = asyncio.get_running_loop().create_future()
         request = Request(count, answers, now + limits.REQUEST_TIMEOUT_SECONDS)
         if lane not in (self._lane, _LEDGER_LANE):
             self._note_lane(lane, now)
@@ -130,12 +133,6 @@ class RequestQueue:
             for piece in _pieces(request, units):
                 self._queue.put(lane, piece.command_count, piece)
         return answers
-
-    def _running_loop(self) -> asyncio.AbstractEventLoop:
-        # Asking for the running loop is a system call in Python 3.11.
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-        return self._loop
 
     def room_of(self, tenant: int) -> int:
         """The number of further commands of a tenant that may wait."""
@@ -153,7 +150,7 @@ class RequestQueue:
         queue = self._queue
         batch: list[Queued[Piece]] = []
         count = 0
-        shared = time.monotonic() < self._shared_until
+        shared = self._is_shared
         of_tenant: Counter[int] = Counter()
         while queue.size and count < limits.BATCH_COMMANDS_MAX:
             waiting = queue.take()

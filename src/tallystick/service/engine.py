@@ -231,9 +231,7 @@ class Engine:
 
         An `Atomic` is the only unit of its request.
         """
-        if self._key_claims.needless(shard):
-            return await self._way.submit(shard, units)
-        refused = await self._key_claims.claim(shard, units)
+        refused = {} if self._key_claims.needless(shard) else await self._key_claims.claim(shard, units)
         if not refused:
             return await self._way.submit(shard, units)
         if isinstance(units[0], Atomic):
