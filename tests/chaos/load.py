@@ -161,7 +161,7 @@ class _Client:
             await asyncio.sleep(max(0.0, next_at - time.monotonic()))
             if time.monotonic() >= until:
                 return
-            # Whoever is late does not catch up, so the rate is never higher.
+            # A client that is late does not catch up, so the rate is never higher.
             next_at = max(next_at, time.monotonic()) + interval
             await self._carry_out(intent)
 

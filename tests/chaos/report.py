@@ -1,4 +1,4 @@
-"""What a run has done: requests by result, payments, faults, and how long nobody could pay."""
+"""What a run has done: requests by result, payments, faults, and how long no client could pay."""
 
 from collections import Counter
 from collections.abc import Iterable

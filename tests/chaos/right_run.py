@@ -327,7 +327,7 @@ def right_run() -> Evidence:
     at = (inside.recorded_at + timedelta(microseconds=1)).isoformat().replace("+00:00", "Z")
     then = {"account": "alice", "balance": 900, "held": 0, "position": inside.position, "source": "database"}
     toy.ask("balance", f"/v1/accounts/alice/balance?at={at}", None, 200, then)
-    # The server loses its memory, and long after all is quiet somebody reads.
+    # The server loses its memory, and long after all is quiet a client reads.
     toy.faults.append(
         Fault("kill", SERVERS[0], toy.now_us, toy.now_us + TURN_US, "it was gone", restarts=True)
     )

@@ -322,7 +322,7 @@ def another_body_is_accepted(evidence: Evidence) -> None:
 
 @breaks("nothing_was_unasked")
 def a_stranger_pays(evidence: Evidence) -> None:
-    show_again(evidence, shown(evidence, "inside"), description="whoever it was")
+    show_again(evidence, shown(evidence, "inside"), description="another tenant")
 
 
 @breaks("nothing_was_unasked")
@@ -394,7 +394,7 @@ def a_read_steps_back(evidence: Evidence) -> None:
 
 @breaks("fast_reads_are_recent")
 def a_read_is_old(evidence: Evidence) -> None:
-    """The server has lost its memory, so it does not step back; but everybody knew better for twenty seconds."""
+    """The server has lost its memory, so it does not step back; but clients knew better for twenty seconds."""
     end_us = evidence.history.attempts[-1].began_us
     evidence.history.faults.append(Fault("kill", SERVERS[0], end_us + 1, end_us + 2, "", restarts=True))
     read_later(evidence, reads(evidence, "alice")[0], 20 * TURN_US)

@@ -1,4 +1,4 @@
-"""Who has noticed a fault, and how long nobody could pay."""
+"""Who has noticed a fault, and how long no client could pay."""
 
 from tests.chaos.checks.evidence import Evidence
 from tests.chaos.history import Fault

@@ -165,7 +165,7 @@ async def test_a_redirect_is_not_followed(sender: Sender, receiver: Receiver) ->
 async def test_no_proxy_is_asked(
     sender: Sender, receivers: list[Receiver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A proxy would look the name up for itself, and connect to an address that nobody has checked."""
+    """A proxy would look the name up for itself, and connect to an address that was not checked."""
     proxy, receiver, _ = receivers
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, proxy.url)

@@ -26,7 +26,7 @@ def server() -> Iterator[str]:
 
 @pytest.fixture
 async def senders(server: str) -> AsyncIterator[tuple[Sender, Sender]]:
-    """One that may send to this machine, and one with the rules that everybody has, but for http."""
+    """One that may send to this machine, and one with the usual rules, but for http."""
     rules = (AddressRules(allow_http=True, allow_private=True), AddressRules(allow_http=True))
     made = (Sender(rules[0], names=NameResolver([server])), Sender(rules[1], names=NameResolver([server])))
     yield made

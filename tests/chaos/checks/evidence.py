@@ -96,7 +96,7 @@ class BalanceRead(NamedTuple):
 
 
 class Sighting(NamedTuple):
-    """Since a moment somebody knows that an account has an entry at a position; `where` is what it is counted by."""
+    """Since a moment a client knows that an account has an entry at a position; `where` is what it is counted by."""
 
     at_us: int
     where: Hashable

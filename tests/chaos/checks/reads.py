@@ -25,7 +25,7 @@ def reads_existed(evidence: Evidence) -> Iterator[str]:
 
 
 def strong_reads_are_newest(evidence: Evidence) -> Iterator[str]:
-    """A strong read is as new as all that anybody knew before it was sent: real-time order."""
+    """A strong read is as new as all that any client knew before it was sent: real-time order."""
     strong = [read for read in evidence.reads if read.consistency == "strong"]
     known = newest_before(evidence.sightings, [(read.attempt.began_us, read.account) for read in strong])
     for read, newest in zip(strong, known, strict=True):

@@ -17,7 +17,7 @@ _KINDS: Final = {
     "reversal": "reversal",
 }
 OF_THE_LEDGER: Final = frozenset({"hold_expired"})
-"""The payments that nobody asks for."""
+"""The payments that no client asks for."""
 
 
 def acknowledged_are_there_once(evidence: Evidence) -> Iterator[str]:
@@ -65,7 +65,7 @@ def unknown_are_there_once_or_not(evidence: Evidence) -> Iterator[str]:
             continue
         found = evidence.payments_of(sent)
         if len(found) > 1:
-            yield f"{sent}: nobody knows its result, and there are {_all(found)}"
+            yield f"{sent}: no client knows its result, and there are {_all(found)}"
         elif found and (wrong := what_differs(sent, found[0], evidence)):
             yield f"{sent}: {found[0]}: {wrong}"
 
@@ -112,7 +112,7 @@ def nothing_was_unasked(evidence: Evidence) -> Iterator[str]:
     asked = {sent.description for sent in evidence.sent}
     for payment in evidence.payments.values():
         if payment.kind not in OF_THE_LEDGER and payment.description not in asked:
-            yield f"nobody asked for {payment}"
+            yield f"no client asked for {payment}"
 
 
 def each_account_has_one_part(evidence: Evidence) -> Iterator[str]:
