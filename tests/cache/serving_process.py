@@ -153,8 +153,12 @@ def end() -> None:
     time.sleep(60)
 
 
-async def serve(socket: str, dsns: dict[str, str], cache: str, planted: str, quick: bool) -> None:
-    """Serve until killed."""
+async def serve(
+    *, starter: int, socket: str, dsns: dict[str, str], cache: str, planted: str, quick: bool
+) -> None:
+    """Serve until killed, or until the process that started this one is gone."""
+    # From the beginning: nobody may know the number of a process that has just started.
+    watching = asyncio.create_task(end_without(starter))
     if quick:
         for name, value in QUICK.items():
             setattr(limits, name, value)
@@ -175,13 +179,17 @@ async def serve(socket: str, dsns: dict[str, str], cache: str, planted: str, qui
             await writer.drain()
         writer.close()
 
-    parent = os.getppid()
     # Whoever finds the socket finds somebody who answers.
     server = await asyncio.start_unix_server(talk, f"{socket}.new", limit=2**20)
     os.rename(f"{socket}.new", socket)  # noqa: PTH104 - as asyncio knows it, by its name
     async with server:
-        while os.getppid() == parent:  # noqa: ASYNC110 - the system tells nobody that a parent is gone
-            await asyncio.sleep(_ORPHAN_LOOK_SECONDS)
+        await watching
+
+
+async def end_without(starter: int) -> None:
+    while os.getppid() == starter:  # noqa: ASYNC110 - the system tells nobody that a parent is gone
+        await asyncio.sleep(_ORPHAN_LOOK_SECONDS)
+    end()
 
 
 def main() -> None:
@@ -192,13 +200,16 @@ def main() -> None:
         processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+    starter = os.getpid()
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
             try:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 random.seed()
-                asyncio.run(serve(**json.loads(line)))
+                # Whoever reads what is printed here must not wait for this process.
+                os.dup2(os.open(os.devnull, os.O_RDWR), sys.stdout.fileno())
+                asyncio.run(serve(starter=starter, **json.loads(line)))
             except BaseException:  # noqa: BLE001 - it must not go on as if it were the one that forks
                 traceback.print_exc()
             os._exit(1)
