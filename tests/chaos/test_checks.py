@@ -326,7 +326,7 @@ def a_stranger_pays(evidence: Evidence) -> None:
 
 
 @breaks("nothing_was_unasked")
-def somebody_pays_without_a_name(evidence: Evidence) -> None:
+def a_payment_has_no_name(evidence: Evidence) -> None:
     show_again(evidence, shown(evidence, "inside"), description=None)
 
 
