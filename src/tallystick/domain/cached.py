@@ -14,6 +14,7 @@ import re
 from hashlib import blake2b, sha256
 from typing import Final, NamedTuple
 
+from tallystick.domain import limits
 from tallystick.domain.accounts import AccountState
 
 # The form that the scripts read. A position has 16 digits at most.
@@ -21,6 +22,10 @@ _MARK: Final = re.compile(rb"([0-9a-f]+) ([0-9]{1,16})")
 _OPENING: Final = b" opening"
 _BALANCE_FIELDS: Final = 6
 _SEAL_BYTES: Final = 16
+# A seal begins with the time of sealing, as hexadecimal seconds since 1970.
+_SEAL_TIME_DIGITS: Final = 8
+# The time of a seal on a balance that may not be the newest one.
+NOT_NEWEST: Final = 0
 
 
 class Mark(NamedTuple):
@@ -77,19 +82,35 @@ def write_state(state: AccountState) -> str:
 class Seals:
     """Seals balances. Only the holder of the key can make a seal. Without a key there are no seals.
 
-    A seal covers the shard, the account and the whole text, so it is valid for nothing else.
+    A seal covers the time of sealing, the shard, the account and the whole text, so it is valid for nothing else, and
+    not for ever: an attacker who can write to the cache may put an old balance back.
     """
 
     def __init__(self, key: str | None) -> None:
         """`key` is a text of any length."""
         self._key = None if key is None else sha256(key.encode()).digest()
 
-    def sealed(self, shard: int, account: int, text: str) -> str:
-        """The text of a balance with its seal."""
-        return text if self._key is None else f"{text} {self._seal(self._key, shard, account, text.encode())}"
+    @property
+    def are_made(self) -> bool:
+        """Whether there is a key, so that balances are sealed."""
+        return self._key is not None
 
-    def opened(self, shard: int, account: int, text: bytes) -> bytes:
-        """The text of a cached balance, without its seal.
+    @property
+    def characters(self) -> int:
+        """By how much a sealed text is longer."""
+        return 0 if self._key is None else 1 + _SEAL_TIME_DIGITS + 2 * _SEAL_BYTES
+
+    def sealed(self, shard: int, account: int, text: str, at_seconds: int) -> str:
+        """The text of a balance with its seal.
+
+        `at_seconds`: when it was the newest, in seconds since 1970, or NOT_NEWEST.
+        """
+        if self._key is None:
+            return text
+        return f"{text} {self._seal(self._key, shard, account, text.encode(), at_seconds)}"
+
+    def opened(self, shard: int, account: int, text: bytes, now_seconds: float) -> bytes | None:
+        """The text of a cached balance, without its seal; None if it was sealed too long ago.
 
         Raises:
             ValueError: the seal is missing, or does not belong to this text.
@@ -98,13 +119,18 @@ class Seals:
             return text
         generation, _, sealed = text.partition(b" ")
         balance, _, seal = sealed.rpartition(b" ")
-        if not hmac.compare_digest(self._seal(self._key, shard, account, balance).encode(), seal):
+        at_seconds = int(seal[:_SEAL_TIME_DIGITS], 16)
+        if not hmac.compare_digest(self._seal(self._key, shard, account, balance, at_seconds).encode(), seal):
             raise ValueError("not sealed by us")
+        # The clock of the server that sealed it may be ahead.
+        if abs(now_seconds - at_seconds) > limits.CACHE_SEAL_SECONDS_MAX:
+            return None
         return b"%b %b" % (generation, balance)
 
     @staticmethod
-    def _seal(key: bytes, shard: int, account: int, text: bytes) -> str:
-        return blake2b(b"%d %d %b" % (shard, account, text), digest_size=_SEAL_BYTES, key=key).hexdigest()
+    def _seal(key: bytes, shard: int, account: int, text: bytes, at_seconds: int) -> str:
+        sealed = b"%d %d %d %b" % (at_seconds, shard, account, text)
+        return f"{at_seconds:0{_SEAL_TIME_DIGITS}x}{blake2b(sealed, digest_size=_SEAL_BYTES, key=key).hexdigest()}"
 
 
 def read_balance(account: int, generation: bytes, text: bytes) -> CachedBalance | None:

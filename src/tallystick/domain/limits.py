@@ -267,6 +267,8 @@ CACHE_PENDING_BALANCES_MAX: Final = 20_000
 CACHE_AHEAD_BALANCES_MAX: Final = 20_000
 CACHE_AGE_MS_MAX: Final = 10_000
 CACHE_KEY_CHARACTERS_MIN: Final = 32
+# After this time a sealed balance is read from PostgreSQL again: an attacker may have put an old one back.
+CACHE_SEAL_SECONDS_MAX: Final = 600
 CACHE_STOP_SECONDS_MAX: Final = 2.0
 CACHE_LEASE_MS: Final = 2_000
 CACHE_TAIL_INTERVAL_SECONDS: Final = 0.1

@@ -89,10 +89,12 @@ class BalanceReader:
         if mark is not None:
             self._passed(mark.position)
         if cached is not None and mark is not None and mark.position >= self._floor:
+            # If others may write to the cache, they may write the mark, which is not sealed.
+            as_of = 0 if self._cache is None or self._cache.is_sealed else mark.position
             found = {
                 account: FoundBalance(balance, True)
                 for account, balance in cached.balances.items()
-                if max(balance.position, mark.position) >= max(min_position, self._ahead.get(account, 0))
+                if max(balance.position, as_of) >= max(min_position, self._ahead.get(account, 0))
                 and balance.position >= on_their_way.get(account, 0)
             }
             self._hits.inc(len(found))
@@ -215,10 +217,11 @@ class BalanceReader:
             if found is not None and found.nonsense:
                 self._drift.inc(len(found.nonsense))
                 self._alarm(Alarm.CACHE_NONSENSE, accounts=len(found.nonsense))
-                await self._remove(found.nonsense)
+            if found is not None and (unusable := [*found.nonsense, *found.old]):
+                await self._remove(unusable)
 
     async def _remove(self, accounts: Collection[int]) -> None:
-        """Remove unreadable texts, so that right ones can be cached: a wrong text may claim to be newer."""
+        """Remove texts that cannot be used, so that others can be cached. They may claim to be newer."""
         if self._cache is not None:
             with suppress(CacheError):
                 await self._cache.remove(self._shard, accounts)
@@ -303,4 +306,4 @@ def _part(found: Cached | None, accounts: Collection[int]) -> Cached | None:
     if found is None:
         return None
     balances = {account: found.balances[account] for account in accounts if account in found.balances}
-    return Cached(found.mark, balances, [])
+    return Cached(found.mark, balances, [], [])

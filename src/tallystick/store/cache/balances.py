@@ -17,6 +17,7 @@ import structlog
 from tallystick.background.alarms import Alarm, AlarmRate, raise_alarm
 from tallystick.domain import limits
 from tallystick.domain.cached import (
+    NOT_NEWEST,
     CachedBalance,
     Mark,
     Seals,
@@ -59,12 +60,13 @@ class CacheClient(NamedTuple):
 class Cached(NamedTuple):
     """The cached balances of accounts of a shard, and the mark (None: the cache cannot answer now).
 
-    `nonsense` are the accounts whose cached text cannot be read.
+    `nonsense` are the accounts whose cached text cannot be read, `old` those whose text was sealed too long ago.
     """
 
     mark: Mark | None
     balances: dict[int, CachedBalance]
     nonsense: list[int]
+    old: list[int]
 
 
 class Passed(NamedTuple):
@@ -133,6 +135,11 @@ class Cache:
         """Whether the cache failed a moment ago, and is not used now."""
         return self._circuits[shard].open
 
+    @property
+    def is_sealed(self) -> bool:
+        """Whether balances are sealed, because others may write to the cache. The mark is not sealed."""
+        return self._seals.are_made
+
     async def close(self) -> None:
         """Close all connections."""
         with suppress(OSError, TimeoutError):
@@ -153,19 +160,23 @@ class Cache:
         mark = read_mark(values[0])
         found: dict[int, CachedBalance] = {}
         nonsense: list[int] = []
+        old: list[int] = []
+        now_seconds = time.time()
         if mark is not None:
             for account, text in zip(accounts, values[1:], strict=True):
                 if text is None:
                     continue
                 try:
-                    opened = self._seals.opened(shard, account, text)
-                    balance = read_balance(account, mark.generation, opened)
+                    opened = self._seals.opened(shard, account, text, now_seconds)
+                    balance = None if opened is None else read_balance(account, mark.generation, opened)
                 except ValueError:
                     nonsense.append(account)
                 else:
                     if balance is not None:
                         found[account] = balance
-        return Cached(mark, found, nonsense)
+                    elif opened is None:
+                        old.append(account)
+        return Cached(mark, found, nonsense, old)
 
     async def write(self, shard: int, balances: Iterable[tuple[int, str]], *, as_of: int = 0) -> int:
         """Set balances if the cache has older ones, in one round trip. Returns the number set; -1: there is no mark.
@@ -174,8 +185,9 @@ class Cache:
         `as_of`: a position up to which they are known to be the newest; 0: each up to its own.
         """
         packed: list[str] = []
+        now_seconds = int(time.time())
         for account, balance in balances:
-            packed += (str(account), self._seals.sealed(shard, account, balance))
+            packed += (str(account), self._seals.sealed(shard, account, balance, now_seconds))
         written = await self._run(
             shard, "write", [_mark_key(shard)], as_of, _prefix(shard), msgspec.msgpack.encode(packed)
         )
@@ -222,11 +234,13 @@ class Cache:
         """Set the balances that a part of the log changed, and move the mark.
 
         Returns the balances that were wrong; None if there is another mark. `good_ms`: how long the mark is valid
-        from now on; 0: its expiry does not change.
+        from now on; 0: its expiry does not change, because the part does not reach the end of the log.
         """
         packed: list[str] = []
+        # An attacker may have moved the mark back, to have old balances sealed.
+        at_seconds = int(time.time()) if good_ms else NOT_NEWEST
         for account, balance, before in passed:
-            packed += (str(account), self._seals.sealed(shard, account, balance), before)
+            packed += (str(account), self._seals.sealed(shard, account, balance, at_seconds), before)
         wrong = await self._run(
             shard,
             "advance",
@@ -236,6 +250,7 @@ class Cache:
             good_ms,
             _prefix(shard),
             msgspec.msgpack.encode(packed),
+            self._seals.characters,
         )
         if wrong is None:
             return None

@@ -1,13 +1,14 @@
 -- Process a part of the log: check and set the balances that it changed, and move the mark. KEYS: the mark. ARGV: the
 -- expected mark, the new one, the milliseconds for which it is valid (0: its expiry does not change), the prefix of
--- keys, and a packed list of account, value, previous state (balance, held), ... Answers nil if there is another
--- mark; otherwise account, wrong value, account, wrong value, ...
+-- keys, a packed list of account, value, previous state (balance, held), ..., and the length of the seal of each value.
+-- Answers nil if there is another mark; otherwise account, wrong value, account, wrong value, ...
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
     return false
 end
 local generation, passed = string.match(ARGV[1], '^(%x+) (%d+)')
 passed = tonumber(passed)
 local balances = cmsgpack.unpack(ARGV[5])
+local unsealed = -1 - ARGV[6]
 local wrong = {}
 
 -- Whether the cached value is older than a balance, and whether it is wrong.
@@ -42,7 +43,8 @@ for first = 1, #balances, 3000 do
         local index = first + 3 * (number - 1)
         local value = generation .. ' ' .. balances[index + 1]
         local known = all_known[number]
-        if known ~= value then
+        -- Seals of the same balance differ, because each has its time.
+        if not known or string.sub(known, 1, unsealed) ~= string.sub(value, 1, unsealed) then
             local position = tonumber(string.match(balances[index + 1], '^%d+'))
             local is_older, is_wrong = compared(known, position, balances[index + 2])
             if is_older then
