@@ -14,14 +14,13 @@ from tallystick.cli.errors import CommandError
 from tallystick.cli.installation import Installation, RunningInstallation
 from tallystick.cli.layout import NODE_COUNT_DEFAULT, SHARD_COUNT_DEFAULT
 from tallystick.cli.options import json_option
+from tallystick.cli.own_process import prepare_process
 from tallystick.cli.ports import METRICS_PORT_ABOVE, METRICS_PORT_OPTION
 from tallystick.cli.stop_signals import StopRequestedError, StopSignals
 from tallystick.cli.trial import curl_line
 from tallystick.domain import limits
 from tallystick.domain.hosts import PORT_MAX
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
-from tallystick.service.environment import remove_secrets
-from tallystick.service.logging import configure_logging
 
 
 @click.command(epilog="Example: tallystick up --data .data --port 8000")
@@ -75,11 +74,7 @@ def up(
     """
     folder = Path(data).absolute()
     _as_owner_of(folder)
-    # All files made from here on, also by child processes, are closed to other users.
-    os.umask(0o077)
-    configure_logging(default_level="warning", for_people=True)
-    for name in remove_secrets(os.environ):
-        _say(f"{name} is not used: everything that is started here has secrets of its own")
+    prepare_process(_say)
     installation = Installation(
         folder, port, metrics_port, shards=shards, nodes=nodes, with_cache=with_cache, say=_say
     )

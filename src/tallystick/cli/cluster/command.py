@@ -16,6 +16,7 @@ from tallystick.cli.cluster.screen import print_state
 from tallystick.cli.demonstration import ASSET
 from tallystick.cli.options import json_option
 from tallystick.cli.output import print_json
+from tallystick.cli.own_process import prepare_process
 from tallystick.cli.stop_signals import StopRequestedError, StopSignals
 from tallystick.cli.trial import curl_line
 from tallystick.cluster.machines import freeze, switch_off, switch_on, thaw
@@ -24,7 +25,6 @@ from tallystick.cluster.plan import NETWORK_DEFAULT, Machine, Plan
 from tallystick.cluster.record import read_record
 from tallystick.cluster.state import ask_state
 from tallystick.cluster.stopping import stop_cluster
-from tallystick.service.logging import configure_logging
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -72,9 +72,7 @@ def up(*, data: Path, network: str | None, as_json: bool) -> None:
     A program that ends by itself is started again, unless its machine was switched off. All data stay in the
     folder, for the next start. Needs the programs etcd and haproxy of the system.
     """
-    # All files made from here on, also by child processes, are closed to other users.
-    os.umask(0o077)
-    configure_logging(default_level="warning", for_people=True)
+    prepare_process(_say)
     with StopSignals() as stop:
         own = OwnCluster(data, network, say=_say, stop=stop)
         try:
