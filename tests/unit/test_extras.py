@@ -114,6 +114,39 @@ def test_the_help_needs_no_extra() -> None:
     assert "migrate" in done.stdout
 
 
+def test_the_help_of_a_cluster_needs_no_extra() -> None:
+    """Also the help of each of its commands. Only what they do needs the extra."""
+    done = run("""
+from tallystick.cli.cluster.command import cluster
+from tallystick.cli.main import commands
+for names in ["cluster"], *(["cluster", name] for name in cluster.commands):
+    commands.main([*names, "--help"], prog_name="tallystick", standalone_mode=False)
+""")
+    assert done.returncode == 0, done.stderr
+    assert "Usage: tallystick cluster up" in done.stdout
+    assert "Usage: tallystick cluster mend" in done.stdout
+
+
+def test_every_command_of_a_cluster_needs_its_extra() -> None:
+    program = """
+from tallystick.cli.cluster.command import cluster
+from tallystick.cli.main import commands
+from tallystick.extras import MissingExtraError
+for name, command in cluster.commands.items():
+    machines = ["shard1-a" for one in command.params if one.param_type_name == "argument" and one.required]
+    try:
+        commands.main(["cluster", name, *machines, "--data", "/dev/null/none"], standalone_mode=False)
+    except MissingExtraError as error:
+        print(name, error, sep=": ")
+"""
+    done = run(program, "patroni")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        f'{name}: tallystick cluster needs what is not installed (patroni): pip install "tallystick[cluster]"'
+        for name in ("up", "status", "down", "off", "on", "freeze", "thaw", "cut", "mend")
+    ]
+
+
 def test_a_cache_without_its_client_is_refused_when_it_is_named() -> None:
     program = """
 from tallystick.extras import MissingExtraError

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, NoReturn
 
 import click
 
-from tallystick.extras import ALL, CLUSTER, require_extra
+from tallystick.extras import ALL, require_extra
 
 
 class _Place(NamedTuple):
@@ -32,9 +32,7 @@ _COMMANDS: Final = {
     "verify": _Place("tallystick.cli.verify", "Check the whole ledger."),
     "doctor": _Place("tallystick.cli.doctor", "Check settings, rights, clocks, disk and certificates."),
     "cluster": _Place(
-        "tallystick.cli.cluster.command",
-        "Run a cluster on this machine, and switch parts of it off.",
-        CLUSTER,
+        "tallystick.cli.cluster.command", "Run a cluster on this machine, and switch parts of it off."
     ),
 }
 _BENCH: Final = "bench"

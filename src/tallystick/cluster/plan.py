@@ -8,8 +8,9 @@ from typing import Final
 
 from tallystick.cluster.errors import ClusterError
 
+FOLDER_DEFAULT: Final = ".cluster"
 NETWORK_DEFAULT: Final = "127.77.0"
-"""The first three numbers of all addresses. Linux has the whole of 127.0.0.0/8, and nobody else uses this part."""
+"""The first three numbers of all addresses. Linux has the whole of 127.0.0.0/8, and few programs use this part."""
 SHARD_COUNT: Final = 2
 
 # The usual ports plus 10,000: a server of this machine that listens on all addresses has the usual one.
