@@ -118,16 +118,21 @@ class Up:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(STOP_TIMEOUT_SECONDS)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        for pipe in (self.process.stdout, self.process.stderr):
-            if pipe is not None:
-                pipe.close()
+        end_process(self.process)
+
+
+def end_process(process: subprocess.Popen[bytes], *, timeout_seconds: float = STOP_TIMEOUT_SECONDS) -> None:
+    """End a process if it runs, and kill it if it does not end in time. Its pipes are closed."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
 
 
 def servers(data: Path) -> list[EmbeddedPostgres]:
@@ -135,10 +140,10 @@ def servers(data: Path) -> list[EmbeddedPostgres]:
     return [EmbeddedPostgres(folder) for folder in sorted(data.glob("postgres*")) if folder.is_dir()]
 
 
-def call(
+def request_to(
     ready: Mapping[str, Any], method: str, path: str, body: object = None, *, key: str | None = None
-) -> tuple[int, dict[str, Any]]:
-    """Make one call to the API, under a key of its own unless it is named; return its status and its answer."""
+) -> urllib.request.Request:
+    """A call to the API, under a key of its own unless it is named."""
     request = urllib.request.Request(f"{ready['url']}{path}", method=method)
     request.add_header("Authorization", f"Bearer {ready['api_key']}")
     if method != "GET":
@@ -146,6 +151,14 @@ def call(
     if body is not None:
         request.add_header("Content-Type", "application/json")
         request.data = json.dumps(body).encode()
+    return request
+
+
+def call(
+    ready: Mapping[str, Any], method: str, path: str, body: object = None, *, key: str | None = None
+) -> tuple[int, dict[str, Any]]:
+    """Make one call to the API, under a key of its own unless it is named; return its status and its answer."""
+    request = request_to(ready, method, path, body, key=key)
     try:
         with urllib.request.urlopen(request, timeout=COMMAND_TIMEOUT_SECONDS) as answer:
             return answer.status, json.load(answer)
@@ -155,7 +168,7 @@ def call(
 
 
 def shell(line: str) -> str:
-    """Run a line as somebody pastes it."""
+    """Run a line as a person pastes it."""
     done = subprocess.run(
         ["/bin/sh", "-c", line], capture_output=True, text=True, timeout=COMMAND_TIMEOUT_SECONDS, check=True
     )
@@ -173,7 +186,7 @@ def gone(pids: Sequence[int], *, timeout_seconds: float = 30.0) -> bool:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A port that no program listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""A cluster as people start it, and a payer who pays through HAProxy all the time."""
+"""A cluster as people start it, and a client that pays through HAProxy all the time."""
 
 import json
 import os
@@ -12,21 +12,31 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http.client import HTTPException
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
+import pytest
+
+from tallystick.cluster.errors import ClusterError
 from tallystick.cluster.machines import end_all
+from tallystick.cluster.programs import system_programs
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
-from tests.acceptance.processes import COMMAND, environment, run
+from tests.acceptance.processes import COMMAND, end_process, environment, request_to, run
 
 READY_SECONDS_MAX = 240.0
 STOP_SECONDS_MAX = 120.0
 ANSWER_SECONDS_MAX = 5.0
 PAUSE_SECONDS = 0.05
+
+# What a lost primary may cost.
+SILENT_MACHINE_SECONDS_MAX = 25.0
+"""Without a payment on its shard if its machine is gone. Patroni's shortest time is 20 s."""
+OTHER_SHARD_SECONDS_MAX = 5.0
+"""Without a payment on the other shard. They share the API servers: far less than a failover takes."""
 
 
 class Cluster:
@@ -48,7 +58,8 @@ class Cluster:
         with self.said.open("ab") as said:
             self._process = subprocess.Popen(
                 [*COMMAND, "cluster", "up", "--json", "--data", str(self.data), "--network", self.network],
-                env=environment(),
+                # It leads to no server: what reads it serves nothing.
+                env=environment(TALLYSTICK_SHARD_1_DSN="postgresql://127.0.0.1:1/not_of_this_cluster"),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=said,
@@ -105,46 +116,41 @@ class Cluster:
         assert self._process is not None
         return self._process.pid
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def end(self) -> None:
+        """End it, and kill whatever is left of it."""
         if self._process is not None:
-            if self._process.poll() is None:
-                self._process.terminate()
-                try:
-                    self._process.wait(STOP_SECONDS_MAX)
-                except subprocess.TimeoutExpired:
-                    self._process.kill()
-                    self._process.wait()
+            end_process(self._process, timeout_seconds=STOP_SECONDS_MAX)
             end_all(self.data / "machines")
-            if self._process.stdout is not None:
-                self._process.stdout.close()
-        if error_type is None or not os.environ.get("TALLYSTICK_KEEP"):
-            shutil.rmtree(self.folder)
+
+
+@contextmanager
+def running_cluster(network: str) -> Iterator[Cluster]:
+    """A cluster that is ready. At the end it is removed; TALLYSTICK_KEEP=1 keeps its folder."""
+    try:
+        system_programs()
+    except ClusterError as error:
+        pytest.skip(str(error))
+    cluster = Cluster(network)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.end()
+        if not os.environ.get("TALLYSTICK_KEEP"):
+            shutil.rmtree(cluster.folder)
 
 
 class Payment(NamedTuple):
-    """An acknowledged payment: its key, its answer, when it was first sent and when it was answered."""
+    """An acknowledged payment: its key, its answer, and when it was answered."""
 
     key: str
     answer: dict[str, Any]
-    sent_at: float
     answered_at: float
-    tries: int
 
 
 def post(ready: Mapping[str, Any], path: str, body: object, key: str) -> tuple[int, dict[str, Any]]:
     """Make one call. A status of 0 means that there was no answer that could be read."""
-    request = urllib.request.Request(f"{ready['url']}{path}", json.dumps(body).encode(), method="POST")
-    request.add_header("Authorization", f"Bearer {ready['api_key']}")
-    request.add_header("Idempotency-Key", key)
-    request.add_header("Content-Type", "application/json")
+    request = request_to(ready, "POST", path, body, key=key)
     try:
         with urllib.request.urlopen(request, timeout=ANSWER_SECONDS_MAX) as answer:
             return answer.status, json.load(answer)
@@ -185,47 +191,48 @@ class Payer:
 
     def _pay(self) -> None:
         while not self._ending.is_set():
-            key, sent_at, tries = uuid.uuid4().hex, time.monotonic(), 0
+            key = uuid.uuid4().hex
             while not self._ending.is_set():
-                tries += 1
                 status, answer = post(self._ready, "/v1/transfers", self.body, key)
                 if status in {200, 201}:
-                    self.payments.append(Payment(key, answer, sent_at, time.monotonic(), tries))
+                    self.payments.append(Payment(key, answer, time.monotonic()))
                     break
                 if status not in {0, 429, 500, 502, 503, 504}:
                     self.refused.append({"status": status, **answer})
                     return
                 time.sleep(PAUSE_SECONDS)
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
+        """Begin to pay."""
         self._thread.start()
-        return self
 
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def end(self) -> None:
+        """Pay no more."""
         self._ending.set()
         self._thread.join()
 
 
-def payer_of(cluster: Cluster, shard: int) -> Payer:
-    """Somebody who pays on one shard, with money and an account to pay to there."""
+@contextmanager
+def payer_of(cluster: Cluster, shard: int) -> Iterator[Payer]:
+    """A client that pays on one shard, with money and an account to pay to there."""
     accounts = cluster.ready["accounts"].values()
     destination = next(one for one in accounts if shard_of(parse_identifier(Prefix.ACCOUNT, one)) == shard)
     owner = f"rich of shard {shard}"
     body = {"owner": owner, "asset": cluster.ready["asset"], "kind": "system", "near": destination}
     status, opened = post(cluster.ready, "/v1/accounts", body, owner)
     assert status in {200, 201}, opened
-    return Payer(cluster.ready, opened["id"], destination)
+    payer = Payer(cluster.ready, opened["id"], destination)
+    payer.start()
+    try:
+        yield payer
+    finally:
+        payer.end()
 
 
 def expect_nothing_lost(cluster: Cluster, payer: Payer) -> None:
     """Each acknowledged payment is there once: its key has the same answer."""
     assert payer.payments
-    for payment in payer.payments[-50:]:
+    for payment in payer.payments:
         assert post(cluster.ready, "/v1/transfers", payer.body, payment.key)[1] == payment.answer
     assert len({payment.answer["id"] for payment in payer.payments}) == len(payer.payments)
 
