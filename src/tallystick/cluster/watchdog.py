@@ -72,7 +72,7 @@ class Watchdog:
                 self._reset(machine)
 
     def stop(self) -> None:
-        """Ask nobody any more."""
+        """Ask no Patroni any more."""
         self._threads.shutdown(cancel_futures=True)
 
     def _release(self, machine: Machine) -> None:
