@@ -1,12 +1,9 @@
-"""Each defence is taken away once, and the attack that it is for sees it.
-
-What the HTTP server itself defends, nobody can take away here: those attacks are made on servers that are careless.
-"""
+"""Each defence is taken away once, and the attack that it is for sees it."""
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from itertools import product
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Final, NamedTuple
@@ -27,20 +24,17 @@ from tests.attack import (
     test_receivers,
     wire,
 )
-from tests.attack.conftest import IDLE_SECONDS, PER_ADDRESS
-from tests.attack.lax_server import READINGS, LaxServer, lax_server
-from tests.attack.length import LENGTH
-from tests.attack.planted import Bug, package_with
+from tests.attack.conftest import PER_ADDRESS
+from tests.attack.planted import Bug, package_for_planting, package_with, planted
+from tests.attack.wire import processes_of
 
 CAUGHT: Final = (AssertionError, OSError)
-IMPATIENT: Final = {"WAIT_SECONDS_MAX": 3.0 * IDLE_SECONDS, "HELD_UP_SECONDS_MAX": 3.0}
+IDLE_SECONDS: Final = 1
+IMPATIENT: Final = {"WAIT_SECONDS_MAX": 4.0, "HELD_UP_SECONDS_MAX": 3.0, "IDLE_SECONDS": IDLE_SECONDS}
 """What has not come by then does not come. Here it is not that a busy machine is to be waited for."""
+OPTIONS: Final = ("--idle-seconds", str(IDLE_SECONDS), "--connections-per-address", str(PER_ADDRESS))
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(LENGTH == 1, reason="a server for each bug takes minutes: `make attack` plants them"),
-]
+pytestmark = pytest.mark.slow
 
 
 class Scene(NamedTuple):
@@ -67,10 +61,23 @@ Attack = Callable[[Scene], None]
 
 
 class Planted(NamedTuple):
-    """A bug, which may take several places, and the attacks of which each must see it."""
+    """A bug, which may take several places, and the attacks of which each must see it.
+
+    `at_once`: they wait, and do not disturb each other.
+    """
 
     bugs: Bug | tuple[Bug, ...]
     attacks: Mapping[str, Attack]
+    at_once: bool = False
+
+    @property
+    def places(self) -> tuple[Bug, ...]:
+        return (self.bugs,) if isinstance(self.bugs, Bug) else self.bugs
+
+    @property
+    def at_start(self) -> bool:
+        """Whether it is in what a server does once, when it starts."""
+        return any(bug.file == "cli/serve.py" for bug in self.places)
 
 
 def cut_off(length: bytes, begun: bytes) -> Attack:
@@ -101,10 +108,11 @@ def not_utf_8(content: bytes) -> Attack:
     return lambda scene: test_bad_input.test_bodies_that_are_not_utf_8(scene.victim, content)
 
 
-DECODER: Final = "msgspec.json.Decoder(operation.body).decode"
+READ: Final = "        return read(body)\n"
 """How a body is read."""
 STANDARD_LIBRARY: Final = (
-    "(lambda text: msgspec.convert(__import__('json').loads(text{}), operation.body, strict=False))"
+    "        text = __import__('json').loads(body{})\n"
+    "        return msgspec.convert(text, read.__self__.type, strict=False)\n"
 )
 """The same with the standard library's reader."""
 
@@ -133,6 +141,7 @@ BUGS: Final[Mapping[str, Planted]] = {
                 scene.server, scene.victim
             ),
         },
+        at_once=True,
     ),
     "the first part of a body is waited for before the key is looked at": Planted(
         Bug(
@@ -142,8 +151,8 @@ BUGS: Final[Mapping[str, Planted]] = {
         ),
         {"a stranger's": lambda scene: test_bodies.test_a_stranger_is_not_waited_for(scene.server)},
     ),
-    "nobody else is served while a body is waited for": Planted(
-        Bug("api/arrivals.py", "        self._begun = True\n", "        self._begun = not time.sleep(0.5)\n"),
+    "no other client is served while a body is waited for": Planted(
+        Bug("api/arrivals.py", "        self._begun = True\n", "        self._begun = not time.sleep(0.2)\n"),
         {
             "half of many": lambda scene: test_bodies.test_many_half_bodies_hold_nothing_up(
                 scene.server, scene.victim
@@ -166,7 +175,11 @@ BUGS: Final[Mapping[str, Planted]] = {
         },
     ),
     "connections are not counted": Planted(
-        Bug("cli/serve.py", "guard_connections(port, connections_per_address)", "guard_connections(port, 0)"),
+        Bug(
+            "api/connections.py",
+            "        if len(connections) > per_address_max\n",
+            "        if not connections\n",
+        ),
         {
             "idle": lambda scene: (
                 test_connections.test_thousands_of_idle_connections_take_no_more_than_their_share(
@@ -215,8 +228,8 @@ BUGS: Final[Mapping[str, Planted]] = {
             # Types bound how deep a body is read. So the bug has two places.
             Bug(
                 "api/endpoint.py",
-                DECODER,
-                "(lambda text: msgspec.convert(msgspec.json.decode(text), operation.body))",
+                READ,
+                "        return msgspec.convert(msgspec.json.decode(body), read.__self__.type)\n",
             ),
             Bug("api/endpoint.py", "except RecursionError:", "except ZeroDivisionError:"),
         ),
@@ -231,16 +244,15 @@ BUGS: Final[Mapping[str, Planted]] = {
         },
     ),
     "numbers that are too long are a bug": Planted(
-        Bug("api/endpoint.py", DECODER, STANDARD_LIBRARY.format("")),
+        Bug("api/endpoint.py", READ, STANDARD_LIBRARY.format("")),
         {"a_huge_integer": shape(test_json.a_huge_integer)},
     ),
     "JSON is read slowly": Planted(
         Bug(
             "api/endpoint.py",
-            "    try:\n        return read(body)\n",
-            "    try:\n        deadline = __import__('time').process_time() + len(body) / 2**20\n"
-            "        while __import__('time').process_time() < deadline:\n            pass\n"
-            "        return read(body)\n",
+            READ,
+            "        deadline = __import__('time').process_time() + len(body) / 2**20\n"
+            "        while __import__('time').process_time() < deadline:\n            pass\n" + READ,
         ),
         {
             **{
@@ -255,7 +267,7 @@ BUGS: Final[Mapping[str, Planted]] = {
     "of a field that is there twice the first counts": Planted(
         Bug(
             "api/endpoint.py",
-            DECODER,
+            READ,
             STANDARD_LIBRARY.format(", object_pairs_hook=lambda pairs: dict(reversed(pairs))"),
         ),
         {
@@ -267,9 +279,7 @@ BUGS: Final[Mapping[str, Planted]] = {
         },
     ),
     "what is not UTF-8 is replaced": Planted(
-        Bug(
-            "api/endpoint.py", "return read(body)\n", "return read(body.decode(errors='replace').encode())\n"
-        ),
+        Bug("api/endpoint.py", READ, "        return read(body.decode(errors='replace').encode())\n"),
         {
             "in a value": not_utf_8(b'{"description": "\xff"}'),
             "in a name": not_utf_8(b'{"\xff": 1}'),
@@ -299,7 +309,38 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, seconds)
     # How long bytes are sent one by one is counted in these.
-    monkeypatch.setattr(test_bodies, "IDLE_SECONDS", IDLE_SECONDS / 10)
+    monkeypatch.setattr(test_bodies, "IDLE_SECONDS", IMPATIENT["WAIT_SECONDS_MAX"] / 30)
+
+
+class PlantableServer(NamedTuple):
+    """A server that takes bugs while it runs, from a socket in the folder."""
+
+    server: Server
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def plantable(
+    installation: Installation, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PlantableServer]:
+    folder = tmp_path_factory.mktemp("plantable")
+    with Server(installation, "plantable", *OPTIONS, package=package_for_planting(folder)) as server:
+        yield PlantableServer(server, folder)
+
+
+@contextmanager
+def started_with(bug: Planted, installation: Installation, folder: Path) -> Iterator[Server]:
+    with Server(installation, "planted", *OPTIONS, package=package_with(bug.places, folder)) as server:
+        yield server
+        # One with a bug may take long to end by itself.
+        for process in processes_of(server):
+            process.kill()
+
+
+@contextmanager
+def given(bug: Planted, plantable: PlantableServer) -> Iterator[Server]:
+    with planted(bug.places, plantable.folder):
+        yield plantable.server
 
 
 def scene_of(installation: Installation, server: Server) -> Scene:
@@ -311,126 +352,34 @@ def scene_of(installation: Installation, server: Server) -> Scene:
     return Scene(installation, server, victim, stranger)
 
 
-def sees_it(attack: Attack, scene: Scene) -> bool:
+def what_it_sees(attack: Attack, scene: Scene) -> Exception | None:
     try:
         attack(scene)
-    except CAUGHT:
-        return True
-    return False
+    except CAUGHT as error:
+        return error
+    return None
 
 
-@pytest.mark.parametrize("name", BUGS)
-def test_an_attack_sees_it(installation: Installation, tmp_path: Path, name: str) -> None:
-    bugs, attacks = BUGS[name]
-    options = ("--idle-seconds", str(IDLE_SECONDS), "--connections-per-address", str(PER_ADDRESS))
-    server = Server(installation, "planted", *options, package=package_with(bugs, tmp_path))
-    with server:
-        scene = scene_of(installation, server)
-        missed = [what for what, attack in attacks.items() if not sees_it(attack, scene)]
-        assert not missed, missed
-
-
-@pytest.mark.parametrize("name", BUGS)
-def test_without_the_bug_nothing_is_seen(installation: Installation, strict: Server, name: str) -> None:
-    """So it was the bug that was seen, and not our impatience."""
-    for attack in BUGS[name].attacks.values():
-        attack(scene_of(installation, strict))
-
-
-# What the HTTP server defends.
-
-
-@pytest.fixture
-def lax_servers() -> Iterator[list[LaxServer]]:
-    with (
-        lax_server(READINGS[0]) as first,
-        lax_server(READINGS[1]) as second,
-        lax_server(READINGS[2]) as third,
-    ):
-        yield [first, second, third]
-
-
-@pytest.fixture
-def callers(lax_servers: list[LaxServer]) -> tuple[Client, Client]:
-    """Two tenants, whom a careless server asks for a key, and for no right one."""
-    return Client(lax_servers[0].url, "one"), Client(lax_servers[0].url, "another")
-
-
-def unseen(attacks: Mapping[str, Callable[[LaxServer], None]], servers: Sequence[LaxServer]) -> list[str]:
-    """The attacks that none of these servers would be found out by."""
-
-    def sees(attack: Callable[[LaxServer], None], server: LaxServer) -> bool:
-        try:
-            attack(server)
-        except CAUGHT:
-            return True
-        return False
-
-    return [name for name, attack in attacks.items() if not any(sees(attack, server) for server in servers)]
-
-
-def test_careless_framing_is_seen(lax_servers: list[LaxServer], callers: tuple[Client, Client]) -> None:
-    attacks = {
-        f"{framing} {body!r}": partial(
-            test_framing.test_what_may_end_in_two_places_is_refused,
-            client=callers[0],
-            framing=framing,
-            body=body,
+def what_is_seen(bug: Planted, installation: Installation, server: Server) -> list[Exception | None]:
+    """By each of its attacks."""
+    with ThreadPoolExecutor(len(bug.attacks) if bug.at_once else 1) as threads:
+        return list(
+            threads.map(
+                lambda attack: what_it_sees(attack, scene_of(installation, server)), bug.attacks.values()
+            )
         )
-        for framing, body in test_framing.AMBIGUOUS
-    }
-    missed = unseen(attacks, lax_servers)
-    assert not missed, missed
 
 
-def test_chunks_of_an_old_client_are_seen(
-    lax_servers: list[LaxServer], callers: tuple[Client, Client]
+@pytest.mark.parametrize("name", BUGS)
+def test_an_attack_sees_it(
+    installation: Installation, plantable: PlantableServer, tmp_path: Path, name: str
 ) -> None:
-    attack = partial(test_framing.test_chunks_over_http_1_0_are_refused, client=callers[0])
-    assert unseen({"1.0": attack}, lax_servers) == []
-
-
-def test_bodies_that_are_requests_are_seen(lax_servers: list[LaxServer]) -> None:
-    attacks = {
-        f"{method!r} {target!r} {chunked}": partial(
-            test_framing.test_a_body_that_nothing_reads_is_no_request,
-            method=method,
-            target=target,
-            chunked=chunked,
-        )
-        for method, target, chunked in product(
-            (b"GET", b"HEAD", b"POST", b"DELETE"), (b"/healthz", b"/nothing"), (False, True)
-        )
-    }
-    missed = unseen(attacks, lax_servers)
+    bug = BUGS[name]
+    # So it is the bug that is seen then, and neither our impatience nor what another bug has left behind.
+    for error in filter(None, what_is_seen(bug, installation, plantable.server)):
+        raise error
+    server = started_with(bug, installation, tmp_path) if bug.at_start else given(bug, plantable)
+    with server as running:
+        seen = what_is_seen(bug, installation, running)
+    missed = [what for what, error in zip(bug.attacks, seen, strict=True) if error is None]
     assert not missed, missed
-
-
-def test_trailers_that_count_are_seen(lax_servers: list[LaxServer], callers: tuple[Client, Client]) -> None:
-    client, stranger = callers
-    attack = partial(test_framing.test_a_trailer_changes_nothing, client=client, stranger=stranger)
-    assert unseen({"a trailer": attack}, lax_servers) == []
-
-
-def test_protocols_that_begin_are_seen(lax_servers: list[LaxServer]) -> None:
-    attacks = {
-        str(upgrade): partial(test_framing.test_no_other_protocol_begins, upgrade=upgrade)
-        for upgrade in test_framing.UPGRADES
-    }
-    attacks |= {
-        str(method): partial(test_framing.test_methods_for_proxies_are_unknown, method=method)
-        for method in (b"CONNECT", b"TRACE")
-    }
-    missed = unseen(attacks, lax_servers)
-    assert not missed, missed
-
-
-def test_many_headers_that_are_read_are_seen(lax_servers: list[LaxServer]) -> None:
-    attack = partial(test_connections.test_headers_are_bounded, headers=[b"A: x"] * 4_000)
-    assert unseen({"many": attack}, lax_servers) == []
-
-
-def test_one_connection_at_a_time_is_seen() -> None:
-    with lax_server(READINGS[0], threads=False) as server:
-        attack = partial(test_connections.test_floods_of_headers_hold_nothing_up, header=b"A: x")
-        assert unseen({"a flood": attack}, [server]) == []

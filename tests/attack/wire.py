@@ -92,7 +92,7 @@ def seconds_of(server: Target) -> float:
 
 
 @contextmanager
-def nobody_waits(server: Target) -> Iterator[None]:
+def others_are_served(server: Target) -> Iterator[None]:
     """Another client asks all the time meanwhile, and does not wait long for any answer."""
     ended = Event()
 

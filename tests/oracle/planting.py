@@ -1,7 +1,7 @@
 """Plants a bug in the domain for the duration of a test. Nothing on disk changes.
 
 A bug is one replacement in the source of one module. The changed source is compiled beside the module, and its
-functions lend their code to the living ones, so that everybody who imported them before has the bug too.
+functions lend their code to the living ones, so that every module that imported them before has the bug too.
 """
 
 import importlib
@@ -13,6 +13,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final
 
 from tallystick import domain
+from tests.planting import says
 
 _PLAIN: Final = (int, str, bytes, frozenset, tuple)
 
@@ -20,7 +21,7 @@ _PLAIN: Final = (int, str, bytes, frozenset, tuple)
 @contextmanager
 def planted(right: str, wrong: str) -> Iterator[None]:
     """The domain with one text replaced by another. The text must stand in exactly one place."""
-    module = _module_that_says(right)
+    module = _module_thatsays(right)
     source = inspect.getsource(module)
     twin = ModuleType(module.__name__)
     exec(compile(source.replace(right, wrong), module.__name__, "exec"), vars(twin))
@@ -30,7 +31,7 @@ def planted(right: str, wrong: str) -> Iterator[None]:
         yield
 
 
-def _module_that_says(text: str) -> ModuleType:
+def _module_thatsays(text: str) -> ModuleType:
     names = [item.name for item in pkgutil.walk_packages(domain.__path__, f"{domain.__name__}.")]
     modules = [importlib.import_module(name) for name in names if ".verification" not in name]
     found = [module for module in modules for _ in range(inspect.getsource(module).count(text))]
@@ -56,7 +57,7 @@ def _change_functions(stack: ExitStack, module: ModuleType, twin: ModuleType) ->
     twins = dict(_functions(twin))
     for name, function in _functions(module):
         code, changed = _code(function), _code(twins[name])
-        if _says(code) != _says(changed):
+        if says(code) != says(changed):
             stack.callback(_lend, function, code)
             _lend(function, changed)
             yield name
@@ -74,15 +75,6 @@ def _lend(function: Callable[..., Any], code: CodeType) -> None:
     unwrapped.__code__ = code
     if (forget := getattr(function, "cache_clear", None)) is not None:
         forget()
-
-
-def _says(code: CodeType) -> tuple[object, ...]:
-    """What a function does, without the lines that it stands on."""
-    constants = tuple(
-        _says(constant) if isinstance(constant, CodeType) else (type(constant), constant)
-        for constant in code.co_consts
-    )
-    return code.co_code, code.co_names, code.co_varnames, code.co_freevars, constants
 
 
 def _change_constants(stack: ExitStack, module: ModuleType, twin: ModuleType) -> Iterator[str]:
