@@ -48,7 +48,7 @@ def server(installation: Installation, folder: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def strict(installation: Installation) -> Iterator[Server]:
-    """A server that waits shortly, keeps few connections of one address, and else has the settings of everybody."""
+    """A server that waits shortly, keeps few connections of one address, and else has the usual settings."""
     options = ("--idle-seconds", str(IDLE_SECONDS), "--connections-per-address", str(PER_ADDRESS))
     with Server(installation, "strict server", *options) as running:
         yield running

@@ -70,7 +70,7 @@ class Pair(NamedTuple):
         return one_value(self.database.owner_dsn, f"SELECT count(pg_cancel_backend(pid)) {_WAITING}")
 
     def transfers(self) -> int:
-        """How many transfers everybody can read."""
+        """How many transfers every client can read."""
         return one_value(self.database.owner_dsn, "SELECT count(*) FROM transactions WHERE kind = 10")
 
 

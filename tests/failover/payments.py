@@ -48,7 +48,7 @@ class Payer(NamedTuple):
 
 @asynccontextmanager
 async def payer(dsn: str) -> AsyncIterator[Payer]:
-    """Somebody who pays through a ledger of its own, as each server has one."""
+    """A client that pays through a ledger of its own, as each server has one."""
     async with Ledger.connect(dsn) as ledger:
         batcher = ledger._engine.router.shards[0].batcher
         await until(lambda: batcher.available, "the shard can be written to")

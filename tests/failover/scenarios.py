@@ -1,4 +1,4 @@
-"""Commits that a standby does not confirm: nobody is told that a payment is posted before the standby has it."""
+"""Commits that a standby does not confirm: no client is told that a payment is posted before the standby has it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ async def unanswered(pair: Pair, payer: Payer, key: str) -> AsyncIterator["async
             await until(pair.waiting, "the commit waits for the standby")
             yield paying
             await asyncio.sleep(SILENT_SECONDS)
-            assert not paying.done(), "nobody is told of a payment that no standby has"
+            assert not paying.done(), "no client is told of a payment that no standby has"
         except BaseException:
             paying.cancel()
             with suppress(asyncio.CancelledError):
@@ -42,7 +42,7 @@ async def unanswered(pair: Pair, payer: Payer, key: str) -> AsyncIterator["async
 
 
 async def patience_ends(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The commit takes longer than anybody wants to wait: it goes on waiting, and nobody can read it meanwhile."""
+    """The commit takes longer than a client waits: it goes on waiting, and no client can read it meanwhile."""
     monkeypatch.setattr(limits, "COMMIT_SECONDS_MAX", COMMIT_SECONDS)
     async with payer(pair.dsn) as one:
         before = pair.transfers()
@@ -59,7 +59,7 @@ async def an_operator_cancels(pair: Pair, _: pytest.MonkeyPatch) -> None:
         async with unanswered(pair, one, "cancelled") as paying:
             for _turn in range(3):
                 await until(lambda: paying.done() or pair.waiting(), "it waits for the standby")
-                assert not paying.done(), "nobody is told of a payment that no standby has"
+                assert not paying.done(), "no client is told of a payment that no standby has"
                 assert pair.cancel_waiting() == 1
             assert pair.transfers() == before + 1, "it is committed on the primary"
 
@@ -77,7 +77,7 @@ async def another_process_is_asked_again(pair: Pair, monkeypatch: pytest.MonkeyP
             answered = asking.done()
         async with asyncio.timeout(PATIENCE_SECONDS):
             assert (await asking).id == told.id
-        assert not answered, "nobody is told of a payment that no standby has"
+        assert not answered, "no client is told of a payment that no standby has"
 
 
 async def the_primary_starts_again(pair: Pair, _: pytest.MonkeyPatch) -> None:

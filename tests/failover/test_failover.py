@@ -72,7 +72,9 @@ async def test_the_standby_takes_over(pair: Pair, *, hangs: bool) -> None:
                 else:
                     pair.primary.kill()
                 await asyncio.sleep(AWAY_SECONDS)
-                assert clients.last_at < time.monotonic() - AWAY_SECONDS / 2, "nobody is answered meanwhile"
+                assert clients.last_at < time.monotonic() - AWAY_SECONDS / 2, (
+                    "no client is answered meanwhile"
+                )
                 await asyncio.to_thread(pair.promote)
                 promoted_at, before = time.monotonic(), len(clients.told)
                 await until(lambda: len(clients.told) > before, "they pay again")

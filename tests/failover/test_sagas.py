@@ -35,7 +35,7 @@ def credits_on(away: ShardDatabase) -> int:
 async def reserved_is_on_the_standby(
     pair: Pair, away: ShardDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A reservation is committed on the primary alone, and nobody drives its saga but the recovery."""
+    """A reservation is committed on the primary alone, and only the recovery drives its saga."""
     dsns = (pair.dsn, away.server_dsn)
     async with Ledger.connect(*dsns) as ledger:
         payer = await opened_on(ledger, HOME, kind="system")

@@ -27,7 +27,7 @@ AT_ONCE_SECONDS = 1.0
 
 @pytest.fixture
 def silent_port() -> Iterator[int]:
-    """A machine that hangs: its kernel accepts connections, and nobody answers."""
+    """A machine that hangs: its kernel accepts connections, and no program answers."""
     with socket.create_server((HOST, 0)) as listener:
         yield listener.getsockname()[1]
 
