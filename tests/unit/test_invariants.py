@@ -6,7 +6,6 @@ import pytest
 from tallystick import views
 from tallystick.domain.accounts import AccountKind, AccountState, AccountStatus, AccountTerms
 from tallystick.domain.commands import NO_NOTE, Kind, Leg
-from tallystick.domain.decide import decide
 from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.identifiers import make_identifier
 from tallystick.domain.invariants import BrokenInvariantError, required
@@ -18,6 +17,7 @@ from tallystick.domain.saga_commands import Finalize
 from tallystick.domain.sagas import SagaState, SagaStatus, SagaTerms, asked_of
 from tallystick.domain.snapshot import Head, Snapshot
 from tallystick.store.log import recorded_request, saga_state
+from tests.oracle.deciding import decide
 
 SHARD = 1
 NOW_US = 1_700_000_000_000_000

@@ -1,7 +1,7 @@
 """The state of a batch while it is decided, and the steps from which every rule is built.
 
-Rules (`domain/rules`) judge movements of accounts against these states and append rows. `decide` handles idempotency
-keys and the order of commands.
+Rules (`domain/rules`) judge movements of accounts against these states and append rows. `Deciding` handles
+idempotency keys and the order of commands.
 """
 
 from collections.abc import Sequence

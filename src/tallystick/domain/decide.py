@@ -1,7 +1,7 @@
 """Decide a batch: answer the commands in order, and return the rows to append.
 
-`decide` is a pure function. A refused command changes nothing but the record of its key, and does not affect the
-other commands of the batch. The commands of one `Atomic` are all posted or all refused.
+`Deciding` does no input or output. A refused command changes nothing but the record of its key, and does not affect
+the other commands of the batch. The commands of one `Atomic` are all posted or all refused.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +15,6 @@ from tallystick.domain.books import Books
 from tallystick.domain.commands import Command, RequestKey, Transfer
 from tallystick.domain.fingerprint import differing_field
 from tallystick.domain.holds import HoldState
-from tallystick.domain.limits import INT64_MAX
 from tallystick.domain.outcomes import Outcome, Posted, RefusalCode, Refused, not_kept, refuse
 from tallystick.domain.rows import Appended, RequestRow, written_asked
 from tallystick.domain.rules import RULES
@@ -70,27 +69,16 @@ PASSING: Final = frozenset({RefusalCode.HOLD_BUSY, RefusalCode.SHARD_UNAVAILABLE
 NOTHING_DECIDED: Final = Decision([], Appended([], [], [], [], [], []), {}, {}, {}, {}, 1, 0, [], [])
 
 
-def decide(snapshot: Snapshot, units: Sequence[Command | Atomic], now_us: int) -> Decision:
-    """Answer commands in order against a snapshot.
-
-    Args:
-        snapshot: the head of the log and all that the commands refer to.
-        units: single commands, and groups of commands that are all posted or all refused.
-        now_us: the server's clock, in microseconds since 1970 in UTC; not earlier than the head.
-
-    Returns:
-        One outcome for each command, in order, and the rows that carry them out.
-    """
-    batch = Deciding(snapshot, now_us)
-    for _ in batch.steps(units, INT64_MAX):
-        pass
-    return batch.decision()
-
-
 class Deciding:
-    """`decide` in several steps, for a caller that does other work in between."""
+    """One batch, decided in steps, so that its caller can do other work in between."""
 
     def __init__(self, snapshot: Snapshot, now_us: int) -> None:
+        """Begin a batch.
+
+        Args:
+            snapshot: the head of the log and all that the commands refer to.
+            now_us: the server's clock, in microseconds since 1970 in UTC; not earlier than the head.
+        """
         self._books = Books(snapshot, now_us)
         self._outcomes: list[Outcome] = []
 
@@ -105,7 +93,10 @@ class Deciding:
         return self._books
 
     def steps(self, units: Sequence[Command | Atomic], size: int) -> Iterator[None]:
-        """Answer the next commands, in order. Yields between steps of `size` commands, also within a group."""
+        """Answer the next commands, in order. Yields between steps of `size` commands, also within a group.
+
+        `units`: single commands, and groups of commands that are all posted or all refused.
+        """
         for start in range(0, len(units), size):
             if start:
                 yield

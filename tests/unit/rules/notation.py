@@ -40,7 +40,7 @@ from tallystick.domain.commands import (
     Transfer,
     VoidHold,
 )
-from tallystick.domain.decide import Atomic, decide
+from tallystick.domain.decide import Atomic
 from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.fingerprint import RequestKind, fingerprint, request_key
 from tallystick.domain.holds import HoldState
@@ -60,6 +60,7 @@ from tallystick.domain.saga_commands import (
 )
 from tallystick.domain.sagas import SagaState, SagaTerms, Step, credit_request, promise_end_request
 from tallystick.domain.system_owners import SystemAccount, is_system_owner
+from tests.oracle.deciding import decide
 from tests.oracle.store import Store
 
 TENANT: Final = 1
