@@ -1,12 +1,13 @@
 """Nothing is left over: each module is imported, each SQL file is asked for, each function and class is used.
 
-What only tests use counts as left over. A name counts as used wherever it is read, so two things of one name may hide
-each other; that is the price of a rule that raises no false alarm.
+What only tests use counts as left over. A function or class of a module is used in its module, or by another one that
+imports it, or its module. The name of a method counts as used wherever it is read, so two methods of one name may
+hide each other; that is the price of a rule that raises no false alarm.
 """
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -49,7 +50,8 @@ FOR_TESTS: Final = {"drop_database"}
 """The servers in `embedded` are for tests, too."""
 
 
-Nodes = list[ast.AST]
+Nodes = Sequence[ast.AST]
+Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class Source(NamedTuple):
@@ -83,9 +85,7 @@ def texts_in(nodes: Nodes) -> Iterator[str]:
     docstrings = {
         node.body[0].value
         for node in nodes
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        and node.body
-        and isinstance(node.body[0], ast.Expr)
+        if isinstance(node, ast.Module | Definition) and node.body and isinstance(node.body[0], ast.Expr)
     }
     for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in docstrings:
@@ -151,7 +151,7 @@ def names_read_in(nodes: Nodes) -> Iterator[str]:
 def definitions_in(nodes: Nodes) -> Iterator[str]:
     """Functions, methods and classes, without those that a decorator hands to a library."""
     for node in nodes:
-        if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        if not isinstance(node, Definition):
             continue
         handed_over = any(
             isinstance(found, ast.Attribute) and found.attr in {"command", "group"}
@@ -172,6 +172,57 @@ def dead_names(source: Source) -> list[str]:
     )
 
 
+def read_elsewhere(nodes: Nodes, modules: Mapping[str, Nodes]) -> Iterator[tuple[str, str]]:
+    """What a module takes of others: the module and the name."""
+    known: dict[str, str] = {}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                yield node.module, alias.name
+                known[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+        elif isinstance(node, ast.Import):
+            known |= {alias.asname or alias.name: alias.name for alias in node.names}
+    for node in nodes:
+        if isinstance(node, ast.Attribute):
+            # A module may also be imported by its name in a text, where it is needed.
+            paths = {known.get(ast.unparse(node.value), ""), *texts_in(list(ast.walk(node.value)))}
+            yield from ((path, node.attr) for path in paths & modules.keys())
+    for text in texts_in(nodes):
+        module, _, name = text.partition(":")
+        if module in modules:
+            yield module, name
+
+
+def read_in_itself(nodes: Nodes) -> Iterator[str]:
+    """What a module reads of its own, but for a function or class that names only itself."""
+    (tree,) = (node for node in nodes if isinstance(node, ast.Module))
+    for statement in tree.body:
+        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+            continue  # the docstring
+        own = statement.name if isinstance(statement, Definition) else None
+        inside = list(ast.walk(statement))
+        names = {node.id for node in inside if isinstance(node, ast.Name)}
+        # The annotations of what is defined further below are texts.
+        names |= {name for text in texts_in(inside) for name in re.findall(r"\w+", text)}
+        yield from names - {own}
+
+
+def dead_definitions(source: Source) -> list[str]:
+    """Functions and classes of modules, of which another one of the same name may be in use."""
+    used = {pair for nodes in source.modules.values() for pair in read_elsewhere(nodes, source.modules)}
+    dead = []
+    for module, nodes in source.modules.items():
+        (tree,) = (node for node in nodes if isinstance(node, ast.Module))
+        here = set(read_in_itself(nodes)) | PUBLIC | FOR_TESTS
+        top = [node for node in tree.body if isinstance(node, Definition)]
+        dead += [
+            f"{module}.{name}"
+            for name in definitions_in(top)
+            if name not in here and (module, name) not in used and not CALLED_BY_LIBRARIES.fullmatch(name)
+        ]
+    return sorted(dead)
+
+
 def test_each_module_is_imported(source: Source) -> None:
     assert dead_modules(source) == []
 
@@ -183,17 +234,20 @@ def test_each_file_of_sql_is_asked_for(source: Source) -> None:
 
 def test_each_function_and_class_is_used(source: Source) -> None:
     assert dead_names(source) == []
+    assert dead_definitions(source) == []
 
 
 def test_what_is_planted_is_found(tmp_path: Path) -> None:
     """One of each kind, beside its like that is used."""
     (tmp_path / "queries").mkdir()
     planted = {
-        "__init__.py": "from tallystick.used import call\n",
+        "__init__.py": "import tallystick.twin\nfrom tallystick.used import call\n",
         "used.py": "def call(name: str) -> str:\n    return query('asked') + query(f'made_{name}')\n"
         "def query(name: str) -> str:\n    return name\n"
         "def left_over() -> None:\n    '''It calls itself in words alone: left_over.'''\n"
         "class LeftOver:\n    def method_left_over(self) -> None: ...\n",
+        "twin.py": "'''Says call.'''\nfrom tallystick import used\nused.query('asked')\n"
+        "def call() -> None:\n    '''Only its name is in use, and it uses itself.'''\n    call()\n",
         "left_behind.py": "import tallystick.used\n",
         "queries/asked.sql": "",
         "queries/made_here.sql": "",
@@ -208,4 +262,9 @@ def test_what_is_planted_is_found(tmp_path: Path) -> None:
         "tallystick.used.LeftOver",
         "tallystick.used.left_over",
         "tallystick.used.method_left_over",
+    ]
+    assert dead_definitions(source) == [
+        "tallystick.twin.call",
+        "tallystick.used.LeftOver",
+        "tallystick.used.left_over",
     ]
