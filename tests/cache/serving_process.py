@@ -157,7 +157,7 @@ async def serve(
     *, starter: int, socket: str, dsns: dict[str, str], cache: str, planted: str, quick: bool
 ) -> None:
     """Serve until killed, or until the process that started this one is gone."""
-    # From the beginning: nobody may know the number of a process that has just started.
+    # From the beginning: the starter may not know the number of this process yet.
     watching = asyncio.create_task(end_without(starter))
     if quick:
         for name, value in QUICK.items():
@@ -187,14 +187,14 @@ async def serve(
 
 
 async def end_without(starter: int) -> None:
-    while os.getppid() == starter:  # noqa: ASYNC110 - the system tells nobody that a parent is gone
+    while os.getppid() == starter:  # noqa: ASYNC110 - the system does not tell that a parent is gone
         await asyncio.sleep(_ORPHAN_LOOK_SECONDS)
     end()
 
 
 def main() -> None:
     """Fork a process for each line."""
-    # They are killed, and nobody asks how they ended.
+    # They are killed, and this process does not ask how they ended.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     structlog.configure(
         processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()],
@@ -207,7 +207,7 @@ def main() -> None:
             try:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 random.seed()
-                # Whoever reads what is printed here must not wait for this process.
+                # The reader of what is printed here must not wait for this process.
                 os.dup2(os.open(os.devnull, os.O_RDWR), sys.stdout.fileno())
                 asyncio.run(serve(starter=starter, **json.loads(line)))
             except BaseException:  # noqa: BLE001 - it must not go on as if it were the one that forks
