@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -148,7 +149,10 @@ class ApiServer:
 
 
 class Client:
-    """One client with one connection, which it opens again when it was lost."""
+    """One client with one connection, which it opens again when it was lost.
+
+    As proxies and pools of connections do, it sends nothing on a connection that the server closed while it was idle.
+    """
 
     def __init__(self, server: ApiServer) -> None:
         self._server = server
@@ -161,6 +165,7 @@ class Client:
         headers = {"Authorization": f"Bearer {self._server.api_key}", "Content-Type": "application/json"}
         if key is not None:
             headers["Idempotency-Key"] = key
+        self._forget_closed()
         try:
             self._connection.request(method, path, json.dumps(document or {}), headers)
             response = self._connection.getresponse()
@@ -168,6 +173,14 @@ class Client:
         except (OSError, http.client.HTTPException):
             self._connection.close()
             raise
+
+    def _forget_closed(self) -> None:
+        """Forget a connection that the server has closed: an idle one has nothing else to read."""
+        if (connected := self._connection.sock) is not None:
+            look = select.poll()
+            look.register(connected, select.POLLIN)
+            if look.poll(0):
+                self._connection.close()
 
     def close(self) -> None:
         """Close the connection."""

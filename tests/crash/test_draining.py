@@ -228,9 +228,7 @@ def test_behind_a_load_balancer_a_rolling_restart_fails_no_request(
             for _ in range(ROUNDS):
                 restart_each(servers, payers)
         assert payers.failed == []
-        # On a machine that is busy the balancer may ask too late.
-        assert payers.attempts.keys() <= {1, 2}
-        assert payers.attempts[2] <= payers.count / 1_000
+        assert payers.attempts == {1: payers.count}
         assert books.paid(servers[0]) == payers.count
 
 
