@@ -462,6 +462,9 @@ def test_the_command_says_what_to_do(installation: Installation) -> None:
     assert "synchronous standby" in done.stdout
     assert "fsync" not in done.stdout
     assert done.stdout.splitlines()[-1].startswith("0 wrong, 1 warning, 1 unknown, ")
+    with installation.altered("ALTER SYSTEM SET lock_timeout = '2s'"):
+        more = run("doctor", folder=installation.path.parent)
+        assert more.stdout.splitlines()[-1].startswith("0 wrong, 2 warnings, 1 unknown, ")
     assert "fsync" in run("doctor", "--all", folder=installation.path.parent).stdout
     with installation.altered("ALTER SYSTEM SET fsync = off"):
         done = run("doctor", folder=installation.path.parent)

@@ -49,6 +49,11 @@ def doctor(
                 ["", "about", "check", "what, and what to do"],
                 [(finding.severity.value, finding.about, finding.check, finding.text) for finding in shown],
             )
-        click.echo(", ".join(f"{counts[severity]} {severity.value}" for severity in _WORST_FIRST))
+        click.echo(", ".join(_counted(counts[severity], severity) for severity in _WORST_FIRST))
     if counts[Severity.WRONG]:
         click.get_current_context().exit(_EXIT_STATUS_WRONG)
+
+
+def _counted(count: int, severity: Severity) -> str:
+    plural = severity is Severity.WARNING and count != 1  # the other words are adjectives
+    return f"{count} {severity.value}{'s' if plural else ''}"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import click
 import msgspec
@@ -13,6 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tallystick.views.encoding import encode
+
+_PIPE_CHARACTERS: Final = 1_000_000
 
 
 def print_json(value: object) -> None:
@@ -25,7 +27,7 @@ def print_fields(fields: Mapping[str, object]) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, value in fields.items():
         table.add_row(Text(name, style="bold"), _text(value))
-    _console().print(table)
+    _print(table)
 
 
 def print_rows(
@@ -37,7 +39,7 @@ def print_rows(
         table.add_column(heading, justify="right" if heading in numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*map(_text, row))
-    _console().print(table)
+    _print(table)
 
 
 @contextmanager
@@ -65,9 +67,14 @@ def _text(value: object) -> Text:
     )
 
 
-def _console() -> Console:
+def _print(table: Table) -> None:
     console = Console(highlight=False)
-    if not console.is_terminal:
-        # A pipe has no width, and no line in it should be cut.
-        console.width = 1_000
-    return console
+    if console.is_terminal:
+        console.print(table)
+        return
+    # A pipe has no width: no line in it is cut, or filled with spaces.
+    console.width = _PIPE_CHARACTERS
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip())
