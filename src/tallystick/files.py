@@ -60,6 +60,20 @@ def write_private(
         raise
 
 
+def reason_of(error: Exception, path: str | os.PathLike[str] | None = None) -> str:
+    """Why a file cannot be used, in the system's words: without the number of the error, and without its content.
+
+    `path` is what the message names anyway. Another one is named here.
+    """
+    if isinstance(error, UnicodeDecodeError):
+        return "it is no text in UTF-8"
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    if error.filename is None or (path is not None and os.fsdecode(error.filename) == os.fspath(path)):
+        return error.strerror
+    return f"{error.strerror}: {os.fsdecode(error.filename)}"
+
+
 def partial_of(path: Path) -> Path:
     """The name under which a file is first written."""
     return path.with_name(f"{path.name}.partial")

@@ -1,5 +1,7 @@
 """Connection strings with one server or several: what they say, and which of them say the same."""
 
+from typing import Final
+
 import pytest
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
@@ -9,10 +11,12 @@ from tallystick.store.address import (
     connect_seconds,
     database_places,
     database_uri,
-    is_connection_string,
+    flaw_of,
     is_same_address,
     servers_of,
 )
+
+SECRET: Final = "do-not-show"
 
 
 @pytest.mark.parametrize(
@@ -50,16 +54,26 @@ def test_one_server_is_asked_as_it_is_named(dsn: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "dsn",
+    ("dsn", "flaw"),
     [
-        "no address",
-        "host=a,b port=1,2,3",
-        "host=a hostaddr=192.0.2.1,192.0.2.2 port=1,2,3",
-        "dbname=d connect_timeout=soon",
+        (SECRET, "is no libpq connection string"),
+        (f"host=a,b port=1,2,3 dbname=d password={SECRET}", "one port for all hosts"),
+        ("host=a hostaddr=192.0.2.1,192.0.2.2 port=1,2,3 dbname=d", "one port for all hosts"),
+        (f"dbname=d connect_timeout={SECRET}", "connect_timeout that is no whole number of seconds"),
+        ("dbname=d connect_timeout=0.5", "connect_timeout that is no whole number of seconds"),
+        (f"host=a user=u password={SECRET}", "names no database: add dbname"),
     ],
 )
-def test_what_is_no_address(dsn: str) -> None:
-    assert not is_connection_string(dsn)
+def test_what_cannot_be_used_is_named_and_not_shown(dsn: str, flaw: str) -> None:
+    found = flaw_of(dsn)
+    assert found is not None
+    assert flaw in found
+    assert SECRET not in found
+
+
+@pytest.mark.parametrize("dsn", ["dbname=d", "host=a,b port=1 dbname=d connect_timeout=5", "service=s"])
+def test_what_can_be_used(dsn: str) -> None:
+    assert flaw_of(dsn) is None
 
 
 @pytest.mark.parametrize(

@@ -161,8 +161,14 @@ def node(name: str, *shards: str) -> str:
             shard(1, "host=x,y dbname=a") + shard(2, "host=z,y dbname=a"),
             "shards 1 and 2 have the same database",
         ),
-        (shard(dsn="host=x,y port=1,2,3 dbname=a"), "the dsn of shard 1 is no libpq connection string"),
-        (shard(dsn="dbname=a connect_timeout=soon"), "the dsn of shard 1 is no libpq connection string"),
+        (
+            shard(dsn="host=x,y port=1,2,3 dbname=a"),
+            "the dsn of shard 1 has not one port for all hosts, nor one for each",
+        ),
+        (
+            shard(dsn="dbname=a connect_timeout=soon"),
+            "the dsn of shard 1 has a connect_timeout that is no whole number of seconds",
+        ),
         (shard(0), "shard number 0 is outside 1 to 4095"),
         (shard(4096), "outside"),
         (shard("true"), "number"),

@@ -103,7 +103,10 @@ def test_the_owners_file_needs_no_password(path: Path, monkeypatch: pytest.Monke
     [
         ({"TALLYSTICK_PASSWORD": SECRET, "TALLYSTICK_PASSWORD_FILE": "/x"}, "are both set"),
         ({"TALLYSTICK_PASSWORD": ""}, "TALLYSTICK_PASSWORD is empty"),
-        ({"TALLYSTICK_PASSWORD_FILE": "/does/not/exist"}, "TALLYSTICK_PASSWORD_FILE: /does/not/exist"),
+        (
+            {"TALLYSTICK_PASSWORD_FILE": "/does/not/exist"},
+            "TALLYSTICK_PASSWORD_FILE: /does/not/exist cannot be read: No such file or directory",
+        ),
         ({"TALLYSTICK_PASSWORD_FILE": "/dev/null"}, "TALLYSTICK_PASSWORD_FILE is empty"),
         ({"TALLYSTICK_SHARD_3_DSN": f"password={SECRET}"}, "the file has no shard 3"),
         ({"TALLYSTICK_SHARD_1_DSN": f"nonsense {SECRET}"}, "TALLYSTICK_SHARD_1_DSN: the dsn of shard 1"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tallystick.files import file_mark, partial_of, write_private
+from tallystick.files import file_mark, partial_of, reason_of, write_private
 
 
 def test_only_the_owner_can_read_what_is_written(tmp_path: Path) -> None:
@@ -62,3 +62,22 @@ def test_a_mark_changes_with_the_file(tmp_path: Path) -> None:
     assert file_mark(path) == one
     write_private(path, "two")
     assert file_mark(path) != one
+
+
+def test_a_reason_has_no_number_and_no_path_that_the_message_names(tmp_path: Path) -> None:
+    path = tmp_path / "missing"
+    with pytest.raises(FileNotFoundError) as refused:
+        path.read_bytes()
+    for named in (path, str(path)):
+        assert reason_of(refused.value, named) == "No such file or directory"
+    # Another path than the one that is named says more.
+    assert reason_of(refused.value, tmp_path) == f"No such file or directory: {path}"
+    assert reason_of(TimeoutError("timed out")) == "timed out"
+
+
+def test_a_reason_shows_nothing_of_what_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "bytes"
+    path.write_bytes(b"\xff")
+    with pytest.raises(UnicodeDecodeError) as refused:
+        path.read_text(encoding="utf-8")
+    assert reason_of(refused.value, path) == "it is no text in UTF-8"

@@ -15,6 +15,7 @@ from typing import Final
 from tallystick.cli.errors import CommandError
 from tallystick.cli.ports import METRICS_PORT_OPTION
 from tallystick.cli.stop_signals import StopSignals
+from tallystick.files import reason_of
 from tallystick.service.configuration import CONFIGURATION_VARIABLE
 from tallystick.service.parent import GRACE_SECONDS
 
@@ -88,7 +89,7 @@ class ApiProcess:
                     start_new_session=True,
                 )
         except OSError as error:
-            raise CommandError(f"the API cannot be started ({error}): correct this") from None
+            raise CommandError(f"the API cannot be started ({reason_of(error)}): correct this") from None
 
     def wait_until_ready(self, stop: StopSignals) -> None:
         """Wait until the API says that it is ready."""

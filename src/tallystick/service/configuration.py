@@ -15,11 +15,11 @@ import structlog
 import tomli_w
 
 from tallystick.domain import limits
-from tallystick.files import write_private
+from tallystick.files import reason_of, write_private
 from tallystick.ledger.crossing.ways import WAYS
 from tallystick.service.environment import EnvironmentSecretError, Secrets, add_owner_secrets, add_secrets
 from tallystick.service.rate_limits import NO_RATES, KeyConfiguration, Rates, TenantConfiguration
-from tallystick.store.address import database_places, is_connection_string, names_database
+from tallystick.store.address import database_places, flaw_of
 from tallystick.store.cache.address import read_cache_address
 
 CONFIGURATION_VARIABLE: Final = "TALLYSTICK_CONFIG"
@@ -206,7 +206,7 @@ def _document(path: Path, option: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigurationError(f"there is no configuration file {path}: name one with {option}") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigurationError(f"{path}: {error}") from None
+        raise ConfigurationError(f"{path}: {reason_of(error, path)}") from None
 
 
 @contextmanager
@@ -355,10 +355,8 @@ def _wrong_quotas(configuration: Configuration) -> str | None:
 def _wrong_addresses(shards: list[ShardConfiguration]) -> str | None:
     for shard in shards:
         for name, dsn in (("dsn", shard.dsn), ("owner_dsn", shard.owner)):
-            if not is_connection_string(dsn):
-                return f"the {name} of shard {shard.number} is no libpq connection string"
-            if not names_database(dsn):
-                return f"the {name} of shard {shard.number} names no database: add dbname"
+            if (flaw := flaw_of(dsn)) is not None:
+                return f"the {name} of shard {shard.number} {flaw}"
     return None
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Final
 
+from tallystick.files import reason_of
 from tallystick.store.address import with_password
 
 CACHE: Final = "TALLYSTICK_CACHE"
@@ -52,7 +53,9 @@ class Secrets:
         try:
             text = Path(path).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise EnvironmentSecretError(f"{path_name}: {path} cannot be read: {error}") from None
+            raise EnvironmentSecretError(
+                f"{path_name}: {path} cannot be read: {reason_of(error, path)}"
+            ) from None
         return self._taken(path_name, text.rstrip("\r\n"))
 
     def path(self, name: str) -> str | None:

@@ -70,14 +70,28 @@ def servers_of(dsn: str) -> list[str]:
     ]
 
 
-def is_connection_string(dsn: str) -> bool:
-    """Whether libpq and the ledger can read it. That a server answers is another question."""
+def flaw_of(dsn: str) -> str | None:
+    """What libpq or the ledger cannot use in a connection string; None if nothing.
+
+    The words follow the name of the connection string, and have no part of it, as it may have a password. That a
+    server answers is another question.
+    """
     try:
-        servers_of(dsn)
+        parts = conninfo_to_dict(dsn)
+    except ProgrammingError:
+        return "is no libpq connection string"
+    try:
+        _servers(parts)
+    except ProgrammingError:
+        return "has not one port for all hosts, nor one for each: correct port"
+    try:
         connect_seconds(dsn)
     except ProgrammingError:
-        return False
-    return True
+        return "has a connect_timeout that is no whole number of seconds: write it like connect_timeout=5"
+    # libpq would use a database with the name of the user.
+    if database_name(dsn) is None and "service" not in parts:
+        return "names no database: add dbname"
+    return None
 
 
 def database_places(dsn: str) -> frozenset[tuple[str, ...]]:
@@ -153,11 +167,6 @@ def with_password(dsn: str, password: str) -> str:
     except ProgrammingError:
         return dsn
     return dsn if parts.get("password") or parts.get("passfile") else make_conninfo(dsn, password=password)
-
-
-def names_database(dsn: str) -> bool:
-    """Whether a connection string names a database. libpq would use one with the name of the user."""
-    return database_name(dsn) is not None or "service" in conninfo_to_dict(dsn)
 
 
 class TlsOfDatabase(NamedTuple):

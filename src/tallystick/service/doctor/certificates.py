@@ -9,6 +9,7 @@ from typing import Final
 
 from tallystick.domain import limits
 from tallystick.extras import MissingExtraError, require_extra
+from tallystick.files import reason_of
 from tallystick.service.doctor.findings import Judgement, fine, unknown, warning, wrong
 
 # PostgreSQL's request to go on with TLS: its length and a code, and one byte as the answer.
@@ -22,7 +23,7 @@ def certificate_of_server(host: str, port: int, *, is_postgresql: bool) -> Judge
     try:
         found = _presented(host, port, is_postgresql=is_postgresql)
     except OSError as error:
-        return unknown(f"the certificate of {name} cannot be read: {error}")
+        return unknown(f"the certificate of {name} cannot be read: {reason_of(error)}")
     if found is None:
         return fine(f"{name} has no TLS")
     return _judged(f"the certificate of {name}", found)
