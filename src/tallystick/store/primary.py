@@ -1,6 +1,6 @@
 """The primary: of the servers that a connection string names, the one that can be written to now.
 
-The servers are asked at the same time, and each has a time limit of its own, so that one that hangs delays nobody.
+The servers are asked at the same time, and each has a time limit of its own, so that one that hangs delays no client.
 (asyncpg alone would ask one after the other, with one time limit for all of them.)
 """
 

@@ -96,7 +96,7 @@ class PairLogWriter(LogWriter):
         For the shard with the lower number. It may be called again if the answer was lost.
 
         Raises:
-            CommitUnknownError: the decision may be on no standby. Nobody may act on it.
+            CommitUnknownError: the decision may be on no standby. No server may act on it.
         """
         connection = self._open_connection()
         with replicated(connection), translated():
