@@ -176,6 +176,16 @@ def starts(server: Server) -> float:
     return metric(server, "tallystick_process_starts_total")
 
 
+def test_a_port_that_is_taken_later_is_served_when_it_is_free(installation: Installation) -> None:
+    """An API server that `up` starts again serves all the same, and has its port when the old one is gone."""
+    server = Server(installation, "taken")
+    with socket.create_server((HOST, server.metrics_port)) as other, server:
+        wait_for(lambda: "ALARM" in server.log_path.read_text(), "the alarm")
+        other.close()
+        wait_for(lambda: not is_free(server.metrics_port), "the port is served")
+        assert metrics(server)
+
+
 def is_free(port: int) -> bool:
     with suppress(OSError), socket.create_server((HOST, port)):
         return True

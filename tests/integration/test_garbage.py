@@ -26,7 +26,7 @@ async def _each_kind_of_request(ledger: Ledger, alice: str, bob: str, number: in
         await ledger.transfer(alice, bob, 10**9, "USD", idempotency_key=f"{key} refused"), Refused
     )
     with pytest.raises(ParameterError):
-        await ledger.transfer(alice, "nobody", 1, "USD", idempotency_key=f"{key} wrong")
+        await ledger.transfer(alice, "unknown", 1, "USD", idempotency_key=f"{key} wrong")
     await ledger.transfers([TransferRequest(alice, bob, 1, "USD", f"{key} {place}") for place in range(200)])
     await ledger.balance(alice)
     await ledger.entries(alice)

@@ -10,7 +10,7 @@ import subprocess  # nosec B404  # only to start programs of ours, without a she
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -49,18 +49,14 @@ class _MetricsProcess:
         self._stopping = threading.Event()
         self._changing = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-        # Connections that have just ended must not block the port. Two servers must not share it.
-        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listener: socket.socket | None = None
         # A worker that outlives this process must not keep the port, nor the process that serves it.
         os.register_at_fork(after_in_child=self._let_go)
         # Here and not in the thread, so that a scrape is served as soon as the workers are ready.
-        listens = self._listens()
-        if listens:
-            self._started()
-        else:
+        self._listen()
+        if self._started() is None:
             raise_alarm(_log, Alarm.METRICS_PORT_TAKEN, host=host, port=port)
-        self._thread = threading.Thread(target=self._keep, args=(listens,), name="metrics", daemon=True)
+        self._thread = threading.Thread(target=self._keep, name="metrics", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -70,26 +66,29 @@ class _MetricsProcess:
             self._let_go()
         self._thread.join()
 
-    def _keep(self, listens: bool) -> None:
-        while not listens and not self._stopping.wait(_RETRY_SECONDS):
-            listens = self._listens()
+    def _keep(self) -> None:
+        while self._listener is None and not self._stopping.wait(_RETRY_SECONDS):
+            self._listen()
         while process := self._process or self._started():
             process.wait()
             self._process = None
             self._stopping.wait(_RETRY_SECONDS)
 
-    def _listens(self) -> bool:
-        try:
-            self._listener.bind(self._address)
-        except OSError:
-            return False
-        self._listener.listen()
-        return True
+    def _listen(self) -> None:
+        """Listen, unless the port is taken."""
+        host, _ = self._address
+        with suppress(OSError):
+            self._listener = socket.create_server(
+                self._address, family=socket.AF_INET6 if ":" in host else socket.AF_INET
+            )
 
     def _started(self) -> subprocess.Popen[bytes] | None:
-        """Start the process, unless this one stops. It ends when its input ends, so it cannot outlive this one."""
+        """Start the process, if the port is ours and this one does not stop.
+
+        It ends when its input ends, so it cannot outlive this one.
+        """
         with self._changing:
-            if self._stopping.is_set():
+            if self._listener is None or self._stopping.is_set():
                 return None
             listener = self._listener.fileno()
             self._process = subprocess.Popen(  # nosec B603  # noqa: S603 - our own program, and there is no shell
@@ -100,6 +99,7 @@ class _MetricsProcess:
             return self._process
 
     def _let_go(self) -> None:
-        self._listener.close()
+        if self._listener is not None:
+            self._listener.close()
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
