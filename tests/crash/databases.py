@@ -1,11 +1,8 @@
 """Real databases for the tests of faults: a server in a folder of its own, one shard in each database."""
 
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import count
-from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
@@ -16,11 +13,15 @@ from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE, OWNER_ROLE
 from tallystick.store.migrate import migrate
 from tallystick.verify.log import verify_shard
+from tests.data_folders import data_folder
 
 SHARD = 1
 
 # A login costs processor time on both sides for each of thousands of iterations: one will do here.
 QUICK_LOGINS: Mapping[str, str] = {"scram_iterations": "1"}
+
+# The data may be in memory.
+SMALL: Mapping[str, str] = {"max_wal_size": "256MB"}
 
 _numbers = count(1)
 
@@ -37,18 +38,15 @@ def temporary_server(
     *, durable: bool = False, settings: Mapping[str, str] | None = None
 ) -> Iterator[EmbeddedPostgres]:
     """A running PostgreSQL server of a test's own, which it may kill; it is removed at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="tallystick-faults-"))
-    folder.chmod(0o711)
-    server = EmbeddedPostgres(
-        folder / "postgres", durable=durable, settings={**QUICK_LOGINS, **(settings or {})}
-    )
-    try:
-        server.start()
-        _set_password_again(server)
-        yield server
-    finally:
-        server.remove()
-        shutil.rmtree(folder)
+    with data_folder(durable=durable) as folder:
+        own = {**QUICK_LOGINS, **({} if durable else SMALL), **(settings or {})}
+        server = EmbeddedPostgres(folder / "postgres", durable=durable, settings=own)
+        try:
+            server.start()
+            _set_password_again(server)
+            yield server
+        finally:
+            server.remove()
 
 
 def _set_password_again(server: EmbeddedPostgres) -> None:
@@ -72,10 +70,12 @@ def shard_template(server: EmbeddedPostgres, number: int = SHARD) -> str:
 
 def copy_database(server: EmbeddedPostgres, name: str, template: str) -> None:
     """Make a database of this name as a copy of another one."""
-    # Copying files would need two checkpoints for each, which take more processor time than the copy.
-    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY wal_log")
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY {}")
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
-        connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+        # Copying files needs two checkpoints, which wait for the disk of a durable server, and are quick in memory.
+        durable = connection.execute("SHOW fsync").fetchone() == ("on",)
+        strategy = sql.SQL("wal_log" if durable else "file_copy")
+        connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template), strategy))
 
 
 @contextmanager
