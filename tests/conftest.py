@@ -1,5 +1,7 @@
 """What is so for all tests, and the server that most of them share."""
 
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -10,6 +12,10 @@ from hypothesis import HealthCheck, settings
 
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tests.crash.databases import temporary_server
+
+# Hundreds of processes start here: each would compile all modules again where nothing that is compiled is kept.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # An example that took long says something of the machine, which may stand still at any moment, and not of the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
