@@ -23,7 +23,7 @@ from tallystick.api.endpoint import Endpoint, MalformedError, Tenants, write_pro
 from tallystick.api.error_codes import INTERNAL_ERROR
 from tallystick.api.health import Alive, Ready
 from tallystick.api.operations import OPERATIONS
-from tallystick.api.streams import Application, Consumers, Streams
+from tallystick.api.streams import Application, Streams
 from tallystick.background.alarms import Alarm, raise_alarm
 from tallystick.domain import limits
 from tallystick.ledger import metrics
@@ -84,7 +84,7 @@ def create_app(draining: Draining, body_seconds_max: float = limits.IDLE_SECONDS
     """
     arrivals = Arrivals(body_seconds_max)
     engine = Engine.of_file(Path(os.environ[CONFIGURATION_VARIABLE]))
-    return Edge(Consumers(application(engine, arrivals, draining)), arrivals, draining)
+    return Edge(application(engine, arrivals, draining), arrivals, draining)
 
 
 def application(engine: Engine, arrivals: Arrivals, draining: Draining) -> falcon.asgi.App[Request, Response]:

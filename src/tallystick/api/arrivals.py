@@ -78,31 +78,39 @@ class Body:
         self._arrivals = arrivals
         self._begun = False
         self._ended = False
-        self._bytes = 0
+        # What has arrived, if it is one part only.
+        self._content: bytes | None = None
         self.late = False
         self.cut_off = False
 
-    def is_there(self, length: int | None) -> bool:
-        """Whether the whole body has arrived. `length`: the length that the client announced."""
-        return self._ended or self._bytes == length
+    def arrived(self, length: int | None) -> bytes | None:
+        """The whole body, if the first part was all of it. `length`: the length that the client announced."""
+        content = self._content
+        return content if content is not None and (self._ended or len(content) == length) else None
 
     async def receive(self) -> Mapping[str, Any]:
         """The next part, or the event that the client has disconnected (ASGI)."""
         if self.late or self.cut_off:
             return _NOTHING_MORE
         if self._begun:
+            self._content = None
             return self._looked_at(await self._receive())
         self._begun = True
         try:
-            first = self._looked_at(await self._arrivals.in_time(self._receive()))
+            first = await self._arrivals.in_time(self._receive())
         except LateError:
             self.late = True
-        return _NOTHING_YET if self.late or self.cut_off else first
+            return _NOTHING_YET
+        if first["type"] != "http.request":
+            self.cut_off = True
+            return _NOTHING_YET
+        self._content = first.get("body", b"")
+        self._ended = not first.get("more_body", False)
+        return first
 
     def _looked_at(self, part: Mapping[str, Any]) -> Mapping[str, Any]:
         if part["type"] == "http.request":
             self._ended = not part.get("more_body", False)
-            self._bytes += len(part.get("body", b""))
         else:
             self.cut_off = not self._ended
         return part

@@ -4,7 +4,7 @@ from typing import Final
 
 from tallystick.api.arrivals import BODY, Arrivals, Body
 from tallystick.api.draining import Draining, asking_to_close
-from tallystick.api.streams import Application, Receive, Scope, Send
+from tallystick.api.streams import Application, Consumers, Receive, Scope, Send
 
 _NO_PATH: Final = "/-"
 """A path that does not exist: the answer is 404."""
@@ -15,22 +15,26 @@ class Edge:
 
     def __init__(self, application: Application, arrivals: Arrivals, draining: Draining) -> None:
         self._application = application
+        self._streaming = Consumers(application)
         self._arrivals = arrivals
         self._draining = draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] == "http":
-            if scope["http_version"] == "1":
-                # The server's name for 1.0, which the framework does not know.
-                scope["http_version"] = "1.0"
-            if _is_ambiguous(scope["path"], scope["raw_path"]):
-                scope["path"] = _NO_PATH
-            body = scope[BODY] = Body(receive, self._arrivals)
-            receive = body.receive
-            if self._draining.begun:
-                send = asking_to_close(send)
-        await self._application(scope, receive, send)
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
+        if scope["http_version"] == "1":
+            # The server's name for 1.0, which the framework does not know.
+            scope["http_version"] = "1.0"
+        if _is_ambiguous(scope["path"], scope["raw_path"]):
+            scope["path"] = _NO_PATH
+        body = scope[BODY] = Body(receive, self._arrivals)
+        if self._draining.begun:
+            send = asking_to_close(send)
+        # No stream is asked for by POST: payments need not look through their headers.
+        serve = self._application if scope["method"] == "POST" else self._streaming
+        await serve(scope, body.receive, send)
 
 
 def _is_ambiguous(path: str, raw: bytes) -> bool:

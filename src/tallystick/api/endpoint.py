@@ -1,7 +1,7 @@
 """From a request to an operation and back: authenticate, check the form, carry out, write the answer."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache, partial
 from http import HTTPStatus
 from typing import Any, Final
@@ -29,10 +29,13 @@ Responder = Callable[..., Awaitable[None]]
 
 _PENDING: Final = int(HTTPStatus.ACCEPTED)
 _JSON: Final = "application/json"
+_JSON_TYPE: Final = _JSON.encode()
 _BEARER: Final = "bearer "
+_AUTHORIZATION_HEADER: Final = b"authorization"
 _KEY_HEADER: Final = b"idempotency-key"
-_ENCODING_HEADER: Final = "Content-Encoding"
-_PLAIN: Final = "identity"
+_TYPE_HEADER: Final = b"content-type"
+_ENCODING_HEADER: Final = b"content-encoding"
+_PLAIN: Final = b"identity"
 
 
 _INTEGER: Final = re.compile(r"-?[0-9]{1,19}", re.ASCII)
@@ -55,23 +58,20 @@ class Tenants:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.pieces = engine.pieces
+        self.rate_limits = engine.rate_limits
         self._ledgers: dict[int, Ledger] = {}
 
+    def remembered(self, api_key: str) -> Ledger | None:
+        """The ledger that an API key opened a few seconds ago at most; None if that is not known."""
+        tenant = self._engine.api_keys.remembered(api_key)
+        return None if tenant is None else self._ledgers.get(tenant)
+
     async def ledger_of(self, api_key: str) -> Ledger:
-        """The ledger that an API key opens."""
-        keys = self._engine.api_keys
-        tenant = keys.remembered(api_key) or await keys.tenant_of(api_key)
+        """The ledger that an API key opens; raises AuthenticationError."""
+        tenant = await self._engine.api_keys.tenant_of(api_key)
         if tenant not in self._ledgers:
             self._ledgers[tenant] = Ledger(self._engine, tenant)
         return self._ledgers[tenant]
-
-    def limited(self, budget: Budget, ledger: Ledger) -> bool:
-        """Whether `spend` has anything to count."""
-        return self._engine.rate_limits.limited(budget, ledger.tenant)
-
-    async def spend(self, budget: Budget, ledger: Ledger, api_key: str, count: int) -> None:
-        """Count a call against the limits of a tenant and of its key; raises RateLimitedError."""
-        await self._engine.rate_limits.spend(budget, ledger.tenant, identifier_of(api_key), count)
 
 
 class Endpoint:
@@ -101,17 +101,19 @@ def _responder(
     budget = operation.taken_from
 
     async def respond(request: Request, response: Response, identifier: str = "") -> None:
-        api_key = _api_key(request)
-        ledger = await tenants.ledger_of(api_key)
-        key = _idempotency_key(request, operation.key)
+        headers = _headers(request.scope["headers"])
+        api_key = _api_key(headers)
+        ledger = tenants.remembered(api_key) or await tenants.ledger_of(api_key)
+        key = _idempotency_key(request, headers, operation.key)
         query = read_query(request, operation.query)
-        body = None if read_body is None else _decoded(read_body, await _body(request, arrivals))
+        body = None if read_body is None else _decoded(read_body, await _body(request, headers, arrivals))
         last_event_id = None if operation.stream is None else streams.last_event_id(request)
         call = Call(ledger, tenants.pieces, identifier, body, query, key, last_event_id)
         streaming = operation.stream is not None and streams.wanted(request)
         spent = Budget.STREAMS if streaming else budget
-        if tenants.limited(spent, ledger):
-            await tenants.spend(spent, ledger, api_key, _transfers_of(body))
+        if tenants.rate_limits.limited(spent, ledger.tenant):
+            key_name, count = identifier_of(api_key), _transfers_of(body)
+            await tenants.rate_limits.spend(spent, ledger.tenant, key_name, count)
         if operation.stream is not None and streaming:
             open_streams.require_room(ledger.tenant)
             parts = await _parts(operation.stream, call)
@@ -132,13 +134,23 @@ def _responder(
     return respond
 
 
-def _api_key(request: Request) -> str:
-    authorization = request.get_header("Authorization")
+def _headers(sent: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Headers by name. Those of one name are joined with a comma (RFC 9110, 5.2)."""
+    headers = dict(sent)
+    if len(headers) != len(sent):
+        for name in headers:
+            headers[name] = b",".join(value for one, value in sent if one == name)
+    return headers
+
+
+def _api_key(headers: Mapping[bytes, bytes]) -> str:
+    authorization = headers.get(_AUTHORIZATION_HEADER)
     if authorization is None:
         raise AuthenticationError("no Authorization header was sent")
-    if authorization[: len(_BEARER)].lower() != _BEARER:
+    text = authorization.decode("latin-1")
+    if text[: len(_BEARER)].lower() != _BEARER:
         raise AuthenticationError("the Authorization header must read `Bearer` and an API key")
-    return authorization[len(_BEARER) :].strip()
+    return text[len(_BEARER) :].strip()
 
 
 def _transfers_of(body: Any) -> int:
@@ -165,13 +177,14 @@ def write_problem(response: Response, answer: problems.ProblemResponse) -> None:
         response.set_header(name, value)
 
 
-def _idempotency_key(request: Request, wanted: Key) -> str:
+def _idempotency_key(request: Request, headers: Mapping[bytes, bytes], wanted: Key) -> str:
     if wanted is Key.NONE:
         return ""
-    if [name for name, _ in request.scope["headers"]].count(_KEY_HEADER) > 1:
-        # The framework would join them with a comma, to a key that the client did not send.
+    sent: Sequence[tuple[bytes, bytes]] = request.scope["headers"]
+    if len(headers) != len(sent) and [name for name, _ in sent].count(_KEY_HEADER) > 1:
+        # Joined with a comma they would be a key that the client did not send.
         raise ParameterError("Idempotency-Key", "expected one such header")
-    key = request.get_header("Idempotency-Key")
+    key = headers.get(_KEY_HEADER, b"").decode("latin-1")
     if not key:
         raise IdempotencyKeyMissingError
     if not (key.isascii() and key.isprintable()):
@@ -180,29 +193,30 @@ def _idempotency_key(request: Request, wanted: Key) -> str:
     return key
 
 
-async def _body(request: Request, arrivals: Arrivals) -> bytes:
-    content_type = request.content_type
-    if content_type is not None and content_type.partition(";")[0].strip().lower() != _JSON:
+async def _body(request: Request, headers: Mapping[bytes, bytes], arrivals: Arrivals) -> bytes:
+    content_type = headers.get(_TYPE_HEADER, _JSON_TYPE)
+    if content_type != _JSON_TYPE and content_type.partition(b";")[0].strip().lower() != _JSON_TYPE:
         raise falcon.HTTPUnsupportedMediaType(description=f"Send the body as Content-Type: {_JSON}.")
-    encoding = request.get_header(_ENCODING_HEADER, default=_PLAIN)
-    if encoding.lower() != _PLAIN:
-        detail = f"Send the body as it is: without {_ENCODING_HEADER}, and not compressed."
-        raise MalformedError(problems.answer("content_encoding_unsupported", detail, _ENCODING_HEADER))
+    if headers.get(_ENCODING_HEADER, _PLAIN).lower() != _PLAIN:
+        name = "Content-Encoding"
+        detail = f"Send the body as it is: without {name}, and not compressed."
+        raise MalformedError(problems.answer("content_encoding_unsupported", detail, name))
     length = request.content_length
     if length is not None and length > limits.BODY_BYTES_MAX:
         raise _too_large()
-    arrived: Body = request.scope[BODY]
-    # Read one byte more than allowed, because a chunked body does not announce its length.
-    reading = request.stream.read(limits.BODY_BYTES_MAX + 1)
-    try:
-        body: bytes = await (reading if arrived.is_there(length) else arrivals.in_time(reading))
-    except LateError:
-        raise _late(arrivals) from None
+    arriving: Body = request.scope[BODY]
+    body = arriving.arrived(length)
+    if body is None:
+        try:
+            # Read one byte more than allowed, because a chunked body does not announce its length.
+            body = await arrivals.in_time(request.stream.read(limits.BODY_BYTES_MAX + 1))
+        except LateError:
+            raise _late(arrivals) from None
     if len(body) > limits.BODY_BYTES_MAX:
         raise _too_large()
-    if arrived.late:
+    if arriving.late:
         raise _late(arrivals)
-    if arrived.cut_off:
+    if arriving.cut_off:
         # A part of a body may mean something else than the whole: an empty body captures all that is left of a hold.
         raise MalformedError(
             problems.answer("parameter_invalid", "The body was cut off. Send all of it.", "body")

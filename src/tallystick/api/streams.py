@@ -101,8 +101,7 @@ class Consumers:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        # No stream is asked for by POST: payments need not look through their headers.
-        if scope["type"] != "http" or scope["method"] == "POST" or not _accepts_stream(scope):
+        if not _accepts_stream(scope):
             await self._application(scope, receive, send)
             return
         consumer = scope[_CONSUMER] = Consumer()

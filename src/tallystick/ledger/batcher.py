@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import NamedTuple, NoReturn
 
 import structlog
@@ -365,20 +366,12 @@ class Batcher:
         """Answer the requests of a committed batch, and call the listeners."""
         if written is None:
             return
-        start = 0
+        decision = written.decision
+        answers = iter([DecidedOutcome(outcome, decision) for outcome in decision.outcomes])
         for waiting in written.waiting:
-            end = start + waiting.size
-            request = waiting.item.request
-            if not request.answers.done():
-                request.answer(
-                    [
-                        DecidedOutcome(outcome, written.decision)
-                        for outcome in written.decision.outcomes[start:end]
-                    ]
-                )
-            start = end
-        self._count(written.decision.outcomes)
-        self.tell_listeners(written.decision)
+            waiting.item.request.answer(list(islice(answers, waiting.size)))
+        self._count(decision.outcomes)
+        self.tell_listeners(decision)
 
     def _fail_queue(self) -> None:
         self._queue.fail_all(self._unavailable())

@@ -70,7 +70,7 @@ class FairQueue(Generic[Item]):
 
     def put(self, lane: int, size: int, item: Item) -> None:
         """Put an item behind all others of its lane."""
-        found = self._lane(lane)
+        found = self._lanes.get(lane) or self._open(lane)
         found.waiting.append(Queued(lane, size, item))
         found.size += size
         self.size += size
@@ -78,7 +78,7 @@ class FairQueue(Generic[Item]):
     def put_back(self, taken: Iterable[Queued[Item]]) -> None:
         """Put items back at the front of their lanes, in the order in which they were taken."""
         for waiting in reversed(list(taken)):
-            lane = self._lane(waiting.lane)
+            lane = self._lanes.get(waiting.lane) or self._open(waiting.lane)
             lane.waiting.appendleft(waiting)
             lane.size += waiting.size
             self.size += waiting.size
@@ -112,10 +112,9 @@ class FairQueue(Generic[Item]):
         self.size = 0
         return items
 
-    def _lane(self, number: int) -> _Lane[Item]:
-        lane = self._lanes.get(number)
-        if lane is None:
-            weight = self._weights.get(number, WEIGHT_DEFAULT)
-            lane = self._lanes[number] = _Lane(self._turn_size * weight)
-            self._turns.append(lane)
+    def _open(self, number: int) -> _Lane[Item]:
+        weight = self._weights.get(number, WEIGHT_DEFAULT)
+        lane: _Lane[Item] = _Lane(self._turn_size * weight)
+        self._lanes[number] = lane
+        self._turns.append(lane)
         return lane

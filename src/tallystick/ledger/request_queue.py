@@ -119,9 +119,14 @@ class RequestQueue:
         Raises:
             OverloadedError: the queue is full.
         """
-        commands = commands_of(units)
-        count, lane = len(commands), _lane_of(commands)
-        self._require_room(lane, count, limits.QUEUE_SAGA_STEPS_MAX if of_saga else 0)
+        only = units[0]
+        if len(units) == 1 and not isinstance(only, Atomic):
+            count, lane = 1, only.tenant
+        else:
+            commands = commands_of(units)
+            count, lane = len(commands), _lane_of(commands)
+        if self._queue.size + count > limits.QUEUE_COMMANDS_PER_TENANT_MAX:
+            self._require_room(lane, count, limits.QUEUE_SAGA_STEPS_MAX if of_saga else 0)
         now = time.monotonic()
         answers: asyncio.Future[list[DecidedOutcome]] = asyncio.get_running_loop().create_future()
         request = Request(count, answers, now + limits.REQUEST_TIMEOUT_SECONDS)

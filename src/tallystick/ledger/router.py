@@ -46,6 +46,10 @@ class Router(Generic[ShardT]):
         """Which shards take new owners, as far as this process knows."""
         return self._homes.placement
 
+    def is_home_of_all_keys(self, shard: ShardT) -> bool:
+        """Whether no request has its key on another shard."""
+        return self._homes.placement.generations == ((shard.number,),)
+
     @property
     def first_shard(self) -> int:
         """The shard for things that could be on any shard. It never changes, even if shards are added."""

@@ -23,7 +23,6 @@ from tallystick.ledger.directory import ReplicatedDirectory
 from tallystick.ledger.request_queue import DecidedOutcome
 from tallystick.ledger.rounds import Rounds
 from tallystick.ledger.router import Router
-from tallystick.ledger.shard import Shard
 from tallystick.ledger.shard_workers import ShardWorkers
 from tallystick.ledger.writing import Units
 from tallystick.service.account_quota import AccountQuota
@@ -226,12 +225,12 @@ class Engine:
         if sum(batcher.room_of(tenant) for batcher in batchers) < command_count:
             batchers[0].refuse_overloaded()
 
-    async def submit(self, shard: Shard, units: Units) -> Sequence[DecidedOutcome]:
+    async def submit(self, shard: ServedShard, units: Units) -> Sequence[DecidedOutcome]:
         """Have the commands of one request written, if their keys are free: see `Way.submit`.
 
         An `Atomic` is the only unit of its request.
         """
-        refused = {} if self._key_claims.needless(shard) else await self._key_claims.claim(shard, units)
+        refused = {} if self.router.is_home_of_all_keys(shard) else await self._key_claims.claim(shard, units)
         if not refused:
             return await self._way.submit(shard, units)
         if isinstance(units[0], Atomic):

@@ -34,7 +34,7 @@ def party(text: str, param: str) -> int | str:
     """An account's identifier, or the name of a system owner."""
     if isinstance(text, str) and text.startswith(SIGN):
         return system_owner(text, param)
-    return account(text, param)
+    return _identifier(Prefix.ACCOUNT, text, param)
 
 
 def system_owner(name: str, param: str) -> str:
@@ -96,7 +96,9 @@ def integer(value: str | int, param: str) -> int:
 
 def text(value: str, param: str, characters_max: int, characters_min: int = 1) -> str:
     """A text that PostgreSQL can store: no NUL, no half of a surrogate pair, not too long."""
-    if not characters_min <= len(_words(value, param)) <= characters_max:
+    if not isinstance(value, str):
+        raise _not_text(value, param)
+    if not characters_min <= len(value) <= characters_max:
         raise ParameterError(param, f"expected {characters_min} to {characters_max} characters")
     if "\0" in value:
         raise ParameterError(param, "expected no NUL character")
@@ -160,7 +162,9 @@ def idempotency_key(value: str | None, param: str = "Idempotency-Key") -> str:
 
 def asset_code(value: str, param: str) -> str:
     """An asset's code. Only its form is checked, not whether the asset exists."""
-    if not _ASSET_CODE.fullmatch(_words(value, param)):
+    if not isinstance(value, str):
+        raise _not_text(value, param)
+    if not _ASSET_CODE.fullmatch(value):
         raise ParameterError(
             param, "expected an asset's code: 3 to 12 of A-Z, 0-9 and _, beginning with a letter"
         )
@@ -193,7 +197,11 @@ def _words(value: object, param: str) -> str:
     """A text. Only callers in Python can send anything else."""
     if isinstance(value, str):
         return value
-    raise ParameterError(param, f"expected text, not {type(value).__name__}")
+    raise _not_text(value, param)
+
+
+def _not_text(value: object, param: str) -> ParameterError:
+    return ParameterError(param, f"expected text, not {type(value).__name__}")
 
 
 def _expect(value: object, param: str, kind: type | UnionType, words: str) -> None:
@@ -203,6 +211,8 @@ def _expect(value: object, param: str, kind: type | UnionType, words: str) -> No
 
 def _identifier(prefix: Prefix, value: str, param: str) -> int:
     try:
-        return parse_identifier(prefix, value if isinstance(value, str) else _words(value, param))
+        if not isinstance(value, str):
+            raise _not_text(value, param)
+        return parse_identifier(prefix, value)
     except IdentifierError as error:
         raise ParameterError(param, str(error)) from None

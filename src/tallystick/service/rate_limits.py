@@ -102,7 +102,8 @@ class RateLimits:
 
     def limited(self, budget: Budget, tenant: int) -> bool:
         """Whether any rate may limit this budget of a tenant: of the tenant, or of a key."""
-        return bool(self._by_key) or budget in self._of_keys or self.rate(budget, tenant) is not None
+        of_tenant = self._by_tenant.get(tenant, self._of_tenants)
+        return budget in of_tenant or budget in self._of_keys or bool(self._by_key)
 
     async def spend(self, budget: Budget, tenant: int, key: str, count: int = 1) -> None:
         """Count a request against its budget.

@@ -54,8 +54,14 @@ class Tenancy:
 
     # Keys.
 
-    def _request(self, idempotency_key: str | None, operation: RequestKind, *fields: Field) -> RequestKey:
-        key = parameters.idempotency_key(idempotency_key)
+    def _request(
+        self,
+        idempotency_key: str | None,
+        operation: RequestKind,
+        *fields: Field,
+        param: str = "Idempotency-Key",
+    ) -> RequestKey:
+        key = parameters.idempotency_key(idempotency_key, param)
         return RequestKey(
             request_key(self._tenant, key),
             fingerprint(operation, *fields),
@@ -179,7 +185,7 @@ class Tenancy:
     # Answers.
 
     async def _submit(self, shard: ServedShard, command: Command) -> Record | Refused:
-        if _note_of(command).effective_at_us is not None:
+        if getattr(command, "note", NO_NOTE).effective_at_us is not None:
             await self._require_recent(shard, {"": command})
         (answer,) = await self._engine.submit(shard, [command])
         if isinstance(answer.outcome, Refused):

@@ -228,11 +228,19 @@ class TransactionCalls(Tenancy):
         amount = parameters.amount(request.amount, f"{prefix}amount")
         asset = parameters.asset_code(request.asset, f"{prefix}asset")
         note = parameters.note(request.description, request.metadata, request.effective_at, prefix)
-        name = parameters.idempotency_key(
-            request.idempotency_key, f"{prefix}idempotency_key" if prefix else "Idempotency-Key"
-        )
         # The parties as the caller named them, not the accounts chosen for them.
-        key = self._noted_request(name, RequestKind.TRANSFER, note, source, destination, amount, asset)
+        key = self._request(
+            request.idempotency_key,
+            RequestKind.TRANSFER,
+            source,
+            destination,
+            amount,
+            asset,
+            note.description,
+            note.metadata,
+            note.effective_at_us,
+            param=f"{prefix}idempotency_key" if prefix else "Idempotency-Key",
+        )
         payer, payee, opens = self._two_accounts(source, destination, amount, asset)
         return Transfer(
             tenant=self._tenant,

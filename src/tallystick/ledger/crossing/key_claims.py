@@ -34,10 +34,6 @@ class KeyClaims:
         # Claims that were not answered in time, by home. While there are any, no other request waits for that home.
         self._late: dict[int, set[asyncio.Task[list[DecidedOutcome]]]] = {}
 
-    def needless(self, shard: Shard) -> bool:
-        """Whether no key has to be claimed: a single shard is the home of every key."""
-        return self._placement().generations == ((shard.number,),)
-
     async def claim(self, shard: Shard, units: Units) -> dict[int, Refused]:
         """Claim the keys of commands that go to a shard. Returns refusals for keys that are in use, by index.
 
