@@ -26,6 +26,7 @@ from tallystick.service.configuration import (
     write_configuration,
 )
 from tests.acceptance.processes import COMMAND, environment, free_port, gone, run
+from tests.crash.databases import temporary_server
 from tests.webhook_keys import key_file
 
 NOBODY = "acct_0023ejy4p9kvt6"
@@ -59,11 +60,9 @@ class Installation:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), durable=False)
-    server.start()
-    yield server
-    server.remove()
+def server() -> Iterator[EmbeddedPostgres]:
+    with temporary_server() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -23,20 +23,17 @@ from tallystick.service.configuration import (
 )
 from tests.acceptance.processes import COMMAND, call, environment, free_port, run
 from tests.awake import awake_clock
+from tests.crash.databases import temporary_server
 from tests.waiting import wait_for
 
 NODES = {"north": (1, 2), "south": (3, 4)}
 
 
 @pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, EmbeddedPostgres]]:
+def nodes() -> Iterator[dict[str, EmbeddedPostgres]]:
     """Two servers with empty databases."""
-    servers = {name: EmbeddedPostgres(tmp_path_factory.mktemp(name), durable=False) for name in NODES}
-    for server in servers.values():
-        server.start()
-    yield servers
-    for server in servers.values():
-        server.remove()
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(temporary_server()) for name in NODES}
 
 
 class Installation:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import socket
 import stat
@@ -287,4 +286,3 @@ def test_bad_places_and_ports_are_one_line(tmp_path: Path) -> None:
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (status, "", 1)
         assert done.stderr.startswith("error: ")
         assert words in done.stderr
-    shutil.rmtree(tmp_path)

@@ -3,11 +3,10 @@
 import os
 import re
 import secrets
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
@@ -18,6 +17,7 @@ from psycopg.conninfo import make_conninfo
 
 from tallystick.embedded.postgres_binaries import find_binaries
 from tallystick.embedded.server_account import ServerAccount, account_for
+from tests.data_folders import data_folder
 
 SUPERUSER: Final = "postgres"
 PORT: Final = 5432
@@ -69,9 +69,9 @@ class ExistingPostgres:
     def __init__(self, binaries: Binaries, *, settings: tuple[str, ...] = (), port: int = PORT) -> None:
         """`port` is a part of the name of its socket, unless the settings let it listen on a network, too."""
         self.version = binaries.version
+        self._cleanup = ExitStack()
         # A short path that the server's user can pass through, for the socket is in it.
-        self.folder = Path(tempfile.mkdtemp(prefix="tallystick-"))
-        self.folder.chmod(0o711)
+        self.folder = self._cleanup.enter_context(data_folder(durable=False))
         self._cluster = self.folder / "cluster"
         self._settings = settings
         self._port = port
@@ -170,4 +170,4 @@ class ExistingPostgres:
 
     def remove(self) -> None:
         self.stop()
-        shutil.rmtree(self.folder)
+        self._cleanup.close()

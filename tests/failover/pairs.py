@@ -1,7 +1,6 @@
 """A shard on a primary and a synchronous standby: real servers, and what an operator or a failover does to them."""
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from tests.crash.databases import (
     shard_template,
     temporary_server,
 )
+from tests.data_folders import data_folder
 from tests.waiting import wait_for
 
 _NAME: Final = "standby"
@@ -81,9 +81,7 @@ def socket_folder(server: EmbeddedPostgres) -> str:
 @contextmanager
 def replicated_shard() -> Iterator[Pair]:
     """An empty shard, and a standby without which nothing is committed; both are removed at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="tallystick-standby-"))
-    folder.chmod(0o711)
-    with temporary_server() as primary:
+    with data_folder(durable=False) as folder, temporary_server() as primary:
         copy_database(primary, _DATABASE, shard_template(primary))
         standby = _copied(primary, folder / "postgres")
         try:
@@ -93,7 +91,6 @@ def replicated_shard() -> Iterator[Pair]:
             yield Pair(primary, standby, database)
         finally:
             standby.remove()
-            shutil.rmtree(folder)
 
 
 def _copied(primary: EmbeddedPostgres, folder: Path) -> Standby:

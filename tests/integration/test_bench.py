@@ -14,8 +14,8 @@ from pathlib import Path
 import psycopg
 import pytest
 from click.testing import CliRunner
+from tests.crash.databases import temporary_server
 
-from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.store.migrate import migrate
 from tallystick_bench import command
 from tallystick_bench.command import bench
@@ -35,16 +35,12 @@ def _log_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def dsn() -> Iterator[str]:
     """A database that exists, of shard 7."""
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("database"), durable=False)
-    try:
-        server.start()
+    with temporary_server() as server:
         server.create_database("shard")
         migrate(server.dsn("shard"), 7)
         yield server.dsn("shard")
-    finally:
-        server.remove()
 
 
 def test_engine_with_both_baselines() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from tests.crash.databases import temporary_server
 from tests.forgery.books import Books
 from tests.forgery.builder import build, posted, serving
 from tests.forgery.changes import AT_POSITION, FORGED, FOUND_TOO, WITH_BATCH, batch
@@ -17,7 +18,6 @@ from tests.forgery.words import IN_WORDS
 from tallystick import TransferRequest
 from tallystick.domain import limits
 from tallystick.domain.canonical import genesis_hash
-from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
 from tallystick.store.errors import SchemaError, ShardUnavailableError
 from tallystick.store.migrate import migrate
@@ -27,15 +27,11 @@ from tallystick.verify.streams import LogStreams
 
 
 @pytest.fixture(scope="module")
-def books(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Books]:
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("verify"), durable=False)
-    try:
-        server.start()
+def books() -> Iterator[Books]:
+    with temporary_server() as server:
         server.create_database("books")
         migrate(server.dsn("books"), 1)
         yield Books(server, asyncio.run(build(server.dsn("books"))))
-    finally:
-        server.remove()
 
 
 def found(report: ShardReport) -> str:

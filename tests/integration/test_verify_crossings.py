@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import psycopg
 import pytest
+from tests.crash.databases import temporary_server
 from tests.forgery.books import Spoilable
 from tests.forgery.crossing_changes import CHANGES, FOUND_TOO, REFUSALS, REFUSED_TOO
 from tests.forgery.crossings import ONE, TWO, CrossingBuilder, build_crossings, two_shards
@@ -43,10 +44,8 @@ class TwoBooks(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def books(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoBooks]:
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("crossings"), durable=False)
-    try:
-        server.start()
+def books() -> Iterator[TwoBooks]:
+    with temporary_server() as server:
         for shard, name in NAMES.items():
             server.create_database(name)
             migrate(server.dsn(name), shard)
@@ -57,8 +56,6 @@ def books(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoBooks]:
             server.create_database(f"spoiled_{name}", template=name)
             copies[shard] = Spoilable(server.dsn(f"spoiled_{name}"), shard)
         yield TwoBooks(server, dsns, marks, copies)
-    finally:
-        server.remove()
 
 
 def test_each_shard_is_right_on_its_own(books: TwoBooks) -> None:
