@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from typing import Any, Final, NamedTuple
 
@@ -27,21 +27,16 @@ _log = structlog.get_logger(__name__)
 _texts: Final[Remembered[bytes]] = Remembered(limits.FEED_EVENTS_REMEMBERED_MAX)
 
 
-class StreamMessage(NamedTuple):
-    """One event: its position, and its JSON."""
-
-    position: int
-    data: bytes
-
-
 class StreamPart(NamedTuple):
-    """Events in the order of the log, and the position up to which there are no others."""
+    """What is sent at once: the messages of some events in the order of the log, or a heartbeat."""
 
-    messages: list[StreamMessage]
-    position: int
+    data: bytes
+    event_count: int
 
 
 Parts = AsyncGenerator[StreamPart, None]
+# The parts of these events, by their identities.
+_parts: Final[dict[tuple[int, ...], tuple[list[views.Event], StreamPart]]] = {}
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -164,10 +159,9 @@ class Streams:
                         if time.monotonic() > authenticated_at + limits.STREAM_HEARTBEAT_SECONDS:
                             await _unless_unknown(caller.authenticate)
                             authenticated_at = time.monotonic()
-                        for data, count in _rendered(part):
-                            with _Guard(name, consumer):
-                                yield _Chunk(data)
-                            sent.inc(count)
+                        with _Guard(name, consumer):
+                            yield _Chunk(part.data)
+                        sent.inc(part.event_count)
         except (NotTakenError, StoreError, FeedError, AuthenticationError) as error:
             # The stream ends here. A consumer that connects again goes on from its position, or gets an error.
             _log.debug("stream ended", stream=name, reason=str(error))
@@ -176,23 +170,44 @@ class Streams:
 
 
 async def event_parts(found: AsyncGenerator[views.Events, None]) -> Parts:
-    """A feed as parts of a stream. All listeners share an event's JSON."""
+    """A feed as parts of a stream. All listeners share an event's JSON, and parts of the same events."""
     async with aclosing(found):
         async for one in found:
-            yield StreamPart(
-                [StreamMessage(item.position, _json_once(item)) for item in one.items], one.position
-            )
+            yield _part_once(one.items) if one.items else _heartbeat(one.position)
 
 
 async def balance_parts(found: AsyncGenerator[views.BalanceChanges, None]) -> Parts:
     """One account's balances as parts of a stream."""
     async with aclosing(found):
         async for one in found:
-            yield StreamPart([StreamMessage(item.position, encode(item)) for item in one.items], one.position)
+            messages = [_message(item) for item in one.items]
+            yield StreamPart(b"".join(messages), len(messages)) if messages else _heartbeat(one.position)
 
 
-def _json_once(event: views.Event) -> bytes:
-    return _texts.of(event, lambda: encode(event))
+def _part_once(events: list[views.Event]) -> StreamPart:
+    identities = tuple(map(id, events))
+    found = _parts.get(identities)
+    if found is None:
+        part = StreamPart(b"".join(map(_message_once, events)), len(events))
+        # The events are kept with it, so that no others can get their identities.
+        found = _parts[identities] = events, part
+        if len(_parts) > limits.FEED_PARTS_REMEMBERED_MAX:
+            del _parts[next(iter(_parts))]
+    return found[1]
+
+
+def _heartbeat(position: int) -> StreamPart:
+    """A comment, and the position of the stream, so that a consumer that is cut off now need not begin earlier."""
+    return StreamPart(b": heartbeat\nid: %d\n\n" % position, 0)
+
+
+def _message_once(event: views.Event) -> bytes:
+    return _texts.of(event, lambda: _message(event))
+
+
+def _message(shown: views.Event | views.Balance) -> bytes:
+    """One event or balance as a message of server-sent events; its position is the id."""
+    return b"id: %d\ndata: %b\n\n" % (shown.position, encode(shown))
 
 
 async def _unless_unknown(authenticate: Authenticate) -> None:
@@ -248,14 +263,3 @@ def last_event_id(request: Request) -> int | None:
     ):
         raise ParameterError(LAST_EVENT_ID, "expected the id of an event of this stream, which is a number")
     return int(text)
-
-
-def _rendered(part: StreamPart) -> Iterator[tuple[bytes, int]]:
-    """A part in chunks, each with the number of its events; a heartbeat if there are none."""
-    messages = part.messages
-    for start in range(0, len(messages), limits.STREAM_CHUNK_EVENTS_MAX):
-        chunk = messages[start : start + limits.STREAM_CHUNK_EVENTS_MAX]
-        yield b"".join(b"id: %d\ndata: %b\n\n" % message for message in chunk), len(chunk)
-    if not messages:
-        # A comment, and the position of the stream, so that a consumer that is cut off now need not begin earlier.
-        yield b": heartbeat\nid: %d\n\n" % part.position, 0

@@ -218,11 +218,12 @@ FEED_RECORDS_WAITING_MAX: Final = 512
 FEED_RECORDS_WAITING_OF_TENANT_MAX: Final = 4_096
 # Events are encoded once for all listeners.
 FEED_EVENTS_REMEMBERED_MAX: Final = 4_096
-# Listeners take turns. The cost is what is sent between two rounds of the event loop: a message costs one, and so
-# does a number of records in it. Only a few listeners that are behind read the log at once, and share what was just
-# read.
+# Listeners take turns. The cost is what is sent before a pause, which leaves time for everything else: a message
+# costs one, and so does a number of records in it. Only a few listeners that are behind read the log at once, and
+# share what was just read.
 FEED_COST_PER_ROUND: Final = 12
-FEED_RECORDS_FOR_COST_OF_ONE: Final = 10
+FEED_ROUND_PAUSE_SECONDS: Final = 0.001
+FEED_RECORDS_FOR_COST_OF_ONE: Final = 25
 CATCH_UP_READS_MAX: Final = 2
 FEED_PARTS_REMEMBERED_MAX: Final = 16
 FEED_PART_REMEMBERED_SECONDS: Final = 1.0

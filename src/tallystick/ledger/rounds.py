@@ -13,11 +13,19 @@ Act = Callable[[], bool]
 
 
 class Rounds:
-    """Does work of the cost `at_once`, or one piece of work, in a number of rounds of the loop."""
+    """Does work of the cost `at_once`, or one piece of work, in a number of rounds of the loop, and then pauses."""
 
-    def __init__(self, at_once: int, rounds: int, tenant_weights: Mapping[int, int] = NO_WEIGHTS) -> None:
+    def __init__(
+        self,
+        at_once: int,
+        rounds: int,
+        tenant_weights: Mapping[int, int] = NO_WEIGHTS,
+        *,
+        pause_seconds: float = 0.0,
+    ) -> None:
         self._at_once = at_once
         self._rounds = rounds
+        self._pause_seconds = pause_seconds
         self._waiting: FairQueue[Act] = FairQueue(at_once, tenant_weights)
         self._going_round = False
 
@@ -55,5 +63,7 @@ class Rounds:
     def _go_round(self, rounds: int) -> None:
         if rounds:
             asyncio.get_running_loop().call_soon(self._go_round, rounds - 1)
+        elif self._pause_seconds and self._waiting:
+            asyncio.get_running_loop().call_later(self._pause_seconds, self._give_turns)
         else:
             self._give_turns()

@@ -71,7 +71,9 @@ class Engine:
         self._cache = None if cache is None else Cache(cache, cache_key)
         # The weight of each tenant in the queues of the shards. It may change while this serves.
         self.tenant_weights: dict[int, int] = {}
-        self._listeners_turns = Rounds(limits.FEED_COST_PER_ROUND, 1, self.tenant_weights)
+        self._listeners_turns = Rounds(
+            limits.FEED_COST_PER_ROUND, 1, self.tenant_weights, pause_seconds=limits.FEED_ROUND_PAUSE_SECONDS
+        )
         self._clock_tolerance_seconds = clock_tolerance_seconds
         self.router = Router(dsns, self._make_shard, open_shards=open_shards)
         self.pieces = Pieces(self.tenant_weights)

@@ -24,6 +24,8 @@ from tallystick.service.tenancy import Tenancy
 
 _views: Final[Remembered[views.Event]] = Remembered(limits.FEED_EVENTS_REMEMBERED_MAX)
 _stage_views: Final[Remembered[views.Event]] = Remembered(limits.FEED_EVENTS_REMEMBERED_MAX)
+# By the records that streams share.
+_views_of_parts: Final[Remembered[tuple[views.Event, ...]]] = Remembered(limits.FEED_PARTS_REMEMBERED_MAX)
 
 
 class EventCalls(Tenancy):
@@ -52,7 +54,7 @@ class EventCalls(Tenancy):
         with _as_parameter_errors():
             async with home.expensive_reads.turn(self._tenant):
                 found = await home.feed.read(wanted, after, limit)
-        return await self._events(home, wanted, found)
+        return views.Events(list(await self._event_views(home, wanted, found.records)), found.position)
 
     async def follow_events(
         self,
@@ -122,28 +124,33 @@ class EventCalls(Tenancy):
 
         return follow()
 
-    async def _events(self, home: ServedShard, wanted: Wanted, found: LogPart) -> views.Events:
-        """The events of a part of the log, as callers see them.
+    async def _event_views(
+        self, home: ServedShard, wanted: Wanted, records: list[Record]
+    ) -> tuple[views.Event, ...]:
+        """Records of the log as callers see them.
 
         Raises:
             UnavailableError: only a shard that does not answer knows what was asked for.
         """
-        records = found.records
         if not wanted.stages:
             records = await self._engine.earlier_credits.all_completed(home.number, records)
             records = [record for record in records if wanted.shows(home.number, record)]
-        return views.Events(
-            [_view_once(home.number, record, wanted.stages) for record in records], found.position
-        )
+        return tuple(_view_once(home.number, record, wanted.stages) for record in records)
 
     async def _events_or_none(self, home: ServedShard, wanted: Wanted, found: LogPart) -> views.Events | None:
         """The same for a stream, which survives the loss of a shard; None, after a pause, while the shard is lost."""
-        try:
-            return await self._events(home, wanted, found)
-        except UnavailableError:
-            home.feed.follower.require_open()
-            await asyncio.sleep(jittered(limits.FEED_RETRY_SECONDS))
-            return None
+        if not found.records:
+            return views.Events([], found.position)
+        seen = _views_of_parts.find(found.records)
+        if seen is None:
+            try:
+                seen = await self._event_views(home, wanted, found.records)
+            except UnavailableError:
+                home.feed.follower.require_open()
+                await asyncio.sleep(jittered(limits.FEED_RETRY_SECONDS))
+                return None
+            _views_of_parts.keep(found.records, seen)
+        return views.Events(list(seen), found.position)
 
     def _wanted(
         self,

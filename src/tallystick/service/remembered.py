@@ -17,8 +17,16 @@ class Remembered(Generic[Made]):
     def of(self, source: object, make: Callable[[], Made]) -> Made:
         """The result for an object. It is made now if it is missing."""
         found = self._made.get(id(source))
-        if found is None:
-            found = self._made[id(source)] = source, make()
-            if len(self._made) > self._most:
-                del self._made[next(iter(self._made))]
-        return found[1]
+        return self.keep(source, make()) if found is None else found[1]
+
+    def find(self, source: object) -> Made | None:
+        """The result for an object; None if it is missing."""
+        found = self._made.get(id(source))
+        return None if found is None else found[1]
+
+    def keep(self, source: object, made: Made) -> Made:
+        """Keep the result for an object."""
+        self._made[id(source)] = source, made
+        if len(self._made) > self._most:
+            del self._made[next(iter(self._made))]
+        return made

@@ -7,7 +7,7 @@ which reads each part of the log once for all of them.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -36,7 +36,8 @@ __all__ = ["Feed", "LogPart", "Wanted"]
 class LogPart(NamedTuple):
     """The wanted records of a part of the log, in the order of the log.
 
-    `position` is the end of the part. All wanted records up to it are in this part or in earlier ones.
+    `position` is the end of the part. All wanted records up to it are in this part or in earlier ones. Listeners
+    share `records`, which must not be changed.
     """
 
     records: list[Record]
@@ -44,11 +45,15 @@ class LogPart(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """A part, whether it ended at the head of the log, and the accounts that were searched for."""
+    """A part, whether it ended at the head of the log, and the accounts that were searched for.
+
+    `chunks`: the same in parts that are sent at once.
+    """
 
     part: LogPart
     level: bool
     accounts: frozenset[int] | None
+    chunks: Sequence[LogPart] = ()
 
 
 class Feed:
@@ -125,7 +130,7 @@ class Feed:
             after, level = read.part.position, read.level
             # The next wanted record may be far away. The progress of the search is reported meanwhile.
             if read.part.records or time.monotonic() > said_at + limits.STREAM_HEARTBEAT_SECONDS:
-                async for part in self._in_turns(wanted, read.part):
+                async for part in self._in_turns(wanted, read.chunks):
                     yield part
                 said_at = time.monotonic()
 
@@ -141,7 +146,7 @@ class Feed:
                 continue
             after = read.part.position
             if read.part.records:
-                async for part in self._in_turns(wanted, read.part):
+                async for part in self._in_turns(wanted, read.chunks):
                     yield part
             if after >= subscription.joined_at:
                 break
@@ -149,7 +154,9 @@ class Feed:
         # A stream may be silent for a day, and must not keep its last records in memory.
         del read
         while (found := await subscription.next()) is not None:
-            records = [record for record in found.records if record.transaction.position > after]
+            records = found.records
+            if records and records[0].transaction.position <= after:
+                records = [record for record in records if record.transaction.position > after]
             after = max(after, found.position)
             if records or not found.records:
                 yield LogPart(records, after)
@@ -167,14 +174,11 @@ class Feed:
             await asyncio.sleep(jittered(limits.FEED_RETRY_SECONDS))
             return None
 
-    async def _in_turns(self, wanted: Wanted, found: LogPart) -> AsyncGenerator[LogPart, None]:
-        """A part in smaller parts, each sent at once, in turns with other streams."""
-        records, size = found.records, limits.STREAM_CHUNK_EVENTS_MAX
-        for start in range(0, max(1, len(records)), size):
-            part = records[start : start + size]
-            last = start + size >= len(records)
-            await self._turns.turn(wanted.tenant, cost_of(len(part)))
-            yield LogPart(part, found.position if last else part[-1].transaction.position)
+    async def _in_turns(self, wanted: Wanted, chunks: Sequence[LogPart]) -> AsyncGenerator[LogPart, None]:
+        """Parts that are sent at once, in turns with other streams."""
+        for chunk in chunks:
+            await self._turns.turn(wanted.tenant, cost_of(len(chunk.records)))
+            yield chunk
 
     async def _read_in_turn(self, wanted: Wanted, after: int) -> _Read:
         """The next part of the log for a stream that is behind.
@@ -191,6 +195,7 @@ class Feed:
             if key in self._parts_read:
                 return self._parts_read[key]
             read = await self._read(wanted, after, limits.PAGE_ROWS_MAX)
+            read = read._replace(chunks=_chunks_of(read.part))
             if read.part.position > after and len(self._parts_read) < limits.FEED_PARTS_REMEMBERED_MAX:
                 self._parts_read[key] = read
                 forget = partial(self._parts_read.pop, key, None)
@@ -247,6 +252,14 @@ class Feed:
         if len(found) > count_max:
             raise TooManyAccountsError(f"the owner has more than {count_max} accounts on this shard")
         return frozenset(found)
+
+
+def _chunks_of(found: LogPart) -> list[LogPart]:
+    """A part in parts that are sent at once; an empty one is one of them."""
+    records, size = found.records, limits.STREAM_CHUNK_EVENTS_MAX
+    chunks = [records[start : start + size] for start in range(0, max(1, len(records)), size)]
+    ends = [*(chunk[-1].transaction.position for chunk in chunks[:-1]), found.position]
+    return list(map(LogPart, chunks, ends))
 
 
 def _require_reached(after: int, head: int) -> None:

@@ -7,10 +7,12 @@ written, the log is read from the last position that was handed out.
 
 import asyncio
 import time
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import NamedTuple, TypeVar
+from operator import attrgetter
+from typing import Final, NamedTuple, TypeVar
 
 import structlog
 
@@ -58,7 +60,10 @@ class Wanted(NamedTuple):
 
 
 class NewRecords(NamedTuple):
-    """Records in the order of the log. There are no other wanted records up to `position`."""
+    """Records in the order of the log. There are no other wanted records up to `position`.
+
+    Listeners share `records`, which must not be changed.
+    """
 
     records: list[Record]
     position: int
@@ -135,9 +140,12 @@ class Subscription:
         taken = [waiting.popleft() for _ in range(min(len(waiting), limits.STREAM_CHUNK_EVENTS_MAX))]
         position = self._follower.position
         if waiting:
+            for _ in range(_beyond_common_end(taken)):
+                waiting.appendleft(taken.pop())
             position = taken[-1].transaction.position
             self._ask_for_turn()
-        return NewRecords([record for record in taken if self._wants(record)], max(self.joined_at, position))
+        records = self._follower.wanted_of(taken, self.wanted, self._wants) if taken else []
+        return NewRecords(records, max(self.joined_at, position))
 
     def wake(self) -> None:
         """Wake the listener."""
@@ -164,6 +172,16 @@ class Subscription:
         return any(entry.account in accounts for entry in record.entries)
 
 
+def _beyond_common_end(taken: Sequence[Record]) -> int:
+    """How many of these records come after the last position at which all listeners end what they take.
+
+    So listeners that began at different positions soon take the same records.
+    """
+    last = taken[-1].transaction.position
+    end = last - last % limits.STREAM_CHUNK_EVENTS_MAX
+    return len(taken) - (bisect_right(taken, end, key=_position) or len(taken))
+
+
 def cost_of(record_count: int) -> int:
     """The cost of sending a number of records at once, in units of sending one."""
     return 1 + min(record_count, limits.STREAM_CHUNK_EVENTS_MAX) // limits.FEED_RECORDS_FOR_COST_OF_ONE
@@ -185,6 +203,8 @@ class Follower:
         self._closed = False
         self._pause_seconds = limits.FEED_PAUSE_SECONDS_MIN
         self._worker: Worker | None = None
+        # What listeners took last. Those that want the same share it.
+        self._taken: dict[tuple[Wanted, int, int], list[Record]] = {}
         self._of_tenant: dict[int, set[Subscription]] = {}
         self._of_account: dict[int, set[Subscription]] = {}
         self._of_owner: dict[_Owner, set[Subscription]] = {}
@@ -284,6 +304,7 @@ class Follower:
         if self._worker is not None:
             self._worker.cancel()
             self._worker = None
+        self._taken.clear()
         self._lag_positions.set(0)
         self._lag_seconds.set(0)
 
@@ -325,6 +346,21 @@ class Follower:
             yield from self._of_owner.get(owner, ())
 
     # Records.
+
+    def wanted_of(
+        self, taken: Sequence[Record], wanted: Wanted, wants: Callable[[Record], bool]
+    ) -> list[Record]:
+        """The records of these that a listener wants. Listeners that want the same get the same list.
+
+        `taken`: all records from the first to the last that may be wanted.
+        """
+        key = wanted, taken[0].transaction.position, taken[-1].transaction.position
+        found = self._taken.get(key)
+        if found is None:
+            if len(self._taken) >= limits.FEED_PARTS_REMEMBERED_MAX:
+                del self._taken[next(iter(self._taken))]
+            found = self._taken[key] = [record for record in taken if wants(record)]
+        return found
 
     def committed(self, decision: Decision) -> None:
         """Take a batch that this process's batcher has just committed."""
@@ -418,6 +454,9 @@ class Follower:
         for listener, found in of_listener.items():
             listener.offer(found)
         self.position = self.horizon = until
+
+
+_position: Final = attrgetter("transaction.position")
 
 
 def _remove(index: dict[Key, set[Subscription]], key: Key, subscription: Subscription) -> None:
