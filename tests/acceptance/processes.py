@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tallystick.embedded.postgres import EmbeddedPostgres
+from tests.forked import run_forked
 from tests.lives import lives
 
 COMMAND = [sys.executable, "-P", "-m", "tallystick.cli"]
@@ -35,6 +36,15 @@ def run(
     *arguments: str, folder: Path | None = None, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a short command to its end."""
+    return run_forked(
+        arguments, folder=folder, env=environment(**(env or {})), timeout=COMMAND_TIMEOUT_SECONDS
+    )
+
+
+def run_anew(
+    *arguments: str, folder: Path | None = None, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a short command to its end in a process that is started as a user starts it."""
     return subprocess.run(
         [*COMMAND, *arguments],
         cwd=folder,

@@ -8,7 +8,7 @@ import sys
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import NamedTuple, Protocol, Self
+from typing import IO, NamedTuple, Protocol, Self
 
 import psycopg
 import requests
@@ -16,6 +16,7 @@ import requests
 from tallystick.service.authentication import NewApiKey
 from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
 from tests.crash.databases import ShardDatabase
+from tests.forked import Forked, fork_server_pid
 from tests.keys import with_keys
 from tests.ports import own_port
 from tests.webhook_keys import key_file
@@ -92,11 +93,10 @@ class Server:
         self.log_path = installation.folder / f"{name}.log"
         self._installation = installation
         self._options = options
-        before = [] if package is None else [str(package)]
-        paths = os.pathsep.join(filter(None, [*before, os.environ.get("PYTHONPATH")]))
-        self._environment = {**os.environ, "PYTHONPATH": paths} if paths else None
+        self._package = package
         self._cleanup = ExitStack()
         self.url = ""
+        self.pid = 0
         # What `/readyz` answered before 200.
         self.not_ready: list[int] = []
         self.metrics_port = own_port()
@@ -108,22 +108,21 @@ class Server:
             log = cleanup.enter_context(self.log_path.open("wb"))
             arguments = ["--config", str(self._installation.configuration_path), "--port", str(port)]
             # It ends by itself when the tests are killed, and leaves it to us to hold the port.
-            arguments += [
-                "--child-of",
-                str(os.getpid()),
-                "--metrics-port",
-                str(self.metrics_port),
-                *self._options,
-            ]
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "tallystick.cli", "serve", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self._environment,
-                start_new_session=True,
-            )
+            arguments += ["--metrics-port", str(self.metrics_port), *self._options]
+            nothing = cleanup.enter_context(Path(os.devnull).open("rb"))
+            process: subprocess.Popen[bytes] | Forked
+            if self._package is None:
+                process = Forked(
+                    ["serve", *arguments, "--child-of", str(fork_server_pid())],
+                    stdin=nothing,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            else:
+                process = self._started([*arguments, "--child-of", str(os.getpid())], nothing, log)
             cleanup.callback(_end, process)
+            self.pid = process.pid
             self._wait_until_ready(process)
             self._cleanup = cleanup.pop_all()
         return self
@@ -131,7 +130,19 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self._cleanup.close()
 
-    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+    def _started(self, arguments: list[str], nothing: IO[bytes], log: IO[bytes]) -> "subprocess.Popen[bytes]":
+        """A process that imports the package of the folder."""
+        paths = os.pathsep.join(filter(None, [str(self._package), os.environ.get("PYTHONPATH")]))
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "tallystick.cli", "serve", *arguments],
+            stdin=nothing,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "PYTHONPATH": paths},
+            start_new_session=True,
+        )
+
+    def _wait_until_ready(self, process: "subprocess.Popen[bytes] | Forked") -> None:
         deadline = time.monotonic() + START_SECONDS_MAX
         while time.monotonic() < deadline and process.poll() is None:
             with suppress(requests.RequestException), requests.get(f"{self.url}/readyz", timeout=5) as answer:
@@ -150,7 +161,7 @@ def _reserved_port() -> socket.socket:
     return holder
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: "subprocess.Popen[bytes] | Forked") -> None:
     process.terminate()
     try:
         process.wait(STOP_SECONDS_MAX)

@@ -1,8 +1,6 @@
 """Transfers between two shards over HTTP: the answer, and what a caller is told while there is none yet."""
 
 import json
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -19,6 +17,7 @@ from tallystick.service.configuration import Configuration, ShardConfiguration, 
 from tests.api.client import Answer, Client
 from tests.api.server import Server
 from tests.crash.databases import temporary_shards
+from tests.forked import run_forked
 
 SAGA_WAIT_SECONDS = 0.3
 OWNERS_TRIED_MAX = 60
@@ -94,9 +93,8 @@ def pair(two_shards: TwoShards) -> Iterator[Pair]:
 
 def _tallystick(two_shards: TwoShards, *arguments: str) -> dict[str, str]:
     """What a command prints with --json."""
-    command = [sys.executable, "-P", "-m", "tallystick.cli", *arguments]
     options = ["--config", str(two_shards.configuration_path), "--json"]
-    done = subprocess.run([*command, *options], capture_output=True, check=False, text=True, timeout=60)
+    done = run_forked([*arguments, *options], timeout=60)
     assert done.returncode == 0, done.stderr
     found: dict[str, str] = json.loads(done.stdout)
     return found

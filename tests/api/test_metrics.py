@@ -118,7 +118,7 @@ def test_no_folder_of_figures_is_left(installation: Installation, monkeypatch: p
         processes = [parent_of(server), *parent_of(server).children()]
         for process in processes:
             process.kill()
-        psutil.wait_procs(processes)
+        wait_for(lambda: not any(lives(process.pid) for process in processes), "all have ended")
     long_ago = time.time() - 3600
     os.utime(left, (long_ago, long_ago))
     with Server(installation, "next") as server:
@@ -202,6 +202,4 @@ def metrics_process_of(server: Server) -> psutil.Process:
 
 def parent_of(server: Server) -> psutil.Process:
     """The process that starts the workers."""
-    port = str(server.metrics_port)
-    (parent,) = [one for one in psutil.Process().children() if port in one.cmdline()]
-    return parent
+    return psutil.Process(server.pid)

@@ -27,6 +27,13 @@ class Target(Protocol):
     def url(self) -> str: ...
 
 
+class Running(Protocol):
+    """A server, as this machine knows it."""
+
+    @property
+    def pid(self) -> int: ...
+
+
 class Answered(NamedTuple):
     """All that came until the connection was closed, and after how long that was."""
 
@@ -111,14 +118,13 @@ def others_are_served(server: Target) -> Iterator[None]:
         assert longest.result() < HELD_UP_SECONDS_MAX
 
 
-def processor_seconds(server: Target) -> float:
+def processor_seconds(server: Running) -> float:
     """The time for which the server has used a processor. Unlike waiting, it does not grow on a busy machine."""
     times = [one.cpu_times() for one in processes_of(server)]
     return sum(one.user + one.system for one in times)
 
 
-def processes_of(server: Target) -> list[psutil.Process]:
+def processes_of(server: Running) -> list[psutil.Process]:
     """The processes that serve."""
-    port = server.url.rpartition(":")[2]
-    (main,) = (one for one in psutil.Process().children() if port in one.cmdline())
+    main = psutil.Process(server.pid)
     return [main, *main.children(recursive=True)]

@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
 import pytest
 import redis
 
@@ -59,7 +58,5 @@ def generation(keys: "redis.Redis", account: str) -> bytes:
 
 
 def kill(server: Server) -> None:
-    port = server.url.rpartition(":")[2]
-    (process,) = [one for one in psutil.Process().children() if port in one.cmdline()]
     # It leads a group of its own, with its workers.
-    os.killpg(process.pid, signal.SIGKILL)
+    os.killpg(server.pid, signal.SIGKILL)

@@ -16,11 +16,13 @@ import psutil
 
 from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
 from tests.crash.databases import SHARD, ShardDatabase
+from tests.forked import Forked, run_forked
 from tests.keys import with_keys
 from tests.ports import HOST, own_port
 from tests.waiting import wait_for
 from tests.webhook_keys import key_file
 
+PROGRAM = "tallystick.cli"
 READY_SECONDS_MAX = 60.0
 ANSWER_SECONDS_MAX = 60.0
 PAGE_ROWS = 500
@@ -47,13 +49,14 @@ class ApiServer:
         folder: Path,
         *databases: ShardDatabase,
         settings: Mapping[str, Any] | None = None,
-        program: str = "tallystick.cli",
+        program: str = PROGRAM,
         options: Sequence[str] = (),
+        anew: bool = False,
     ) -> None:
         """Serve the databases of shard 1, of shard 2, and so on.
 
         `settings` are others of the configuration file, `options` more of the command. `program` is the module that
-        is run: another one is for bugs that are planted.
+        is run: another one is for bugs that are planted. `anew`: it is started as a user starts it, and not forked.
         """
         self._options = options
         self.configuration_path = folder / "tallystick.toml"
@@ -64,10 +67,11 @@ class ApiServer:
         told = {"webhooks_key_file": key_file(folder), **(settings or {})}
         write_configuration(self.configuration_path, Configuration(shards, **told))
         self._program = program
+        self._anew = anew or program != PROGRAM
         self.log_path = folder / "api.log"
         self.port = own_port()
         self.metrics_port = own_port()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Forked | None = None
         owner_dsns = {number: database.owner_dsn for number, database in enumerate(databases, SHARD)}
         self.api_key = with_keys(owner_dsns, lambda keys: keys.create("crash test")).key
 
@@ -78,18 +82,22 @@ class ApiServer:
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another command of the product on the same shard."""
-        return subprocess.run(
-            [sys.executable, "-m", "tallystick.cli", *arguments, "--config", str(self.configuration_path)],
-            capture_output=True, text=True, check=False, timeout=ANSWER_SECONDS_MAX,
-        )  # fmt: skip
+        return run_forked([*arguments, "--config", str(self.configuration_path)], timeout=ANSWER_SECONDS_MAX)
 
     def start(self, probe: str = "/readyz?all") -> None:
         """Start it and wait until it can serve all shards, or what else the probe asks for."""
-        command = [sys.executable, "-m", self._program, "serve", "--port", str(self.port)]
-        command += ["--config", str(self.configuration_path), "--metrics-port", str(self.metrics_port)]
-        command += self._options
-        with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        arguments = ["serve", "--port", str(self.port), "--config", str(self.configuration_path)]
+        arguments += ["--metrics-port", str(self.metrics_port), *self._options]
+        with self.log_path.open("ab") as log, Path(os.devnull).open("rb") as nothing:
+            if self._anew:
+                command = [sys.executable, "-m", self._program, *arguments]
+                self._process = subprocess.Popen(
+                    command, stdin=nothing, stdout=log, stderr=log, start_new_session=True
+                )
+            else:
+                self._process = Forked(
+                    arguments, stdin=nothing, stdout=log, stderr=log, start_new_session=True
+                )
         self.wait_until_ready(probe)
 
     def wait_until_ready(self, probe: str = "/readyz?all") -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from tests.forgery.books import Books
 from tests.forgery.builder import build, posted, serving
 from tests.forgery.changes import AT_POSITION, FORGED, FOUND_TOO, WITH_BATCH, batch
 from tests.forgery.words import IN_WORDS
+from tests.forked import run_forked
 
 from tallystick import TransferRequest
 from tallystick.domain import limits
@@ -188,8 +188,7 @@ def test_a_server_that_is_lost_on_the_way_is_no_false_alarm(books: Books) -> Non
 
 
 def run_verify(configuration: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tallystick.cli", "verify", "--config", str(configuration), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return run_forked(["verify", "--config", str(configuration), *arguments], timeout=60)
 
 
 @pytest.fixture

@@ -101,7 +101,8 @@ def test_old_books_are_served_and_migrated_by_a_new_key(
     empty: ShardDatabase, tmp_path: Path, receivers: list[Receiver]
 ) -> None:
     """From a server without a key, over one that has a key, to one with another key, without a restart."""
-    server = ApiServer(tmp_path, empty, settings=INSIDE)
+    # What its processes show to others is looked at, too.
+    server = ApiServer(tmp_path, empty, settings=INSIDE, anew=True)
     configured = server.configuration_path.read_text()
     (line,) = (one for one in configured.splitlines() if one.startswith("webhooks_key_file"))
     with api_server(server), client_of(server) as client:
