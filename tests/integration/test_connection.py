@@ -10,6 +10,7 @@ from tests.crash.databases import ShardDatabase, temporary_database
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.store.connection import Database
 from tallystick.store.errors import ShardUnavailableError
+from tallystick.store.queries import query
 
 TURNS = 40
 
@@ -47,3 +48,14 @@ async def test_sessions_that_are_ended_are_lost_shards_and_nothing_else(
                 lost += 1
     assert lost > 0, "a session was ended before it was noticed"
     assert await readers.rows("log_head"), "the next connection is a whole one"
+
+
+async def test_a_read_is_one_query_and_nothing_is_asked_after_it(
+    shard: ShardDatabase, readers: Database
+) -> None:
+    await readers.rows("log_head")
+    with psycopg.connect(shard.owner_dsn, autocommit=True) as operator:
+        last = operator.execute(
+            "SELECT query FROM pg_stat_activity WHERE application_name = 'tallystick reader'"
+        ).fetchall()
+    assert [text.strip() for (text,) in last] == [query("log_head").strip()]

@@ -1,7 +1,7 @@
 """Connections to one shard's database: one that writes, a pool that reads."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, LiteralString, TypeAlias
 
@@ -84,10 +84,13 @@ class Database:
 
     async def open(self) -> None:
         """Make the pools. They connect when they are used, so that a server starts even if a shard is away."""
-        self._readers = await self._pool("tallystick reader", limits.READ_CONNECTIONS_MAX)
+        # The driver's reset is one more round trip for each read, and no query over a reader changes its session.
+        self._readers = await self._pool("tallystick reader", limits.READ_CONNECTIONS_MAX, _keep_session)
         self._holders = await self._pool("tallystick holder", limits.HOLDING_CONNECTIONS_MAX)
 
-    async def _pool(self, name: str, size: int) -> Pool:
+    async def _pool(
+        self, name: str, size: int, reset: Callable[[AnyConnection], Awaitable[None]] | None = None
+    ) -> Pool:
         pool: Pool = await asyncpg.create_pool(  # type: ignore[call-overload]  # of all the driver's parameters
             self._dsn,
             connect=connect_to_primary,
@@ -95,6 +98,7 @@ class Database:
             max_size=size,
             command_timeout=_COMMAND_TIMEOUT_SECONDS,
             server_settings={**SETTINGS, "application_name": name},
+            reset=reset,
         )
         return pool
 
@@ -165,6 +169,10 @@ class Database:
             # The pool resets a returned connection, which releases its locks.
             with suppress(ShardUnavailableError), translated():
                 await self._holders.release(connection)
+
+
+async def _keep_session(_: AnyConnection, /) -> None:
+    """Leave the session of a returned connection as it is."""
 
 
 async def _await_standbys(connection: AnyConnection) -> None:
