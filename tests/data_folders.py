@@ -17,7 +17,7 @@ from tallystick.embedded.temporary_folders import abandoned, claim
 
 MEMORY: Final = Path("/dev/shm")
 _PREFIX: Final = "tallystick-faults-"
-# Two processes of tests, with a few servers each.
+# For some processes of tests, with a few servers each.
 _MEMORY_BYTES_MIN: Final = 4 * 1024**3
 
 

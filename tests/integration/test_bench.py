@@ -9,12 +9,15 @@ import time
 from array import array
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 from click.testing import CliRunner
 from tests.crash.databases import temporary_server
+from tests.waiting import wait_for
 
 from tallystick.store.migrate import migrate
 from tallystick_bench import command
@@ -137,6 +140,14 @@ def test_existing_database_is_left_as_it_was_but_for_the_payments(dsn: str) -> N
     assert logged[0] >= found["money"]["acknowledged"] + 50
 
 
+def pays(pid: int) -> bool:
+    """Whether its own server has sessions of the role that pays."""
+    processes = psutil.Process(pid).children(recursive=True)
+    with suppress(psutil.NoSuchProcess):
+        return any("tallystick_login" in part for one in processes for part in one.cmdline())
+    return False
+
+
 # Scripts let what they start in the background ignore Ctrl-C.
 @pytest.mark.parametrize("trapped", ["", "trap '' INT; "], ids=["in the foreground", "in the background"])
 def test_termination_removes_the_temporary_server(trapped: str) -> None:
@@ -153,10 +164,8 @@ def test_termination_removes_the_temporary_server(trapped: str) -> None:
             env={"TMPDIR": folder, "PATH": "/usr/bin:/bin"},
         )
         try:
-            deadline = time.monotonic() + RUN_SECONDS_MAX
-            while not list(Path(folder).glob("tallystick-bench-*/*")) and time.monotonic() < deadline:
-                time.sleep(0.05)
-            time.sleep(3)
+            wait_for(lambda: pays(process.pid), "it pays", RUN_SECONDS_MAX)
+            time.sleep(0.5)
 
             process.send_signal(signal.SIGTERM)
             _, errors = process.communicate(timeout=RUN_SECONDS_MAX)
