@@ -1,5 +1,6 @@
 """Figures of several workers: added up from their files, also those of workers that were killed."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -7,9 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, Metric
 
-from tallystick.background.figure_files import FiguresOfWorkers, figures_folder
+from tallystick.background.figure_files import FiguresOfWorkers, claim_number, figures_folder
 from tallystick.background.figures import Combined, forget_counter, forget_gauge, gauge
 from tallystick.background.figures import counter as declare_counter
 
@@ -168,3 +169,16 @@ def test_figures_in_memory_are_forgotten() -> None:
     forget_counter(things, "a")
     assert REGISTRY.get_sample_value("test_lag", {"kind": "a"}) is None
     assert REGISTRY.get_sample_value("test_things_total", {"kind": "a"}) is None
+
+
+def test_a_scrape_while_a_worker_begins_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    allocate = os.posix_fallocate
+    scraped: list[list[Metric]] = []
+
+    def scraped_before(file: int, offset: int, length: int) -> None:
+        scraped.append(list(FiguresOfWorkers(tmp_path).collect()))
+        allocate(file, offset, length)
+
+    monkeypatch.setattr(os, "posix_fallocate", scraped_before)
+    claim_number(tmp_path, ["livesum"])
+    assert len(scraped) == len(list(tmp_path.glob("*.db"))) == 3

@@ -74,9 +74,14 @@ def claim_number(folder: Path, gauge_modes: Sequence[str]) -> int:
     # The gauges of the worker that had this number.
     mark_process_dead(number, str(folder))  # type: ignore[no-untyped-call]  # of the library
     for kind in ("counter", "histogram", *(f"gauge_{mode}" for mode in gauge_modes)):
-        file = os.open(folder / f"{kind}_{number}.db", os.O_RDWR | os.O_CREAT, 0o600)
-        os.posix_fallocate(file, 0, _FILE_BYTES)
-        os.close(file)
+        path = folder / f"{kind}_{number}.db"
+        if not path.exists():
+            # It has its name when it has its size: a scrape cannot read an empty file.
+            begun = path.with_suffix(".new")
+            file = os.open(begun, os.O_RDWR | os.O_CREAT, 0o600)
+            os.posix_fallocate(file, 0, _FILE_BYTES)
+            os.close(file)
+            begun.replace(path)
     os.pwrite(lock, f"{os.getpid()}\n".encode("ascii"), 0)
     return number
 
