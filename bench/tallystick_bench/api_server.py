@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 
 import psutil
 
+from tallystick.domain import limits
 from tallystick.service.configuration import (
     CONFIGURATION_VARIABLE,
     Configuration,
@@ -56,7 +57,14 @@ async def api_server(target: Target) -> AsyncIterator[BenchedServer]:
         configuration_path = Path(folder) / "tallystick.toml"
         shard = ShardConfiguration(target.shard, target.dsn, target.owner_dsn)
         write_configuration(
-            configuration_path, Configuration([shard], cache=target.cache, cache_key=secrets.token_hex())
+            configuration_path,
+            # All streams that are measured, and that of a probe, are one tenant's.
+            Configuration(
+                [shard],
+                cache=target.cache,
+                cache_key=secrets.token_hex(),
+                streams_per_tenant=limits.STREAMS_MAX,
+            ),
         )
         port = holder.getsockname()[1]
         log_path = Path(folder) / "api.log"

@@ -122,6 +122,8 @@ class Listeners:
                 f"/v1/accounts/{self._payee}/balance", headers={"Accept": "text/event-stream"}
             ) as stream,
         ):
+            if stream.status != HTTPStatus.OK:
+                raise BenchError(f"a stream was answered {stream.status}: {await stream.text()}")
             seen: dict[int, float] = {}
             come = asyncio.Event()
             reader = asyncio.create_task(_read_positions(stream, seen, come), name="reader of a stream")

@@ -188,7 +188,7 @@ async def test_a_large_request_is_never_worked_through_at_once(
         await operations.transfer_batch(Call(tenant.ledger, tenant.ledger._engine.pieces, "", body, None, ""))
         going.cancel()
     assert dict(most) == dict.fromkeys(
-        ("_transfer_command", "_record", "_transaction", "encoded_outcome"), limits.PIECE_COMMANDS_MAX
+        ("_transfer_command", "_record", "_transaction", "encoded_outcome"), limits.PIECE_ITEMS_MAX
     )
 
 

@@ -55,8 +55,12 @@ BATCH_COMMANDS_MAX: Final = 1_000
 # Commands of a large request that are written together, so that others need not wait for all of it. A tenant of
 # weight 1 may write as many in one turn.
 PIECE_COMMANDS_MAX: Final = 100
-# Rounds of the event loop between two pieces of large requests. They leave time for smaller requests.
-PIECE_ROUNDS: Final = 6
+# Before and after they are written, they are handled in smaller pieces, with some rounds of the event loop between
+# them, and with pauses if tenants share the server. This leaves time for smaller requests.
+PIECE_ITEMS_MAX: Final = 25
+PIECE_ROUNDS: Final = 2
+PIECE_BUSY_SECONDS: Final = 0.001
+PIECE_PAUSE_SECONDS: Final = 0.001
 # Commands of one tenant in a batch, if other tenants have used the shard a short time ago. Their next request waits
 # for the batch that is being written.
 BATCH_COMMANDS_PER_TENANT_MAX: Final = 100
@@ -219,11 +223,12 @@ FEED_RECORDS_WAITING_OF_TENANT_MAX: Final = 4_096
 # Events are encoded once for all listeners.
 FEED_EVENTS_REMEMBERED_MAX: Final = 4_096
 # Listeners take turns. The cost is what is sent before a pause, which leaves time for everything else: a message
-# costs one, and so does a number of records in it. Only a few listeners that are behind read the log at once, and
-# share what was just read.
-FEED_COST_PER_ROUND: Final = 12
+# costs one, and so does a number of records in it. The pause is longer if tenants share the server. Only a few
+# listeners that are behind read the log at once, and share what was just read.
+FEED_COST_PER_ROUND: Final = 24
 FEED_ROUND_PAUSE_SECONDS: Final = 0.001
-FEED_RECORDS_FOR_COST_OF_ONE: Final = 25
+FEED_ROUND_PAUSE_IF_SHARED_SECONDS: Final = 0.003
+FEED_RECORDS_FOR_COST_OF_ONE: Final = 10
 CATCH_UP_READS_MAX: Final = 2
 FEED_PARTS_REMEMBERED_MAX: Final = 16
 FEED_PART_REMEMBERED_SECONDS: Final = 1.0

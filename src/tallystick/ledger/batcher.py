@@ -101,6 +101,11 @@ class Batcher:
         return self._writer.reachable and not self._condition.silent and not self._stopping
 
     @property
+    def is_shared(self) -> bool:
+        """Whether several tenants have used the shard a short time ago."""
+        return self._queue.is_shared
+
+    @property
     def derivation(self) -> Derivation:
         """The inputs for deriving accounts that the ledger opens by itself; raises UnavailableError."""
         try:

@@ -101,10 +101,10 @@ class RequestQueue:
         """
         if self._queue.size < limits.AHEAD_COMMANDS_MIN:
             return False
-        return not (self._is_shared and self._queue.any_larger_than(limits.BATCH_COMMANDS_PER_TENANT_MAX))
+        return not (self.is_shared and self._queue.any_larger_than(limits.BATCH_COMMANDS_PER_TENANT_MAX))
 
     @property
-    def _is_shared(self) -> bool:
+    def is_shared(self) -> bool:
         """Whether several tenants have used the shard a short time ago."""
         return time.monotonic() < self._shared_until
 
@@ -155,7 +155,7 @@ class RequestQueue:
         queue = self._queue
         batch: list[Queued[Piece]] = []
         count = 0
-        shared = self._is_shared
+        shared = self.is_shared
         of_tenant: Counter[int] = Counter()
         while queue.size and count < limits.BATCH_COMMANDS_MAX:
             waiting = queue.take()

@@ -4,6 +4,7 @@ So other work that becomes ready does not wait for all of it.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 
 from tallystick.ledger.fair_queue import NO_WEIGHTS, FairQueue
@@ -13,7 +14,10 @@ Act = Callable[[], bool]
 
 
 class Rounds:
-    """Does work of the cost `at_once`, or one piece of work, in a number of rounds of the loop, and then pauses."""
+    """Does work of the cost `at_once`, or one piece of work, in a number of rounds of the loop.
+
+    When it has gone on for `busy_seconds`, it pauses.
+    """
 
     def __init__(
         self,
@@ -21,9 +25,13 @@ class Rounds:
         rounds: int,
         tenant_weights: Mapping[int, int] = NO_WEIGHTS,
         *,
-        pause_seconds: float = 0.0,
+        busy_seconds: float = 0.0,
+        pause_seconds: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        """`pause_seconds` is asked when a pause is due."""
         self._at_once = at_once
+        self._busy_seconds = busy_seconds
+        self._busy_since = 0.0
         self._rounds = rounds
         self._pause_seconds = pause_seconds
         self._waiting: FairQueue[Act] = FairQueue(at_once, tenant_weights)
@@ -34,7 +42,7 @@ class Rounds:
         self._waiting.put(tenant, cost, act)
         if not self._going_round:
             self._going_round = True
-            self._give_turns()
+            self._begin()
 
     def turn(self, tenant: int, cost: int) -> asyncio.Future[None]:
         """A turn to wait for. Cancel it if it is not needed any more."""
@@ -48,6 +56,10 @@ class Rounds:
 
         self.call(tenant, cost, give)
         return turn
+
+    def _begin(self) -> None:
+        self._busy_since = time.monotonic()
+        self._give_turns()
 
     def _give_turns(self) -> None:
         left = self._at_once
@@ -63,7 +75,10 @@ class Rounds:
     def _go_round(self, rounds: int) -> None:
         if rounds:
             asyncio.get_running_loop().call_soon(self._go_round, rounds - 1)
-        elif self._pause_seconds and self._waiting:
-            asyncio.get_running_loop().call_later(self._pause_seconds, self._give_turns)
+        elif self._pause_is_due() and (pause_seconds := self._pause_seconds()):
+            asyncio.get_running_loop().call_later(pause_seconds, self._begin)
         else:
             self._give_turns()
+
+    def _pause_is_due(self) -> bool:
+        return bool(self._waiting) and time.monotonic() - self._busy_since >= self._busy_seconds

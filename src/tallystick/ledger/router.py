@@ -42,6 +42,11 @@ class Router(Generic[ShardT]):
         return list(self._shards.values())
 
     @property
+    def is_shared(self) -> bool:
+        """Whether several tenants have used a shard a short time ago."""
+        return any(shard.batcher.is_shared for shard in self._shards.values())
+
+    @property
     def placement(self) -> Placement:
         """Which shards take new owners, as far as this process knows."""
         return self._homes.placement

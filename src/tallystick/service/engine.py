@@ -72,11 +72,18 @@ class Engine:
         # The weight of each tenant in the queues of the shards. It may change while this serves.
         self.tenant_weights: dict[int, int] = {}
         self._listeners_turns = Rounds(
-            limits.FEED_COST_PER_ROUND, 1, self.tenant_weights, pause_seconds=limits.FEED_ROUND_PAUSE_SECONDS
+            limits.FEED_COST_PER_ROUND,
+            1,
+            self.tenant_weights,
+            pause_seconds=lambda: (
+                limits.FEED_ROUND_PAUSE_IF_SHARED_SECONDS
+                if self.router.is_shared
+                else limits.FEED_ROUND_PAUSE_SECONDS
+            ),
         )
         self._clock_tolerance_seconds = clock_tolerance_seconds
         self.router = Router(dsns, self._make_shard, open_shards=open_shards)
-        self.pieces = Pieces(self.tenant_weights)
+        self.pieces = Pieces(self.tenant_weights, lambda: self.router.is_shared)
         self.crossings = Crossings(lambda: self.router.shards)
         self.earlier_credits = EarlierCredits(self.crossings.find)
         self._key_claims = KeyClaims(self.crossings.find, lambda: self.router.placement)
