@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -182,7 +183,7 @@ def test_what_services_start_works_together(
         return environment(TALLYSTICK_CONFIG=str(path), PATH=f"{tmp_path}:{os.environ['PATH']}", **given)
 
     program = tmp_path / "tallystick"
-    program.write_text(f'#!/bin/sh\nexec {" ".join(COMMAND)} "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(COMMAND)} "$@"\n')
     program.chmod(0o755)
     # Compose writes a dollar twice.
     script = services["prepare"]["command"][0].replace("$$", "$")

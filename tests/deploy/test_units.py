@@ -32,9 +32,11 @@ def command_line(path: Path) -> list[str]:
 
 @needs_systemd
 def test_systemd_reads_them_without_a_warning(tmp_path: Path) -> None:
-    # The program is elsewhere here, and its users do not exist.
+    # The program is elsewhere here, perhaps in a folder with a space, and its users do not exist.
+    program = tmp_path / "program"
+    program.symlink_to(sys.executable)
     for path in UNITS:
-        text = path.read_text(encoding="utf-8").replace(PROGRAM, sys.executable)
+        text = path.read_text(encoding="utf-8").replace(PROGRAM, str(program))
         (tmp_path / path.name).write_text(re.sub(r"^User=.*$", "User=root", text, flags=re.MULTILINE))
     done = subprocess.run(
         [str(SYSTEMD_ANALYZE), "verify", "--man=no", *(str(tmp_path / path.name) for path in UNITS)],
