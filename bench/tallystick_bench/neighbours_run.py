@@ -110,7 +110,6 @@ async def measure_neighbours(settings: Settings, target: Target, progress: Progr
                     settings.accounts <= _SMALL_ACCOUNTS,
                 )
                 for flood in Flood
-                if flood.value in os.environ.get("FLOODS", "batch batches streams past refusals").split()
             ]
             caller = _QuietCaller(server.url, quiet, quiet_wallets)
             floods = await _take_turns(settings, caller, orders, progress)

@@ -74,12 +74,16 @@ class Tenancy:
         return None if idempotency_key is None else self._request(idempotency_key, operation, *fields)
 
     def _noted_request(
-        self, idempotency_key: str | None, operation: RequestKind, note: Note, *fields: Field
+        self,
+        idempotency_key: str | None,
+        operation: RequestKind,
+        note: Note,
+        *fields: Field,
+        param: str = "Idempotency-Key",
     ) -> RequestKey:
         """The key of a request whose last fields are description, metadata and effective time."""
-        return self._request(
-            idempotency_key, operation, *fields, note.description, note.metadata, note.effective_at_us
-        )
+        noted = (*fields, note.description, note.metadata, note.effective_at_us)
+        return self._request(idempotency_key, operation, *noted, param=param)
 
     async def _require_recent(self, shard: ServedShard, commands: Mapping[str, Command]) -> None:
         """Refuse effective times that are too long ago, unless the key has an answer already.
@@ -185,7 +189,7 @@ class Tenancy:
     # Answers.
 
     async def _submit(self, shard: ServedShard, command: Command) -> Record | Refused:
-        if getattr(command, "note", NO_NOTE).effective_at_us is not None:
+        if _note_of(command).effective_at_us is not None:
             await self._require_recent(shard, {"": command})
         (answer,) = await self._engine.submit(shard, [command])
         if isinstance(answer.outcome, Refused):

@@ -229,16 +229,14 @@ class TransactionCalls(Tenancy):
         asset = parameters.asset_code(request.asset, f"{prefix}asset")
         note = parameters.note(request.description, request.metadata, request.effective_at, prefix)
         # The parties as the caller named them, not the accounts chosen for them.
-        key = self._request(
+        key = self._noted_request(
             request.idempotency_key,
             RequestKind.TRANSFER,
+            note,
             source,
             destination,
             amount,
             asset,
-            note.description,
-            note.metadata,
-            note.effective_at_us,
             param=f"{prefix}idempotency_key" if prefix else "Idempotency-Key",
         )
         payer, payee, opens = self._two_accounts(source, destination, amount, asset)
