@@ -20,7 +20,7 @@ from tallystick.api.calls import Call
 from tallystick.api.requests import TransferBatchRequest
 from tallystick.domain import limits
 from tallystick.followers.feed.feed import Feed, _Read
-from tallystick.followers.feed.follower import NewRecords, Subscription, Wanted
+from tallystick.followers.feed.subscription import NewRecords, Subscription, Wanted
 from tallystick.service import tenancy, transactions
 from tallystick.service.transactions import TransactionCalls, TransferRequest
 from tallystick.views import Event

@@ -17,7 +17,8 @@ from tallystick.domain import limits
 from tallystick.domain.decide import Decision
 from tallystick.domain.identifiers import Prefix, parse_identifier
 from tallystick.domain.record import Record, record_at
-from tallystick.followers.feed.follower import Follower, Subscription, Wanted
+from tallystick.followers.feed.follower import Follower
+from tallystick.followers.feed.subscription import Subscription, Wanted
 from tallystick.service.errors import ParameterError
 from tallystick.store.feed import FeedReader
 from tallystick.views import Event

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from tallystick.domain import limits
-from tallystick.followers.feed.follower import Follower, Wanted
+from tallystick.followers.feed.follower import Follower
+from tallystick.followers.feed.subscription import Wanted
 from tallystick.ledger.rounds import Rounds
 from tallystick.store.connection import Database
 from tallystick.store.feed import FeedReader

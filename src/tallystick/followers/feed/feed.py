@@ -18,7 +18,8 @@ from tallystick.background.pauses import jittered
 from tallystick.domain import limits
 from tallystick.domain.record import Record
 from tallystick.followers.errors import BeyondHeadError, TooManyAccountsError
-from tallystick.followers.feed.follower import Follower, Subscription, Wanted, cost_of
+from tallystick.followers.feed.follower import Follower
+from tallystick.followers.feed.subscription import Subscription, Wanted, cost_of
 from tallystick.ledger.errors import OverloadedError, UnavailableError
 from tallystick.ledger.rounds import Rounds
 from tallystick.ledger.turns import Turns
