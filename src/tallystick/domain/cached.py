@@ -11,6 +11,7 @@ A **cached balance** is `<generation> <position> <balance> <held> <tenant> <asse
 
 import hmac
 import re
+from collections.abc import Callable
 from hashlib import blake2b, sha256
 from typing import Final, NamedTuple
 
@@ -88,26 +89,38 @@ class Seals:
 
     def __init__(self, key: str | None) -> None:
         """`key` is a text of any length."""
-        self._key = None if key is None else sha256(key.encode()).digest()
+        # A hash that has read the key. It is copied for each seal, which is cheaper than reading the key again.
+        self._keyed = (
+            None if key is None else blake2b(digest_size=_SEAL_BYTES, key=sha256(key.encode()).digest())
+        )
 
     @property
     def are_made(self) -> bool:
         """Whether there is a key, so that balances are sealed."""
-        return self._key is not None
+        return self._keyed is not None
 
     @property
     def characters(self) -> int:
         """By how much a sealed text is longer."""
-        return 0 if self._key is None else 1 + _SEAL_TIME_DIGITS + 2 * _SEAL_BYTES
+        return 0 if self._keyed is None else 1 + _SEAL_TIME_DIGITS + 2 * _SEAL_BYTES
 
-    def sealed(self, shard: int, account: int, text: str, at_seconds: int) -> str:
-        """The text of a balance with its seal.
+    def sealer(self, shard: int, at_seconds: int) -> Callable[[int, str], str]:
+        """A function that seals the texts of balances of a shard, by account.
 
-        `at_seconds`: when it was the newest, in seconds since 1970, or NOT_NEWEST.
+        `at_seconds`: when they were the newest, in seconds since 1970, or NOT_NEWEST.
         """
-        if self._key is None:
-            return text
-        return f"{text} {self._seal(self._key, shard, account, text.encode(), at_seconds)}"
+        if self._keyed is None:
+            return _unsealed
+        common = self._keyed.copy()
+        common.update(b"%d %d " % (at_seconds, shard))
+        sealed_at = f"{at_seconds:0{_SEAL_TIME_DIGITS}x}"
+
+        def sealed(account: int, text: str) -> str:
+            seal = common.copy()
+            seal.update(f"{account} {text}".encode())
+            return f"{text} {sealed_at}{seal.hexdigest()}"
+
+        return sealed
 
     def opened(self, shard: int, account: int, text: bytes, now_seconds: float) -> bytes | None:
         """The text of a cached balance, without its seal; None if it was sealed too long ago.
@@ -115,22 +128,23 @@ class Seals:
         Raises:
             ValueError: the seal is missing, or does not belong to this text.
         """
-        if self._key is None:
+        if self._keyed is None:
             return text
         generation, _, sealed = text.partition(b" ")
         balance, _, seal = sealed.rpartition(b" ")
         at_seconds = int(seal[:_SEAL_TIME_DIGITS], 16)
-        if not hmac.compare_digest(self._seal(self._key, shard, account, balance, at_seconds).encode(), seal):
+        expected = self.sealer(shard, at_seconds)(account, balance.decode()).encode()
+        if not hmac.compare_digest(expected, sealed):
             raise ValueError("not sealed by us")
         # The clock of the server that sealed it may be ahead.
         if abs(now_seconds - at_seconds) > limits.CACHE_SEAL_SECONDS_MAX:
             return None
         return b"%b %b" % (generation, balance)
 
-    @staticmethod
-    def _seal(key: bytes, shard: int, account: int, text: bytes, at_seconds: int) -> str:
-        sealed = b"%d %d %d %b" % (at_seconds, shard, account, text)
-        return f"{at_seconds:0{_SEAL_TIME_DIGITS}x}{blake2b(sealed, digest_size=_SEAL_BYTES, key=key).hexdigest()}"
+
+def _unsealed(_: int, text: str) -> str:
+    """The text of a balance where there is no key."""
+    return text
 
 
 def read_balance(account: int, generation: bytes, text: bytes) -> CachedBalance | None:

@@ -185,9 +185,9 @@ class Cache:
         `as_of`: a position up to which they are known to be the newest; 0: each up to its own.
         """
         packed: list[str] = []
-        now_seconds = int(time.time())
+        sealed = self._seals.sealer(shard, int(time.time()))
         for account, balance in balances:
-            packed += (str(account), self._seals.sealed(shard, account, balance, now_seconds))
+            packed += (str(account), sealed(account, balance))
         written = await self._run(
             shard, "write", [_mark_key(shard)], as_of, _prefix(shard), msgspec.msgpack.encode(packed)
         )
@@ -238,9 +238,9 @@ class Cache:
         """
         packed: list[str] = []
         # An attacker may have moved the mark back, to have old balances sealed.
-        at_seconds = int(time.time()) if good_ms else NOT_NEWEST
+        sealed = self._seals.sealer(shard, int(time.time()) if good_ms else NOT_NEWEST)
         for account, balance, before in passed:
-            packed += (str(account), self._seals.sealed(shard, account, balance, at_seconds), before)
+            packed += (str(account), sealed(account, balance), before)
         wrong = await self._run(
             shard,
             "advance",
