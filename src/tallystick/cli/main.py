@@ -30,6 +30,9 @@ _COMMANDS: Final = {
     "sagas": _Place("tallystick.cli.sagas", "List transfers between shards that have not ended."),
     "webhooks": _Place("tallystick.cli.webhooks", "Manage webhook endpoints and their keys.", "webhooks"),
     "verify": _Place("tallystick.cli.verify", "Check the whole ledger."),
+    "restored": _Place(
+        "tallystick.cli.restored", "Continue the log of a shard that was restored from a back-up."
+    ),
     "doctor": _Place("tallystick.cli.doctor", "Check settings, rights, clocks, disk and certificates."),
     "cluster": _Place(
         "tallystick.cli.cluster.command", "Run a cluster on this machine, and switch parts of it off."

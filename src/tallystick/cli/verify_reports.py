@@ -6,11 +6,12 @@ from typing import Final
 import click
 
 from tallystick.domain.identifiers import Prefix, format_identifier, shard_of
+from tallystick.domain.times import time_of
 from tallystick.store.errors import ShardUnavailableError, StoreError
 from tallystick.verify.checks.clearing import Pair
 from tallystick.verify.checks.saga_crossings import OpenCrossing
 from tallystick.verify.crossings import CrossingsReport
-from tallystick.verify.log import ShardReport
+from tallystick.verify.log import LostPositions, ShardReport
 from tallystick.verify.problems import LogProblem, ProblemKind
 
 _SAGAS_PRINTED_MAX: Final = 20
@@ -24,15 +25,26 @@ def print_shard(report: ShardReport) -> None:
     size = f"{report.positions:,} positions, {report.batches:,} batches, {report.accounts:,} accounts"
     if report.ok:
         click.echo(f"shard {report.shard}: all is right: {size}, head {report.head_hash.hex()}")
+        _print_lost_positions(report.lost)
         return
     click.echo(f"shard {report.shard}: WRONG: {size}")
     for difference in report.schema:
         click.echo(f"  not as `tallystick migrate` makes it, which mends it: {difference}")
+    _print_lost_positions(report.lost)
     if report.first_problem is None:
         return
     click.echo(f"  first at {_place(report.first_problem)}: {report.first_problem.detail}")
     firsts = {problem.kind: _place(problem) for problem in reversed(report.problems)}
     _print_counts(report.counts, firsts)
+
+
+def _print_lost_positions(lost: Iterable[LostPositions]) -> None:
+    for one in lost:
+        restored_at = time_of(one.restored_at_us).isoformat(timespec="seconds")
+        click.echo(
+            f"  positions {one.first:,} to {one.last:,} are not used, since the restore of {restored_at} "
+            f"({one.reason}; batch {one.batch:,})"
+        )
 
 
 def why_lost(shard: int, error: StoreError) -> str:
@@ -138,6 +150,16 @@ def shard_fields(report: ShardReport) -> dict[str, object]:
         "problems": report.problem_count,
         "problems_by_kind": _count_fields(report.counts),
         "schema": [str(difference) for difference in report.schema],
+        "restorations": [
+            {
+                "batch": one.batch,
+                "lost_first": one.first,
+                "lost_last": one.last,
+                "restored_at": time_of(one.restored_at_us).isoformat(),
+                "reason": one.reason,
+            }
+            for one in report.lost
+        ],
     }
 
 

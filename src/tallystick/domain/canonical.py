@@ -81,6 +81,10 @@ class EncodedBatch(NamedTuple):
     sagas: bytes = b""
 
 
+NO_ROWS: Final = EncodedBatch(b"", b"", b"", b"", b"")
+"""The rows of a batch that covers positions which were lost before a restore."""
+
+
 def encode(appended: Appended) -> EncodedBatch:
     """Write all rows of a batch as canonical bytes, in the order in which the chain covers them.
 

@@ -257,6 +257,12 @@ CONNECTIONS_PER_WORKER_MAX: Final = STREAMS_MAX + 8_192
 # Descriptors reserved for databases, the cache, receivers of webhooks and files. Clients have the others.
 DESCRIPTORS_RESERVED: Final = 512
 
+# A shard that was restored to an earlier moment goes on at a position that it cannot have reached before: it leaves
+# out more than it can write in the time since then. Clocks of two machines differ by less than the margin.
+POSITIONS_PER_SECOND_MAX: Final = 100_000
+RESTORATION_MARGIN_SECONDS: Final = 3_600
+RESTORATION_REASON_CHARACTERS_MAX: Final = 200
+
 # The cache. Its answers are never older than CACHE_AGE_MS_MAX: if a tailer is further behind, its mark expires, and
 # balances are read from PostgreSQL until a new mark begins.
 CACHE_TIMEOUT_SECONDS: Final = 0.25

@@ -8,7 +8,7 @@ import asyncpg
 
 from tallystick.domain import limits
 from tallystick.domain.accounts import AccountKind, AccountState, AccountStatus, AccountTerms
-from tallystick.domain.canonical import COPY_HEADER, COPY_TRAILER, EncodedBatch, genesis_hash
+from tallystick.domain.canonical import COPY_HEADER, COPY_TRAILER, NO_ROWS, EncodedBatch, genesis_hash
 from tallystick.domain.commands import Kind, Note
 from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.holds import HoldState, HoldStatus
@@ -171,6 +171,16 @@ class LogWriter:
                         columns=table.column_names,
                         format="binary",
                     )
+
+    async def append_restoration(self, row: BatchRow, reason: str) -> None:
+        """Append the row of a batch that covers lost positions, as the owner. Only then may it have no transactions.
+
+        Raises:
+            BatchRejectedError: the row does not continue the log, or the role is not the owner.
+        """
+        await self.append(row, NO_ROWS)
+        with translated():
+            await self._open_connection().execute(query("append_restoration"), row.number, reason)
 
     async def commit(self) -> None:
         """Commit the batch, on the synchronous standbys too.

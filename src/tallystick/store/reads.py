@@ -198,6 +198,14 @@ class Reader:
         (row,) = await self._rows("log_head")
         return int(row[0])
 
+    async def empty_through(self, after: int, head: int) -> int:
+        """The end of the positions without transactions that follow a position: itself, unless the log lost some.
+
+        Followers that find nothing go on there: a restore may have left more positions than can be looked through.
+        """
+        rows = await self._rows("next_transaction", after)
+        return min(head, rows[0][0] - 1) if rows else head
+
     async def entries_between(self, after: int, last: int) -> PassedEntries:
         """The entries after one position up to another, in order."""
         (row,) = await self._rows("entries_between", after, last)

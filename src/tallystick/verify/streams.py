@@ -160,6 +160,11 @@ class Moment:
         with translated():
             return derivation(shard, self._holder.execute(query("account_key")).fetchone())
 
+    def restorations(self) -> dict[int, str]:
+        """The batches of `restorations`, and their reasons."""
+        with translated():
+            return dict(self._holder.execute(query("verify_restorations")).fetchall())
+
     def stream(self, name: str, place_offset: int = 0, parameters: tuple[int, ...] = ()) -> RowStream:
         """The rows of a named COPY as of this moment."""
         with translated():
@@ -224,6 +229,10 @@ class LogStreams:
     def head_position(self) -> int:
         """The last position of the log at this moment."""
         return self._moment.head_position
+
+    def restorations(self) -> dict[int, str]:
+        """The batches that cover positions which were lost before a restore, and the reasons."""
+        return self._moment.restorations()
 
     def batches(self) -> Iterator[BatchRow]:
         """The rows that close the batches, by number."""

@@ -217,6 +217,8 @@ class Feed:
         positions = await self._find(wanted, accounts, after, until, row_count)
         if len(positions) == row_count:
             until = positions[-1]
+        elif not positions and until < head:
+            until = await self._reader.empty_through(until, head)
         records = await self._reader.records(positions) if positions else {}
         shown = [record for position in positions if wanted.shows(self._shard, record := records[position])]
         found = LogPart(shown, until)

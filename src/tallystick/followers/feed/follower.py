@@ -253,7 +253,10 @@ class Follower:
             until = min(head, self.position + limits.FEED_POSITIONS_PER_READ_MAX)
             # A listener that joins from here on gets only records after this part.
             self.horizon = until
-            self._hand_out(await self._records(until), until)
+            records = await self._records(until)
+            if not records and until < head:
+                self.horizon = until = await self._reader.empty_through(until, head)
+            self._hand_out(records, until)
         self._level_at = time.monotonic()
         self._lag_positions.set(0)
         self._lag_seconds.set(0)

@@ -134,6 +134,8 @@ class Delivery:
         async with self._turns:
             positions = await self._store.events(self._endpoint, state.position, up_to, row_count)
             records = await self._records(positions)
+            if not positions and up_to < head:
+                up_to = await self._shard.reader.empty_through(up_to, head)
         for record in records:
             if not self._is_as(asked):
                 # The endpoint was replayed or changed, so this page no longer fits.

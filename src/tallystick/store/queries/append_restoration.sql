@@ -1,0 +1,1 @@
+INSERT INTO restorations (batch, reason) VALUES ($1, $2)

@@ -1,0 +1,1 @@
+SELECT batch, reason FROM restorations ORDER BY batch
