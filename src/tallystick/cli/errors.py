@@ -16,6 +16,7 @@ from tallystick.followers.errors import WebhookKeyMissingError
 from tallystick.ledger.errors import NotTakenError, OwnerPlacementError
 from tallystick.service.configuration import ConfigurationError
 from tallystick.service.errors import ParameterError, TooManyWebhooksError, WebhookNotFoundError
+from tallystick.service.restoration import NotRestoredError
 from tallystick.store.errors import StoreError
 
 EXPECTED_ERRORS: Final = (
@@ -23,6 +24,7 @@ EXPECTED_ERRORS: Final = (
     ConfigurationError,
     EmbeddedServerError,
     MissingExtraError,
+    NotRestoredError,
     NotTakenError,
     OwnerPlacementError,
     ParameterError,

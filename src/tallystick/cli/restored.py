@@ -12,7 +12,7 @@ from tallystick.domain import limits
 from tallystick.domain.times import time_of
 from tallystick.service.configuration import read_owner_configuration
 from tallystick.service.logging import configure_logging
-from tallystick.service.restoration import NotRestoredError, Restoration, continue_restored
+from tallystick.service.restoration import Restoration, continue_restored
 
 
 @click.command(epilog='Example: tallystick restored --shard 1 --reason "disk of node 1 lost"')
@@ -40,10 +40,7 @@ def restored(
         raise CommandError(f"there is no shard {number} in the configuration: choose from {known}")
     if not yes:
         click.confirm(f"Was shard {number} restored, and does no server use it?", abort=True, err=True)
-    try:
-        done = asyncio.run(continue_restored(number, shards[number].owner, reason))
-    except NotRestoredError as error:
-        raise CommandError(str(error)) from error
+    done = asyncio.run(continue_restored(number, shards[number].owner, reason))
     if as_json:
         print_json(_fields(done))
     else:

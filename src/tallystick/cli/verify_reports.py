@@ -9,6 +9,7 @@ from tallystick.domain.identifiers import Prefix, format_identifier, shard_of
 from tallystick.domain.times import time_of
 from tallystick.store.errors import ShardUnavailableError, StoreError
 from tallystick.verify.checks.clearing import Pair
+from tallystick.verify.checks.lost_crossings import LostCrossing
 from tallystick.verify.checks.saga_crossings import OpenCrossing
 from tallystick.verify.crossings import CrossingsReport
 from tallystick.verify.log import LostPositions, ShardReport
@@ -90,14 +91,35 @@ def print_crossings(report: CrossingsReport) -> None:
     for pair in report.pairs:
         if pair.difference:
             click.echo(f"  {_in_words(pair)}")
+    _print_lost_crossings(report)
     for saga in report.open_sagas[:_SAGAS_PRINTED_MAX]:
-        amounts = ", ".join(f"{amount} {asset}" for asset, amount in saga.amounts.items())
         click.echo(
             f"  open: {_name(saga.saga)} from shard {shard_of(saga.saga)} to shard "
-            f"{', '.join(map(str, saga.payee_shards))}, {saga.stage}: {amounts}"
+            f"{', '.join(map(str, saga.payee_shards))}, {saga.stage}: {_amounts(saga.amounts)}"
         )
     if report.open_count > _SAGAS_PRINTED_MAX:
         click.echo(f"  open: {report.open_count - _SAGAS_PRINTED_MAX:,} more")
+
+
+def _print_lost_crossings(report: CrossingsReport) -> None:
+    for lost in report.lost_crossings[:_SAGAS_PRINTED_MAX]:
+        what = (
+            "the payer has paid, and the payee has nothing"
+            if lost.payer_has_paid
+            else "the payee has the money, and the payer has it again"
+        )
+        click.echo(
+            f"  lost on shard {lost.lost_on} before its restore: {_name(lost.saga)} from shard "
+            f"{shard_of(lost.saga)} to shard {lost.payee_shard}, {_amounts(lost.amounts)}: {what}"
+        )
+    if report.lost_crossing_count > _SAGAS_PRINTED_MAX:
+        click.echo(f"  lost: {report.lost_crossing_count - _SAGAS_PRINTED_MAX:,} more")
+    if report.lost_crossings:
+        click.echo('  what to do about each: docs/operations/backups.md, "what the others know"')
+
+
+def _amounts(amounts: Mapping[str, int]) -> str:
+    return ", ".join(f"{amount} {asset}" for asset, amount in amounts.items())
 
 
 def _print_counts(counts: Mapping[ProblemKind, int], firsts: Mapping[ProblemKind, str]) -> None:
@@ -181,6 +203,10 @@ def crossings_fields(report: CrossingsReport) -> dict[str, object]:
             "count": report.open_count,
             "listed": [_open_fields(saga) for saga in report.open_sagas],
         },
+        "lost_before_restores": {
+            "count": report.lost_crossing_count,
+            "listed": [_lost_crossing_fields(lost) for lost in report.lost_crossings],
+        },
         "first_problem": None if first is None else {"shard": first[0], **_problem_fields(first[1])},
         "problems": report.problem_count,
         "problems_by_kind": _count_fields(report.counts),
@@ -214,6 +240,17 @@ def _open_fields(saga: OpenCrossing) -> dict[str, object]:
         "tenant": saga.tenant,
         "stage": str(saga.stage),
         "amounts": {asset: str(amount) for asset, amount in saga.amounts.items()},
+    }
+
+
+def _lost_crossing_fields(lost: LostCrossing) -> dict[str, object]:
+    return {
+        "saga": _name(lost.saga),
+        "from": shard_of(lost.saga),
+        "to": lost.payee_shard,
+        "tenant": lost.tenant,
+        "lost_on": lost.lost_on,
+        "amounts": {asset: str(amount) for asset, amount in lost.amounts.items()},
     }
 
 

@@ -8,6 +8,7 @@
   - `AccountNotFoundError`, `TransactionNotFoundError`, `HoldNotFoundError`, `WebhookNotFoundError`
 - `ConfigurationError` and `_WrongError` (in `configuration`): correct the configuration file
 - `EnvironmentSecretError` (in `environment`): correct the variable
+- `NotRestoredError` (in `restoration`): restore a back-up first
 - `ShardUnreachableError` (in `migration`), a `ShardUnavailableError`: start the database, or correct its address
 """
 

@@ -14,11 +14,15 @@ from tallystick.verify.problems import Findings, ProblemKind
 
 
 class Heads(NamedTuple):
-    """The position of each shard's head at each of the three moments at which it is read."""
+    """The position of each shard's head at each of the three moments at which it is read.
+
+    `lost` are the positions that a shard lost before it was restored, as of the last moment.
+    """
 
     payers: Mapping[int, int]
     payees: Mapping[int, int]
     latest: Mapping[int, int]
+    lost: Mapping[int, Sequence[range]]
 
 
 class FoundOn(NamedTuple):
@@ -45,6 +49,10 @@ class Comparison:
     def shards(self) -> frozenset[int]:
         """The shards that are compared."""
         return frozenset(self.findings)
+
+    def was_lost(self, shard: int, position: int) -> bool:
+        """Whether a shard lost a position before it was restored."""
+        return any(position in lost for lost in self.heads.lost.get(shard, ()))
 
     @property
     def problem_count(self) -> int:

@@ -69,8 +69,12 @@ class CrossingStreams:
 
     @property
     def heads(self) -> Heads:
-        """The position of each shard's head at each of its moments."""
-        return Heads(_heads(self._payers), _heads(self._payees), _heads(self._latest))
+        """The position of each shard's head at each of its moments, and what it lost before restores."""
+        lost = {}
+        for shard, moment in self._latest.items():
+            with _lost(shard):
+                lost[shard] = [restoration.lost for restoration in moment.restorations().values()]
+        return Heads(_heads(self._payers), _heads(self._payees), _heads(self._latest), lost)
 
     @property
     def derivations(self) -> dict[int, Derivation]:

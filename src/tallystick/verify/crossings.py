@@ -14,6 +14,7 @@ from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.identifiers import shard_of
 from tallystick.verify.checks.clearing import Pair, clearing_accounts_mirror
 from tallystick.verify.checks.half_crossings import HalfCrossings
+from tallystick.verify.checks.lost_crossings import LostCrossing
 from tallystick.verify.checks.reversals import Payers, reversals_pay_those_who_paid
 from tallystick.verify.checks.saga_crossings import OpenCrossing, SagaCrossings
 from tallystick.verify.comparison import Comparison, Heads
@@ -34,6 +35,7 @@ class CrossingsReport(NamedTuple):
     `counts` counts all problems by kind. `sagas` and `halves` are the numbers of judged sagas, and of transactions
     that were posted on two shards together. `not_compared` counts, by pair of shards, transfers that could not be
     compared because one of the shards was not read. `lost` has the shards that could not be reached, and why.
+    `lost_crossings` are the first transfers of which a shard lost its part before it was restored.
     """
 
     shards: tuple[int, ...]
@@ -46,6 +48,8 @@ class CrossingsReport(NamedTuple):
     counts: dict[ProblemKind, int]
     not_compared: dict[tuple[int, int], int]
     lost: dict[int, ShardLostError]
+    lost_crossing_count: int
+    lost_crossings: list[LostCrossing]
 
     @property
     def ok(self) -> bool:
@@ -122,6 +126,8 @@ def judge_crossings(streams: CrossingStreams, lost: Mapping[int, ShardLostError]
         dict(counts),
         dict(comparison.not_compared),
         dict(lost),
+        sagas.lost.count,
+        sagas.lost.listed,
     )
 
 

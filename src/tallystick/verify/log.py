@@ -131,15 +131,10 @@ class _Verification:
 
     def _judge_lost_positions(self, batch: BatchRow) -> None:
         """Judge a batch that covers positions which were lost before a restore: it has no rows at all."""
+        reason = self._restorations[batch.number].reason
         first = self._chain.last_position + 1
         self._lost.append(
-            LostPositions(
-                batch.number,
-                first,
-                batch.last_position,
-                batch.recorded_at_us,
-                self._restorations[batch.number],
-            )
+            LostPositions(batch.number, first, batch.last_position, batch.recorded_at_us, reason)
         )
         # No position is expected: the checks name each row that is there all the same.
         self._judged_position = max(self._judged_position, batch.last_position)

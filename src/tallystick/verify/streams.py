@@ -131,6 +131,13 @@ class RowStream:
             yield read_place(row, self._place_offset)[0]
 
 
+class Restoration(NamedTuple):
+    """Positions that were lost before a restore, and are not used again; and why the shard was restored."""
+
+    lost: range
+    reason: str
+
+
 class Moment:
     """One moment of a shard's database: every stream of it shows the same snapshot.
 
@@ -160,10 +167,14 @@ class Moment:
         with translated():
             return derivation(shard, self._holder.execute(query("account_key")).fetchone())
 
-    def restorations(self) -> dict[int, str]:
-        """The batches of `restorations`, and their reasons."""
+    def restorations(self) -> dict[int, Restoration]:
+        """The positions that were lost before restores, by the number of the batch that covers them."""
         with translated():
-            return dict(self._holder.execute(query("verify_restorations")).fetchall())
+            rows = self._holder.execute(query("verify_restorations")).fetchall()
+        return {
+            batch: Restoration(range(after + 1, through + 1), reason)
+            for batch, after, through, reason in rows
+        }
 
     def stream(self, name: str, place_offset: int = 0, parameters: tuple[int, ...] = ()) -> RowStream:
         """The rows of a named COPY as of this moment."""
@@ -230,8 +241,8 @@ class LogStreams:
         """The last position of the log at this moment."""
         return self._moment.head_position
 
-    def restorations(self) -> dict[int, str]:
-        """The batches that cover positions which were lost before a restore, and the reasons."""
+    def restorations(self) -> dict[int, Restoration]:
+        """The positions that were lost before restores, by the number of the batch that covers them."""
         return self._moment.restorations()
 
     def batches(self) -> Iterator[BatchRow]:

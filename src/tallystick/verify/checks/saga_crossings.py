@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.identifiers import shard_of
 from tallystick.domain.sagas import SagaStatus, SagaTerms, Stage
+from tallystick.verify.checks.lost_crossings import LostCrossings
 from tallystick.verify.checks.split_crossings import judge_split
 from tallystick.verify.checks.terms import totals
 from tallystick.verify.comparison import (
@@ -38,6 +39,7 @@ class SagaCrossings:
 
     def __init__(self, comparison: Comparison) -> None:
         self._comparison = comparison
+        self.lost = LostCrossings(comparison)
         self.count = 0
         self.open_count = 0
         self.open: list[OpenCrossing] = []
@@ -47,11 +49,14 @@ class SagaCrossings:
         self.count += 1
         record = records.record
         if record is None:
-            self._comparison.take(credits_are_of_a_saga(records))
+            if not self.lost.lost_debit(records):
+                self._comparison.take(credits_are_of_a_saga(records))
         elif record.terms is not None:
             # The verification of the shard itself finds terms that cannot be read.
-            judge = judge_split if record.terms.is_split else judge_plain
-            stage = judge(self._comparison, records, record, record.terms)
+            if record.terms.is_split:
+                stage = judge_split(self._comparison, records, record, record.terms)
+            else:
+                stage = judge_plain(self._comparison, records, record, record.terms, self.lost)
             if stage is not None and not record.latest:
                 self._note_open(record, record.terms, stage)
 
@@ -63,7 +68,11 @@ class SagaCrossings:
 
 
 def judge_plain(
-    comparison: Comparison, records: CrossingRecords, record: SagaRecord, terms: SagaTerms
+    comparison: Comparison,
+    records: CrossingRecords,
+    record: SagaRecord,
+    terms: SagaTerms,
+    lost: LostCrossings,
 ) -> Stage | None:
     """Judge a saga between two shards. Returns its stage; None if it has ended or cannot be compared."""
     home, there = shard_of(records.crossing), terms.other_shard
@@ -75,6 +84,8 @@ def judge_plain(
         return None
     credit = _credit_of(records, record, there)
     comparison.take(refusals_stand_alone(records, there, credit))
+    if lost.lost_credit(record, terms, credit):
+        return None
     comparison.take(ends_rest_on_the_payees_shard(records, record, there, credit))
     if comparison.problem_count == problem_count:
         comparison.explain(
