@@ -116,7 +116,7 @@ async def test_what_was_read_without_a_mark_is_cached_when_one_began_meanwhile(s
     scene.reader.before_accounts = begin_and_pay
     assert (await scene.read(first)).balance.position == paid_last
     found = await scene.read(second)
-    assert (found.balance.position, found.from_cache) == (paid_last, True)
+    assert (found.balance.position, found.source) == (paid_last, "cache")
 
 
 async def test_a_mark_is_believed_from_where_the_log_ends_after_it_was_there(scene: Scene) -> None:
@@ -135,7 +135,7 @@ async def test_a_mark_is_believed_from_where_the_log_ends_after_it_was_there(sce
     # What a server wrote after its commit, held up until now.
     await scene.cache.write(scene.shard, [(scene.account, write_state(late))])
     found = await scene.read(second)
-    assert (found.balance.position, found.from_cache) == (paid_last, True)
+    assert (found.balance.position, found.source) == (paid_last, "cache")
 
 
 async def test_a_mark_that_is_opening_is_not_believed_and_another_tailer_begins_anew(
@@ -158,12 +158,12 @@ async def test_a_mark_that_is_opening_is_not_believed_and_another_tailer_begins_
     assert left.endswith(b" opening")
     # It is cached under this mark, and not answered from there.
     for _ in range(2):
-        assert not (await scene.read(scene.server())).from_cache
+        assert (await scene.read(scene.server())).source == "database"
     assert cached(keys, scene.bob) is not None
     await scene.cache.release(scene.shard, tailer._name)
     assert await scene.tailer().follow()
-    assert not (await scene.read(scene.server())).from_cache
-    assert (await scene.read(scene.server())).from_cache
+    assert (await scene.read(scene.server())).source == "database"
+    assert (await scene.read(scene.server())).source == "cache"
 
 
 async def test_much_that_came_meanwhile_is_passed_before_a_mark_is_believed(
@@ -185,7 +185,7 @@ async def test_much_that_came_meanwhile_is_passed_before_a_mark_is_believed(
     assert len(marks) == 3
     assert all(isinstance(mark, bytes) and mark.endswith(b" opening") for mark in marks)
     assert passed(keys, scene.bob) == await scene.reader.head_position()
-    assert (await scene.read(scene.server())).from_cache
+    assert (await scene.read(scene.server())).source == "cache"
 
 
 async def test_a_part_of_the_log_has_no_more_entries_than_a_script_can_pass(
@@ -237,6 +237,6 @@ async def test_strong_reads_do_not_ask_the_cache_and_tell_it(
     with monkeypatch.context() as patched:
         patched.setattr(Cache, "read", lambda *_: pytest.fail("the cache was asked"))
         found = (await server.read([scene.account], strong=True))[scene.account]
-    assert (found.balance.position, found.from_cache) == (position, False)
+    assert (found.balance.position, found.source) == (position, "database")
     assert misses._value.get() == before, "nothing was looked for in the cache"
-    assert (await scene.read(scene.server())).from_cache
+    assert (await scene.read(scene.server())).source == "cache"

@@ -326,7 +326,7 @@ class AccountCalls(Tenancy):
 
 
 def _newest_balance(account: str, found: FoundBalance) -> views.Balance:
-    return views.balance_view(account, found.balance, "cache" if found.from_cache else "database")
+    return views.balance_view(account, found.balance, found.source)
 
 
 def _optional(value: Amount | None, param: str) -> int | None:

@@ -21,15 +21,16 @@ from tallystick.followers.errors import PositionNotReachedError
 from tallystick.ledger import metrics
 from tallystick.store.cache.balances import Cache, Cached, CacheError
 from tallystick.store.reads import Reader
+from tallystick.views.accounts import Source
 
 _log = structlog.get_logger(__name__)
 
 
 class FoundBalance(NamedTuple):
-    """A balance, and whether it came from the cache."""
+    """A balance, and where it was read."""
 
     balance: CachedBalance
-    from_cache: bool
+    source: Source
 
 
 class _WaitingRead(NamedTuple):
@@ -92,7 +93,7 @@ class BalanceReader:
             # If others may write to the cache, they may write the mark, which is not sealed.
             as_of = 0 if self._cache is None or self._cache.is_sealed else mark.position
             found = {
-                account: FoundBalance(balance, True)
+                account: FoundBalance(balance, "cache")
                 for account, balance in cached.balances.items()
                 if max(balance.position, as_of) >= max(min_position, self._ahead.get(account, 0))
                 and balance.position >= on_their_way.get(account, 0)
@@ -107,7 +108,7 @@ class BalanceReader:
             if cached is not None or strong:
                 await self._fill(read, mark)
             for balance in read:
-                found[balance.account] = FoundBalance(balance, False)
+                found[balance.account] = FoundBalance(balance, "database")
         if self._cache is not None:
             self._answered(found)
         return found
