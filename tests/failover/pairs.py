@@ -78,6 +78,17 @@ def socket_folder(server: EmbeddedPostgres) -> str:
     return str(conninfo_to_dict(server.dsn())["host"])
 
 
+def with_servers(dsn: str, *servers: tuple[str, int], **options: str) -> str:
+    """The address of the same database on other servers, of which one may be the server of `dsn`."""
+    hosts, ports = zip(*servers, strict=True)
+    return make_conninfo(dsn, host=",".join(hosts), port=",".join(map(str, ports)), **options)
+
+
+def own_server(dsn: str) -> tuple[str, int]:
+    parts = conninfo_to_dict(dsn)
+    return str(parts["host"]), int(str(parts["port"]))
+
+
 @contextmanager
 def replicated_shard() -> Iterator[Pair]:
     """An empty shard, and a standby without which nothing is committed; both are removed at the end."""

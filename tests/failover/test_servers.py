@@ -3,12 +3,12 @@
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import pytest
 import uvloop
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from tallystick import Ledger
 from tallystick.domain import limits
@@ -16,31 +16,13 @@ from tallystick.store.connection import Database, close_connection, connect_writ
 from tallystick.store.errors import ShardUnavailableError
 from tallystick.store.primary import connect_once
 from tests.crash.databases import ShardDatabase
-from tests.failover.pairs import Pair, socket_folder
+from tests.failover.pairs import Pair, own_server, socket_folder, with_servers
 from tests.failover.payments import payer
 from tests.ports import HOST, own_port
 
 NewLoop = Callable[[], asyncio.AbstractEventLoop]
 
 AT_ONCE_SECONDS = 1.0
-
-
-@pytest.fixture
-def silent_port() -> Iterator[int]:
-    """A machine that hangs: its kernel accepts connections, and no program answers."""
-    with socket.create_server((HOST, 0)) as listener:
-        yield listener.getsockname()[1]
-
-
-def with_servers(dsn: str, *servers: tuple[str, int], **options: str) -> str:
-    """The address of the same database on other servers, of which one may be the server of `dsn`."""
-    hosts, ports = zip(*servers, strict=True)
-    return make_conninfo(dsn, host=",".join(hosts), port=",".join(map(str, ports)), **options)
-
-
-def own_server(dsn: str) -> tuple[str, int]:
-    parts = conninfo_to_dict(dsn)
-    return str(parts["host"]), int(str(parts["port"]))
 
 
 async def test_a_server_that_hangs_is_listed_first(database: ShardDatabase, silent_port: int) -> None:
