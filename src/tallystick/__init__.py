@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tallystick.domain.outcomes import RefusalCode, Refused
     from tallystick.extras import MissingExtraError
-    from tallystick.followers.errors import PositionNotReachedError, WebhookKeyMissingError
+    from tallystick.followers.errors import (
+        NoStandbyError,
+        PositionNotReachedError,
+        StandbyUnavailableError,
+        WebhookKeyMissingError,
+    )
     from tallystick.followers.webhooks.messages import Attempt
     from tallystick.ledger.errors import (
         FaultyCommandError,
@@ -92,6 +97,7 @@ __all__ = [
     "MinorUnits",
     "MissingExtraError",
     "NewSecret",
+    "NoStandbyError",
     "NotFoundError",
     "NotTakenError",
     "OverloadedError",
@@ -105,6 +111,7 @@ __all__ = [
     "Refused",
     "SchemaError",
     "ShardNotConfiguredError",
+    "StandbyUnavailableError",
     "StoreError",
     "SystemOwnerBalances",
     "Told",
@@ -149,6 +156,7 @@ _MODULES = {
     "MinorUnits": "tallystick.views",
     "MissingExtraError": "tallystick.extras",
     "NewSecret": "tallystick.views",
+    "NoStandbyError": "tallystick.followers.errors",
     "NotFoundError": "tallystick.service.errors",
     "NotTakenError": "tallystick.ledger.errors",
     "OverloadedError": "tallystick.ledger.errors",
@@ -162,6 +170,7 @@ _MODULES = {
     "Refused": "tallystick.domain.outcomes",
     "SchemaError": "tallystick.store.errors",
     "ShardNotConfiguredError": "tallystick.ledger.errors",
+    "StandbyUnavailableError": "tallystick.followers.errors",
     "StoreError": "tallystick.store.errors",
     "SystemOwnerBalances": "tallystick.views",
     "Told": "tallystick.views",

@@ -168,6 +168,24 @@ def test_no_balance_of_many_is_older_than_what_was_asked_for(
         assert answer.refused() == (400, "parameter_invalid", param)
 
 
+def test_a_standby_where_there_is_none(client: Client, books: Books) -> None:
+    """The primary does not answer in its place, nor where a standby cannot answer at all."""
+    books.open("alice  USD  100")
+    path = f"/v1/accounts/{books['alice']}/balance"
+    many = {"accounts": [books["alice"]], "consistency": "standby"}
+    for answer in (client.get(path, consistency="standby"), client.post("/v1/balances", many)):
+        assert answer.refused() == (409, "no_standby", "consistency")
+        assert "no standby of shard 1" in answer["detail"]
+        assert "retry-after" not in answer.headers
+    for name in ("at", "effective_at"):
+        refused = client.get(path, **{name: "2020-01-01T00:00:00Z"}, consistency="standby").refused()
+        assert refused == (400, "parameter_invalid", name)
+    stream = client.request(
+        "GET", path, query={"consistency": "standby"}, headers={"Accept": "text/event-stream"}
+    )
+    assert stream.refused() == (400, "parameter_invalid", "consistency")
+
+
 def test_a_stream_does_not_begin_before_what_was_asked_for(
     client: Client, books: Books, installation: Installation
 ) -> None:

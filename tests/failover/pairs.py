@@ -59,6 +59,26 @@ class Pair(NamedTuple):
         with psycopg.connect(self.standby.dsn(), autocommit=True) as connection:
             connection.execute("SELECT pg_promote()")
 
+    def wait_for_no_standby(self) -> None:
+        """Have the primary commit without the standby, which goes on following it."""
+        with psycopg.connect(self.primary.dsn(), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET synchronous_standby_names = ''")
+            connection.execute("SELECT pg_reload_conf()")
+        shown = "SELECT count(*) FROM pg_settings WHERE name = 'synchronous_standby_names' AND setting = ''"
+        wait_for(lambda: one_value(self.primary.dsn(), shown), "the primary has heard of it")
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Until the end of the block the standby shows nothing new. It still receives the log."""
+        with psycopg.connect(self.standby.dsn(), autocommit=True) as connection:
+            connection.execute("SELECT pg_wal_replay_pause()")
+            state = "SELECT count(*) FROM (SELECT pg_get_wal_replay_pause_state()) AS of (one) WHERE one = 'paused'"
+            wait_for(lambda: one_value(self.standby.dsn(), state), "the standby is paused")
+            try:
+                yield
+            finally:
+                connection.execute("SELECT pg_wal_replay_resume()")
+
     # What is seen on the primary.
 
     def waiting(self) -> int:

@@ -232,6 +232,8 @@ def hot_queries(books: Books) -> list[Hot]:
         Hot("head", [books.keys], 1 + REQUEST_KEYS, 8 + 5 * REQUEST_KEYS),
         Hot("account_states", [[books.hot], [], []], 2, 12),
         Hot("account_states", [books.wallets, [], []], 2 * wallet_count, 12 * wallet_count),
+        Hot("standby_balances", [[books.hot]], 3, 16),
+        Hot("standby_balances", [books.wallets], 1 + 2 * wallet_count, 4 + 12 * wallet_count),
         Hot("account_states", [[], books.holds[:10], []], 10 + 2 * 20, 10 * 5 + 20 * 12),
         Hot("account_states", [[], [], books.transfers[:10]], 20 + 2 * 20, 10 * 5 + 20 * 12),
         Hot("account_states", [ten, books.holds[:10], books.transfers[:10]], 30 + 2 * 50, 100 + 50 * 12),

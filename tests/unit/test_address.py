@@ -14,6 +14,7 @@ from tallystick.store.address import (
     flaw_of,
     is_same_address,
     servers_of,
+    standbys_of,
 )
 
 SECRET: Final = "do-not-show"
@@ -48,9 +49,21 @@ def test_a_primary_may_be_wanted_instead() -> None:
     assert all("attrs=primary" in one for one in servers_of("host=a,b target_session_attrs=primary"))
 
 
+@pytest.mark.parametrize("asked", ["any", "primary", "read-write"])
+def test_each_of_several_servers_may_be_a_standby(asked: str) -> None:
+    parts = [conninfo_to_dict(one) for one in standbys_of(f"host=a,b port=1,2 target_session_attrs={asked}")]
+    assert [(part["host"], part["port"]) for part in parts] == [("a", "1"), ("b", "2")]
+    assert {part["target_session_attrs"] for part in parts} == {"standby"}
+
+
 @pytest.mark.parametrize("dsn", ["dbname=d", "host=a port=1 dbname=d", "postgresql://a:1/d"])
 def test_one_server_is_asked_as_it_is_named(dsn: str) -> None:
     assert servers_of(dsn) == [dsn]
+
+
+@pytest.mark.parametrize("dsn", ["dbname=d", "host=a port=1 dbname=d", "host=a,a port=1 dbname=d"])
+def test_the_only_server_is_no_standby(dsn: str) -> None:
+    assert standbys_of(dsn) == []
 
 
 @pytest.mark.parametrize(

@@ -40,5 +40,6 @@ def test_what_is_to_be_sent_again_says_when() -> None:
         "overloaded",
         "position_not_reached",
         "shard_unavailable",
+        "standby_unavailable",
         "too_many_streams",
     }

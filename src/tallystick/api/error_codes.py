@@ -11,6 +11,8 @@ from tallystick.domain import limits
 from tallystick.domain.outcomes import REFUSAL_DETAILS, RefusalCode, Unserved
 
 POSITION_NOT_REACHED: Final = "position_not_reached"
+NO_STANDBY: Final = "no_standby"
+STANDBY_UNAVAILABLE: Final = "standby_unavailable"
 INTERNAL_ERROR: Final = "internal_error"
 RATE_LIMITED: Final = "rate_limited"
 
@@ -105,8 +107,13 @@ ERROR_CODES: Final = (
         POSITION_NOT_REACHED, 409, "The log of the account's shard has not reached the position that the balance "
         "must be as new as.",
         "Try again after `Retry-After`. If the error persists, the position belongs to another shard's log (that of "
-        "a transfer belongs to the payer's), or this log has lost its end: tell the operator.",
+        "a transfer belongs to the payer's), or this log has lost its end: tell the operator. With "
+        "`consistency=standby` the standby may be far behind: read without it.",
         limits.POSITION_RETRY_AFTER_SECONDS,
+    ),
+    ErrorCode(
+        NO_STANDBY, 409, "`consistency=standby`, and the configuration names no standby of a shard.",
+        "Read with another `consistency`, or ask the operator to name the standbys in the `dsn` of the shard.",
     ),
     ErrorCode("body_too_large", 413, f"The body has more than {limits.BODY_BYTES_MAX} bytes.", "Send less."),
     ErrorCode("content_type_unsupported", 415, "The body is not JSON.", "Send `Content-Type: application/json`."),
@@ -163,6 +170,10 @@ ERROR_CODES: Final = (
         "may have been carried out.",
         "Try again with the same key, after `Retry-After`: it is carried out at most once, and the answer has "
         "the outcome.", limits.UNAVAILABLE_RETRY_AFTER_SECONDS,
+    ),
+    ErrorCode(
+        STANDBY_UNAVAILABLE, 503, "`consistency=standby`, and no standby of a shard answers in time.",
+        "Try again after `Retry-After`, or read with another `consistency`.", limits.UNAVAILABLE_RETRY_AFTER_SECONDS,
     ),
 )  # fmt: skip
 

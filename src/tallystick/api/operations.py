@@ -5,7 +5,7 @@ from http import HTTPStatus
 from tallystick import views
 from tallystick.api import answers, requests, streams, webhooks
 from tallystick.api.calls import Call, Key, Operation
-from tallystick.api.error_codes import POSITION_NOT_REACHED
+from tallystick.api.error_codes import NO_STANDBY, POSITION_NOT_REACHED, STANDBY_UNAVAILABLE
 from tallystick.domain.outcomes import RefusalCode, Refused
 from tallystick.service.errors import ParameterError
 from tallystick.service.ledger import TransferRequest
@@ -60,6 +60,7 @@ async def get_balance(call: Call) -> views.Balance:
         effective_at=query.effective_at,
         min_position=query.min_position or 0,
         strong=query.consistency == "strong",
+        standby=query.consistency == "standby",
     )
 
 
@@ -67,7 +68,10 @@ async def get_balances(call: Call) -> views.Balances:
     """Get many balances."""
     body: requests.BalancesRequest = call.body
     return await call.ledger.balances(
-        body.accounts, min_positions=body.min_positions, strong=body.consistency == "strong"
+        body.accounts,
+        min_positions=body.min_positions,
+        strong=body.consistency == "strong",
+        standby=body.consistency == "standby",
     )
 
 
@@ -244,6 +248,8 @@ async def follow_balance(call: Call) -> streams.Parts:
     for name in ("at", "effective_at"):
         if getattr(query, name) is not None:
             raise ParameterError(name, "expected no time: a stream begins now")
+    if query.consistency == "standby":
+        raise ParameterError("consistency", "expected no standby: a stream follows the primary")
     found = await call.ledger.follow_balance(
         call.identifier, after=call.last_event_id, min_position=query.min_position or 0
     )
@@ -270,6 +276,7 @@ _MOVING = (
     RefusalCode.TRANSFER_CANCELLED,
 )
 _PAYING = (*_MOVING, RefusalCode.SAME_ACCOUNT)
+_OF_READING_NOW = (POSITION_NOT_REACHED, NO_STANDBY, STANDBY_UNAVAILABLE)
 _OF_HOLD = (RefusalCode.HOLD_NOT_FOUND, RefusalCode.HOLD_NOT_OPEN, RefusalCode.HOLD_BUSY)
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -294,11 +301,11 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "GET", f"{_ACCOUNT}/balance", "getBalance", "Get a balance, now or at a past time", get_balance,
         views.Balance, query=requests.BalanceQuery, stream=follow_balance, streamed=views.Balance,
-        refusals=_NOT_AN_ACCOUNT, errors=(POSITION_NOT_REACHED,),
+        refusals=_NOT_AN_ACCOUNT, errors=_OF_READING_NOW,
     ),
     Operation(
         "POST", "/v1/balances", "getBalances", "Get the balances of up to 1,000 accounts", get_balances,
-        answers.BalanceList, body=requests.BalancesRequest, errors=(POSITION_NOT_REACHED,), budget=Budget.READS,
+        answers.BalanceList, body=requests.BalancesRequest, errors=_OF_READING_NOW, budget=Budget.READS,
     ),
     Operation(
         "GET", "/v1/system-owners/{identifier}/balances", "getSystemOwnerBalances",

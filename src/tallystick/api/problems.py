@@ -8,9 +8,20 @@ import falcon
 import msgspec
 
 from tallystick.api.answers import Problem
-from tallystick.api.error_codes import POSITION_NOT_REACHED, RATE_LIMITED, error_code
+from tallystick.api.error_codes import (
+    NO_STANDBY,
+    POSITION_NOT_REACHED,
+    RATE_LIMITED,
+    STANDBY_UNAVAILABLE,
+    error_code,
+)
 from tallystick.domain.outcomes import Refused, Unserved
-from tallystick.followers.errors import PositionNotReachedError, WebhookKeyMissingError
+from tallystick.followers.errors import (
+    NoStandbyError,
+    PositionNotReachedError,
+    StandbyUnavailableError,
+    WebhookKeyMissingError,
+)
 from tallystick.ledger.directory import DirectoryIncompleteError
 from tallystick.ledger.errors import (
     NotTakenError,
@@ -39,6 +50,7 @@ PROBLEM_TYPE: Final = "application/problem+json"
 _PLACE: Final = re.compile(r"^(?P<detail>.*?)(?: - at `(?P<place>.*)`)?$", re.DOTALL)
 _FIELD: Final = re.compile(r"(?:unknown|required) field `(?P<field>[^`]*)`")
 _QUOTED_CHARACTERS_MAX: Final = 200
+_NOT_FROM_A_STANDBY: Final = "The primary is not read in its place: for that, leave `consistency` out."
 
 
 class ProblemResponse(NamedTuple):
@@ -120,9 +132,14 @@ def of_error(error: Exception) -> ProblemResponse | None:  # noqa: C901, PLR0911
             return answer(Unserved.SHARD_UNAVAILABLE.value, f"{str(error).removesuffix('.')}.")
         case PositionNotReachedError():
             again = (
-                "Try again in a moment. If the error persists, the position belongs to another shard's log."
+                "Try again in a moment. If the error persists, the position belongs to another shard's log"
+                f"{', or the standby is far behind: read without it' if error.from_standby else ''}."
             )
             return answer(POSITION_NOT_REACHED, f"{str(error).capitalize()}. {again}", error.param)
+        case NoStandbyError():
+            return answer(NO_STANDBY, f"{str(error).capitalize()}. {_NOT_FROM_A_STANDBY}", "consistency")
+        case StandbyUnavailableError():
+            return answer(STANDBY_UNAVAILABLE, f"{str(error).capitalize()}. {_NOT_FROM_A_STANDBY}")
         case NotTakenError() | ShardUnavailableError() | CommitUnknownError():
             return _unserved(Unserved.SHARD_UNAVAILABLE, "The shard did not answer.")
         case falcon.HTTPError():

@@ -228,6 +228,16 @@ class EventsQuery(Struct, forbid_unknown_fields=True, kw_only=True):
     ] = False
 
 
+Consistency = Annotated[
+    Literal["fast", "strong", "standby"],
+    Meta(
+        description="`strong` always reads the database. `standby` always reads a standby of the shard, which may be "
+        "behind: the answer has `source` `standby`, or is refused. Give a position to bound its age. Example: "
+        "`GET /v1/accounts/{id}/balance?consistency=standby&min_position=1234`."
+    ),
+]
+
+
 class BalancesRequest(Struct, forbid_unknown_fields=True):
     """The accounts of the balances."""
 
@@ -246,9 +256,7 @@ class BalancesRequest(Struct, forbid_unknown_fields=True):
             extra_json_schema={"maxProperties": limits.BALANCES_PER_REQUEST_MAX},
         ),
     ] = {}
-    consistency: Annotated[
-        Literal["fast", "strong"], Meta(description="`strong` always reads the database.")
-    ] = "fast"
+    consistency: Consistency = "fast"
 
 
 class BalanceQuery(Struct, forbid_unknown_fields=True):
@@ -273,6 +281,4 @@ class BalanceQuery(Struct, forbid_unknown_fields=True):
         ]
         | None
     ) = None
-    consistency: Annotated[
-        Literal["fast", "strong"], Meta(description="`strong` always reads the database.")
-    ] = "fast"
+    consistency: Consistency = "fast"

@@ -95,6 +95,13 @@ CONNECT_TIMEOUT_SECONDS: Final = 5
 PRIMARY_HEAD_START_SECONDS: Final = 0.1
 PRIMARY_LOOK_SECONDS: Final = 0.5
 COMMAND_CONNECT_SECONDS_MAX: Final = 2
+# Reads from standbys: the connections of a shard, how long to wait for a connection, for one answer and in all, and
+# how long none is looked for after none was found.
+STANDBY_CONNECTIONS_MAX: Final = 4
+STANDBY_CONNECT_SECONDS_MAX: Final = 1
+STANDBY_READ_SECONDS_MAX: Final = 1.0
+STANDBY_SECONDS_MAX: Final = 3.0
+STANDBY_PAUSE_SECONDS: Final = 0.5
 # When a connection to a machine that no longer answers counts as lost: after some probes of an idle connection, or
 # if data are not acknowledged.
 KEEPALIVE_IDLE_SECONDS: Final = 2

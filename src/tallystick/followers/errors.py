@@ -1,6 +1,8 @@
 """Errors of followers of the log.
 
 - `PositionNotReachedError`, a `NotTakenError`: ask again
+- `StandbyUnavailableError`, a `UnavailableError`: ask again, or do not ask for a standby
+- `NoStandbyError`: do not ask for a standby
 - `FeedError`: asking again does not help
   - `TooManyAccountsError`
   - `BeyondHeadError`
@@ -9,19 +11,35 @@
 - `WebhookKeyMissingError`, `SecretUnreadableError`: secrets of webhooks
 """
 
-from tallystick.ledger.errors import NotTakenError
+from tallystick.ledger.errors import NotTakenError, UnavailableError
 
 
 class PositionNotReachedError(NotTakenError):
-    """The shard's log has not reached the position that a read requires.
+    """The shard's log, or that of a standby, has not reached the position that a read requires.
 
     Send the read again: a replica of the log may be behind. If this persists, the position belongs to another shard's
     log, or to this log before it lost its end.
     """
 
-    def __init__(self, shard: int, position: int, head: int) -> None:
+    def __init__(self, shard: int, position: int, head: int, *, from_standby: bool = False) -> None:
         self.param = "min_position"
-        super().__init__(f"the log of shard {shard} ends at {head}, before position {position}")
+        self.from_standby = from_standby
+        log = f"a standby of shard {shard}" if from_standby else f"shard {shard}"
+        super().__init__(f"the log of {log} ends at {head}, before position {position}")
+
+
+class StandbyUnavailableError(UnavailableError):
+    """No standby of the shard answers in time. The primary, and other reads, are another question."""
+
+    def __init__(self, shard: int) -> None:
+        super().__init__(f"no standby of shard {shard} answers now")
+
+
+class NoStandbyError(Exception):
+    """A read asks for a standby, and the configuration names no server of the shard besides the primary."""
+
+    def __init__(self, shard: int) -> None:
+        super().__init__(f"the configuration names no standby of shard {shard}")
 
 
 class FeedError(ValueError):

@@ -192,23 +192,28 @@ class AccountCalls(Tenancy):
         effective_at: datetime | None = None,
         min_position: int = 0,
         strong: bool = False,
+        standby: bool = False,
     ) -> views.Balance:
         """An account's balance: now, as recorded at a past time (`at`), or by effective time (`effective_at`).
 
-        The balance now may come from the cache, unless `strong`. The balance at a past time is an index descent;
-        `effective_at` sums the account's history. Each is read from a log that has reached `min_position`, such as
-        the position of a transfer's answer.
+        The balance now may come from the cache, unless `strong`, or comes from a standby, with `standby`. The balance
+        at a past time is an index descent; `effective_at` sums the account's history. Each is read from a log that
+        has reached `min_position`, such as the position of a transfer's answer.
 
         Raises:
             PositionNotReachedError: the log of the account's shard has not reached the position. Try again.
+            NoStandbyError, StandbyUnavailableError: there is no standby, or none that answers in time.
         """
         parameters.between(min_position, "min_position", 0, limits.LOCAL_NUMBER_MAX)
+        if standby and (at is not None or effective_at is not None):
+            name = "effective_at" if at is None else "at"
+            raise ParameterError(name, "expected no time in a read of a standby, which has the balance now")
         if at is not None and effective_at is not None:
             raise ParameterError("effective_at", "expected only one of at and effective_at")
         at_us = None if at is None else parameters.past_time(at, "at")
         effective_us = None if effective_at is None else parameters.past_time(effective_at, "effective_at")
         if at_us is None and effective_us is None:
-            return await self._balance_now(account, min_position, strong=strong)
+            return await self._balance_now(account, min_position, strong=strong, standby=standby)
         identifier = parameters.account(account, "id")
         shard = self._shard(identifier)
         if min_position:
@@ -223,11 +228,16 @@ class AccountCalls(Tenancy):
                 )
         return views.logged_balance_view(state, then.balance, then.held, then.position)
 
-    async def _balance_now(self, account: str, min_position: int, *, strong: bool) -> views.Balance:
+    async def _balance_now(
+        self, account: str, min_position: int, *, strong: bool, standby: bool
+    ) -> views.Balance:
+        _require_one(strong=strong, standby=standby)
         identifier = parameters.account(account, "id")
         parameters.between(min_position, "min_position", 0, limits.LOCAL_NUMBER_MAX)
         shard = self._shard(identifier)
-        read = await shard.balances.read([identifier], min_position=min_position, strong=strong)
+        read = await shard.newest_balances(
+            [identifier], min_position=min_position, strong=strong, standby=standby
+        )
         found = read.get(identifier)
         if found is None or found.balance.tenant != self._tenant:
             raise AccountNotFoundError(account)
@@ -239,14 +249,18 @@ class AccountCalls(Tenancy):
         *,
         min_positions: Mapping[str, int] | None = None,
         strong: bool = False,
+        standby: bool = False,
     ) -> views.Balances:
         """The current balances of up to 1,000 accounts on any shards; each once, in the order of the request.
 
-        `min_positions`: by account, the position of its shard that the balance must be as new as.
+        `min_positions`: by account, the position of its shard that the balance must be as new as. `strong` and
+        `standby` are as for `balance`.
 
         Raises:
             PositionNotReachedError: the log of an account's shard has not reached a position. Try again.
+            NoStandbyError, StandbyUnavailableError: a shard has no standby, or none that answers in time.
         """
+        _require_one(strong=strong, standby=standby)
         parameters.between(len(accounts), "accounts", 1, limits.BALANCES_PER_REQUEST_MAX)
         wanted = {parameters.account(account, "accounts"): account for account in accounts}
         # All accounts of a shard are read as new as the newest of their positions.
@@ -262,7 +276,9 @@ class AccountCalls(Tenancy):
         for identifier in wanted:
             by_shard.setdefault(shard_of(identifier), []).append(identifier)
         reads = [
-            shard.balances.read(identifiers, min_position=newest.get(shard.number, 0), strong=strong)
+            shard.newest_balances(
+                identifiers, min_position=newest.get(shard.number, 0), strong=strong, standby=standby
+            )
             for shard, identifiers in [(self._shard(mine[0]), mine) for mine in by_shard.values()]
         ]
         found: dict[int, FoundBalance] = {}
@@ -323,6 +339,11 @@ class AccountCalls(Tenancy):
         if found.account is None:
             raise FaultyCommandError("the transaction changed no account")
         return views.account_view(found.account)
+
+
+def _require_one(*, strong: bool, standby: bool) -> None:
+    if strong and standby:
+        raise ParameterError("standby", "expected only one of strong and standby")
 
 
 def _newest_balance(account: str, found: FoundBalance) -> views.Balance:

@@ -28,6 +28,7 @@ _SERVER: Final = ("host", "hostaddr", "port")
 # What a server must be if several are named, and the other word for it that a connection string may ask for.
 _WRITABLE: Final = "read-write"
 _PRIMARY: Final = "primary"
+_STANDBY: Final = "standby"
 
 _PORT: Final = 5432
 _SYSTEM: Final = "system"
@@ -56,17 +57,30 @@ def servers_of(dsn: str) -> list[str]:
         ProgrammingError: it is not a connection string, or it has not one port for each host.
     """
     parts = conninfo_to_dict(dsn)
-    servers = _servers(parts)
-    if len(servers) == 1:
+    if len(_servers(parts)) == 1:
         return [dsn]
-    wanted = _PRIMARY if parts.get("target_session_attrs") == _PRIMARY else _WRITABLE
+    return _each(dsn, _PRIMARY if parts.get("target_session_attrs") == _PRIMARY else _WRITABLE)
+
+
+def standbys_of(dsn: str) -> list[str]:
+    """The same servers as `servers_of` in the same order. Each connection string asks for a standby.
+
+    Empty if only one server is named, which is then the primary.
+    """
+    servers = _each(dsn, _STANDBY)
+    return servers if len(servers) > 1 else []
+
+
+def _each(dsn: str, wanted: str) -> list[str]:
+    """A connection string for each server that one names, which asks for a server of a sort."""
+    parts = conninfo_to_dict(dsn)
     return [
         make_conninfo(
             dsn,
             target_session_attrs=wanted,
             **{name: value for name, value in zip(_SERVER, server, strict=True) if parts.get(name)},
         )
-        for server in dict.fromkeys(servers)
+        for server in dict.fromkeys(_servers(parts))
     ]
 
 

@@ -1,4 +1,4 @@
-"""The primary: of the servers that a connection string names, the one that can be written to now.
+"""The primary: of the servers that a connection string names, the one that can be written to now. And its standbys.
 
 The servers are asked at the same time, and each has a time limit of its own, so that one that hangs delays no client.
 (asyncpg alone would ask one after the other, with one time limit for all of them.)
@@ -16,7 +16,7 @@ from psycopg.rows import TupleRow
 
 from tallystick.background.pauses import jittered
 from tallystick.domain import limits
-from tallystick.store.address import connect_seconds, database_uri, servers_of
+from tallystick.store.address import connect_seconds, database_uri, servers_of, standbys_of
 from tallystick.store.errors import CONNECTION_LOST
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -24,7 +24,7 @@ AnyConnection: TypeAlias = "Connection | asyncpg.pool.PoolConnectionProxy[asyncp
 _Answer: TypeAlias = "Connection | None"
 
 _REFUSED: Final = (asyncpg.PostgresError, *CONNECTION_LOST)
-_NOT_WRITABLE: Final = asyncpg.TargetServerAttributeNotMatched
+_NOT_WANTED: Final = asyncpg.TargetServerAttributeNotMatched
 
 # The server of each connection string that was the primary last. It is only asked first: another one may be it now.
 _last_primaries: Final[dict[str, str]] = {}
@@ -58,8 +58,27 @@ async def connect_to_primary(dsn: str, **options: Any) -> Connection:
     return connection
 
 
+async def connect_to_standby(dsn: str, **options: Any) -> Connection:
+    """Connect to one of the standbys of a connection string that names several servers.
+
+    Args:
+        dsn: the connection string.
+        options: what the driver's `connect` takes besides.
+
+    Raises:
+        PostgresError, or one of CONNECTION_LOST: no server is a standby that answers in time.
+    """
+    options["timeout"] = min(connect_seconds(dsn), limits.STANDBY_CONNECT_SECONDS_MAX)
+    last_primary = _last_primaries.get(dsn)
+    pairs = sorted(
+        zip(servers_of(dsn), standbys_of(dsn), strict=True), key=lambda pair: pair[0] == last_primary
+    )
+    _, connection = await _Search([standby for _, standby in pairs], options).found()
+    return connection
+
+
 class _Search:
-    """One search for the primary among several servers."""
+    """One search among several servers, for the first that answers and is what its connection string asks for."""
 
     def __init__(self, servers: Sequence[str], options: dict[str, Any]) -> None:
         self._servers = servers
@@ -67,9 +86,9 @@ class _Search:
         self._refusals: dict[str, Exception] = {}
 
     async def found(self) -> tuple[str, Connection]:
-        """The primary and a connection to it; raises if all servers have refused."""
+        """The server and a connection to it; raises if all servers have refused."""
         asked = {
-            asyncio.create_task(self._ask(server, place), name="search for the primary"): server
+            asyncio.create_task(self._ask(server, place), name="search for a server"): server
             for place, server in enumerate(self._servers)
         }
         chosen: asyncio.Task[_Answer] | None = None
@@ -88,7 +107,7 @@ class _Search:
         raise self._reason()
 
     async def _ask(self, server: str, place: int) -> _Answer:
-        """Ask one server until it can be written to. None: all have refused, this one last."""
+        """Ask one server until it is what is wanted. None: all have refused, this one last."""
         if place > 0:
             await asyncio.sleep(limits.PRIMARY_HEAD_START_SECONDS)
         while True:
@@ -101,9 +120,9 @@ class _Search:
             await asyncio.sleep(jittered(limits.PRIMARY_LOOK_SECONDS))
 
     def _reason(self) -> Exception:
-        """Why there is no primary: rather the error of a lost server than that the others are standbys."""
+        """Why none was found: rather the error of a lost server than that the others are not what is wanted."""
         refusals = [self._refusals[server] for server in self._servers]
-        return next((one for one in refusals if not isinstance(one, _NOT_WRITABLE)), refusals[0])
+        return next((one for one in refusals if not isinstance(one, _NOT_WANTED)), refusals[0])
 
 
 def _drop(asking: "asyncio.Task[_Answer]") -> None:

@@ -21,7 +21,7 @@ from tallystick.views.fields import (
     read_metadata,
 )
 
-Source = Annotated[Literal["cache", "database"], Meta(description="Where the balance was read.")]
+Source = Annotated[Literal["cache", "database", "standby"], Meta(description="Where the balance was read.")]
 _Kind = Literal["wallet", "system", "clearing"]
 _Status = Literal["open", "frozen", "closed"]
 
