@@ -25,7 +25,7 @@ else
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv up cluster cluster-test check test test-pythons crash-points simulate kills chaos races webhooks attack installed fresh lint audit format schema lock bench clean again
+.PHONY: help venv up cluster cluster-test check test test-whole test-pythons crash-points simulate kills chaos races webhooks attack installed fresh lint audit format schema lock bench clean again
 
 define install
 "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -54,7 +54,11 @@ check: $(VENV)/.development lint ## Check the code and run the tests that need n
 test: $(VENV)/.development lint ## Check the code and run the tests
 	@exec $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGUMENTS)
 
-test-pythons: ## Do the same with each Python from 3.11 on that is at hand
+# What `test` does a part of, drawn anew each time, because one run in many finds what each of them could.
+test-whole: $(VENV)/.development lint ## Do the same with nothing left out, which takes much longer
+	@TALLYSTICK_WHOLE=1 exec $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGUMENTS)
+
+test-pythons: ## Test with each Python from 3.11 on that is at hand
 	@exec "$(PYTHON)" tests/pythons.py $(PYTHONS)
 
 crash-points: $(VENV)/.development ## Crash what crosses shards in every way at every point of it
@@ -65,9 +69,9 @@ simulate: $(VENV)/.development ## Compare decisions with the model, and simulate
 	@exec $(VENV)/bin/python -m tests.simulation $(ARGUMENTS)
 
 kills: $(VENV)/.development ## Kill servers and nodes under load, ten times each, and let them hang
-	@TALLYSTICK_CRASHES=10 TALLYSTICK_OPEN_SAGAS=10000 TALLYSTICK_HUNG_SECONDS=14 exec $(VENV)/bin/python -m pytest -s \
-		tests/crash/test_kill.py tests/crash/test_saga_kill.py tests/crash/test_saga_recovery_speed.py \
-		tests/crash/test_hung_node.py $(ARGUMENTS)
+	@TALLYSTICK_WHOLE=1 TALLYSTICK_CRASHES=10 TALLYSTICK_OPEN_SAGAS=10000 TALLYSTICK_HUNG_SECONDS=14 \
+		exec $(VENV)/bin/python -m pytest -s tests/crash/test_kill.py tests/crash/test_saga_kill.py \
+		tests/crash/test_saga_recovery_speed.py tests/crash/test_hung_node.py $(ARGUMENTS)
 
 # make chaos SECONDS=600 SEED=7
 chaos: $(VENV)/.development ## Load two shards, strike what serves them, and check the recorded history

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tests.crash.databases import temporary_server
+from tests.whole import SEED, WHOLE
 
 # Hundreds of processes start here: each would compile all modules again where nothing that is compiled is kept.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -31,6 +32,11 @@ structlog.configure(
 
 # Each test there kills a server, or runs the program as its users do.
 SLOW_FOLDERS: Final = ("acceptance", "crash", "existing_postgres", "failover")
+
+
+def pytest_report_header() -> str:
+    """Say what was drawn."""
+    return f"TALLYSTICK_WHOLE={int(WHOLE)} TALLYSTICK_SEED={SEED}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,6 +7,7 @@ like any other, with its own streams, environment, folder, signals and status.
 import gc
 import importlib
 import json
+import multiprocessing
 import os
 import selectors
 import socket
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from tallystick.cli.main import main
+from tallystick.domain import limits
 
 IMPORTED: Final = (
     *(f"tallystick.cli.{name}" for name in ("accounts", "doctor", "errors", "keys", "migrate", "sagas")),
@@ -123,6 +125,17 @@ def _become(command: dict[str, Any], streams: list[int]) -> None:
     sys.stdin = os.fdopen(0, closefd=False)
     sys.stdout = os.fdopen(1, "w", closefd=False)
     sys.stderr = os.fdopen(2, "w", 1, closefd=False, errors="backslashreplace")
+    if command["limits"]:
+        _change_limits(command["limits"])
+
+
+def _change_limits(changed: dict[str, float]) -> None:
+    """Let other bounds hold in this process, and in those that it starts."""
+    multiprocessing.set_start_method("fork", force=True)
+    for name, value in changed.items():
+        if not hasattr(limits, name):
+            sys.exit(f"there is no limit {name}")
+        setattr(limits, name, value)
 
 
 if __name__ == "__main__":

@@ -39,13 +39,15 @@ class Forked:
         env: Mapping[str, str] | None = None,
         folder: Path | None = None,
         start_new_session: bool = False,
+        limits: Mapping[str, float] | None = None,
     ) -> None:
-        """Fork, with these streams."""
+        """Fork, with these streams. `limits` are bounds of the product that are others in the process."""
         command = {
             "arguments": list(arguments),
             "environment": dict(os.environ if env is None else env),
             "folder": str(folder or Path.cwd()),
             "new_session": start_new_session,
+            "limits": dict(limits or {}),
         }
         self.returncode: int | None = None
         self._told, given = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

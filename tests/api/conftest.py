@@ -12,6 +12,15 @@ from tests.api.client import Client
 from tests.api.server import Installation, Server
 from tests.crash.databases import temporary_database
 
+HEARTBEAT_SECONDS = 2.0
+KEYS_KNOWN_SECONDS = 2.0
+# What tests wait for, in less time than it is as a rule.
+LIMITS = {
+    "STREAM_HEARTBEAT_SECONDS": HEARTBEAT_SECONDS,
+    "STREAM_WRITE_SECONDS_MAX": 3.0,
+    "API_KEY_CACHE_SECONDS": KEYS_KNOWN_SECONDS,
+}
+
 NothingWritten = Callable[[], AbstractContextManager[None]]
 
 
@@ -28,14 +37,14 @@ def installation(postgres: EmbeddedPostgres, folder: Path) -> Iterator[Installat
 
 @pytest.fixture(scope="session")
 def server(installation: Installation) -> Iterator[Server]:
-    with Server(installation, "server") as running:
+    with Server(installation, "server", limits=LIMITS) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def second_server(installation: Installation) -> Iterator[Server]:
     """Another process that writes to the same shard."""
-    with Server(installation, "second server") as running:
+    with Server(installation, "second server", limits=LIMITS) as running:
         yield running
 
 

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol, Self
@@ -88,12 +89,24 @@ class Installation:
 class Server:
     """`tallystick serve` as a process."""
 
-    def __init__(self, installation: Served, name: str, *options: str, package: Path | None = None) -> None:
-        """`package` is a folder with a copy of the package, which is served in its place."""
+    def __init__(
+        self,
+        installation: Served,
+        name: str,
+        *options: str,
+        package: Path | None = None,
+        limits: Mapping[str, float] | None = None,
+    ) -> None:
+        """`package` is a folder with a copy of the package, which is served in its place.
+
+        `limits` are bounds of the product that are others in the server: only without such a copy.
+        """
+        assert not (package and limits)
         self.log_path = installation.folder / f"{name}.log"
         self._installation = installation
         self._options = options
         self._package = package
+        self._limits = limits
         self._cleanup = ExitStack()
         self.url = ""
         self.pid = 0
@@ -118,6 +131,7 @@ class Server:
                     stdout=log,
                     stderr=log,
                     start_new_session=True,
+                    limits=self._limits,
                 )
             else:
                 process = self._started([*arguments, "--child-of", str(os.getpid())], nothing, log)

@@ -1,6 +1,6 @@
 """What a reader never sees, though servers and the cache are killed again and again; and that this would be noticed.
 
-TALLYSTICK_RACE_ROUNDS says how often something happens (30), TALLYSTICK_RACE_SEED repeats a run's choices.
+TALLYSTICK_RACE_ROUNDS says how often something happens (12), TALLYSTICK_RACE_SEED repeats a run's choices.
 """
 
 import os
@@ -18,7 +18,7 @@ from tests.cache.planted import PLANTED
 from tests.cache.process_race import ProcessRace
 from tests.cache.race import ViolationError
 
-ROUNDS: Final = int(os.environ.get("TALLYSTICK_RACE_ROUNDS", "30"))
+ROUNDS: Final = int(os.environ.get("TALLYSTICK_RACE_ROUNDS", "12"))
 SEED: Final = int(os.environ.get("TALLYSTICK_RACE_SEED", str(random.randrange(2**32))))
 ROUNDS_PER_HEAT: Final = 15
 # A bug is found in one or two heats as a rule.

@@ -12,7 +12,7 @@ from tallystick.store.cache import scripts
 from tests.cache.conftest import Serve
 from tests.cache.race import Race, ViolationError
 
-SECONDS = float(os.environ.get("TALLYSTICK_RACE_SECONDS", "4"))
+SECONDS = float(os.environ.get("TALLYSTICK_RACE_SECONDS", "2.5"))
 SEED = int(os.environ.get("TALLYSTICK_RACE_SEED", "7"))
 
 

@@ -22,7 +22,7 @@ from tests.cache.test_freshness import (  # noqa: F401 - they are run here with 
     test_whoever_was_answered_reads_his_own_write,
 )
 
-RACE_SECONDS = 3.0
+RACE_SECONDS = 2.0
 
 pytestmark = pytest.mark.usefixtures("patient")
 

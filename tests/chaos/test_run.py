@@ -1,6 +1,6 @@
 """Load and faults on two shards, and all checks; `make chaos` does it for longer.
 
-TALLYSTICK_CHAOS_SECONDS says how long there is load (20), TALLYSTICK_SEED repeats the sequences of a run.
+TALLYSTICK_CHAOS_SECONDS says how long there is load (12), TALLYSTICK_SEED repeats the sequences of a run.
 """
 
 import os
@@ -16,7 +16,7 @@ from tests.chaos.load import LoadSettings
 from tests.chaos.rig import Backends
 from tests.chaos.run import RunSettings
 
-SECONDS: Final = float(os.environ.get("TALLYSTICK_CHAOS_SECONDS", "20"))
+SECONDS: Final = float(os.environ.get("TALLYSTICK_CHAOS_SECONDS", "12"))
 SEED: Final = int(os.environ.get("TALLYSTICK_SEED", str(random.randrange(2**32))))
 
 

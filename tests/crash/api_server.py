@@ -52,13 +52,16 @@ class ApiServer:
         program: str = PROGRAM,
         options: Sequence[str] = (),
         anew: bool = False,
+        limits: Mapping[str, float] | None = None,
     ) -> None:
         """Serve the databases of shard 1, of shard 2, and so on.
 
         `settings` are others of the configuration file, `options` more of the command. `program` is the module that
         is run: another one is for bugs that are planted. `anew`: it is started as a user starts it, and not forked.
+        `limits` are bounds of the product that are others in it: only in one that is forked.
         """
         self._options = options
+        self._limits = limits
         self.configuration_path = folder / "tallystick.toml"
         shards = [
             ShardConfiguration(number, database.server_dsn, database.owner_dsn)
@@ -68,6 +71,7 @@ class ApiServer:
         write_configuration(self.configuration_path, Configuration(shards, **told))
         self._program = program
         self._anew = anew or program != PROGRAM
+        assert not (self._anew and limits)
         self.log_path = folder / "api.log"
         self.port = own_port()
         self.metrics_port = own_port()
@@ -96,7 +100,12 @@ class ApiServer:
                 )
             else:
                 self._process = Forked(
-                    arguments, stdin=nothing, stdout=log, stderr=log, start_new_session=True
+                    arguments,
+                    stdin=nothing,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    limits=self._limits,
                 )
         self.wait_until_ready(probe)
 

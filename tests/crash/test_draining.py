@@ -16,6 +16,7 @@ import pytest
 from tests.crash.api_server import ApiServer, Client
 from tests.crash.databases import ShardDatabase
 from tests.waiting import wait_for
+from tests.whole import WHOLE
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -26,7 +27,7 @@ PAUSE_SECONDS: Final = 0.03
 ATTEMPTS_MAX: Final = 3
 PROBE_SECONDS: Final = 0.2
 FUNDS: Final = 1_000_000
-ROUNDS: Final = 2
+ROUNDS: Final = 2 if WHOLE else 1
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """A node hangs: clients of the other shard notice nothing of it, whatever they ask, and the books stay right.
 
-TALLYSTICK_HUNG_SECONDS says for how long it hangs (5; `make kills` takes 14).
+TALLYSTICK_HUNG_SECONDS says for how long it hangs (5; `make kills` takes 14). One of the two nodes hangs; with
+TALLYSTICK_WHOLE=1, which `make kills` sets, one after the other.
 """
 
 import os
@@ -28,11 +29,14 @@ from tests.keys import with_keys
 from tests.metrics import metrics
 from tests.ports import HOST
 from tests.waiting import wait_for
+from tests.whole import some_of
 
 CALLERS = 4
 HUNG_SECONDS = float(os.environ.get("TALLYSTICK_HUNG_SECONDS", "5"))
 CALM_SECONDS = 3.0
 COLD_KEYS = 130
+# What is so of one shard is so of the other.
+HUNG = some_of("hung node", [HOME, AWAY])
 # Less than this is no wait that a client could notice, whatever it was before.
 P99_SECONDS_FLOOR = 0.05
 # A request may find out that a node hangs; the times that it waits for that have bounds, and these are their sum.
@@ -156,7 +160,7 @@ def p99(told: list[Told]) -> float:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("hung", [HOME, AWAY])
+@pytest.mark.parametrize("hung", HUNG)
 def test_a_hung_node_is_not_noticed_on_the_other_shard(place: Place, hung: int) -> None:
     well = AWAY if hung == HOME else HOME
     with paying(place, well) as told:
@@ -208,7 +212,7 @@ def goes_on(place: Place, number: int) -> None:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("hung", [HOME, AWAY])
+@pytest.mark.parametrize("hung", HUNG)
 def test_nothing_that_is_asked_of_the_other_shard_waits(place: Place, hung: int) -> None:
     well = AWAY if hung == HOME else HOME
     account, other = place.wallets[well][:2]
@@ -253,7 +257,7 @@ def owner_of(client: Client, account: str) -> str:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("locked", [HOME, AWAY])
+@pytest.mark.parametrize("locked", HUNG)
 def test_a_table_that_is_locked_is_not_noticed_on_the_other_shard(place: Place, locked: int) -> None:
     """The node answers, but not when it is asked who calls."""
     well = AWAY if locked == HOME else HOME
@@ -269,7 +273,7 @@ def test_a_table_that_is_locked_is_not_noticed_on_the_other_shard(place: Place, 
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("hung", [HOME, AWAY])
+@pytest.mark.parametrize("hung", HUNG)
 def test_a_server_starts_while_a_node_hangs(place: Place, hung: int) -> None:
     """It serves the other shard, and this one as soon as it goes on."""
     well = AWAY if hung == HOME else HOME

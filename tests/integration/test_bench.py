@@ -20,7 +20,8 @@ from tests.crash.databases import temporary_server
 from tests.waiting import wait_for
 
 from tallystick.store.migrate import migrate
-from tallystick_bench import command
+from tallystick_bench import command, neighbours_run, rows_baseline
+from tallystick_bench import settings as settings_of_a_run
 from tallystick_bench.command import bench
 from tallystick_bench.measurement import MeasuredTurn, latency, percentile
 from tallystick_bench.neighbour_floods import Flood
@@ -37,6 +38,15 @@ def _log_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "configure_logging", lambda **_: None)
 
 
+@pytest.fixture(autouse=True)
+def _short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures mean nothing here, so what takes turns takes short ones."""
+    monkeypatch.setattr(settings_of_a_run, "TURN_SECONDS_MIN", 0.25)
+    # Its program counts whole seconds.
+    monkeypatch.setattr(rows_baseline, "CONNECTIONS_TRIED", (8, 16))
+    monkeypatch.setattr(neighbours_run, "_SETTLE_SECONDS", 0.4)
+
+
 @pytest.fixture(scope="module")
 def dsn() -> Iterator[str]:
     """A database that exists, of shard 7."""
@@ -50,7 +60,7 @@ def test_engine_with_both_baselines() -> None:
     answer = CliRunner().invoke(
         bench,
         [
-            *("--accounts", str(ACCOUNTS), "--seconds", "1", "--concurrency", "500"),
+            *("--accounts", "500", "--seconds", "0.5", "--concurrency", "200"),
             *("--baseline", "copy", "--baseline", "rows", "--json"),
         ],
     )
@@ -270,7 +280,7 @@ def test_transfers_between_two_shards_beside_the_same_load_inside() -> None:
         bench,
         [
             *("--workload", "cross", "--crossing", "0.5", "--accounts", "40"),
-            *("--seconds", "1", "--concurrency", "500", "--json"),
+            *("--seconds", "0.5", "--concurrency", "200", "--json"),
         ],
     )
 
@@ -286,7 +296,7 @@ def test_transfers_between_two_shards_beside_the_same_load_inside() -> None:
 def test_reads_from_the_cache_and_from_the_database() -> None:
     answer = CliRunner().invoke(
         bench,
-        ["--workload", "reads", "--through", "http", "--accounts", "1500", "--seconds", "1", "--json"],
+        ["--workload", "reads", "--through", "http", "--accounts", "1100", "--seconds", "0.5", "--json"],
     )
 
     assert answer.exit_code == 0, answer.stderr
@@ -320,7 +330,7 @@ def test_streams_that_listen_to_what_is_paid(dsn: str) -> None:
         bench,
         [
             *("--dsn", dsn, "--through", "http", "--streams", "20", "--accounts", "50"),
-            *("--seconds", "1", "--json"),
+            *("--seconds", "0.5", "--json"),
         ],
     )
 

@@ -16,6 +16,8 @@ from tests.ports import HOST
 from tests.webhooks.receiver import Receiver, receiving
 
 INSIDE = {"webhooks_allow_http": True, "webhooks_allow_private": True}
+SEND_SECONDS_MAX = 6.0
+"""For how long the server of a file waits for an answer: less than other servers do."""
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,9 @@ def database(postgres: EmbeddedPostgres) -> Iterator[ShardDatabase]:
 
 @pytest.fixture(scope="module")
 def server(database: ShardDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    with api_server(ApiServer(tmp_path_factory.mktemp("server"), database, settings=INSIDE)) as running:
+    limits = {"WEBHOOK_SEND_SECONDS_MAX": SEND_SECONDS_MAX}
+    folder = tmp_path_factory.mktemp("server")
+    with api_server(ApiServer(folder, database, settings=INSIDE, limits=limits)) as running:
         yield running
 
 

@@ -18,8 +18,9 @@ from tests.metrics import metrics
 from tests.waiting import wait_for
 from tests.webhooks.conftest import INSIDE, client_of, two_servers
 from tests.webhooks.receiver import Receiver
+from tests.whole import WHOLE
 
-KILLS = 4
+KILLS = 4 if WHOLE else 2
 
 
 @pytest.fixture
