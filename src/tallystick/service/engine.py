@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 import structlog
 
@@ -26,6 +26,7 @@ from tallystick.ledger.router import Router
 from tallystick.ledger.shard_workers import ShardWorkers
 from tallystick.ledger.writing import Units
 from tallystick.service.account_quota import AccountQuota
+from tallystick.service.admission import Admission
 from tallystick.service.assets import Assets
 from tallystick.service.authentication import ApiKeys
 from tallystick.service.configuration import Configuration, read_configuration
@@ -99,6 +100,7 @@ class Engine:
         self.api_keys = ApiKeys(self.directory)
         self.rate_limits = RateLimits(RateCounters(None))
         self.refusal_budgets = RefusalBudgets(self.rate_limits)
+        self.admission = Admission(lambda: len(self.router.shards), self._refuse_overloaded)
         self.account_quota = AccountQuota(lambda: self.router.shards)
         for shard in self.router.shards:
             shard.batcher.on_committed(self._committed)
@@ -230,9 +232,11 @@ class Engine:
         Raises:
             OverloadedError: there is no room.
         """
-        batchers = [shard.batcher for shard in self.router.shards]
-        if sum(batcher.room_of(tenant) for batcher in batchers) < command_count:
-            batchers[0].refuse_overloaded()
+        if sum(shard.batcher.room_of(tenant) for shard in self.router.shards) < command_count:
+            self._refuse_overloaded()
+
+    def _refuse_overloaded(self) -> NoReturn:
+        self.router.shards[0].batcher.refuse_overloaded()
 
     async def submit(self, shard: ServedShard, units: Units) -> Sequence[DecidedOutcome]:
         """Have the commands of one request written, if their keys are free: see `Way.submit`.

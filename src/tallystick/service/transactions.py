@@ -85,6 +85,12 @@ class TransactionCalls(Tenancy):
         not recorded under its key.
         """
         parameters.count(requests, "transfers", 1, limits.TRANSFERS_PER_BATCH_REQUEST_MAX)
+        with self._engine.admission.taken_on(self._tenant, len(requests)):
+            return await self._transfers(requests, atomic=atomic)
+
+    async def _transfers(
+        self, requests: Sequence[TransferRequest], *, atomic: bool
+    ) -> list[views.Transaction | Refused]:
         commands = await self._transfer_commands(requests)
         await self._require_assets(commands)
         places: dict[int, list[int]] = {}
