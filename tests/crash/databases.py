@@ -1,8 +1,12 @@
 """Real databases for the tests of faults: a server in a folder of its own, one shard in each database."""
 
+import atexit
+import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from itertools import count
+from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
@@ -24,6 +28,7 @@ QUICK_LOGINS: Mapping[str, str] = {"scram_iterations": "1"}
 SMALL: Mapping[str, str] = {"max_wal_size": "256MB"}
 
 _numbers = count(1)
+_COPIED_SHARDS = (1, 2)
 
 
 class ShardDatabase(NamedTuple):
@@ -35,18 +40,56 @@ class ShardDatabase(NamedTuple):
 
 @contextmanager
 def temporary_server(
-    *, durable: bool = False, settings: Mapping[str, str] | None = None
+    *,
+    durable: bool = False,
+    settings: Mapping[str, str] | None = None,
+    on_disk: bool | None = None,
+    unique: bool = False,
 ) -> Iterator[EmbeddedPostgres]:
-    """A running PostgreSQL server of a test's own, which it may kill; it is removed at the end."""
-    with data_folder(durable=durable) as folder:
+    """A running PostgreSQL server of a test's own, which it may kill; it is removed at the end.
+
+    Args:
+        durable: it syncs what it writes.
+        settings: more of its configuration.
+        on_disk: where its data are: as a rule on the disk, if it is durable.
+        unique: it has an identity of its own. Others are copies of one server, and have that server's.
+    """
+    with data_folder(durable=durable if on_disk is None else on_disk) as folder:
         own = {**QUICK_LOGINS, **({} if durable else SMALL), **(settings or {})}
+        if not unique:
+            _copy_files(_template_server(), folder / "postgres")
         server = EmbeddedPostgres(folder / "postgres", durable=durable, settings=own)
         try:
             server.start()
-            _set_password_again(server)
+            if unique:
+                _set_password_again(server)
             yield server
         finally:
             server.remove()
+
+
+@cache
+def _template_server() -> Path:
+    """The data folder of a server that does not run, with empty shards: to make them takes a second or two."""
+    with ExitStack() as cleanup:
+        folder = cleanup.enter_context(data_folder(durable=False)) / "postgres"
+        server = EmbeddedPostgres(folder, durable=False, settings={**QUICK_LOGINS, **SMALL})
+        cleanup.callback(server.remove)
+        server.start()
+        _set_password_again(server)
+        for number in _COPIED_SHARDS:
+            shard_template(server, number)
+        server.stop()
+        atexit.register(cleanup.pop_all().close)
+    return folder
+
+
+def _copy_files(source: Path, target: Path) -> None:
+    """With their owners, of which one is the user of the server."""
+    subprocess.run(["cp", "-a", source, target], check=True)
+    # Each has a socket of its own.
+    for name in ("socket_folder", "server.log", "postgresql.lock"):
+        (target / name).unlink(missing_ok=True)
 
 
 def _set_password_again(server: EmbeddedPostgres) -> None:

@@ -26,6 +26,7 @@ from tests.crash.databases import (
 )
 from tests.engines import running
 from tests.waiting import WAIT_SECONDS_MAX, wait_for
+from tests.whole import some_of
 
 from tallystick import (
     FaultyCommandError,
@@ -212,7 +213,7 @@ async def test_the_connection_is_cut(
         assert unknown_commits() == unknown_before + unknown
 
 
-@pytest.mark.parametrize(("moment", "unknown"), CUTS)
+@pytest.mark.parametrize(("moment", "unknown"), some_of("terminated sessions", CUTS, 4))
 async def test_the_session_is_terminated(
     database: ShardDatabase, proxy: CuttingProxy, moment: Moment, unknown: int
 ) -> None:

@@ -93,7 +93,7 @@ def write(path: Path, dsn: str, **changed: object) -> None:
 
 @pytest.fixture(scope="module")
 def durable() -> Iterator[EmbeddedPostgres]:
-    with temporary_server(durable=True) as server:
+    with temporary_server(durable=True, on_disk=False) as server:
         yield server
 
 
@@ -194,7 +194,7 @@ async def test_a_process_opens_no_more_connections_than_are_counted_for_it() -> 
 
 async def test_settings_of_a_start(tmp_path: Path) -> None:
     settings = {"wal_level": "minimal", "max_wal_senders": "0"}
-    with temporary_server(durable=True, settings=settings) as server:
+    with temporary_server(durable=True, settings=settings, on_disk=False) as server:
         server.stop()
         account = account_for(server.cluster_path)
         program = find_binaries(account).program("pg_checksums")

@@ -22,6 +22,7 @@ from tests.crash.databases import (
     temporary_server,
 )
 from tests.waiting import WAIT_SECONDS_MAX, wait_for
+from tests.whole import some_of
 
 from tallystick import (
     FaultyCommandError,
@@ -73,7 +74,7 @@ class Pair(NamedTuple):
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[tuple[EmbeddedPostgres, EmbeddedPostgres]]:
-    with temporary_server() as one, temporary_server() as two:
+    with temporary_server(unique=True) as one, temporary_server(unique=True) as two:
         yield one, two
 
 
@@ -414,7 +415,7 @@ POINTS = {
 }
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", some_of("killed coordinator", list(POINTS), 4))
 async def test_the_coordinator_is_killed(pair: Pair, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
     monkeypatch.setattr(limits, "PREPARED_AGE_SECONDS_MAX", AGE_SECONDS_MAX)
     async with running(pair.dsns, "saga") as ledger:
@@ -514,9 +515,15 @@ async def test_a_decision_is_made_once_and_never_changed(pair: Pair) -> None:
 # The wire is cut.
 
 
-@pytest.mark.parametrize("lost_answer", [False, True], ids=["before it arrives", "after it took effect"])
-@pytest.mark.parametrize("shard", [1, 2])
-@pytest.mark.parametrize("phase", ["append", "prepare", "decide", "end"])
+@pytest.mark.parametrize(
+    ("phase", "shard", "lost_answer"),
+    [
+        pytest.param(phase, shard, lost_answer, id=f"{phase}-{shard}-{how}")
+        for phase in ("append", "prepare", "decide", "end")
+        for lost_answer, how in ((False, "before it arrives"), (True, "after it took effect"))
+        for shard in some_of(f"cut {phase} {how}", SHARDS)
+    ],
+)
 async def test_the_connection_is_lost(
     pair: Pair, monkeypatch: pytest.MonkeyPatch, phase: str, shard: int, lost_answer: bool
 ) -> None:
