@@ -42,14 +42,19 @@ async def run_embedded(folder: Path, backends: Backends, settings: RunSettings, 
     """Run in a folder with API servers of its own, which may have a planted bug."""
     async with rig(folder, backends, settings.load.seed, planted) as started:
         running = Running(
-            started.addresses, started.api_key, strikes(started), machines(started), lambda: _verify(started)
+            started.addresses,
+            started.api_key,
+            strikes(started),
+            machines(started),
+            partial(verified, started.servers[0]),
         )
         return await run(folder, running, settings)
 
 
-def _verify(struck: Rig) -> str:
-    verified = struck.servers[0].command("verify", "--json")
-    return "" if verified.returncode == 0 else verified.stdout + verified.stderr
+def verified(server: ApiServer) -> str:
+    """What `verify` finds wrong, in words."""
+    done = server.command("verify", "--json")
+    return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
 def strikes(struck: Rig) -> list[Strike]:

@@ -49,6 +49,6 @@ def in_turns(
         for kind in chance.sample(kinds, len(kinds)):
             first = chance.choice([strike for strike in single if strike.kind == kind])
             others = [strike for strike in single if strike.place != first.place]
-            yield [first, chance.choice(others)] if chance.random() < COMBINED_SHARE else [first]
+            yield [first, chance.choice(others)] if others and chance.random() < COMBINED_SHARE else [first]
         if together:
             yield chance.choice(together)

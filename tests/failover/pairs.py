@@ -46,9 +46,15 @@ class Pair(NamedTuple):
     @property
     def dsn(self) -> str:
         """The address that names both servers, as the configuration of a server does."""
-        return make_conninfo(
-            self.database.server_dsn, host=",".join(map(socket_folder, (self.primary, self.standby)))
-        )
+        return self._of_both(self.database.server_dsn)
+
+    @property
+    def owner_dsn(self) -> str:
+        """The same, for the owner."""
+        return self._of_both(self.database.owner_dsn)
+
+    def _of_both(self, dsn: str) -> str:
+        return make_conninfo(dsn, host=",".join(map(socket_folder, (self.primary, self.standby))))
 
     @property
     def standby_dsn(self) -> str:
