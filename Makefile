@@ -78,14 +78,15 @@ chaos: $(VENV)/.development ## Load two shards, strike what serves them, and che
 	@exec $(VENV)/bin/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGUMENTS)
 
 races: $(VENV)/.development ## Race for the cache of balances: thousands of kills, a minute without Valkey under full load
-	@TALLYSTICK_RACE_ROUNDS=5000 TALLYSTICK_RACE_SECONDS=60 TALLYSTICK_OUTAGE_SECONDS=60 exec $(VENV)/bin/python -m pytest -s \
-		tests/cache/test_process_race.py tests/cache/test_race.py tests/cache/test_outage.py $(ARGUMENTS)
+	@TALLYSTICK_WHOLE=1 TALLYSTICK_RACE_ROUNDS=5000 TALLYSTICK_RACE_SECONDS=60 TALLYSTICK_OUTAGE_SECONDS=60 \
+		exec $(VENV)/bin/python -m pytest -s tests/cache/test_process_race.py tests/cache/test_race.py tests/cache/test_outage.py \
+		tests/cache/test_cluster.py $(ARGUMENTS)
 
 webhooks: $(VENV)/.development ## Deliver to a hundred endpoints for two minutes while a server is killed
 	@TALLYSTICK_WEBHOOKS_SECONDS=120 exec $(VENV)/bin/python -m pytest -s tests/webhooks/test_many.py $(ARGUMENTS)
 
 attack: $(VENV)/.development ## Attack at length, and run every test that docs/security.md names
-	@TALLYSTICK_ATTACK_LENGTH=20 exec $(VENV)/bin/python -m pytest tests/attack \
+	@TALLYSTICK_WHOLE=1 TALLYSTICK_ATTACK_LENGTH=20 exec $(VENV)/bin/python -m pytest tests/attack \
 		$$(grep -o 'tests/[a-z0-9_/]*\.py::[a-z0-9_]*' docs/security.md | grep -v '^tests/attack/' | sort -u) $(ARGUMENTS)
 
 installed: $(VENV)/.development ## Install the wheel with extras and without, and use it (fetches packages)

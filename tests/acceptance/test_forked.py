@@ -17,6 +17,7 @@ from tests.acceptance.test_cli import NOBODY, configure
 from tests.forked import Forked, fork_server_pid, run_forked
 from tests.lives import lives
 from tests.waiting import wait_for
+from tests.whole import some_of
 
 COMMANDS = (
     ("migrate",),
@@ -47,7 +48,7 @@ def folder(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory)
     return folder
 
 
-@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("arguments", some_of("forked commands", COMMANDS, 6), ids=" ".join)
 def test_it_says_what_a_started_one_says(folder: Path, arguments: tuple[str, ...]) -> None:
     forked, started = run(*arguments, folder=folder), run_anew(*arguments, folder=folder)
     assert (forked.returncode, forked.stderr) == (started.returncode, started.stderr)

@@ -124,15 +124,6 @@ def test_a_valkey_that_is_killed_is_started_again_and_balances_are_answered_all_
     assert b"Traceback" not in up.stderr
 
 
-def test_without_a_cache_it_says_so(data: Path, port: int) -> None:
-    with Up(data, port, "--json", "--no-cache") as up:
-        ready = up.ready()
-        assert ready["cache"] is None
-        assert valkeys(up) == []
-        assert up.end() == 0
-    assert b"Valkey" not in up.stderr
-
-
 def valkeys(up: Up) -> list[psutil.Process]:
     return [
         process
@@ -141,7 +132,26 @@ def valkeys(up: Up) -> list[psutil.Process]:
     ]
 
 
-def test_a_folder_in_use_is_refused_in_one_line(data: Path, port: int) -> None:
+def test_a_taken_port_is_said_and_the_next_one_taken_and_that_there_is_no_cache(
+    data: Path, port: int
+) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        with Up(data, port, "--json", "--no-cache") as up:
+            ready = up.ready()
+            assert ready["url"] != f"http://127.0.0.1:{port}"
+            assert call(ready, "GET", "/readyz")[0] == 200
+            assert ready["cache"] is None
+            assert valkeys(up) == []
+            assert up.end() == 0
+            assert f"Port {port} is taken".encode() in up.stderr
+            assert b"Valkey" not in up.stderr
+
+
+def test_a_folder_in_use_is_refused_and_ctrl_c_reaches_the_group_and_stops_in_order(
+    data: Path, port: int
+) -> None:
     with Up(data, port, "--json") as up:
         up.ready()
         refused = run("up", "--data", str(data), "--port", str(port))
@@ -149,23 +159,6 @@ def test_a_folder_in_use_is_refused_in_one_line(data: Path, port: int) -> None:
         assert refused.stdout == ""
         assert refused.stderr.count("\n") == 1
         assert f"already in use by process {up.process.pid}" in refused.stderr
-
-
-def test_a_taken_port_is_said_and_the_next_one_taken(data: Path, port: int) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", port))
-        other.listen()
-        with Up(data, port, "--json") as up:
-            ready = up.ready()
-            assert ready["url"] != f"http://127.0.0.1:{port}"
-            assert call(ready, "GET", "/readyz")[0] == 200
-            assert up.end() == 0
-            assert f"Port {port} is taken".encode() in up.stderr
-
-
-def test_ctrl_c_reaches_the_group_and_stops_in_order(data: Path, port: int) -> None:
-    with Up(data, port, "--json") as up:
-        up.ready()
         started = descendants(up)
         assert up.end(signal.SIGINT, group=True) == 0
         said = up.stderr.decode()

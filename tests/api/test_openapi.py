@@ -18,8 +18,9 @@ import schemathesis
 from tests.api.books import Books
 from tests.api.client import PROBLEM_TYPE, Answer, Client, new_key
 from tests.api.server import Server
+from tests.whole import WHOLE
 
-EXAMPLES_PER_OPERATION = 12
+EXAMPLES_PER_OPERATION = 12 if WHOLE else 6
 FUZZING_SECONDS_MAX = 300.0
 CHECKS = (
     "not_a_server_error",

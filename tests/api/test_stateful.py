@@ -21,8 +21,9 @@ from hypothesis.stateful import (
 )
 
 from tests.api.client import Answer, Client, new_key
+from tests.whole import WHOLE
 
-EXAMPLES = 30
+EXAMPLES = 30 if WHOLE else 15
 STEPS_PER_EXAMPLE = 30
 
 amounts = st.one_of(st.integers(1, 60), st.sampled_from([100, 1000]))

@@ -31,6 +31,7 @@ from tests.cache.servers import (
     wait,
 )
 from tests.ports import own_port
+from tests.whole import some_of
 
 PASSWORD = "SECRET"
 SLOTS = 16384
@@ -191,7 +192,7 @@ async def one_of_each_shard(ledger: Ledger) -> dict[int, tuple[str, str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cluster", VALKEY_AND_REDIS, indirect=True)
+@pytest.mark.parametrize("cluster", some_of("killed node of a cluster", VALKEY_AND_REDIS), indirect=True)
 async def test_a_node_is_killed_and_its_replica_takes_over(
     engine: Engine, cluster: Cluster, clock: AwakeClock
 ) -> None:

@@ -13,6 +13,8 @@ from tests.cache.conftest import Serve
 from tests.cache.race import Race, ViolationError
 
 SECONDS = float(os.environ.get("TALLYSTICK_RACE_SECONDS", "2.5"))
+# As a rule in one: it depends on who comes first.
+FOUND_SECONDS_MAX = 200.0
 SEED = int(os.environ.get("TALLYSTICK_RACE_SEED", "7"))
 
 
@@ -62,5 +64,5 @@ async def test_a_plain_set_is_found_out(serve: Serve, monkeypatch: pytest.Monkey
     with pytest.raises(ExceptionGroup) as found:
         async with serve() as one, serve() as other:
             # It ends as soon as it is seen.
-            await Race([one, other], SEED).run(50 * SECONDS)
+            await Race([one, other], SEED).run(FOUND_SECONDS_MAX)
     assert found.group_contains(ViolationError)

@@ -36,6 +36,7 @@ async def reserved_is_on_the_standby(
     pair: Pair, away: ShardDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reservation is committed on the primary alone, and only the recovery drives its saga."""
+    monkeypatch.setattr(limits, "RECOVERY_AGE_SECONDS", 0.5)
     dsns = (pair.dsn, away.server_dsn)
     async with Ledger.connect(*dsns) as ledger:
         payer = await opened_on(ledger, HOME, kind="system")

@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 from tests.crash.databases import temporary_server
 from tests.waiting import wait_for
+from tests.whole import some_of
 
 from tallystick.store.migrate import migrate
 from tallystick_bench import command, neighbours_run, rows_baseline
@@ -43,7 +44,7 @@ def _short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """The figures mean nothing here, so what takes turns takes short ones."""
     monkeypatch.setattr(settings_of_a_run, "TURN_SECONDS_MIN", 0.25)
     # Its program counts whole seconds.
-    monkeypatch.setattr(rows_baseline, "CONNECTIONS_TRIED", (8, 16))
+    monkeypatch.setattr(rows_baseline, "CONNECTIONS_TRIED", (8,))
     monkeypatch.setattr(neighbours_run, "_SETTLE_SECONDS", 0.4)
 
 
@@ -86,7 +87,9 @@ def test_engine_with_both_baselines() -> None:
     assert found["machine"]["cores"] >= 1
 
 
-@pytest.mark.parametrize(("through", "workload"), [("http", "hot"), ("http-batch", "zipf")])
+@pytest.mark.parametrize(
+    ("through", "workload"), some_of("bench over HTTP", [("http", "hot"), ("http-batch", "zipf")])
+)
 def test_http(through: str, workload: str, dsn: str) -> None:
     answer = CliRunner().invoke(
         bench,
