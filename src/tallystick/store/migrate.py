@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from importlib import resources
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from yoyo import internalmigrations, read_migrations
@@ -27,6 +27,7 @@ from tallystick.store.preparation import (
 from tallystick.store.primary import connect_once
 from tallystick.store.queries import query
 
+_WARNING: Final = "WARNING"
 _FOLDER = str(resources.files("tallystick.store") / "migrations")
 
 
@@ -51,6 +52,7 @@ def migrate(dsn: str, shard: int, server_dsn: str | None = None) -> list[str]:
         login = user_name(server_dsn)
     with _connect(dsn) as connection:
         connection.autocommit = True
+        connection.execute(query("wait_for_standbys"))
         library = _Library(connection)
         with _told(shard), library.transaction():
             connection.execute(query("migration_isolation"))
@@ -64,6 +66,7 @@ def migrate(dsn: str, shard: int, server_dsn: str | None = None) -> list[str]:
             connection.execute(query("grant_usage"))
             _expect_shard(connection, shard)
             mended = [f"mended: {difference}" for difference in mend(connection)]
+        _await_standbys(connection)
     return applied + mended
 
 
@@ -94,6 +97,28 @@ class _Library(PostgresqlPsycopgBackend):  # type: ignore[misc]
 
     def log_migration(self, *_: Any) -> None:
         """Keep no log: the library would ask the system for a user name, and a container may have none."""
+
+
+def _await_standbys(connection: psycopg.Connection) -> None:
+    """Make sure that the synchronous standbys have what was committed: a COMMIT may have ended without them.
+
+    Raises:
+        ShardUnavailableError: the wait was cancelled, of which PostgreSQL only warns.
+    """
+    warnings: list[str] = []
+
+    def hear(notice: psycopg.errors.Diagnostic) -> None:
+        if notice.severity_nonlocalized == _WARNING:
+            warnings.append(str(notice.message_primary))
+
+    connection.add_notice_handler(hear)
+    with translated():
+        connection.execute(query("await_standbys"))
+    if warnings:
+        raise ShardUnavailableError(
+            f"the database is migrated, and its standbys may not have that yet ({warnings[0]}): run `tallystick "
+            f"migrate` again when they are there"
+        )
 
 
 def _wait_for_others(connection: psycopg.Connection, shard: int) -> None:
