@@ -1,7 +1,4 @@
-"""Each defence is taken away once, and the attack that it is for sees it.
-
-`make test` does so with some of them, which are drawn anew in each run, `make attack` with all.
-"""
+"""Each defence is taken away once, and the attack that it is for sees it."""
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +27,6 @@ from tests.attack import (
 from tests.attack.conftest import PER_ADDRESS
 from tests.attack.planted import Bug, package_for_planting, package_with, planted
 from tests.attack.wire import processes_of
-from tests.whole import some_of
 
 CAUGHT: Final = (AssertionError, OSError)
 IDLE_SECONDS: Final = 1
@@ -372,7 +368,7 @@ def what_is_seen(bug: Planted, installation: Installation, server: Server) -> li
         return list(threads.map(what_it_sees, bug.attacks.values(), scenes))
 
 
-@pytest.mark.parametrize("name", some_of("planted bugs that attacks see", list(BUGS), 8))
+@pytest.mark.parametrize("name", list(BUGS))
 def test_an_attack_sees_it(
     installation: Installation, plantable: PlantableServer, tmp_path: Path, name: str
 ) -> None:

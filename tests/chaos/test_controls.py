@@ -1,7 +1,6 @@
 """Bugs are planted in servers, and the check that is there for each of them finds it.
 
-One bug in each run of `make test`, which is drawn; all of them in `make test-whole`. TALLYSTICK_SEED repeats the
-choice, and the sequences of a run.
+TALLYSTICK_SEED repeats the sequences of a run.
 """
 
 import sys
@@ -16,7 +15,7 @@ from tests.chaos.faults import run_embedded
 from tests.chaos.load import LoadSettings
 from tests.chaos.rig import Backends
 from tests.chaos.run import RunSettings
-from tests.whole import SEED, some_of
+from tests.whole import SEED
 
 SETTLE_SECONDS_MAX: Final = 3.0
 """What a bug has broken may stay open for ever."""
@@ -54,7 +53,7 @@ PREPARED: Final[dict[str, Callable[[Backends], None]]] = {
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("control", some_of("chaos control", CONTROLS), ids=lambda control: control.planted)
+@pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.planted)
 async def test_a_planted_bug_is_found(started: Backends, folder: Path, control: Control) -> None:
     if control.planted in PREPARED:
         PREPARED[control.planted](started)
