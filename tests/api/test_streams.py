@@ -186,7 +186,7 @@ def test_many_streams_hear_the_same(payers: Books, second_server: Server, instal
     with ThreadPoolExecutor(len(queries)) as listeners:
         heard = [listeners.submit(listen, query) for query in queries]
         with writers(payers, [payers.client.url, second_server.url]):
-            time.sleep(3)
+            time.sleep(3.0 if WHOLE else 1.5)
         end = {**payers.payment("alice", "bob", 1), "description": THE_END}
         payers.client.send("POST", "/v1/transfers", end, key=new_key()).ok()
         written = [event["position"] for event in pages(payers.client, before, limit=500)]

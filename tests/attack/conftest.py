@@ -42,7 +42,8 @@ def server(installation: Installation, folder: Path) -> Iterator[Server]:
     inside = "webhooks_allow_http = true\nwebhooks_allow_private = true\n"
     path.write_text(inside + installation.configuration_path.read_text())
     path.chmod(0o600)
-    with Server(Settings(path, folder), "server") as running:
+    # What is known of a key is soon forgotten.
+    with Server(Settings(path, folder), "server", limits={"API_KEY_CACHE_SECONDS": 1.0}) as running:
         yield running
 
 

@@ -1,6 +1,6 @@
 """A node hangs: clients of the other shard notice nothing of it, whatever they ask, and the books stay right.
 
-TALLYSTICK_HUNG_SECONDS says for how long it hangs (5; `make kills` takes 14). One of the two nodes hangs; with
+TALLYSTICK_HUNG_SECONDS says for how long it hangs (4; `make kills` takes 14). One of the two nodes hangs; with
 TALLYSTICK_WHOLE=1, which `make kills` sets, one after the other.
 """
 
@@ -29,11 +29,11 @@ from tests.keys import with_keys
 from tests.metrics import metrics
 from tests.ports import HOST
 from tests.waiting import wait_for
-from tests.whole import some_of
+from tests.whole import WHOLE, some_of
 
 CALLERS = 4
-HUNG_SECONDS = float(os.environ.get("TALLYSTICK_HUNG_SECONDS", "5"))
-CALM_SECONDS = 3.0
+HUNG_SECONDS = float(os.environ.get("TALLYSTICK_HUNG_SECONDS", "4"))
+CALM_SECONDS = 3.0 if WHOLE else 2.0
 COLD_KEYS = 130
 # What is so of one shard is so of the other.
 HUNG = some_of("hung node", [HOME, AWAY])

@@ -21,6 +21,7 @@ from tests.engines import running
 
 from tallystick import Ledger, UnavailableError, views
 from tallystick.background.alarms import Alarm
+from tallystick.domain import limits
 from tallystick.ledger.clock import Clock, ClockError
 from tallystick.service.engine import Engine
 
@@ -116,7 +117,9 @@ async def test_a_clock_that_jumps_is_not_written(
     await asyncio.to_thread(assert_whole_together, shards)
 
 
-async def test_a_log_that_is_ahead_goes_on_with_a_larger_tolerance(shards: TwoShards) -> None:
+async def test_a_log_that_is_ahead_goes_on_with_a_larger_tolerance(
+    shards: TwoShards, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Books of a time in which all clocks were wrong."""
     make_clock(shards.home)
     set_clock(shards.home, 20)
@@ -125,6 +128,7 @@ async def test_a_log_that_is_ahead_goes_on_with_a_larger_tolerance(shards: TwoSh
         ledger = Ledger(engine, 1)
         one, other = (account_name(account) for account in await open_accounts(ledger, HOME, 2))
     set_clock(shards.home, 0)
+    monkeypatch.setattr(limits, "CONNECT_TIMEOUT_SECONDS", 2)
     strict = Engine(dsns)
     await strict.start()
     try:

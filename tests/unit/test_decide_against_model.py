@@ -1,6 +1,6 @@
 """The product and the naive model of tests/oracle answer and append the same, whatever is asked.
 
-TALLYSTICK_EXAMPLES says for how many plans of random batches (200; `make simulate` takes 20,000).
+TALLYSTICK_EXAMPLES says for how many plans of random batches (100; `make simulate` takes 20,000).
 """
 
 import os
@@ -16,7 +16,7 @@ from tests.oracle.intents import Intent
 from tests.oracle.scenarios import SCENARIOS, play
 from tests.oracle.strategies import NO_NOTE, WORLD, Plan, Step, World, plans, run, worlds
 
-EXAMPLES: Final = int(os.environ.get("TALLYSTICK_EXAMPLES", "200"))
+EXAMPLES: Final = int(os.environ.get("TALLYSTICK_EXAMPLES", "100"))
 
 # Two payers without a bound send all that there can be to one shard, and then more.
 OPEN: words.Status = "open"
