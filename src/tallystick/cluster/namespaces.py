@@ -12,6 +12,7 @@ from typing import Final
 from tallystick.cluster.errors import ClusterError
 from tallystick.cluster.plan import Machine, Plan
 from tallystick.embedded.server_account import ServerAccount
+from tallystick.files import reason_of
 
 _BRIDGE: Final = "tallystick"
 _NOWHERE: Final = "02:00:00:00:00:fe"
@@ -118,7 +119,7 @@ def _ip(*arguments: str) -> str:
             timeout=_TIMEOUT_SECONDS,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise ClusterError(f"the network of the machines cannot be changed ({error})") from None
+        raise ClusterError(f"the network of the machines cannot be changed ({reason_of(error)})") from None
     if done.returncode != 0:
         said = " ".join(done.stderr.split())
         raise ClusterError(

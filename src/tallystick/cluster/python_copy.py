@@ -17,6 +17,7 @@ from tallystick.cluster.errors import ClusterError
 from tallystick.embedded.lock import DataFolderLock
 from tallystick.embedded.server_account import ServerAccount
 from tallystick.embedded.system_folder import system_folder
+from tallystick.files import reason_of
 
 _EXTRAS: Final[Mapping[str, frozenset[str]]] = {
     "patroni": frozenset({"etcd3", "psycopg3"}),
@@ -60,7 +61,8 @@ def copied_patroni(account: ServerAccount) -> tuple[str, ...]:
             _copy(folder, python)
     except OSError as error:
         raise ClusterError(
-            f"cannot copy Python to {folder} ({error}): make room there, or run as an ordinary user"
+            f"cannot copy Python to {folder} ({reason_of(error, folder)}): make room there, or run as an ordinary "
+            f"user"
         ) from error
     finally:
         lock.release()

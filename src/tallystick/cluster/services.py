@@ -16,7 +16,7 @@ from tallystick.cluster.settings.haproxy import haproxy_settings
 from tallystick.cluster.settings.patroni import patroni_settings
 from tallystick.cluster.settings.valkey import sentinel_settings, valkey_settings
 from tallystick.embedded.server_account import ServerAccount, own_account
-from tallystick.files import write_private
+from tallystick.files import reason_of, write_private
 
 _FOLDER_MODE = 0o711
 
@@ -68,7 +68,7 @@ class ServiceMaker:
             )
         except OSError as error:
             raise ClusterError(
-                f"cannot write in {plan.folder} ({error}): open it, or choose another --data"
+                f"cannot write in {plan.folder} ({reason_of(error, plan.folder)}): open it, or choose another --data"
             ) from None
 
     def _make_folders(self) -> None:
