@@ -25,13 +25,20 @@ from tests.metrics import metric
 from tests.webhooks.conftest import INSIDE, SEND_SECONDS_MAX, client_of
 from tests.webhooks.receiver import Receiver, receiving
 from tests.webhooks.test_delivery import change_delivery, is_delivered, make, pay, progress, told
+from tests.whole import some_of
 
 MEGABYTE = 1024 * 1024
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["busy", "later"])
-@pytest.mark.parametrize("as_date", [False, True])
+@pytest.mark.parametrize(
+    ("fault", "as_date"),
+    [
+        (fault, as_date)
+        for fault in ("busy", "later")
+        for as_date in some_of(f"when to come, {fault}", [False, True])
+    ],
+)
 def test_a_receiver_that_says_when_is_asked_again_then(
     client: Client, books: Books, receiver: Receiver, fault: str, as_date: bool
 ) -> None:
