@@ -79,8 +79,7 @@ chaos: $(VENV)/.development ## Load two shards, strike what serves them, and che
 
 races: $(VENV)/.development ## Race for the cache of balances: thousands of kills, a minute without Valkey under full load
 	@TALLYSTICK_WHOLE=1 TALLYSTICK_RACE_ROUNDS=5000 TALLYSTICK_RACE_SECONDS=60 TALLYSTICK_OUTAGE_SECONDS=60 \
-		exec $(VENV)/bin/python -m pytest -s tests/cache/test_process_race.py tests/cache/test_race.py tests/cache/test_outage.py \
-		tests/cache/test_cluster.py $(ARGUMENTS)
+		exec $(VENV)/bin/python -m pytest -s tests/cache/test_process_race.py tests/cache/test_race.py tests/cache/test_outage.py $(ARGUMENTS)
 
 webhooks: $(VENV)/.development ## Deliver to a hundred endpoints for two minutes while a server is killed
 	@TALLYSTICK_WEBHOOKS_SECONDS=120 exec $(VENV)/bin/python -m pytest -s tests/webhooks/test_many.py $(ARGUMENTS)

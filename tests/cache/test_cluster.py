@@ -31,7 +31,6 @@ from tests.cache.servers import (
     wait,
 )
 from tests.ports import own_port
-from tests.whole import some_of
 
 PASSWORD = "SECRET"
 SLOTS = 16384
@@ -192,7 +191,7 @@ async def one_of_each_shard(ledger: Ledger) -> dict[int, tuple[str, str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cluster", some_of("killed node of a cluster", VALKEY_AND_REDIS), indirect=True)
+@pytest.mark.parametrize("cluster", VALKEY_AND_REDIS, indirect=True)
 async def test_a_node_is_killed_and_its_replica_takes_over(
     engine: Engine, cluster: Cluster, clock: AwakeClock
 ) -> None:

@@ -17,8 +17,9 @@ from tallystick.embedded.valkey import EmbeddedValkey
 from tests.cache.planted import PLANTED
 from tests.cache.process_race import ProcessRace
 from tests.cache.race import ViolationError
+from tests.whole import WHOLE
 
-ROUNDS: Final = int(os.environ.get("TALLYSTICK_RACE_ROUNDS", "12"))
+ROUNDS: Final = int(os.environ.get("TALLYSTICK_RACE_ROUNDS", "30" if WHOLE else "12"))
 SEED: Final = int(os.environ.get("TALLYSTICK_RACE_SEED", str(random.randrange(2**32))))
 ROUNDS_PER_HEAT: Final = 15
 # A bug is found in one or two heats as a rule.

@@ -15,8 +15,9 @@ from tests.chaos.faults import run_embedded
 from tests.chaos.load import LoadSettings
 from tests.chaos.rig import Backends
 from tests.chaos.run import RunSettings
+from tests.whole import WHOLE
 
-SECONDS: Final = float(os.environ.get("TALLYSTICK_CHAOS_SECONDS", "12"))
+SECONDS: Final = float(os.environ.get("TALLYSTICK_CHAOS_SECONDS", "20" if WHOLE else "12"))
 SEED: Final = int(os.environ.get("TALLYSTICK_SEED", str(random.randrange(2**32))))
 
 

@@ -32,7 +32,7 @@ from tests.waiting import wait_for
 from tests.whole import WHOLE, some_of
 
 CALLERS = 4
-HUNG_SECONDS = float(os.environ.get("TALLYSTICK_HUNG_SECONDS", "4"))
+HUNG_SECONDS = float(os.environ.get("TALLYSTICK_HUNG_SECONDS", "5" if WHOLE else "4"))
 CALM_SECONDS = 3.0 if WHOLE else 2.0
 COLD_KEYS = 130
 # What is so of one shard is so of the other.

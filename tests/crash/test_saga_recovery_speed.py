@@ -30,8 +30,9 @@ from tests.crash.two_shards import (
     two_shards,
 )
 from tests.waiting import wait_for
+from tests.whole import WHOLE
 
-OPEN_SAGAS: Final = int(os.environ.get("TALLYSTICK_OPEN_SAGAS", "1000"))
+OPEN_SAGAS: Final = int(os.environ.get("TALLYSTICK_OPEN_SAGAS", "2000" if WHOLE else "1000"))
 PAIRS: Final = 1_000
 RECOVERY_SECONDS_MAX: Final = 120.0
 

@@ -119,7 +119,7 @@ def test_nothing_spoiled_is_nothing_found(books: TwoBooks) -> None:
     assert found(books) == "nothing"
 
 
-@pytest.mark.parametrize("name", some_of("changes between shards", list(CHANGES), 26))
+@pytest.mark.parametrize("name", CHANGES)
 def test_a_change_is_found(books: TwoBooks, name: str) -> None:
     change = CHANGES[name]
     spoil(books, change.statements)

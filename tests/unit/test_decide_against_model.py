@@ -15,8 +15,9 @@ from tests.oracle.harness import Comparison
 from tests.oracle.intents import Intent
 from tests.oracle.scenarios import SCENARIOS, play
 from tests.oracle.strategies import NO_NOTE, WORLD, Plan, Step, World, plans, run, worlds
+from tests.whole import WHOLE
 
-EXAMPLES: Final = int(os.environ.get("TALLYSTICK_EXAMPLES", "100"))
+EXAMPLES: Final = int(os.environ.get("TALLYSTICK_EXAMPLES", "200" if WHOLE else "100"))
 
 # Two payers without a bound send all that there can be to one shard, and then more.
 OPEN: words.Status = "open"

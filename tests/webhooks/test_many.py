@@ -27,8 +27,9 @@ from tests.metrics import metrics
 from tests.waiting import wait_for
 from tests.webhooks.conftest import client_of, two_servers
 from tests.webhooks.receiver import Received, Receiver, receiving
+from tests.whole import WHOLE
 
-SECONDS = float(os.environ.get("TALLYSTICK_WEBHOOKS_SECONDS", "5"))
+SECONDS = float(os.environ.get("TALLYSTICK_WEBHOOKS_SECONDS", "8" if WHOLE else "5"))
 SEED = int(os.environ.get("TALLYSTICK_TEST_SEED", "0")) or random.SystemRandom().randrange(10**9)
 PAYMENTS_PER_SECOND = 2.0
 ENDPOINTS = {"good": 70, "failing": 10, "hanging": 8, "slow": 7, "closing": 5}
