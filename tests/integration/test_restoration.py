@@ -2,13 +2,16 @@
 
 import secrets
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import psycopg
 import pytest
 from tests.accounts import opened
-from tests.crash.databases import SHARD, ShardDatabase, one_value
+from tests.crash.databases import SHARD, ShardDatabase, find_again, lose, one_value
+from tests.forked import run_forked
 
 from tallystick import Ledger, views
+from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
 from tallystick.service.restoration import NotRestoredError, Restoration, continue_restored
 from tallystick.store.errors import NotPermittedError
 from tallystick.verify.log import LostPositions, ShardReport, verify_shard
@@ -152,3 +155,43 @@ async def test_rows_that_were_hidden_in_a_gap_are_found(database: ShardDatabase,
     report = verified(database)
     assert {ProblemKind.BATCH_HASH, ProblemKind.POSITION_REPEATED} <= report.counts.keys()
     assert isinstance(report.lost[0], LostPositions)
+
+
+@pytest.fixture
+def path(database: ShardDatabase, tmp_path: Path) -> Path:
+    shards = [ShardConfiguration(SHARD, database.server_dsn, database.owner_dsn)]
+    write_configuration(tmp_path / "tallystick.toml", Configuration(shards))
+    return tmp_path / "tallystick.toml"
+
+
+def command(path: Path, *arguments: str) -> tuple[int, str]:
+    """The status of the command, and its error."""
+    done = run_forked(["restored", "--config", str(path), *arguments], timeout=30)
+    return done.returncode, done.stderr.strip()
+
+
+def test_the_command_says_what_to_do(database: ShardDatabase, path: Path) -> None:
+    assert command(path, "--shard", "1", "--reason", REASON) == (
+        1,
+        "error: this asks before it acts: answer in a terminal, or add --yes",
+    )
+    assert command(path, "--shard", "9", "--reason", REASON, "--yes") == (
+        1,
+        "error: there is no shard 9 in the configuration: choose from 1",
+    )
+    for reason in ("", " ", "x" * 201, "a\x1bb"):
+        assert command(path, "--shard", "1", "--reason", reason, "--yes") == (
+            1,
+            "error: --reason: expected 1 to 200 printable characters",
+        )
+    assert command(path, "--shard", "1", "--reason", REASON, "--yes") == (
+        1,
+        "error: the log of shard 1 is empty: restore a back-up first",
+    )
+    lose(database)
+    status, error = command(path, "--shard", "1", "--reason", REASON, "--yes")
+    assert status == 1
+    assert "shard 1 cannot be reached" in error
+    assert "start its database" in error
+    find_again(database)
+    assert one_value(database.owner_dsn, "SELECT count(*) FROM batches") == 0

@@ -1,6 +1,7 @@
 """`tallystick restored`: continue the log of a shard that was restored to an earlier moment."""
 
 import asyncio
+import sys
 from pathlib import Path
 
 import click
@@ -39,6 +40,8 @@ def restored(
         known = ", ".join(map(str, sorted(shards)))
         raise CommandError(f"there is no shard {number} in the configuration: choose from {known}")
     if not yes:
+        if not sys.stdin.isatty():
+            raise CommandError("this asks before it acts: answer in a terminal, or add --yes")
         click.confirm(f"Was shard {number} restored, and does no server use it?", abort=True, err=True)
     done = asyncio.run(continue_restored(number, shards[number].owner, reason))
     if as_json:

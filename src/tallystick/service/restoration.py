@@ -7,7 +7,8 @@ from tallystick.domain.canonical import NO_ROWS, chain
 from tallystick.domain.needs import Needs
 from tallystick.domain.snapshot import Head
 from tallystick.ledger.clock import Clock
-from tallystick.store.errors import BatchRejectedError
+from tallystick.service.migration import ShardUnreachableError
+from tallystick.store.errors import BatchRejectedError, ShardUnavailableError
 from tallystick.store.log import LogWriter
 from tallystick.store.migrate import check_schema
 
@@ -45,14 +46,18 @@ async def continue_restored(shard: int, owner_dsn: str, reason: str) -> Restorat
 
     Raises:
         NotRestoredError: the log is empty.
-        ShardUnavailableError: PostgreSQL cannot be reached, or its clock is wrong.
+        ShardUnreachableError: PostgreSQL cannot be reached.
+        ShardUnavailableError: its clock is wrong, or it was lost meanwhile.
         CommitUnknownError: the answer to the commit is missing; `verify` says whether it was written.
         SchemaError: the database belongs to another shard, or has another version: migrate it first.
         BatchRejectedError: the role is not the owner.
     """
-    check_schema(owner_dsn, shard)
     writer, clock = LogWriter(owner_dsn, shard), Clock(shard)
-    await writer.reconnect()
+    try:
+        check_schema(owner_dsn, shard)
+        await writer.reconnect()
+    except ShardUnavailableError as error:
+        raise ShardUnreachableError(shard, error) from error
     try:
         return await _continue(shard, writer, clock, reason)
     finally:
