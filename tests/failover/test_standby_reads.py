@@ -1,4 +1,4 @@
-"""Reads that ask for a standby: a standby answers, or nobody does, and nothing else depends on it."""
+"""Reads that ask for a standby: a standby answers, or the read is refused, and nothing else depends on it."""
 
 import asyncio
 import signal

@@ -213,7 +213,7 @@ def test_an_earlier_moment(world: World) -> None:
     }
     (pair,) = across["pairs"]
     assert (pair["difference"], pair["unexplained"]) == (str(AMOUNT), "0")
-    # The same request with the same key pays again, once, at a position that was told to nobody.
+    # The same request with the same key pays again, once, at a position that no client was told of.
     again = [world.pay(world.banks[LOST], world.people[LOST], key) for _ in range(2)]
     assert again[0] == again[1]
     assert again[0]["position"] > done["lost_through"]

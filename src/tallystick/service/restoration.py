@@ -34,7 +34,7 @@ class Restoration(NamedTuple):
 
 
 async def continue_restored(shard: int, owner_dsn: str, reason: str) -> Restoration:
-    """Let the log of a restored shard go on at a position that nobody was told of.
+    """Let the log of a restored shard go on at a position that no client was told of.
 
     Nothing can tell how many positions were lost, so more are left out than could have been written since the newest
     batch that is left. A batch without any rows covers them, so the chain stays whole, and `verify` names them.

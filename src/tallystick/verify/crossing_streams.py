@@ -73,7 +73,7 @@ class CrossingStreams:
         lost = {}
         for shard, moment in self._latest.items():
             with _lost(shard):
-                lost[shard] = [restoration.lost for restoration in moment.restorations().values()]
+                lost[shard] = [one.positions for one in moment.lost_ranges().values()]
         return Heads(_heads(self._payers), _heads(self._payees), _heads(self._latest), lost)
 
     @property

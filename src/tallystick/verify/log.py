@@ -109,7 +109,7 @@ class _Verification:
         self._judged_position = 0
         self._requests = Requests(self._findings)
         self._batch_count = 0
-        self._restorations = log.restorations()
+        self._lost_ranges = log.lost_ranges()
         self._lost: list[LostPositions] = []
 
     def judge_batch(self, batch: BatchRow) -> None:
@@ -117,7 +117,7 @@ class _Verification:
         self._batch_count += 1
         self._chain.judge(batch)
         span = batch.last_position - self._chain.last_position
-        if batch.number in self._restorations:
+        if batch.number in self._lost_ranges:
             self._judge_lost_positions(batch)
         elif span <= limits.VERIFY_POSITIONS_PER_SLICE:
             rows = self._log.take(batch.last_position, batch.number)
@@ -131,7 +131,7 @@ class _Verification:
 
     def _judge_lost_positions(self, batch: BatchRow) -> None:
         """Judge a batch that covers positions which were lost before a restore: it has no rows at all."""
-        reason = self._restorations[batch.number].reason
+        reason = self._lost_ranges[batch.number].reason
         first = self._chain.last_position + 1
         self._lost.append(
             LostPositions(batch.number, first, batch.last_position, batch.recorded_at_us, reason)

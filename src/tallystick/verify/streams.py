@@ -131,10 +131,10 @@ class RowStream:
             yield read_place(row, self._place_offset)[0]
 
 
-class Restoration(NamedTuple):
+class LostRange(NamedTuple):
     """Positions that were lost before a restore, and are not used again; and why the shard was restored."""
 
-    lost: range
+    positions: range
     reason: str
 
 
@@ -167,13 +167,12 @@ class Moment:
         with translated():
             return derivation(shard, self._holder.execute(query("account_key")).fetchone())
 
-    def restorations(self) -> dict[int, Restoration]:
+    def lost_ranges(self) -> dict[int, LostRange]:
         """The positions that were lost before restores, by the number of the batch that covers them."""
         with translated():
             rows = self._holder.execute(query("verify_restorations")).fetchall()
         return {
-            batch: Restoration(range(after + 1, through + 1), reason)
-            for batch, after, through, reason in rows
+            batch: LostRange(range(after + 1, through + 1), reason) for batch, after, through, reason in rows
         }
 
     def stream(self, name: str, place_offset: int = 0, parameters: tuple[int, ...] = ()) -> RowStream:
@@ -241,9 +240,9 @@ class LogStreams:
         """The last position of the log at this moment."""
         return self._moment.head_position
 
-    def restorations(self) -> dict[int, Restoration]:
+    def lost_ranges(self) -> dict[int, LostRange]:
         """The positions that were lost before restores, by the number of the batch that covers them."""
-        return self._moment.restorations()
+        return self._moment.lost_ranges()
 
     def batches(self) -> Iterator[BatchRow]:
         """The rows that close the batches, by number."""
