@@ -189,7 +189,8 @@ def test_an_earlier_moment(world: World) -> None:
     world.operator.names["MOMENT"] = datetime.now(UTC).isoformat(sep=" ")
     key = secrets.token_hex(8)
     lost = [world.pay(world.banks[LOST], world.people[LOST], key)]
-    lost.append(world.pay(world.banks[LOST], world.people[OTHER]))
+    crossing_key = secrets.token_hex(8)
+    lost.append(world.pay(world.banks[LOST], world.people[OTHER], crossing_key))
     sent = [world.pay(world.banks[OTHER], world.people[LOST]) for _ in range(2)]
     told = max(payment["position"] for payment in lost)
     world.archived()
@@ -217,3 +218,8 @@ def test_an_earlier_moment(world: World) -> None:
     again = [world.pay(world.banks[LOST], world.people[LOST], key) for _ in range(2)]
     assert again[0] == again[1]
     assert again[0]["position"] > done["lost_through"]
+    # One that was credited on the other shard pays its payee a second time.
+    assert world.balance(world.people[OTHER]) == AMOUNT
+    world.pay(world.banks[LOST], world.people[OTHER], crossing_key)
+    assert world.balance(world.people[OTHER]) == 2 * AMOUNT
+    assert world.command("tallystick verify")["ok"]
