@@ -17,6 +17,7 @@ from psycopg.rows import TupleRow
 from tallystick.background.pauses import jittered
 from tallystick.domain import limits
 from tallystick.store.address import connect_seconds, database_uri, servers_of, standbys_of
+from tallystick.store.array_types import know_array_types
 from tallystick.store.errors import CONNECTION_LOST
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -134,6 +135,7 @@ def _drop(asking: "asyncio.Task[_Answer]") -> None:
 
 async def _connect(server: str, options: dict[str, Any]) -> Connection:
     connection: Connection = await asyncpg.connect(database_uri(server), **options)
+    know_array_types(connection)
     # The driver has no other way to the socket. Without these options a lost machine would be noticed after hours.
     found: socket.socket | None = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # noqa: SLF001
     if found is not None and found.family != socket.AF_UNIX:
