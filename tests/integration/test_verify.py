@@ -25,6 +25,9 @@ from tallystick.verify.log import ShardReport, verify_shard
 from tallystick.verify.problems import ProblemKind
 from tallystick.verify.streams import LogStreams
 
+# One for each table, and one that holds the snapshot.
+CONNECTIONS_OF_LARGE = 8
+
 
 @pytest.fixture(scope="module")
 def books() -> Iterator[Books]:
@@ -32,6 +35,14 @@ def books() -> Iterator[Books]:
         server.create_database("books")
         migrate(server.dsn("books"), 1)
         yield Books(server, asyncio.run(build(server.dsn("books"))))
+
+
+@pytest.fixture(params=("small", "large"))
+def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The log is read over one connection as it is small, or over many as a large one."""
+    if request.param == "large":
+        monkeypatch.setattr(limits, "VERIFY_BYTES_AT_ONCE_MAX", 0)
+    return str(request.param)
 
 
 def found(report: ShardReport) -> str:
@@ -43,6 +54,7 @@ def found(report: ShardReport) -> str:
     return f"{first.kind} at {place}"
 
 
+@pytest.mark.usefixtures("size")
 def test_a_lively_log_is_right(books: Books) -> None:
     report = verify_shard(books.server.dsn("books"), 1)
     assert report.ok, report.problems[:3]
@@ -62,6 +74,7 @@ def test_an_empty_log_is_right(books: Books) -> None:
     assert (report.positions, report.batches, report.head_hash) == (0, 0, genesis_hash(2))
 
 
+@pytest.mark.usefixtures("size")
 def test_nothing_spoiled_is_nothing_found(books: Books) -> None:
     """The tools that the tests below are made with are themselves right."""
     whole = verify_shard(books.server.dsn("books"), 1)
@@ -104,6 +117,7 @@ def test_what_is_wrong_is_said_in_words(books: Books, words: str) -> None:
     assert [problem for problem in report.problems if words in problem.detail], report.problems
 
 
+@pytest.mark.usefixtures("size")
 def test_all_problems_are_counted(books: Books) -> None:
     dsn = books.spoiled(
         "UPDATE entries SET bound = -1 WHERE position IN ({transfer}, {unfrozen}) AND amount < 0",
@@ -124,6 +138,7 @@ def test_all_problems_are_counted(books: Books) -> None:
     )
 
 
+@pytest.mark.usefixtures("size")
 def test_a_batch_of_any_size_is_read_in_slices(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "VERIFY_POSITIONS_PER_SLICE", 5)
     report = verify_shard(books.server.dsn("books"), 1)
@@ -132,9 +147,9 @@ def test_a_batch_of_any_size_is_read_in_slices(books: Books, monkeypatch: pytest
     assert found(report) == f"batch_position at batch {books.batch_of(books.marks.positions['many'])}"
 
 
-def test_a_log_that_is_written_to_raises_no_alarm(books: Books) -> None:
-    dsn = books.copy("written")
-    heads = asyncio.run(_verify_while_writing(dsn, books.marks.accounts, rounds=5))
+def test_a_log_that_is_written_to_raises_no_alarm(books: Books, size: str) -> None:
+    dsn = books.copy(f"written {size}")
+    heads = asyncio.run(_verify_while_writing(dsn, books.marks.accounts, rounds=3))
     assert heads == sorted(heads)
     assert heads[-1] > heads[0]
 
@@ -166,13 +181,34 @@ async def _verify_while_writing(dsn: str, accounts: dict[str, int], rounds: int)
     return heads
 
 
-def test_a_server_that_is_lost_on_the_way_is_no_false_alarm(books: Books) -> None:
-    dsn = books.copy("lost")
+def connections_of(dsn: str) -> int:
+    """How many connections a verification has, before it reads the batches."""
+    with LogStreams(dsn), psycopg.connect(dsn) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE application_name = 'tallystick verify' AND datname = current_database()"
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_only_a_large_log_has_a_connection_for_each_table(books: Books, size: str) -> None:
+    assert connections_of(books.server.dsn("books")) == (1 if size == "small" else CONNECTIONS_OF_LARGE)
+
+
+def add_many_transactions(dsn: str) -> None:
     with psycopg.connect(dsn) as connection:
         connection.execute("ALTER TABLE transactions DISABLE TRIGGER ALL")
         connection.execute(
             "INSERT INTO transactions SELECT p, now(), 1, 1 FROM generate_series(1000, 300000) AS p"
         )
+
+
+def test_a_server_that_is_lost_on_the_way_is_no_false_alarm(books: Books) -> None:
+    dsn = books.copy("lost")
+    add_many_transactions(dsn)
+    # They are not kept in memory, though the head of the log is as low as before.
+    assert connections_of(dsn) == CONNECTIONS_OF_LARGE
     with LogStreams(dsn) as log:
         assert len(log.take(10, 10).transactions) == 10
         with psycopg.connect(dsn) as connection:

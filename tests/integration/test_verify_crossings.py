@@ -3,7 +3,6 @@
 import asyncio
 import json
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,8 +14,10 @@ from tests.crash.databases import temporary_server
 from tests.forgery.books import Spoilable
 from tests.forgery.crossing_changes import CHANGES, FOUND_TOO, REFUSALS, REFUSED_TOO
 from tests.forgery.crossings import ONE, TWO, CrossingBuilder, build_crossings, two_shards
+from tests.forked import run_forked
 from tests.whole import WHOLE, some_of
 
+from tallystick.domain import limits
 from tallystick.domain.identifiers import Prefix, format_identifier
 from tallystick.domain.sagas import Stage
 from tallystick.embedded.postgres import EmbeddedPostgres
@@ -42,6 +43,12 @@ class TwoBooks(NamedTuple):
     dsns: dict[int, str]
     marks: dict[str, int]
     copies: dict[int, Spoilable]
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shards are read as large ones are, over many connections: what is written meanwhile could be seen by some."""
+    monkeypatch.setattr(limits, "VERIFY_BYTES_AT_ONCE_MAX", 0)
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +172,7 @@ def test_a_refusal_between_shards_is_found_with_its_batch(books: TwoBooks, name:
 # While it moves.
 
 
+@pytest.mark.usefixtures("large")
 async def test_crossing_transfers_raise_no_alarm(books: TwoBooks) -> None:
     """Two writers keep crossing in both directions; whatever is on its way is no difference."""
     dsns = moving_copies(books, "moving")
@@ -235,6 +243,7 @@ def moving_copies(books: TwoBooks, name: str) -> dict[int, str]:
 STEPS = ("read_payers", "read_payees", "read_latest")
 
 
+@pytest.mark.usefixtures("large")
 @pytest.mark.parametrize("after", STEPS)
 async def test_whatever_happens_between_two_moments_is_no_alarm(books: TwoBooks, after: str) -> None:
     """Whole sagas in both directions, and steps of those that are open, between any two of the moments."""
@@ -244,6 +253,7 @@ async def test_whatever_happens_between_two_moments_is_no_alarm(books: TwoBooks,
     assert not report.not_compared
 
 
+@pytest.mark.usefixtures("large")
 async def test_in_another_order_it_would_be_an_alarm(books: TwoBooks) -> None:
     """The payees' shards read before the payers': what was credited in between seems to be missing."""
     dsns = moving_copies(books, "reversed")
@@ -253,6 +263,7 @@ async def test_in_another_order_it_would_be_an_alarm(books: TwoBooks) -> None:
     assert report.counts.keys() >= {ProblemKind.CREDIT_MISSING, ProblemKind.REFUSAL_MISSING}
 
 
+@pytest.mark.usefixtures("large")
 async def test_without_the_third_moment_it_would_be_an_alarm(books: TwoBooks) -> None:
     """What began after the payers were read, and was credited before the payees were."""
     dsns = moving_copies(books, "twice")
@@ -304,7 +315,11 @@ def test_a_shard_that_is_lost_is_left_out(books: TwoBooks) -> None:
     assert not report.pairs
 
 
-def test_a_shard_that_is_lost_on_the_way_is_named(books: TwoBooks) -> None:
+@pytest.mark.parametrize("at_once", [0, limits.VERIFY_BYTES_AT_ONCE_MAX])
+def test_a_shard_that_is_lost_on_the_way_is_named(
+    books: TwoBooks, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "VERIFY_BYTES_AT_ONCE_MAX", at_once)
     with CrossingStreams(books.dsns) as streams:
         streams.read_payers()
         streams.read_payees()
@@ -325,8 +340,7 @@ def run_verify(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]
         path = tmp_path / "tallystick.toml"
         shards = [ShardConfiguration(shard, dsn) for shard, dsn in dsns.items()]
         write_configuration(path, Configuration(shards))
-        command = [sys.executable, "-m", "tallystick.cli", "verify", "--config", str(path), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return run_forked(["verify", "--config", str(path), *arguments], timeout=60)
 
     return run
 

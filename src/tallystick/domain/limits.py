@@ -180,8 +180,10 @@ ALARMS_AT_A_TIME: Final = 20
 # while it is small.
 COLLECTION_THRESHOLDS: Final = (1_000_000, 2, 1_000)
 
-# Verification reads the log in slices, so its memory does not grow with the log.
+# Verification reads the log in slices, so its memory does not grow with the log. A log of a few tables' bytes is read
+# at once.
 VERIFY_POSITIONS_PER_SLICE: Final = 20_000
+VERIFY_BYTES_AT_ONCE_MAX: Final = 4 * 1024 * 1024
 
 # Placing owners on shards, and following the configuration file.
 PLACEMENT_ROUND_SECONDS_MAX: Final = 0.25

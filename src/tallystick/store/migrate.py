@@ -165,19 +165,23 @@ def check_schema(dsn: str, shard: int, *, to_serve: bool = False) -> None:
         SchemaError: it belongs to another shard, is older or newer than this version, or its schema was changed.
     """
     with translated(), _connect(dsn) as connection:
-        expect_ready_to_use(inspect(connection), to_serve=to_serve)
-        _expect_shard(connection, shard)
+        _check(connection, shard, to_serve=to_serve)
         if to_serve:
             expect_as_made(connection)
 
 
-def schema_differences(dsn: str) -> list[Difference]:
-    """The differences between a database and what the migrations of this version make.
+def _check(connection: psycopg.Connection, shard: int, *, to_serve: bool = False) -> None:
+    expect_ready_to_use(inspect(connection), to_serve=to_serve)
+    _expect_shard(connection, shard)
 
-    Raises:
-        ShardUnavailableError: PostgreSQL cannot be reached.
+
+def schema_differences(dsn: str, shard: int) -> list[Difference]:
+    """The differences between a shard's database and what the migrations of this version make.
+
+    Raises what `check_schema` raises.
     """
     with translated(), _connect(dsn) as connection:
+        _check(connection, shard)
         return differences(look_at_schema(connection))
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tallystick.domain import limits
 from tallystick.domain.rows import BatchRow
 from tallystick.store.made import Difference
-from tallystick.store.migrate import check_schema, schema_differences
+from tallystick.store.migrate import schema_differences
 from tallystick.verify.checks.chain import Chain
 from tallystick.verify.checks.requests import Requests
 from tallystick.verify.checks.reversals import reversals_give_back_no_more
@@ -86,7 +86,7 @@ def verify_shard(dsn: str, shard: int, on_progress: Progress | None = None) -> S
         ShardUnavailableError: PostgreSQL cannot be reached, or was lost meanwhile.
         SchemaError: the database belongs to another shard, or has another version.
     """
-    check_schema(dsn, shard)
+    schema = schema_differences(dsn, shard)
     with LogStreams(dsn) as log:
         verification = _Verification(shard, log)
         for batch in log.batches():
@@ -94,7 +94,7 @@ def verify_shard(dsn: str, shard: int, on_progress: Progress | None = None) -> S
             if on_progress is not None:
                 on_progress(batch.last_position, log.head_position)
         verification.finish()
-        return verification.report(schema_differences(dsn))
+        return verification.report(schema)
 
 
 class _Verification:

@@ -2,15 +2,19 @@
 
 Each table is read over its own connection, which uses the snapshot that the first one exported. So writes meanwhile
 raise no false alarm. The server sends rows only when they are read, so no more than a slice is in memory here.
+
+A small log is read over the first connection alone, one table after the other, and kept in memory: connecting would
+take longer than reading.
 """
 
-from collections.abc import Iterator
-from contextlib import ExitStack
-from typing import Final, NamedTuple, Self
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from typing import Final, NamedTuple, Protocol, Self
 
 import psycopg
 from psycopg.rows import TupleRow
 
+from tallystick.domain import limits
 from tallystick.domain.canonical import COPY_HEADER, COPY_TRAILER, EncodedBatch
 from tallystick.domain.derived_accounts import Derivation
 from tallystick.domain.rows import BatchRow
@@ -75,55 +79,86 @@ class RawSlice(NamedTuple):
         )
 
 
-class RowStream:
-    """One table's canonical rows in the order of the log, read slice by slice.
+class _Messages(Protocol):
+    """The messages of one COPY: the file's header before the first row, and the file's trailer in the last."""
 
-    The server sends each row of a COPY in a message of its own, the file's header before the first, and the
-    file's trailer in the last.
-    """
+    def received(self, _: int, /) -> tuple[int, bytes | memoryview]:
+        """The next message, if it is here already: its size and its bytes. Size 0: wait for it; below 0: the end."""
 
-    def __init__(self, copy: psycopg.Copy, place_offset: int) -> None:
+    def awaited(self, *, ended: bool) -> bytes:
+        """Wait for the next message. Raises OperationalError at the end, which only a lost server brings here."""
+
+
+class _Sent:
+    """Messages that the server sends when they are read."""
+
+    def __init__(self, copy: psycopg.Copy) -> None:
         self._copy = copy
-        self._place_offset = place_offset
+        self._connection = copy.cursor.connection.pgconn
         # Rows that libpq has received already are taken from it directly, because the driver's own loop costs three
         # times as much. Only the driver can wait.
-        self._connection = copy.cursor.connection.pgconn
-        self._next: bytes | None = None
+        self.received = self._connection.get_copy_data
 
-    def take(self, through: int) -> list[bytes]:
-        """The next rows up to a place in the log (a position, or a batch's number)."""
-        taken: list[bytes] = []
-        row, offset, received = self._peek(), self._place_offset, self._connection.get_copy_data
-        while len(row) > _TRAILER_BYTES and read_place(row, offset)[0] <= through:
-            taken.append(row)
-            byte_count, message = received(1)
-            row = bytes(message) if byte_count > 0 else self._read(ended=byte_count < 0)
-        self._next = row
-        return taken
-
-    def __iter__(self) -> Iterator[bytes]:
-        """All remaining rows, one at a time."""
-        row, received = self._peek(), self._connection.get_copy_data
-        while len(row) > _TRAILER_BYTES:
-            byte_count, message = received(1)
-            self._next = bytes(message) if byte_count > 0 else self._read(ended=byte_count < 0)
-            yield row
-            row = self._next
-
-    def _peek(self) -> bytes:
-        # Do not wait for the first row before it is needed: meanwhile the server sorts other tables.
-        if self._next is None:
-            self._next = self._read().removeprefix(COPY_HEADER) or self._read()
-        return self._next
-
-    def _read(self, *, ended: bool = False) -> bytes:
-        """Wait for a message. A stream ends with its trailer, or earlier if the server ended."""
+    def awaited(self, *, ended: bool) -> bytes:
         message = b"" if ended else bytes(self._copy.read())
         if not message:
             result = self._connection.get_result()
             reason = "" if result is None else result.get_error_message()
             raise psycopg.OperationalError(f"the log could not be read to its end: {reason.strip()}")
         return message
+
+
+class _Kept:
+    """Messages that are all in memory."""
+
+    def __init__(self, messages: Sequence[bytes]) -> None:
+        self._left = iter(messages)
+
+    def received(self, _: int, /) -> tuple[int, bytes]:
+        message = next(self._left, None)
+        return (-1, b"") if message is None else (len(message), message)
+
+    def awaited(self, *, ended: bool) -> bytes:
+        byte_count, message = (-1, b"") if ended else self.received(1)
+        if byte_count < 0:
+            raise psycopg.OperationalError("the log could not be read to its end")
+        return message
+
+
+class RowStream:
+    """One table's canonical rows in the order of the log, read slice by slice."""
+
+    def __init__(self, messages: _Messages, place_offset: int) -> None:
+        self._messages = messages
+        self._place_offset = place_offset
+        self._next: bytes | None = None
+
+    def take(self, through: int) -> list[bytes]:
+        """The next rows up to a place in the log (a position, or a batch's number)."""
+        taken: list[bytes] = []
+        row, offset, received = self._peek(), self._place_offset, self._messages.received
+        while len(row) > _TRAILER_BYTES and read_place(row, offset)[0] <= through:
+            taken.append(row)
+            byte_count, message = received(1)
+            row = bytes(message) if byte_count > 0 else self._messages.awaited(ended=byte_count < 0)
+        self._next = row
+        return taken
+
+    def __iter__(self) -> Iterator[bytes]:
+        """All remaining rows, one at a time."""
+        row, received = self._peek(), self._messages.received
+        while len(row) > _TRAILER_BYTES:
+            byte_count, message = received(1)
+            self._next = bytes(message) if byte_count > 0 else self._messages.awaited(ended=byte_count < 0)
+            yield row
+            row = self._next
+
+    def _peek(self) -> bytes:
+        # Do not wait for the first row before it is needed: meanwhile the server sorts other tables.
+        if self._next is None:
+            await_next = self._messages.awaited
+            self._next = await_next(ended=False).removeprefix(COPY_HEADER) or await_next(ended=False)
+        return self._next
 
     def places(self) -> Iterator[int]:
         """The places of all remaining rows."""
@@ -141,8 +176,8 @@ class LostRange(NamedTuple):
 class Moment:
     """One moment of a shard's database: every stream of it shows the same snapshot.
 
-    A separate connection holds the snapshot, so a stream may be opened later. Every method raises
-    ShardUnavailableError when PostgreSQL cannot be reached.
+    A separate connection holds the snapshot, so a stream may be opened later. The streams of a small log come from
+    this connection. Every method raises ShardUnavailableError when PostgreSQL cannot be reached.
     """
 
     def __init__(self, dsn: str, closing: ExitStack) -> None:
@@ -150,6 +185,7 @@ class Moment:
         self._dsn = dsn
         self._closing = closing
         self._snapshot = ""
+        self._is_small = False
         self.head_position = 0
         with translated():
             self._holder = self._connect()
@@ -161,6 +197,7 @@ class Moment:
         if row is None:
             raise ShardUnavailableError("the shard's head could not be read")
         self._snapshot, self.head_position = str(row[0]), int(row[1])
+        self._is_small = int(row[2]) <= limits.VERIFY_BYTES_AT_ONCE_MAX
 
     def derivation(self, shard: int) -> Derivation:
         """The inputs for deriving accounts that the ledger opens. Raises SchemaError if they are missing."""
@@ -178,14 +215,20 @@ class Moment:
     def stream(self, name: str, place_offset: int = 0, parameters: tuple[int, ...] = ()) -> RowStream:
         """The rows of a named COPY as of this moment."""
         with translated():
-            # PostgreSQL accepts no parameters in a utility statement.
-            cursor = psycopg.ClientCursor(self._connect())
-            try:
-                cursor.execute(query("verify_adopt_snapshot"), (self._snapshot,))
-            except _SNAPSHOT_IS_GONE as error:
-                raise ShardUnavailableError("the connection that held the snapshot was lost") from error
-            copy = self._closing.enter_context(cursor.copy(query(name), parameters or None))
-            return RowStream(copy, place_offset)
+            read = self._keep if self._is_small else self._send
+            return RowStream(read(name, parameters), place_offset)
+
+    def _keep(self, name: str, parameters: tuple[int, ...]) -> _Messages:
+        with _copying(self._holder, name, parameters) as copy:
+            return _Kept([bytes(message) for message in copy])
+
+    def _send(self, name: str, parameters: tuple[int, ...]) -> _Messages:
+        connection = self._connect()
+        try:
+            psycopg.ClientCursor(connection).execute(query("verify_adopt_snapshot"), (self._snapshot,))
+        except _SNAPSHOT_IS_GONE as error:
+            raise ShardUnavailableError("the connection that held the snapshot was lost") from error
+        return _Sent(self._closing.enter_context(_copying(connection, name, parameters)))
 
     def rows(self, name: str, parameters: tuple[int, ...] = ()) -> Iterator[bytes]:
         """The rows of a named COPY as of this moment, one at a time."""
@@ -200,6 +243,13 @@ class Moment:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.read_only = True
         return connection
+
+
+def _copying(
+    connection: _Connection, name: str, parameters: tuple[int, ...]
+) -> AbstractContextManager[psycopg.Copy]:
+    # PostgreSQL accepts no parameters in a utility statement.
+    return psycopg.ClientCursor(connection).copy(query(name), parameters or None)
 
 
 class LogStreams:
