@@ -18,6 +18,7 @@ class Key(Enum):
     """Whether a call takes an Idempotency-Key header."""
 
     REQUIRED = "required"
+    OPTIONAL = "optional"
     NONE = "none"
 
 
@@ -29,6 +30,7 @@ class Call(NamedTuple):
     identifier: str
     body: Any
     query: Any
+    # Empty if there is none, which calls that need one do not see.
     idempotency_key: str
     last_event_id: int | None = None
 

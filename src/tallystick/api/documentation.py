@@ -15,6 +15,7 @@ from tallystick.api.calls import Key, Operation
 from tallystick.api.error_codes import INTERNAL_ERROR, RATE_LIMITED, ErrorCode, error_code, table
 from tallystick.api.examples import example_of, with_examples
 from tallystick.api.health import ReadyQuery
+from tallystick.api.idempotency_keys import HEADER, KEY_PATTERN, REPLAYED_HEADER
 from tallystick.api.operations import OPERATIONS
 from tallystick.api.streams import EVENT_STREAM, LAST_EVENT_ID
 from tallystick.domain import limits
@@ -186,21 +187,32 @@ def _headers(operation: Operation) -> list[dict[str, Any]]:
         "type": "string",
         "minLength": 1,
         "maxLength": limits.IDEMPOTENCY_KEY_CHARACTERS_MAX,
-        "pattern": "^[!-~]([ -~]*[!-~])?$",
+        "pattern": KEY_PATTERN,
     }
     return [
         {
-            "name": "Idempotency-Key",
+            "name": HEADER,
             "in": "header",
-            "required": True,
-            "description": "Your own name for this request. If it is sent again, it is carried out once, and has the "
-            "same answer. A key belongs to the tenant: another request with it is refused, whatever its shard.",
+            "required": operation.key is Key.REQUIRED,
+            "description": _KEY_DESCRIPTION,
             "schema": schema,
-            "example": example_of("Idempotency-Key", schema),
+            "example": example_of(HEADER, schema),
         }
     ]
 
 
+_KEY_DESCRIPTION: Final = (
+    "Your own name for this request. If it is sent again, it is carried out once, and has the same answer, with "
+    f"`{REPLAYED_HEADER}`. A key belongs to the tenant: another request with it is refused, whatever its shard. It "
+    'is a string as draft-ietf-httpapi-idempotency-key-header says, or bare text: `"k1"` and `k1` are one key.'
+)
+_REPLAYED: Final[dict[str, Any]] = {
+    REPLAYED_HEADER: {
+        "description": "It is there if this is the answer to an earlier request with the same key.",
+        "schema": {"type": "string", "const": "true"},
+    }
+}
+_REPLAYED_STATUSES: Final = frozenset({"200", "201", "202", "422"})
 _RETRY_AFTER: Final[dict[str, Any]] = {
     "description": "The seconds to wait before trying again, with the same key.",
     "schema": {"type": "integer", "minimum": 1},
@@ -243,6 +255,9 @@ def _responses(operation: Operation) -> dict[str, Any]:
         read_only = operation.method == "GET" and error.status_of_reading is not None
         by_status.setdefault(error.status_of_reading or 0 if read_only else error.status, []).append(error)
     answered |= {str(status): _problem_response(errors) for status, errors in sorted(by_status.items())}
+    if operation.key is not Key.NONE:
+        for status in _REPLAYED_STATUSES & answered.keys():
+            answered[status]["headers"] = {**answered[status].get("headers", {}), **_REPLAYED}
     return answered
 
 
@@ -251,7 +266,9 @@ def _errors(operation: Operation) -> list[ErrorCode]:
     codes = ["parameter_invalid", "request_invalid", "unauthorized", RATE_LIMITED, INTERNAL_ERROR]
     codes += [reason.value for reason in Unserved]
     if operation.key is Key.REQUIRED:
-        codes += ["idempotency_key_missing", RefusalCode.IDEMPOTENCY_KEY_REUSED.text]
+        codes.append("idempotency_key_missing")
+    if operation.key is not Key.NONE:
+        codes.append(RefusalCode.IDEMPOTENCY_KEY_REUSED.text)
     if operation.stream is not None:
         codes.append("too_many_streams")
     if operation.body is not None:

@@ -5,6 +5,7 @@ from typing import Final
 from tallystick.api.arrivals import BODY, Arrivals, Body
 from tallystick.api.draining import Draining, asking_to_close
 from tallystick.api.streams import Application, Consumers, Receive, Scope, Send
+from tallystick.service.current_request import serve
 
 _NO_PATH: Final = "/-"
 """A path that does not exist: the answer is 404."""
@@ -32,9 +33,10 @@ class Edge:
         body = scope[BODY] = Body(receive, self._arrivals)
         if self._draining.begun:
             send = asking_to_close(send)
+        serve(scope)
         # No stream is asked for by POST: payments need not look through their headers.
-        serve = self._application if scope["method"] == "POST" else self._streaming
-        await serve(scope, body.receive, send)
+        application = self._application if scope["method"] == "POST" else self._streaming
+        await application(scope, body.receive, send)
 
 
 def _is_ambiguous(path: str, raw: bytes) -> bool:

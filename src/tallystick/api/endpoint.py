@@ -14,13 +14,15 @@ from falcon.asgi import Request, Response
 from tallystick.api import problems, streams
 from tallystick.api.answers import awaited
 from tallystick.api.arrivals import BODY, Arrivals, Body, LateError
-from tallystick.api.calls import Call, Key, Operation, StreamHandler
+from tallystick.api.calls import Call, Operation, StreamHandler
+from tallystick.api.idempotency_keys import REPLAYED_HEADER, idempotency_key
 from tallystick.api.requests import TransferBatchRequest
 from tallystick.domain import limits
 from tallystick.domain.outcomes import Refused
 from tallystick.service.authentication import identifier_of
+from tallystick.service.current_request import REPLAYED
 from tallystick.service.engine import Engine
-from tallystick.service.errors import AuthenticationError, IdempotencyKeyMissingError, ParameterError
+from tallystick.service.errors import AuthenticationError, ParameterError
 from tallystick.service.ledger import Ledger
 from tallystick.service.rate_limits import Budget
 from tallystick.views.encoding import encode
@@ -32,7 +34,6 @@ _JSON: Final = "application/json"
 _JSON_TYPE: Final = _JSON.encode()
 _BEARER: Final = "bearer "
 _AUTHORIZATION_HEADER: Final = b"authorization"
-_KEY_HEADER: Final = b"idempotency-key"
 _TYPE_HEADER: Final = b"content-type"
 _ENCODING_HEADER: Final = b"content-encoding"
 _PLAIN: Final = b"identity"
@@ -104,7 +105,7 @@ def _responder(
         headers = _headers(request.scope["headers"])
         api_key = _api_key(headers)
         ledger = tenants.remembered(api_key) or await tenants.ledger_of(api_key)
-        key = _idempotency_key(request, headers, operation.key)
+        key = idempotency_key(request, headers, operation.key)
         query = read_query(request, operation.query)
         body = None if read_body is None else _decoded(read_body, await _body(request, headers, arrivals))
         last_event_id = None if operation.stream is None else streams.last_event_id(request)
@@ -121,6 +122,8 @@ def _responder(
             open_streams.send(request, response, parts, operation.name, caller)
             return
         found = await operation.handler(call)
+        if REPLAYED in request.scope:
+            response.set_header(REPLAYED_HEADER, "true")
         if isinstance(found, Refused):
             write_problem(response, problems.refusal(found, reading=reading))
             return
@@ -175,22 +178,6 @@ def write_problem(response: Response, answer: problems.ProblemResponse) -> None:
     response.data = encode(answer.problem)
     for name, value in answer.headers.items():
         response.set_header(name, value)
-
-
-def _idempotency_key(request: Request, headers: Mapping[bytes, bytes], wanted: Key) -> str:
-    if wanted is Key.NONE:
-        return ""
-    sent: Sequence[tuple[bytes, bytes]] = request.scope["headers"]
-    if len(headers) != len(sent) and [name for name, _ in sent].count(_KEY_HEADER) > 1:
-        # Joined with a comma they would be a key that the client did not send.
-        raise ParameterError("Idempotency-Key", "expected one such header")
-    key = headers.get(_KEY_HEADER, b"").decode("latin-1")
-    if not key:
-        raise IdempotencyKeyMissingError
-    if not (key.isascii() and key.isprintable()):
-        # Programs on the way may read other bytes as different characters.
-        raise ParameterError("Idempotency-Key", "expected printable ASCII characters")
-    return key
 
 
 async def _body(request: Request, headers: Mapping[bytes, bytes], arrivals: Arrivals) -> bytes:

@@ -19,6 +19,7 @@ from tallystick.domain.system_owners import SystemAccount
 from tallystick.ledger.errors import UnavailableError
 from tallystick.ledger.request_queue import DecidedOutcome
 from tallystick.service import halves, parameters
+from tallystick.service.current_request import note_replayed
 from tallystick.service.engine import Engine
 from tallystick.service.errors import AccountNotFoundError, ParameterError
 from tallystick.service.parties import Party, PartyPart
@@ -192,6 +193,8 @@ class Tenancy:
         if _note_of(command).effective_at_us is not None:
             await self._require_recent(shard, {"": command})
         (answer,) = await self._engine.submit(shard, [command])
+        if answer.outcome.replayed:
+            note_replayed()
         if isinstance(answer.outcome, Refused):
             if answer.outcome.code is RefusalCode.RATE_LIMITED:
                 raise self._engine.refusal_budgets.error(self._tenant, answer.outcome)

@@ -26,6 +26,7 @@ from tallystick.domain.sagas import SagaState, SagaStatus
 from tallystick.domain.system_owners import SIGN
 from tallystick.ledger.errors import UnavailableError
 from tallystick.service import halves, parameters
+from tallystick.service.current_request import note_replayed
 from tallystick.service.errors import ParameterError, TransactionNotFoundError
 from tallystick.service.parties import PartyPart
 from tallystick.service.served_shard import ServedShard
@@ -107,16 +108,21 @@ class TransactionCalls(Tenancy):
                 }
                 await self._require_recent(self._shard(commands[mine[0]].source), there)
         answers: dict[int, views.Transaction | Refused] = {}
+        all_replayed = True
         for number, mine in places.items():
             if not self._is_configured(commands[mine[0]].source):
                 answers.update((place, not_configured(number, "source")) for place in mine)
+                all_replayed = False
                 continue
             shard = self._shard(commands[mine[0]].source)
             units = await self._in_pieces(mine, lambda place: self._routed(commands[place]))
             found = await self._engine.submit(shard, [Atomic(tuple(units))] if atomic else units)
+            all_replayed = all_replayed and all(answer.outcome.replayed for answer in found)
             records = await self._records(shard, found)
             seen = await self._in_pieces(records, partial(_transaction, shard))
             answers.update(zip(mine, seen, strict=True))
+        if all_replayed:
+            note_replayed()
         return [answers[place] for place in range(len(commands))]
 
     async def post(
