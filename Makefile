@@ -25,7 +25,7 @@ else
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv up cluster cluster-test check test test-whole test-pythons crash-points simulate kills chaos races webhooks attack installed fresh lint audit format schema lock bench clean again
+.PHONY: help venv up cluster cluster-test check test test-whole test-pythons crash-points simulate kills chaos chaos-cluster races webhooks attack installed fresh lint audit format schema lock bench clean again
 
 define install
 "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -76,6 +76,10 @@ kills: $(VENV)/.development ## Kill servers and nodes under load, ten times each
 # make chaos SECONDS=600 SEED=7
 chaos: $(VENV)/.development ## Load two shards, strike what serves them, and check the recorded history
 	@exec $(VENV)/bin/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGUMENTS)
+
+# make chaos-cluster SECONDS=3600 SEED=7
+chaos-cluster: $(VENV)/.development ## Do the same to a whole cluster, its network and its disks (takes root, etcd and haproxy)
+	@exec $(VENV)/bin/python -m tests.chaos --cluster $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGUMENTS)
 
 races: $(VENV)/.development ## Race for the cache of balances: thousands of kills, a minute without Valkey under full load
 	@TALLYSTICK_WHOLE=1 TALLYSTICK_RACE_ROUNDS=5000 TALLYSTICK_RACE_SECONDS=60 TALLYSTICK_OUTAGE_SECONDS=60 \

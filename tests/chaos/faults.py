@@ -5,11 +5,7 @@ A victim that was struck and did not notice is an error: a run whose faults do n
 
 import asyncio
 import random
-import signal
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -19,6 +15,7 @@ import psutil
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.embedded.processes import postgres_processes
 from tallystick.embedded.valkey import EmbeddedValkey
+from tests.chaos.proofs import expect_gone, proof_of_stop, stopped
 from tests.chaos.rig import Backends, Rig, rig
 from tests.chaos.run import RunSettings, Verdict, run
 from tests.chaos.strikes import NotBittenError, Running, Strike
@@ -34,8 +31,6 @@ CUT_PAUSE_SECONDS_MAX: Final = 0.3
 MOMENT_SECONDS_MAX: Final = 15.0
 DELIVERED_LATER_SHARE: Final = 0.5
 READY: Final = "/readyz"
-GONE_SECONDS_MAX: Final = 2.0
-LOOK_SECONDS: Final = 0.01
 
 
 async def run_embedded(folder: Path, backends: Backends, settings: RunSettings, planted: str = "") -> Verdict:
@@ -106,7 +101,7 @@ async def kill_server(server: ApiServer, chance: random.Random) -> str:
     if not processes:
         raise NotBittenError("the API server did not run")
     server.kill()
-    await _expect_gone(processes)
+    await expect_gone(processes)
     await asyncio.sleep(chance.uniform(*DEAD_SECONDS))
     await asyncio.to_thread(server.start, READY)
     return f"{len(processes)} processes were gone, {len(server.processes())} others serve"
@@ -114,9 +109,9 @@ async def kill_server(server: ApiServer, chance: random.Random) -> str:
 
 async def freeze_server(server: ApiServer, chance: random.Random) -> str:
     """SIGSTOP to all processes of an API server, and SIGCONT."""
-    with _stopped(server.processes()) as processes:
+    with stopped(server.processes()) as processes:
         await asyncio.sleep(chance.uniform(*FROZEN_SECONDS))
-        return _proof_of_stop(processes)
+        return proof_of_stop(processes)
 
 
 async def kill_node(node: EmbeddedPostgres, chance: random.Random) -> str:
@@ -135,14 +130,14 @@ async def freeze_node(node: EmbeddedPostgres, chance: random.Random) -> str:
     with hanging(node):
         processes = [psutil.Process(pid) for pid in postgres_processes(node.cluster_path)]
         await asyncio.sleep(chance.uniform(*FROZEN_SECONDS))
-        return _proof_of_stop(processes)
+        return proof_of_stop(processes)
 
 
 async def kill_valkey(valkey: EmbeddedValkey, chance: random.Random) -> str:
     """`kill -9` of Valkey, which keeps nothing."""
     process = _process_of(valkey)
     valkey.kill()
-    await _expect_gone([process])
+    await expect_gone([process])
     await asyncio.sleep(chance.uniform(*DEAD_SECONDS))
     await asyncio.to_thread(valkey.start)
     return f"process {process.pid} was gone, {_process_of(valkey).pid} serves"
@@ -150,9 +145,9 @@ async def kill_valkey(valkey: EmbeddedValkey, chance: random.Random) -> str:
 
 async def freeze_valkey(valkey: EmbeddedValkey, chance: random.Random) -> str:
     """SIGSTOP to Valkey, and SIGCONT."""
-    with _stopped([_process_of(valkey)]) as processes:
+    with stopped([_process_of(valkey)]) as processes:
         await asyncio.sleep(chance.uniform(*FROZEN_SECONDS))
-        return _proof_of_stop(processes)
+        return proof_of_stop(processes)
 
 
 async def cut(proxy: CuttingProxy, chance: random.Random) -> str:
@@ -178,44 +173,6 @@ async def cut(proxy: CuttingProxy, chance: random.Random) -> str:
             done[moment.value] += 1
         await asyncio.sleep(chance.uniform(0.0, CUT_PAUSE_SECONDS_MAX))
     return ", ".join(f"{moment}: {count}" for moment, count in sorted(done.items()))
-
-
-@contextmanager
-def _stopped(processes: list[psutil.Process]) -> Iterator[list[psutil.Process]]:
-    """Let processes stand still until the end of the block."""
-    try:
-        for process in processes:
-            process.send_signal(signal.SIGSTOP)
-        yield processes
-    finally:
-        for process in processes:
-            with suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGCONT)
-
-
-def _proof_of_stop(processes: Iterable[psutil.Process]) -> str:
-    """All of them stand still, at the end of the time for which they must."""
-    statuses = Counter(process.status() for process in processes)
-    if set(statuses) != {psutil.STATUS_STOPPED}:
-        raise NotBittenError(f"not all processes stood still: {dict(statuses)}")
-    return f"{statuses.total()} processes stood still"
-
-
-async def _expect_gone(processes: list[psutil.Process]) -> None:
-    """All of them are gone, or will be in a moment: their end takes the system some milliseconds."""
-    deadline = time.monotonic() + GONE_SECONDS_MAX
-    while left := [process.pid for process in processes if _runs(process)]:
-        if time.monotonic() > deadline:
-            raise NotBittenError(f"processes {left} live on")
-        await asyncio.sleep(LOOK_SECONDS)
-
-
-def _runs(process: psutil.Process) -> bool:
-    """Whether a process still does anything."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _process_of(valkey: EmbeddedValkey) -> psutil.Process:

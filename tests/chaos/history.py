@@ -86,6 +86,15 @@ class Fault(msgspec.Struct, tag="fault"):
     restarts: bool = False
 
 
+class Balancer(msgspec.Struct, tag="balancer"):
+    """An address behind which more than one server answers: what one of them has told binds none of the others."""
+
+    address: str
+
+
+Line = Invoked | Completed | Fault | Balancer
+
+
 class Attempt:
     """A request and what became of it. A request that its writer did not live to complete is unknown."""
 
@@ -127,11 +136,14 @@ class Attempt:
 
 
 class History:
-    """All attempts in the order in which they were sent, and all faults."""
+    """All attempts in the order in which they were sent, all faults, and the addresses of balancers."""
 
-    def __init__(self, attempts: list[Attempt], faults: list[Fault]) -> None:
+    def __init__(
+        self, attempts: list[Attempt], faults: list[Fault], balancers: frozenset[str] = frozenset()
+    ) -> None:
         self.attempts = attempts
         self.faults = faults
+        self.balancers = balancers
 
     @cached_property
     def by_key(self) -> dict[str, list[Attempt]]:
@@ -199,7 +211,11 @@ class Recorder:
         """Record a fault that has ended."""
         self._write(fault)
 
-    def _write(self, line: Invoked | Completed | Fault) -> None:
+    def balancer(self, address: str) -> None:
+        """Record that more than one server answers at an address."""
+        self._write(Balancer(address))
+
+    def _write(self, line: Line) -> None:
         self._file.write(self._encoder.encode(line) + b"\n")
 
 
@@ -207,6 +223,7 @@ def read_history(path: Path) -> History:
     """Read a history. The last line may be cut: its writer was killed."""
     attempts: dict[int, Attempt] = {}
     faults: list[Fault] = []
+    balancers: set[str] = set()
     for line in _lines(path):
         match line:
             case Invoked():
@@ -215,11 +232,13 @@ def read_history(path: Path) -> History:
                 attempts[line.request].completed = line
             case Fault():
                 faults.append(line)
-    return History(list(attempts.values()), faults)
+            case Balancer():
+                balancers.add(line.address)
+    return History(list(attempts.values()), faults, frozenset(balancers))
 
 
-def _lines(path: Path) -> Iterator[Invoked | Completed | Fault]:
-    decoder = msgspec.json.Decoder(Invoked | Completed | Fault)
+def _lines(path: Path) -> Iterator[Line]:
+    decoder = msgspec.json.Decoder(Line)
     with path.open("rb") as file:
         for line in file:
             if line.endswith(b"\n"):

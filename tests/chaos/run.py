@@ -23,8 +23,6 @@ HISTORY: Final = "history.jsonl"
 FINAL: Final = "final"
 CALM_SECONDS: Final = (0.5, 2.0)
 """Between two faults."""
-FAULT_SECONDS: Final = 4.0
-"""What a fault takes as a rule: none begins later than that before the end."""
 
 
 class RunSettings(NamedTuple):
@@ -73,6 +71,8 @@ class Verdict(NamedTuple):
 async def run(folder: Path, running: Running, settings: RunSettings) -> Verdict:
     """Run in a folder, in which the history and the final state stay."""
     with Recorder(folder / HISTORY) as recorder:
+        for address in running.balancers:
+            recorder.balancer(address)
         async with Calls(running.api_key, recorder) as calls:
             load = Load(calls, running.addresses, settings.load)
             await load.prepare()
@@ -80,7 +80,7 @@ async def run(folder: Path, running: Running, settings: RunSettings) -> Verdict:
             async with asyncio.TaskGroup() as group:
                 group.create_task(load.run())
                 group.create_task(_strike(running, recorder, settings, until))
-            settling = Settling(calls, running.addresses, settings.load.seed)
+            settling = Settling(calls, list(dict.fromkeys(running.addresses)), settings.load.seed)
             await settling.wait_until_ready()
             seconds = await settling.settle(settings.settle_seconds_max)
             again = await settling.ask_again(read_history(folder / HISTORY))
@@ -111,7 +111,7 @@ async def _strike(running: Running, recorder: Recorder, settings: RunSettings, u
     single = [one for one in running.single if not settings.only or one.kind in settings.only]
     for together in in_turns(chance, single, [] if settings.only else running.together):
         await asyncio.sleep(chance.uniform(*CALM_SECONDS))
-        if time.monotonic() > until - FAULT_SECONDS:
+        if time.monotonic() > until - running.fault_seconds:
             return
         async with asyncio.TaskGroup() as group:
             for one in together:

@@ -30,7 +30,9 @@ class Strike(NamedTuple):
 class Running(NamedTuple):
     """A ledger that runs: where it answers, and what can happen to it, alone and at once.
 
-    `verify` returns what is wrong with the books, in words; nothing if they are right.
+    Requests go to all addresses, to one that is listed twice twice as often. `balancers` are those behind which more
+    than one server answers. `verify` returns what is wrong with the books, in words; nothing if they are right. No
+    fault begins later than `fault_seconds` before the end: what one takes as a rule.
     """
 
     addresses: Sequence[str]
@@ -38,6 +40,8 @@ class Running(NamedTuple):
     single: list[Strike]
     together: list[list[Strike]]
     verify: Callable[[], str]
+    balancers: Sequence[str] = ()
+    fault_seconds: float = 4.0
 
 
 def in_turns(

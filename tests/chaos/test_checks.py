@@ -392,6 +392,13 @@ def a_read_steps_back(evidence: Evidence) -> None:
     read_later(evidence, reads(evidence, "alice")[0], TURN_US)
 
 
+def test_a_balancer_may_ask_another_server_which_knows_less() -> None:
+    evidence = right_run()
+    read_later(evidence, reads(evidence, "alice")[0], TURN_US)
+    evidence.history.balancers = frozenset(SERVERS)
+    assert "no_read_steps_back" not in violations(evidence)
+
+
 @breaks("fast_reads_are_recent")
 def a_read_is_old(evidence: Evidence) -> None:
     """The server has lost its memory, so it does not step back; but clients knew better for twenty seconds."""

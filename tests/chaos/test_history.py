@@ -16,6 +16,7 @@ def write(path: Path) -> None:
             )  # fmt: skip
             if status:
                 recorder.completed(request, status, '{"id": "é"}')
+        recorder.balancer("http://both")
         recorder.fault(Fault("kill", "http://one", 1, 2, "gone", restarts=True))
 
 
@@ -30,6 +31,7 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert (second.result, second.ended_us) == (Result.UNKNOWN, None)
     assert [attempt.invoked.request for attempt in history.by_key["k"]] == [1, 2]
     assert history.faults == [Fault("kill", "http://one", 1, 2, "gone", restarts=True)]
+    assert history.balancers == {"http://both"}
 
 
 def test_a_cut_line_is_left_out(tmp_path: Path) -> None:

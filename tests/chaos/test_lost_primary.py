@@ -21,7 +21,7 @@ from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.embedded.processes import postgres_processes
 from tests.chaos.faults import verified
 from tests.chaos.load import LoadSettings
-from tests.chaos.run import FAULT_SECONDS, RunSettings, Verdict, run
+from tests.chaos.run import RunSettings, Verdict, run
 from tests.chaos.strikes import NotBittenError, Running, Strike
 from tests.crash.api_server import ApiServer
 from tests.crash.databases import ShardDatabase, temporary_database
@@ -92,7 +92,7 @@ async def lose_primary(pair: Pair, chance: random.Random) -> str:
     await asyncio.sleep(DEAD_SECONDS)
     await asyncio.to_thread(pair.promote)
     # It does not come back, and there is no other one to lose: no strike begins so late.
-    await asyncio.sleep(FAULT_SECONDS)
+    await asyncio.sleep(Running._field_defaults["fault_seconds"])
     return "the primary is gone, the standby was promoted"
 
 

@@ -11,7 +11,7 @@ from itertools import islice
 import psutil
 import pytest
 
-from tests.chaos.faults import _expect_gone, _proof_of_stop, _stopped
+from tests.chaos.proofs import expect_gone, proof_of_stop, stopped
 from tests.chaos.strikes import NotBittenError, Strike, in_turns
 from tests.waiting import wait_for
 
@@ -53,25 +53,25 @@ def test_the_order_follows_from_the_seed() -> None:
 
 
 def test_a_process_that_stands_still_is_a_proof(process: psutil.Process) -> None:
-    with _stopped([process]) as stopped:
+    with stopped([process]) as processes:
         wait_for(lambda: process.status() == psutil.STATUS_STOPPED, "it stands still")
-        assert _proof_of_stop(stopped) == "1 processes stood still"
+        assert proof_of_stop(processes) == "1 processes stood still"
     wait_for(lambda: process.status() != psutil.STATUS_STOPPED, "it goes on")
     with pytest.raises(NotBittenError):
-        _proof_of_stop([process])
+        proof_of_stop([process])
 
 
 def test_no_process_is_no_proof() -> None:
     with pytest.raises(NotBittenError):
-        _proof_of_stop([])
+        proof_of_stop([])
 
 
 async def test_a_process_that_lives_on_is_an_error(
     process: psutil.Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.chaos.faults.GONE_SECONDS_MAX", 0.05)
+    monkeypatch.setattr("tests.chaos.proofs.GONE_SECONDS_MAX", 0.05)
     with pytest.raises(NotBittenError):
-        await _expect_gone([process])
+        await expect_gone([process])
     process.kill()
     await asyncio.to_thread(process.wait)
-    await _expect_gone([process])
+    await expect_gone([process])

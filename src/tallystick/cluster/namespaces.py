@@ -59,7 +59,12 @@ def remove_namespaces(plan: Plan) -> None:
 def entering(machine: Machine, account: ServerAccount) -> list[str]:
     """What stands before a command so that it runs in the namespace of a machine, as a user."""
     own = [f"--setgid={account.group_id}", f"--setuid={account.user_id}"] if account.switches else []
-    return ["nsenter", f"--net=/run/netns/{_namespace(machine)}", *own, "--"]
+    return ["nsenter", f"--net={namespace_path(machine)}", *own, "--"]
+
+
+def namespace_path(machine: Machine) -> str:
+    """The file by which the namespace of a machine can be entered."""
+    return f"/run/netns/{_namespace(machine)}"
 
 
 def cut(plan: Plan, sender: Machine, receivers: Iterable[Machine]) -> None:

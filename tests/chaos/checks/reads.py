@@ -61,9 +61,14 @@ def no_read_steps_back(evidence: Evidence) -> Iterator[str]:
     """Who asks a server that has answered with a position of an account gets that one or a newer one.
 
     It holds for as long as the server's process lives, whatever happens to the cache meanwhile. A client that changes
-    servers sends `min_position`: see `min_positions_are_reached`.
+    servers sends `min_position`: see `min_positions_are_reached`. So does one that asks a load balancer.
     """
-    reads = [read for read in evidence.reads if read.consistency != "at"]
+    balancers = evidence.history.balancers
+    reads = [
+        read
+        for read in evidence.reads
+        if read.consistency != "at" and read.attempt.invoked.server not in balancers
+    ]
     places = [_place(read, evidence) for read in reads]
     sightings = [
         Sighting(read.attempt.ended_us or 0, place, read.position)
