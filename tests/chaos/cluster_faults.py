@@ -32,7 +32,7 @@ WITHOUT_ETCD_SECONDS: Final = 25.0
 CACHE_SECONDS: Final = (4.0, 8.0)
 """Longer than the Sentinels wait before they choose another master."""
 OTHER_PRIMARY_SECONDS_MAX: Final = 60.0
-WHOLE_SECONDS_MAX: Final = 180.0
+WHOLE_SECONDS_MAX: Final = 300.0
 LOOK_SECONDS: Final = 0.2
 
 Happen = Callable[[random.Random], Awaitable[str]]

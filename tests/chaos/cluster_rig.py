@@ -1,6 +1,7 @@
 """A whole cluster as what a run strikes: machines in a network of their own, and databases on disks of their own."""
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -19,8 +20,10 @@ from tests.chaos.strikes import Running
 from tests.cluster.running import Cluster, running_cluster
 
 NETWORK: Final = "10.77.0"
+TENANT: Final = "chaos"
 CLIENTS: Final = 240
 """So many that those that wait for one shard leave the others at their rate."""
+VERIFY_SECONDS_MAX: Final = 900.0
 FAULT_SECONDS: Final = 60.0
 """A machine that is silent is missed after 20 s, and must be whole again."""
 
@@ -32,7 +35,8 @@ def run_cluster(folder: Path, settings: RunSettings) -> Verdict:
         faults = ClusterFaults(plan, passwords)
 
         def verify() -> str:
-            done = run_anew("verify", "--json", "--config", str(cluster.data / "tallystick.toml"))
+            configuration = str(cluster.data / "tallystick.toml")
+            done = run_anew("verify", "--json", "--config", configuration, timeout_seconds=VERIFY_SECONDS_MAX)
             wrong = "" if done.returncode == 0 else done.stdout + done.stderr
             return wrong + wrong_with_databases(plan, passwords)
 
@@ -40,7 +44,7 @@ def run_cluster(folder: Path, settings: RunSettings) -> Verdict:
         running = Running(
             # Half of the requests through the balancer.
             [balanced, *(f"http://{one.at(API_PORT)}" for one in plan.servers), balanced],
-            cluster.ready["api_key"],
+            _own_api_key(cluster),
             faults.strikes(),
             [],
             verify,
@@ -50,6 +54,19 @@ def run_cluster(folder: Path, settings: RunSettings) -> Verdict:
         verdict = asyncio.run(run(folder, running, settings))
         (folder / "cluster.log").write_bytes(cluster.said.read_bytes())
         return verdict
+
+
+def _own_api_key(cluster: Cluster) -> str:
+    """A key of a tenant that has nothing: what `cluster up` has posted is not in the history."""
+    done = run_anew(
+        "keys", "create", "--name", TENANT, "--tenant", TENANT, "--json", "--config", _file(cluster)
+    )
+    assert done.returncode == 0, done.stderr
+    return str(json.loads(done.stdout)["key"])
+
+
+def _file(cluster: Cluster) -> str:
+    return str(cluster.data / "tallystick.toml")
 
 
 @contextmanager
