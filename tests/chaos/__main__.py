@@ -14,11 +14,10 @@ from tests.chaos.cluster_rig import CLIENTS as CLUSTER_CLIENTS
 from tests.chaos.cluster_rig import run_cluster
 from tests.chaos.faults import run_embedded
 from tests.chaos.load import LoadSettings
+from tests.chaos.published import VERDICT
 from tests.chaos.rig import backends, two_nodes
 from tests.chaos.run import RunSettings, Verdict
 from tests.cluster.network import enter_own_namespaces
-
-VERDICT = "verdict.json"
 
 
 def main() -> int:
