@@ -25,11 +25,13 @@ def ask_json(url: str, body: Mapping[str, Any] | None = None) -> dict[str, Any] 
     return answer if isinstance(answer, dict) else None
 
 
-def ask_text(url: str, body: Mapping[str, Any] | None = None) -> str | None:
-    """The text with which a server answers, whatever its status; None if it does not answer."""
+def ask_text(
+    url: str, body: Mapping[str, Any] | None = None, timeout_seconds: float = TIMEOUT_SECONDS
+) -> str | None:
+    """The text with which a server answers, whatever its status; None if it does not answer in time."""
     data = None if body is None else json.dumps(body).encode("utf-8")
     try:
-        with _opener.open(url, data, timeout=TIMEOUT_SECONDS) as answer:
+        with _opener.open(url, data, timeout=timeout_seconds) as answer:
             return str(answer.read(_ANSWER_BYTES_MAX).decode("utf-8", "replace"))
     except urllib.error.HTTPError as error:
         with error:

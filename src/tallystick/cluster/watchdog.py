@@ -22,6 +22,8 @@ from tallystick.cluster.settings.patroni import SHARED
 
 SILENT_SECONDS_MAX: Final = float(SHARED["ttl"] - 8)
 """Less than the time after which the lock of a primary ends, with room for a slow machine."""
+ANSWER_SECONDS_MAX: Final = SILENT_SECONDS_MAX / 2
+"""On a machine with too much to do Patroni answers late, and to reset it would make more work."""
 INTERVAL_SECONDS: Final = 1.0
 _THREADS_MAX: Final = 8
 
@@ -66,7 +68,8 @@ class Watchdog:
                 watched.asking = None
             if watched.asking is None and now - watched.asked_at >= INTERVAL_SECONDS:
                 watched.asked_at = now
-                watched.asking = self._threads.submit(ask_text, f"http://{machine.at(PATRONI_PORT)}/liveness")
+                url = f"http://{machine.at(PATRONI_PORT)}/liveness"
+                watched.asking = self._threads.submit(ask_text, url, timeout_seconds=ANSWER_SECONDS_MAX)
             if watched.answered_at is not None and now - watched.answered_at > SILENT_SECONDS_MAX:
                 watched.answered_at = None
                 self._reset(machine)
