@@ -150,7 +150,7 @@ async def test_what_is_to_be_told_nothing_more_is_told_nothing_by_the_shards_tha
 async def test_one_that_was_half_made_is_named_and_can_be_removed(shards: TwoShards) -> None:
     async with serving(shards.dsns) as ledger:
         take_no_writes(shards.away)
-        with pytest.raises(DirectoryIncompleteError, match="remove it when that is back, and make") as raised:
+        with pytest.raises(DirectoryIncompleteError, match="without one, remove the endpoint") as raised:
             await ledger.webhooks.create(URL)
         take_writes_again(shards.away)
         (listed,) = await ledger.webhooks.all()

@@ -35,6 +35,11 @@ class Call(NamedTuple):
     last_event_id: int | None = None
 
 
+def optional_key(call: Call) -> str | None:
+    """The key of a call that need not have one."""
+    return call.idempotency_key or None
+
+
 Handler = Callable[[Call], Awaitable[Struct | Refused]]
 StreamHandler = Callable[[Call], Awaitable[Parts]]
 

@@ -4,7 +4,7 @@ from http import HTTPStatus
 
 from tallystick import views
 from tallystick.api import answers, requests, streams, webhooks
-from tallystick.api.calls import Call, Key, Operation
+from tallystick.api.calls import Call, Key, Operation, optional_key
 from tallystick.api.error_codes import NO_STANDBY, POSITION_NOT_REACHED, STANDBY_UNAVAILABLE
 from tallystick.domain.outcomes import RefusalCode, Refused
 from tallystick.service.errors import ParameterError
@@ -211,7 +211,9 @@ async def list_assets(call: Call) -> answers.AssetList:
 async def create_asset(call: Call) -> views.Asset:
     """Define an asset."""
     body: requests.AssetRequest = call.body
-    return await call.ledger.create_asset(body.code, body.scale, body.name)
+    return await call.ledger.create_asset(
+        body.code, body.scale, body.name, idempotency_key=optional_key(call)
+    )
 
 
 async def list_events(call: Call) -> views.Events:
@@ -366,12 +368,12 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/v1/assets", "listAssets", "List all assets", list_assets, answers.AssetList),
     Operation(
         "POST", "/v1/assets", "createAsset", "Define an asset of your own", create_asset, views.Asset, _CREATED,
-        body=requests.AssetRequest,
+        body=requests.AssetRequest, key=Key.OPTIONAL,
         errors=("asset_exists", "too_many_assets"),
     ),
     Operation(
         "POST", "/v1/webhooks", "createWebhook", "Make a webhook endpoint", webhooks.create, views.NewSecret,
-        _CREATED, body=webhooks.WebhookRequest,
+        _CREATED, body=webhooks.WebhookRequest, key=Key.OPTIONAL,
         errors=("too_many_webhooks", "webhook_key_missing"),
     ),
     Operation("GET", "/v1/webhooks", "listWebhooks", "List webhook endpoints", webhooks.all_of, webhooks.WebhookList),
@@ -382,25 +384,26 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "PATCH", _WEBHOOK, "changeWebhook", "Change, pause or resume an endpoint", webhooks.change,
-        views.Webhook, body=webhooks.ChangeWebhookRequest,
+        views.Webhook, body=webhooks.ChangeWebhookRequest, key=Key.OPTIONAL,
         errors=("webhook_not_found",),
     ),
     Operation(
         "DELETE", _WEBHOOK, "removeWebhook", "Remove an endpoint", webhooks.remove, views.Webhook,
+        key=Key.OPTIONAL,
         errors=("webhook_not_found",),
     ),
     Operation(
         "POST", f"{_WEBHOOK}/rotate", "rotateWebhookSecret", "Give an endpoint a new secret", webhooks.rotate,
-        views.NewSecret, body=webhooks.RotateRequest,
+        views.NewSecret, body=webhooks.RotateRequest, key=Key.OPTIONAL,
         errors=("webhook_not_found", "webhook_key_missing"),
     ),
     Operation(
         "POST", f"{_WEBHOOK}/test", "testWebhook", "Send a test message now", webhooks.test, webhooks.TestResult,
-        errors=("webhook_not_found",), budget=Budget.ENDPOINT_TESTS,
+        key=Key.OPTIONAL, errors=("webhook_not_found",), budget=Budget.ENDPOINT_TESTS,
     ),
     Operation(
         "POST", f"{_WEBHOOK}/replay", "replayWebhook", "Deliver again from a position on", webhooks.replay,
-        views.WebhookProgress, body=webhooks.ReplayRequest,
+        views.WebhookProgress, body=webhooks.ReplayRequest, key=Key.OPTIONAL,
         errors=("webhook_not_found",),
     ),
 )  # fmt: skip

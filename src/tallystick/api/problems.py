@@ -15,10 +15,11 @@ from tallystick.api.error_codes import (
     STANDBY_UNAVAILABLE,
     error_code,
 )
-from tallystick.domain.outcomes import Refused, Unserved
+from tallystick.domain.outcomes import RefusalCode, Refused, Unserved, refuse
 from tallystick.followers.errors import (
     NoStandbyError,
     PositionNotReachedError,
+    SecretUnreadableError,
     StandbyUnavailableError,
     WebhookKeyMissingError,
 )
@@ -33,6 +34,7 @@ from tallystick.service.errors import (
     AssetConflictError,
     AuthenticationError,
     IdempotencyKeyMissingError,
+    IdempotencyKeyReusedError,
     NotFoundError,
     ParameterError,
     RateLimitedError,
@@ -104,6 +106,10 @@ def of_error(error: Exception) -> ProblemResponse | None:  # noqa: C901, PLR0911
                 "cannot carry it out twice.",
                 error.param,
             )
+        case IdempotencyKeyReusedError():
+            return refusal(refuse(RefusalCode.IDEMPOTENCY_KEY_REUSED, error.param))
+        case SecretUnreadableError():
+            return answer("webhook_key_missing", f"{error}.")
         case AssetConflictError():
             return answer("asset_exists", f"{error}.", "code")
         case OwnerPlacementError():

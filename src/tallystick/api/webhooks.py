@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from tallystick.api.calls import Call
+from tallystick.api.calls import Call, optional_key
 from tallystick.api.fields import number
 from tallystick.domain import limits
 from tallystick.domain.commands import KINDS
@@ -92,7 +92,9 @@ class TestResult(Struct):
 async def create(call: Call) -> NewSecret:
     """Make an endpoint."""
     body: WebhookRequest = call.body
-    return await call.ledger.webhooks.create(body.url, body.kinds, body.owner)
+    return await call.ledger.webhooks.create(
+        body.url, body.kinds, body.owner, idempotency_key=optional_key(call)
+    )
 
 
 async def all_of(call: Call) -> WebhookList:
@@ -111,28 +113,37 @@ async def change(call: Call) -> Webhook:
     """Change an endpoint."""
     body: ChangeWebhookRequest = call.body
     return await call.ledger.webhooks.change(
-        call.identifier, url=body.url, kinds=body.kinds, owner=body.owner, state=body.state
+        call.identifier,
+        url=body.url,
+        kinds=body.kinds,
+        owner=body.owner,
+        state=body.state,
+        idempotency_key=optional_key(call),
     )
 
 
 async def remove(call: Call) -> Webhook:
     """Remove an endpoint."""
-    return await call.ledger.webhooks.remove(call.identifier)
+    return await call.ledger.webhooks.remove(call.identifier, idempotency_key=optional_key(call))
 
 
 async def rotate(call: Call) -> NewSecret:
     """Give an endpoint a new secret."""
     body: RotateRequest = call.body
-    return await call.ledger.webhooks.rotate(call.identifier, body.overlap_seconds)
+    return await call.ledger.webhooks.rotate(
+        call.identifier, body.overlap_seconds, idempotency_key=optional_key(call)
+    )
 
 
 async def test(call: Call) -> TestResult:
     """Send a test message."""
-    attempt = await call.ledger.webhooks.test(call.identifier)
+    attempt = await call.ledger.webhooks.test(call.identifier, idempotency_key=optional_key(call))
     return TestResult(attempt.error is None, attempt.status, attempt.error, attempt.seconds)
 
 
 async def replay(call: Call) -> WebhookProgress:
     """Deliver again from a position on."""
     body: ReplayRequest = call.body
-    return await call.ledger.webhooks.replay(call.identifier, body.shard, body.position)
+    return await call.ledger.webhooks.replay(
+        call.identifier, body.shard, body.position, idempotency_key=optional_key(call)
+    )

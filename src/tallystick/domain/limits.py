@@ -329,6 +329,12 @@ WEBHOOK_RETRY_DELAY_SECONDS_MAX: Final = 3_600.0
 WEBHOOK_TROUBLE_SECONDS_MAX: Final = 60.0
 WEBHOOK_RETRY_SECONDS_MAX: Final = 3 * 24 * 3600.0
 
+# Requests beside the log that have an idempotency key: how long their answers are kept, how long a server may carry
+# one out before another one may try, and how often a request that waits for that looks.
+KEPT_REQUEST_SECONDS: Final = 24 * 3600.0
+KEPT_REQUEST_CLAIM_SECONDS: Final = 60.0
+KEPT_REQUEST_LOOK_SECONDS: Final = 0.05
+
 # What `tallystick doctor` expects.
 CLOCK_DIFFERENCE_SECONDS_FINE: Final = 1.0
 FREE_DISK_BYTES_MIN: Final = 1024**3

@@ -15,9 +15,14 @@ from tallystick.domain.webhooks import WebhookEndpoint
 from tallystick.ledger.errors import UnavailableError
 from tallystick.store.directory import ApiKeyRow, AssetRow, Directory
 from tallystick.store.errors import DirectoryConflictError, ShardUnavailableError
+from tallystick.store.kept_requests import KeptRequests
 
 Result = TypeVar("Result")
 _RUN_AGAIN: Final = "run it again when that is back"
+_MAKE_AGAIN: Final = (
+    "when that is back, send the same request again with its idempotency key; without one, "
+    "remove the endpoint and make another"
+)
 
 
 class DirectoryIncompleteError(UnavailableError):
@@ -38,6 +43,11 @@ class ReplicatedDirectory:
     def add(self, number: int, directory: Directory) -> None:
         """Add a shard."""
         self._directories = dict(sorted({**self._directories, number: directory}.items()))
+
+    @property
+    def kept_requests(self) -> KeptRequests:
+        """The requests beside the log that have a key. The first shard alone has them, so that it decides."""
+        return next(iter(self._directories.values())).kept_requests
 
     # Reading: from the first shard that answers. If one is late, the next one is asked, too.
 
@@ -154,7 +164,7 @@ class ReplicatedDirectory:
         await self._all(
             f"endpoint {endpoint.id} was recorded",
             put,
-            "remove it when that is back, and make another" if makes_it else _RUN_AGAIN,
+            _MAKE_AGAIN if makes_it else _RUN_AGAIN,
         )
         return made[0]
 

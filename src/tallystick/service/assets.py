@@ -9,6 +9,7 @@ from tallystick.domain import limits
 from tallystick.ledger.directory import ReplicatedDirectory
 from tallystick.service import parameters
 from tallystick.service.errors import AssetConflictError, TooManyAssetsError
+from tallystick.service.kept_requests import Asked, Kept, KeptRequests
 from tallystick.store.directory import AssetRow
 from tallystick.views import Asset
 
@@ -29,8 +30,9 @@ def iso_assets() -> dict[str, Asset]:
 class Assets:
     """The assets that a tenant may open accounts in."""
 
-    def __init__(self, directory: ReplicatedDirectory) -> None:
+    def __init__(self, directory: ReplicatedDirectory, kept: KeptRequests) -> None:
         self._directory = directory
+        self._kept = kept
         self._known: dict[int, tuple[dict[str, Asset], float]] = {}
 
     async def all(self, tenant: int) -> list[Asset]:
@@ -46,7 +48,9 @@ class Assets:
             return asset
         return (await self._custom(tenant)).get(code)
 
-    async def create(self, tenant: int, code: str, scale: int, name: str) -> Asset:
+    async def create(
+        self, tenant: int, code: str, scale: int, name: str, idempotency_key: str | None = None
+    ) -> Asset:
         """Define a custom asset. Repeating it with the same values changes nothing.
 
         Raises:
@@ -57,6 +61,17 @@ class Assets:
         parameters.between(scale, "scale", 0, limits.ASSET_SCALE_MAX)
         parameters.text(name, "name", limits.ASSET_NAME_CHARACTERS_MAX)
         wanted = Asset(code, scale, name, custom=True)
+
+        async def define(_: bytes) -> Asset:
+            await self._define(tenant, wanted)
+            return wanted
+
+        asked = Asked("create_asset", {"code": code, "scale": scale, "name": name})
+        answer, _ = await self._kept.once(Kept(tenant, idempotency_key), asked, define, Asset)
+        return answer
+
+    async def _define(self, tenant: int, wanted: Asset) -> None:
+        code, scale, name = wanted.code, wanted.scale, wanted.name
         if code not in iso_assets():
             known = await self._custom(tenant)
             if code not in known and len(known) >= limits.ASSETS_PER_TENANT_MAX:
@@ -66,7 +81,6 @@ class Assets:
         found = await self.find(tenant, code)
         if found != wanted:
             raise AssetConflictError(f"{code} is defined already, with another scale or name")
-        return wanted
 
     async def _custom(self, tenant: int) -> dict[str, Asset]:
         known = self._known.get(tenant)

@@ -31,6 +31,7 @@ from tallystick.service.assets import Assets
 from tallystick.service.authentication import ApiKeys
 from tallystick.service.configuration import Configuration, read_configuration
 from tallystick.service.following import ConfigurationFollower
+from tallystick.service.kept_requests import KeptRequests
 from tallystick.service.parties import Parties
 from tallystick.service.pieces import Pieces
 from tallystick.service.rate_limits import RateLimits, TenantConfiguration
@@ -95,7 +96,8 @@ class Engine:
             {shard.number: Directory(shard.database) for shard in self.router.shards}
         )
         self._follower: ConfigurationFollower | None = None
-        self.assets = Assets(self.directory)
+        self.kept_requests = KeptRequests(self.directory)
+        self.assets = Assets(self.directory, self.kept_requests)
         self.parties = Parties(self.router)
         self.api_keys = ApiKeys(self.directory)
         self.rate_limits = RateLimits(RateCounters(None))

@@ -1,6 +1,7 @@
 """Errors of the service: for requests that the ledger does not accept, and for reads that find nothing.
 
-- `ParameterError`, `IdempotencyKeyMissingError`, `AssetConflictError`: correct the request
+- `ParameterError`, `IdempotencyKeyMissingError`, `IdempotencyKeyReusedError`: correct the request
+- `AssetConflictError`: the same
 - `AuthenticationError`: send a valid API key
 - `RateLimitedError`: send the request again later
 - `TooManyStreamsError`, `TooManyAssetsError`, `TooManyOpenedAccountsError`, `TooManyWebhooksError`: a quota
@@ -29,6 +30,14 @@ class IdempotencyKeyMissingError(ValueError):
 
     def __init__(self, param: str = "Idempotency-Key") -> None:
         super().__init__(f"{param}: expected an idempotency key")
+        self.param = param
+
+
+class IdempotencyKeyReusedError(ValueError):
+    """A call beside the log has the key of another request. `param` names the first field that differs."""
+
+    def __init__(self, param: str) -> None:
+        super().__init__(f"{param}: another request has this idempotency key")
         self.param = param
 
 

@@ -87,9 +87,11 @@ class Ledger(AccountCalls, TransactionCalls, HoldCalls, EventCalls):
         """The tenant's own assets, then those of ISO 4217."""
         return await self._engine.assets.all(self._tenant)
 
-    async def create_asset(self, code: str, scale: int, name: str) -> views.Asset:
+    async def create_asset(
+        self, code: str, scale: int, name: str, *, idempotency_key: str | None = None
+    ) -> views.Asset:
         """Define a custom asset. Repeating it with the same values changes nothing."""
-        return await self._engine.assets.create(self._tenant, code, scale, name)
+        return await self._engine.assets.create(self._tenant, code, scale, name, idempotency_key)
 
     @property
     def webhooks(self) -> Webhooks:

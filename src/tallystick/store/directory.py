@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from tallystick.domain.webhooks import WebhookEndpoint
 from tallystick.store.connection import Database
+from tallystick.store.kept_requests import KeptRequests
 from tallystick.store.webhooks import endpoint_of, endpoint_parameters, is_known
 
 
@@ -31,6 +32,7 @@ class Directory:
     """The directory of one shard's database. Every method raises what the database's `rows` and `write` raise."""
 
     def __init__(self, database: Database) -> None:
+        self.kept_requests = KeptRequests(database)
         self._rows = database.rows
         self._write = database.write
         self._holding = database.holding

@@ -1,16 +1,16 @@
 """The endpoints of tenants: make, list, change, remove, test and replay them. Secrets are shown once."""
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from tallystick.domain import limits
 from tallystick.domain.commands import KINDS, Kind
 from tallystick.domain.identifiers import DIGITS, TEXT_DIGITS
-from tallystick.domain.webhooks import ID_PREFIX, Secret, State, WebhookEndpoint
+from tallystick.domain.webhooks import ID_PREFIX, Secret, State, StoredSecret, WebhookEndpoint
 from tallystick.followers.errors import SecretUnreadableError, UrlRefusedError
 from tallystick.followers.webhooks.events import test_message
 from tallystick.followers.webhooks.messages import Attempt
@@ -19,6 +19,7 @@ from tallystick.ledger.shard import Shard
 from tallystick.service import parameters
 from tallystick.service.engine import Engine
 from tallystick.service.errors import ParameterError, TooManyWebhooksError, WebhookNotFoundError
+from tallystick.service.kept_requests import Answer, Asked, Kept
 from tallystick.store.webhooks import Progress, WebhookStore
 from tallystick.views.webhooks import DeliveryState, NewSecret, Told, Webhook, WebhookProgress, webhook_view
 
@@ -47,7 +48,14 @@ class Webhooks:
         """One endpoint."""
         return webhook_view(await self._find(identifier))
 
-    async def create(self, url: str, kinds: Sequence[str] = (), owner: str | None = None) -> NewSecret:
+    async def create(
+        self,
+        url: str,
+        kinds: Sequence[str] = (),
+        owner: str | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> NewSecret:
         """Make an endpoint. It gets all events from now on.
 
         Raises:
@@ -56,31 +64,44 @@ class Webhooks:
             WebhookKeyMissingError: there is no key to encrypt its secret with.
             DirectoryIncompleteError: a shard cannot be reached. The message says what to do.
         """
-        self._engine.secret_keys.expect_one()
-        now = datetime.now(UTC)
         identifier = f"{ID_PREFIX}_{''.join(secrets.choice(DIGITS) for _ in range(TEXT_DIGITS))}"
-        secret = _new_secret()
+
+        async def make(drawn: bytes) -> Webhook:
+            return webhook_view(await self._create(_read_drawn(drawn), url, kinds, owner))
+
+        kept = Kept(self._tenant, idempotency_key, self._draw(identifier))
+        asked = Asked("create_webhook", {"url": url, "kinds": list(kinds), "owner": owner})
+        webhook, drawn = await self._engine.kept_requests.once(kept, asked, make, Webhook)
+        return NewSecret(webhook, self._revealed(drawn))
+
+    async def _create(
+        self, drawn: "_Drawn", url: str, kinds: Sequence[str], owner: str | None
+    ) -> WebhookEndpoint:
+        now = datetime.now(UTC)
         endpoint = WebhookEndpoint(
-            id=identifier,
+            id=drawn.endpoint,
             tenant=self._tenant,
             url=await self._checked(url),
             kinds=_kinds(kinds),
             owner=_owner(owner),
             state="active",
-            secret=self._engine.secret_keys.encrypt(secret, self._tenant, identifier),
+            secret=drawn.secret,
             previous_secret=None,
             previous_secret_until=None,
             created_at=now,
             version=1,
             changed_at=now,
         )
+        if await self._engine.directory.newest_endpoint(self._tenant, drawn.endpoint) is not None:
+            # An earlier try of this request has made it. All shards must know it.
+            return await self._change(drawn.endpoint, lambda endpoint: endpoint, removed_too=True)
         async with self._engine.directory.making_webhook_endpoints():
             if len(await self._all()) >= limits.WEBHOOK_ENDPOINTS_PER_TENANT_MAX:
                 raise TooManyWebhooksError(
                     f"there may be {limits.WEBHOOK_ENDPOINTS_PER_TENANT_MAX} endpoints at most: remove one first"
                 )
             await self._engine.directory.put_webhook_endpoint(endpoint)
-        return NewSecret(webhook_view(endpoint), secret.text())
+        return endpoint
 
     async def _checked(self, url: str) -> str:
         try:
@@ -96,8 +117,26 @@ class Webhooks:
         kinds: Sequence[str] | Unset = UNSET,
         owner: str | None | Unset = UNSET,
         state: str | Unset = UNSET,
+        idempotency_key: str | None = None,
     ) -> Webhook:
         """Change the given fields. A waiting attempt is made at once. Raises what `create` raises."""
+        given = {"url": url, "kinds": kinds, "owner": owner, "state": state}
+        fields = {name: value for name, value in given.items() if value is not UNSET}
+
+        async def act(_: bytes) -> Webhook:
+            return webhook_view(await self._change_fields(identifier, url, kinds, owner, state))
+
+        asked = Asked("change_webhook", {"id": identifier, **fields})
+        return await self._once(idempotency_key, asked, act, Webhook)
+
+    async def _change_fields(
+        self,
+        identifier: str,
+        url: str | Unset,
+        kinds: Sequence[str] | Unset,
+        owner: str | None | Unset,
+        state: str | Unset,
+    ) -> WebhookEndpoint:
         await self._find(identifier)
         changes: dict[str, Any] = {}
         if url is not UNSET:
@@ -108,18 +147,26 @@ class Webhooks:
             changes["owner"] = _owner(owner)
         if state is not UNSET:
             changes["state"] = parameters.choice(state, STATES, "state")
-        return webhook_view(await self._change(identifier, lambda endpoint: endpoint._replace(**changes)))
+        return await self._change(identifier, lambda endpoint: endpoint._replace(**changes))
 
-    async def remove(self, identifier: str) -> Webhook:
+    async def remove(self, identifier: str, *, idempotency_key: str | None = None) -> Webhook:
         """Remove an endpoint for ever. Repeat it, so that a shard that could not be reached learns of it."""
-        return webhook_view(
-            await self._change(
-                identifier, lambda endpoint: endpoint._replace(state="removed"), removed_too=True
+
+        async def act(_: bytes) -> Webhook:
+            return webhook_view(
+                await self._change(
+                    identifier, lambda endpoint: endpoint._replace(state="removed"), removed_too=True
+                )
             )
-        )
+
+        return await self._once(idempotency_key, Asked("remove_webhook", {"id": identifier}), act, Webhook)
 
     async def rotate(
-        self, identifier: str, overlap_seconds: int = limits.WEBHOOK_SECRET_OVERLAP_SECONDS_DEFAULT
+        self,
+        identifier: str,
+        overlap_seconds: int = limits.WEBHOOK_SECRET_OVERLAP_SECONDS_DEFAULT,
+        *,
+        idempotency_key: str | None = None,
     ) -> NewSecret:
         """Give an endpoint a new secret. For some time messages are also signed with the old one.
 
@@ -128,24 +175,44 @@ class Webhooks:
         parameters.between(overlap_seconds, "overlap_seconds", 0, limits.WEBHOOK_SECRET_OVERLAP_SECONDS_MAX)
         until = datetime.now(UTC) + timedelta(seconds=overlap_seconds)
         keys = self._engine.secret_keys
-        keys.expect_one()
-        secret = _new_secret()
 
-        def rotated(endpoint: WebhookEndpoint) -> WebhookEndpoint:
-            is_readable = keys.why_unreadable(endpoint.secret, self._tenant, identifier) is None
-            return endpoint._replace(
-                secret=keys.encrypt(secret, self._tenant, identifier),
-                previous_secret=endpoint.secret if is_readable else None,
-                previous_secret_until=until if is_readable else None,
-            )
+        async def act(drawn: bytes) -> Webhook:
+            secret = _read_drawn(drawn).secret
 
-        return NewSecret(webhook_view(await self._change(identifier, rotated)), secret.text())
+            def rotated(endpoint: WebhookEndpoint) -> WebhookEndpoint:
+                if endpoint.secret == secret:
+                    # An earlier try of this request has rotated it. All shards must know it.
+                    return endpoint
+                is_readable = keys.why_unreadable(endpoint.secret, self._tenant, identifier) is None
+                return endpoint._replace(
+                    secret=secret,
+                    previous_secret=endpoint.secret if is_readable else None,
+                    previous_secret_until=until if is_readable else None,
+                )
 
-    async def test(self, identifier: str) -> Attempt:
+            return webhook_view(await self._change(identifier, rotated))
+
+        kept = Kept(self._tenant, idempotency_key, self._draw(identifier))
+        asked = Asked("rotate_webhook", {"id": identifier, "overlap_seconds": overlap_seconds})
+        webhook, drawn = await self._engine.kept_requests.once(kept, asked, act, Webhook)
+        return NewSecret(webhook, self._revealed(drawn))
+
+    async def test(self, identifier: str, *, idempotency_key: str | None = None) -> Attempt:
         """Send a test message once, now."""
+
+        async def act(drawn: bytes) -> Attempt:
+            return await self._test(identifier, drawn.decode())
+
+        kept = Kept(self._tenant, idempotency_key, secrets.token_hex(_TEST_BYTES).encode())
+        attempt, _ = await self._engine.kept_requests.once(
+            kept, Asked("test_webhook", {"id": identifier}), act, Attempt
+        )
+        return attempt
+
+    async def _test(self, identifier: str, name: str) -> Attempt:
         endpoint = await self._find(identifier)
         now = datetime.now(UTC)
-        message = test_message(endpoint, f"test_{secrets.token_hex(_TEST_BYTES)}", now)
+        message = test_message(endpoint, f"test_{name}", now)
         try:
             valid = self._engine.secret_keys.secrets(endpoint, now)
         except SecretUnreadableError as error:
@@ -166,13 +233,23 @@ class Webhooks:
                 deliveries += [self._progress(endpoint, shard.number, progress) for progress in found]
         return Told(deliveries, unreachable_shards)
 
-    async def replay(self, identifier: str, shard_number: int, position: int) -> WebhookProgress:
+    async def replay(
+        self, identifier: str, shard_number: int, position: int, *, idempotency_key: str | None = None
+    ) -> WebhookProgress:
         """Deliver a shard's log again from a position on, inclusive. A parked delivery goes on there.
 
         Raises:
             ParameterError: there is no such shard, or no such position yet.
             UnavailableError: the shard cannot be reached.
         """
+
+        async def act(_: bytes) -> WebhookProgress:
+            return await self._replay(identifier, shard_number, position)
+
+        asked = Asked("replay_webhook", {"id": identifier, "shard": shard_number, "position": position})
+        return await self._once(idempotency_key, asked, act, WebhookProgress)
+
+    async def _replay(self, identifier: str, shard_number: int, position: int) -> WebhookProgress:
         endpoint = await self._find(identifier)
         shard = self._shard(shard_number)
         head = await shard.reader.head_position()
@@ -197,6 +274,30 @@ class Webhooks:
             progress.parked_at,
             trouble or progress.last_error,
         )
+
+    async def _once(
+        self,
+        idempotency_key: str | None,
+        asked: Asked,
+        act: Callable[[bytes], Awaitable[Answer]],
+        kind: type[Answer],
+    ) -> Answer:
+        """Carry out a call for which nothing is drawn."""
+        answer, _ = await self._engine.kept_requests.once(
+            Kept(self._tenant, idempotency_key), asked, act, kind
+        )
+        return answer
+
+    def _draw(self, endpoint: str) -> bytes:
+        """A new secret for an endpoint, encrypted; raises WebhookKeyMissingError."""
+        secret = Secret(secrets.token_bytes(limits.WEBHOOK_SECRET_BYTES))
+        stored = self._engine.secret_keys.encrypt(secret, self._tenant, endpoint)
+        return msgspec.msgpack.encode(_Drawn(endpoint, stored))
+
+    def _revealed(self, drawn: bytes) -> str:
+        """The secret that was drawn, as receivers get it; raises SecretUnreadableError."""
+        endpoint, stored = _read_drawn(drawn)
+        return self._engine.secret_keys.decrypt(stored, self._tenant, endpoint).text()
 
     def _shard(self, number: int) -> Shard:
         for shard in self._engine.router.shards:
@@ -230,8 +331,15 @@ class Webhooks:
         raise UnavailableError(f"others change endpoint {identifier} all the time: send the request again")
 
 
-def _new_secret() -> Secret:
-    return Secret(secrets.token_bytes(limits.WEBHOOK_SECRET_BYTES))
+class _Drawn(NamedTuple):
+    """What is drawn at random for a request: the identifier of an endpoint, and its new secret."""
+
+    endpoint: str
+    secret: StoredSecret
+
+
+def _read_drawn(drawn: bytes) -> _Drawn:
+    return msgspec.msgpack.decode(drawn, type=_Drawn)
 
 
 def _kinds(texts: Sequence[str]) -> tuple[Kind, ...]:

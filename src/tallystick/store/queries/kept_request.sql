@@ -1,0 +1,1 @@
+SELECT fingerprint, drawn, answer FROM kept_requests WHERE key = $1

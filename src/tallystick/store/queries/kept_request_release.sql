@@ -1,0 +1,1 @@
+UPDATE kept_requests SET claimed_until = now() WHERE key = $1 AND answer IS NULL
