@@ -6,10 +6,14 @@ from pathlib import Path
 
 import psycopg
 
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.store import made
-from tests.crash.databases import temporary_database, temporary_server
+from tallystick.store.migrate import migrate
+from tallystick.store.schema_version import Half, known_migrations, run_after
+from tests.crash.databases import SHARD, temporary_database, temporary_server
 
 FILE = Path(made.__file__).with_suffix(".json")
+FILE_BEFORE = FILE.with_suffix(".before.json")
 
 
 def in_lines(things: list[made.SchemaObject]) -> str:
@@ -18,15 +22,31 @@ def in_lines(things: list[made.SchemaObject]) -> str:
 
 
 def main() -> None:
+    left = run_after(known_migrations())
+    FILE_BEFORE.unlink(missing_ok=True)
     # As long as nothing is expected, nothing is mended.
-    FILE.write_text("[]\n", encoding="utf-8")
-    with (
-        temporary_server() as server,
-        temporary_database(server) as database,
-        psycopg.connect(database.owner_dsn) as connection,
-    ):
-        FILE.write_text(in_lines(made.look_at_schema(connection)), encoding="utf-8")
+    for file in (FILE, FILE_BEFORE) if left else (FILE,):
+        file.write_text("[]\n", encoding="utf-8")
+    with temporary_server() as server, temporary_database(server) as database:
+        whole = schema_of(database.owner_dsn)
+        before = schema_before(server)
+    FILE.write_text(in_lines(whole), encoding="utf-8")
+    if left:
+        FILE_BEFORE.write_text(in_lines(before), encoding="utf-8")
     sys.stdout.write(f"written: {FILE}\n")
+
+
+def schema_of(dsn: str) -> list[made.SchemaObject]:
+    """What there is in a database."""
+    with psycopg.connect(dsn) as connection:
+        return made.look_at_schema(connection)
+
+
+def schema_before(server: EmbeddedPostgres) -> list[made.SchemaObject]:
+    """What there is before the last migrations."""
+    server.create_database("before")
+    migrate(server.dsn("before"), SHARD, half=Half.BEFORE)
+    return schema_of(server.dsn("before"))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from uuid import uuid4
 
 import psutil
@@ -53,13 +53,16 @@ class ApiServer:
         options: Sequence[str] = (),
         anew: bool = False,
         limits: Mapping[str, float] | None = None,
+        package: Path | None = None,
     ) -> None:
         """Serve the databases of shard 1, of shard 2, and so on.
 
         `settings` are others of the configuration file, `options` more of the command. `program` is the module that
         is run: another one is for bugs that are planted. `anew`: it is started as a user starts it, and not forked.
-        `limits` are bounds of the product that are others in it: only in one that is forked.
+        `limits` are bounds of the product that are others in it: only in one that is forked. `package` is a folder
+        with another version of the package, which is served from the next start on.
         """
+        self.package = package
         self._options = options
         self._limits = limits
         self.configuration_path = folder / "tallystick.toml"
@@ -93,10 +96,16 @@ class ApiServer:
         arguments = ["serve", "--port", str(self.port), "--config", str(self.configuration_path)]
         arguments += ["--metrics-port", str(self.metrics_port), *self._options]
         with self.log_path.open("ab") as log, Path(os.devnull).open("rb") as nothing:
-            if self._anew:
+            if self._anew or self.package is not None:
                 command = [sys.executable, "-m", self._program, *arguments]
+                paths = os.pathsep.join(filter(None, [str(self.package or ""), os.environ.get("PYTHONPATH")]))
                 self._process = subprocess.Popen(
-                    command, stdin=nothing, stdout=log, stderr=log, start_new_session=True
+                    command,
+                    stdin=nothing,
+                    stdout=log,
+                    stderr=log,
+                    env={**os.environ, "PYTHONPATH": paths},
+                    start_new_session=True,
                 )
             else:
                 self._process = Forked(
@@ -165,13 +174,23 @@ class ApiServer:
                 raise
 
 
+class Address(Protocol):
+    """A server, or a proxy in front of servers."""
+
+    @property
+    def port(self) -> int: ...
+
+    @property
+    def api_key(self) -> str: ...
+
+
 class Client:
     """One client with one connection, which it opens again when it was lost.
 
     As proxies and pools of connections do, it sends nothing on a connection that the server closed while it was idle.
     """
 
-    def __init__(self, server: ApiServer) -> None:
+    def __init__(self, server: Address) -> None:
         self._server = server
         self._connection = http.client.HTTPConnection(HOST, server.port, timeout=ANSWER_SECONDS_MAX)
 

@@ -183,7 +183,7 @@ def open_transactions(database: ShardDatabase) -> int:
     return one_value(
         database.owner_dsn,
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-        " AND application_name = 'tallystick writer' AND state <> 'idle'",
+        " AND starts_with(application_name, 'tallystick writer') AND state <> 'idle'",
     )
 
 
@@ -192,5 +192,5 @@ def terminate_writers(database: ShardDatabase) -> int:
     return one_value(
         database.owner_dsn,
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND application_name = 'tallystick writer'",
+        " WHERE datname = current_database() AND starts_with(application_name, 'tallystick writer')",
     )

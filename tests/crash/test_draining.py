@@ -2,31 +2,24 @@
 most by a retry."""
 
 import http.client
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 from uuid import uuid4
 
 import pytest
 
 from tests.crash.api_server import ApiServer, Client
 from tests.crash.databases import ShardDatabase
+from tests.crash.payers import PROBE_SECONDS, Balancer, Books, Payers
 from tests.waiting import wait_for
 from tests.whole import WHOLE
 
 pytestmark = pytest.mark.timeout(300)
 
 DRAIN_SECONDS: Final = 2
-PAYERS: Final = 6
-# Some payments are always on their way, and the servers have time for more than these.
-PAUSE_SECONDS: Final = 0.03
-ATTEMPTS_MAX: Final = 3
-PROBE_SECONDS: Final = 0.2
-FUNDS: Final = 1_000_000
 ROUNDS: Final = 2 if WHOLE else 1
 
 
@@ -45,123 +38,6 @@ def running(folder: Path, database: ShardDatabase, *options: str) -> Iterator[Ap
 def two_running(folder: Path, database: ShardDatabase, *options: str) -> Iterator[list[ApiServer]]:
     with ExitStack() as cleanup:
         yield [cleanup.enter_context(running(folder / name, database, *options)) for name in ("one", "two")]
-
-
-class Books:
-    """A payer with money, and whom it pays."""
-
-    def __init__(self, server: ApiServer) -> None:
-        client = Client(server)
-        self.source = client.open_account("payer")
-        self.destination = client.open_account("payee")
-        funder = client.open_account("bank", kind="system")
-        assert (
-            client.ask("POST", "/v1/transfers", self._transfer(funder, self.source, FUNDS), "fund").status
-            == 201
-        )
-        client.close()
-
-    @staticmethod
-    def _transfer(source: str, destination: str, amount: int) -> dict[str, str]:
-        return {"source": source, "destination": destination, "amount": str(amount), "asset": "USD"}
-
-    def pay(self, client: Client, key: str) -> int:
-        """Pay 1; the status, or 0 if there was no answer."""
-        try:
-            answer = client.ask(
-                "POST", "/v1/transfers", self._transfer(self.source, self.destination, 1), key
-            )
-        except (OSError, http.client.HTTPException):
-            return 0
-        return answer.status
-
-    def paid(self, server: ApiServer) -> int:
-        """How many payments are in the books."""
-        client = Client(server)
-        assert client.balance(self.source) == FUNDS - client.balance(self.destination)
-        count = sum(1 for _ in client.history(self.destination))
-        client.close()
-        return count
-
-
-class Payers:
-    """Threads that pay again and again. Each payment is tried again with its key, at another server."""
-
-    def __init__(
-        self, books: Books, servers: Sequence[ApiServer], choose: Callable[[int], Sequence[ApiServer]]
-    ) -> None:
-        """`choose` names the servers for a payment, in the order in which they are tried."""
-        self._books = books
-        self._servers = servers
-        self._choose = choose
-        self._stopping = threading.Event()
-        self._threads = [threading.Thread(target=self._pay_on) for _ in range(PAYERS)]
-        self._lock = threading.Lock()
-        self.attempts: Counter[int] = Counter()
-        self.failed: list[list[int]] = []
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        for thread in self._threads:
-            thread.join()
-
-    @property
-    def count(self) -> int:
-        """How many payments were answered."""
-        return sum(self.attempts.values())
-
-    def go_on(self) -> None:
-        """Wait for some more payments."""
-        before = self.count
-        wait_for(lambda: self.count > before + 20, "payments go on")
-
-    def _pay_on(self) -> None:
-        clients = {server.port: Client(server) for server in self._servers}
-        number = 0
-        while not self._stopping.wait(PAUSE_SECONDS):
-            number += 1
-            key, statuses = uuid4().hex, []
-            for server in (list(self._choose(number)) * ATTEMPTS_MAX)[:ATTEMPTS_MAX]:
-                statuses.append(self._books.pay(clients[server.port], key))
-                if statuses[-1] == 201:
-                    break
-            with self._lock:
-                self.attempts[len(statuses)] += 1
-                if statuses[-1] != 201:
-                    self.failed.append(statuses)
-        for client in clients.values():
-            client.close()
-
-
-class Balancer:
-    """What a load balancer knows: the servers whose probe was good when it last looked."""
-
-    def __init__(self, servers: Sequence[ApiServer]) -> None:
-        self._servers = servers
-        self._up = list(servers)
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._look)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        self._thread.join()
-
-    def choose(self, number: int) -> list[ApiServer]:
-        up = self._up
-        return [up[number % len(up)]] if up else list(self._servers)
-
-    def _look(self) -> None:
-        while not self._stopping.wait(PROBE_SECONDS):
-            self._up = [server for server in self._servers if server.ready("/readyz")]
 
 
 def restart_each(servers: Sequence[ApiServer], payers: Payers) -> None:

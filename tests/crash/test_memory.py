@@ -126,7 +126,7 @@ def stopped_writer(database: ShardDatabase) -> Iterator[None]:
     with psycopg.connect(database.owner_dsn) as connection:
         rows = connection.execute(
             "SELECT pid FROM pg_stat_activity"
-            " WHERE application_name = 'tallystick writer' AND datname = current_database()"
+            " WHERE starts_with(application_name, 'tallystick writer') AND datname = current_database()"
         ).fetchall()
     assert rows
     for (pid,) in rows:

@@ -20,6 +20,7 @@ KUBECONFORM: Final = shutil.which("kubeconform")
 KUBERNETES_VERSION: Final = "1.30.0"
 EVERYTHING: Final = [
     "--set", "networkPolicy.enabled=true,metrics.podMonitor.enabled=true,metrics.prometheusRule.enabled=true",
+    "--set", "migration.after=true",
     "--set", "secrets.cache.name=cache,secrets.cacheKey.name=cache,workers=3,service.type=LoadBalancer",
     "--set", "nodeSelector.disk=fast,metrics.podMonitor.labels.release=prometheus,podAnnotations.a=b",
     "--set-json", 'tolerations=[{"key":"ledger","operator":"Exists"}]',
@@ -145,6 +146,27 @@ def test_each_secret_is_mounted_where_the_environment_says(choice: str) -> None:
         assert {variables[name] for name in of_secrets} == mounted
         has_owner = "TALLYSTICK_OWNER_PASSWORD_FILE" in of_secrets
         assert has_owner == (kind == "Job")
+
+
+def test_an_upgrade_migrates_in_halves() -> None:
+    """What servers of the version before can live with, before the new ones; the rest only if it is asked for."""
+
+    def jobs(*options: str) -> dict[str, list[str]]:
+        return {
+            one["metadata"]["annotations"]["helm.sh/hook"]: one["spec"]["template"]["spec"]["containers"][0][
+                "args"
+            ]
+            for (kind, _), one in objects(*options).items()
+            if kind == "Job"
+        }
+
+    before = "pre-install,pre-upgrade"
+    assert jobs() == {before: ["migrate"]}
+    assert jobs("--is-upgrade") == {before: ["migrate", "--before"]}
+    assert jobs("--is-upgrade", "--set", "migration.after=true") == {
+        before: ["migrate", "--before"],
+        "post-upgrade": ["migrate", "--after"],
+    }
 
 
 def test_the_configuration_is_the_one_of_the_values() -> None:

@@ -4,7 +4,7 @@ import getpass
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +13,7 @@ import pytest
 
 from tallystick.domain import limits
 from tallystick.service.configuration import write_configuration
+from tallystick.store import schema_version
 from tallystick.store.errors import SchemaError
 from tests.acceptance.processes import COMMAND, COMMAND_TIMEOUT_SECONDS, environment
 from tests.existing_postgres.installations import DATABASE, Installation, move_money
@@ -143,3 +144,22 @@ def test_a_database_that_defaults_to_one_snapshot(installation: Installation, tm
     for process in processes:
         _, stderr = process.communicate(timeout=COMMAND_TIMEOUT_SECONDS)
         assert (process.returncode, stderr) == (0, "")
+
+
+def test_what_takes_something_away_waits_for_servers_that_use_it(
+    behind: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner, an ordinary role, sees what the sessions of another role know."""
+    monkeypatch.setattr(schema_version, "_AFTER_WITHOUT_NAME", {LAST})
+    others = ("tallystick writer 13", "tallystick verify", "writer 12", "tallystick 12")
+    for name, is_in_the_way in (("tallystick writer", True), ("tallystick reader 12", True), (others, False)):
+        with ExitStack() as sessions:
+            for each in [name] if isinstance(name, str) else name:
+                sessions.enter_context(psycopg.connect(behind.dsn, application_name=each))
+            if is_in_the_way:
+                with pytest.raises(
+                    SchemaError, match="shard 1 has 1 sessions of servers of an earlier version"
+                ):
+                    behind.migrate()
+            else:
+                assert behind.migrate() == [LAST]

@@ -223,7 +223,7 @@ async def test_another_connection_is_used_if_one_hangs(pair: Pair) -> None:
         await of_standby(one, posted.position)
         process = one_value(
             pair.standby_dsn,
-            "SELECT pid FROM pg_stat_activity WHERE application_name = 'tallystick standby reader'"
+            "SELECT pid FROM pg_stat_activity WHERE starts_with(application_name, 'tallystick standby reader')"
             " ORDER BY backend_start DESC LIMIT 1",
         )
         send_signal(process, signal.SIGSTOP)

@@ -13,7 +13,7 @@ from tallystick.store.errors import ShardUnavailableError
 from tallystick.store.queries import query
 
 TURNS = 200
-READING = "FROM pg_stat_activity WHERE application_name = 'tallystick reader'"
+READING = "FROM pg_stat_activity WHERE starts_with(application_name, 'tallystick reader')"
 
 
 @pytest.fixture(scope="module")

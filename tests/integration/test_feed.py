@@ -225,7 +225,7 @@ def terminate_readers(database: ShardDatabase) -> None:
     with psycopg.connect(database.owner_dsn, autocommit=True) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity"
-            " WHERE application_name = 'tallystick reader' AND datname = current_database()"
+            " WHERE starts_with(application_name, 'tallystick reader') AND datname = current_database()"
         )
 
 

@@ -5,11 +5,13 @@ import json
 import psycopg
 import pytest
 from tests.crash.databases import SHARD, ShardDatabase
-from tests.made import FILE, in_lines
+from tests.made import FILE, FILE_BEFORE, in_lines, schema_before
 
+from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.store import made
 from tallystick.store.errors import SchemaError
 from tallystick.store.migrate import check_schema, migrate
+from tallystick.store.schema_version import known_migrations, run_after
 from tallystick.verify.log import verify_shard
 
 OTHER_VIEW = """
@@ -188,3 +190,12 @@ def test_the_file_says_what_the_migrations_make(database: ShardDatabase) -> None
         found = made.look_at_schema(connection)
     assert in_lines(found) == FILE.read_text(encoding="utf-8"), "run `make schema`, and look at the change"
     assert len(json.loads(FILE.read_text(encoding="utf-8"))) > 100
+
+
+def test_another_file_says_what_is_there_before_the_last_ones(postgres: EmbeddedPostgres) -> None:
+    """Only where this version has migrations that run after its servers."""
+    assert FILE_BEFORE.exists() == bool(run_after(known_migrations())), "run `make schema`"
+    if FILE_BEFORE.exists():
+        found = schema_before(postgres)
+        postgres.drop_database("before")
+        assert in_lines(found) == FILE_BEFORE.read_text(encoding="utf-8"), "run `make schema`"

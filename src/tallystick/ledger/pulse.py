@@ -64,7 +64,7 @@ class Pulse:
         try:
             async with asyncio.timeout(limits.PULSE_SECONDS_MAX):
                 if self._connection is None:
-                    self._connection = await connect_writer(self._dsn, "tallystick pulse")
+                    self._connection = await connect_writer(self._dsn, "pulse")
                 await ping(self._connection)
         except TimeoutError:
             self._drop()

@@ -9,8 +9,9 @@ from tallystick.ledger.placement import NOTHING_PLACED, Placement, following, re
 from tallystick.service.configuration import OWNER_FILE, Configuration, ConfigurationError
 from tallystick.store.directory_copy import copy_directory
 from tallystick.store.errors import PreparationError, ShardUnavailableError
-from tallystick.store.migrate import check_schema, migrate, serving_risks
+from tallystick.store.migrate import check_schema, migrate, schema_notes, serving_risks
 from tallystick.store.placements import ShardLookup, change_placement, placement_of
+from tallystick.store.schema_version import Half
 from tallystick.store.sessions import check_sessions
 
 
@@ -23,20 +24,24 @@ class ShardUnreachableError(ShardUnavailableError):
         )
 
 
-def migrate_shard(number: int, owner_dsn: str, server_dsn: str | None = None) -> list[str]:
+def migrate_shard(
+    number: int, owner_dsn: str, server_dsn: str | None = None, half: Half | None = None
+) -> list[str]:
     """Migrate one shard to this version. Returns the migrations that were applied.
 
     Args:
         number: the shard's number.
         owner_dsn: the connection string of its owner.
         server_dsn: the connection string of servers. Their rights are checked, too.
+        half: apply only the migrations before the servers of this version, or only those after them.
 
     Raises:
         ShardUnreachableError: it cannot be reached.
-        SchemaError: the database is not prepared, belongs to another shard, is newer, or cannot be changed.
+        SchemaError: the database is not prepared, belongs to another shard, is newer, or cannot be changed, or
+            servers of an earlier version use what would be taken away.
     """
     try:
-        return migrate(owner_dsn, number, server_dsn)
+        return migrate(owner_dsn, number, server_dsn, half=half)
     except ShardUnavailableError as error:
         raise ShardUnreachableError(number, error) from error
 
@@ -110,7 +115,10 @@ async def check_own_sessions(configuration: Configuration, unreachable: Collecti
 
 
 def risks_of_serving(configuration: Configuration, unreachable: Collection[int]) -> list[str]:
-    """Warnings about shards whose log is less protected than it could be. Each says what to do."""
+    """Warnings about shards whose log is less protected than it could be, or whose schema is another version's.
+
+    Each says what to do.
+    """
     risks = [
         f"the file that servers read has the owner_dsn of shard {shard.number}, and an attacker on a server "
         f"gets it, too: move it to a file of its own, {OWNER_FILE} (see docs/existing-postgres.md)"
@@ -120,7 +128,7 @@ def risks_of_serving(configuration: Configuration, unreachable: Collection[int])
     for number, dsn in configuration.dsns.items():
         if number not in unreachable:
             with suppress(ShardUnavailableError):
-                risks += serving_risks(dsn)
+                risks += [*serving_risks(dsn), *(f"shard {number}: {note}" for note in schema_notes(dsn))]
     return risks
 
 

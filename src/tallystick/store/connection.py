@@ -17,6 +17,7 @@ from tallystick.store.errors import (
 )
 from tallystick.store.primary import AnyConnection, Connection, connect_to_primary
 from tallystick.store.queries import query
+from tallystick.store.schema_version import session_name
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Rows: TypeAlias = list[asyncpg.Record]
@@ -42,13 +43,13 @@ SETTINGS: Final = {
 _COMMAND_TIMEOUT_SECONDS: Final = limits.STATEMENT_TIMEOUT_MS / 1000 + limits.CONNECT_TIMEOUT_SECONDS
 
 
-async def connect_writer(dsn: str, name: str = "tallystick writer") -> Connection:
-    """Open a separate connection, for the batches of a shard or for a lock.
+async def connect_writer(dsn: str, purpose: str = "writer") -> Connection:
+    """Open a separate connection, for the batches of a shard or for a lock. PostgreSQL's lists show its purpose.
 
     Raises:
         ShardUnavailableError: PostgreSQL cannot be reached.
     """
-    settings = {**SETTINGS, "application_name": name}
+    settings = {**SETTINGS, "application_name": session_name(purpose)}
     with translated():
         return await connect_to_primary(
             dsn, command_timeout=_COMMAND_TIMEOUT_SECONDS, server_settings=settings
@@ -85,11 +86,11 @@ class Database:
     async def open(self) -> None:
         """Make the pools. They connect when they are used, so that a server starts even if a shard is away."""
         # The driver's reset is one more round trip for each read, and no query over a reader changes its session.
-        self._readers = await self._pool("tallystick reader", limits.READ_CONNECTIONS_MAX, _keep_session)
-        self._holders = await self._pool("tallystick holder", limits.HOLDING_CONNECTIONS_MAX)
+        self._readers = await self._pool("reader", limits.READ_CONNECTIONS_MAX, _keep_session)
+        self._holders = await self._pool("holder", limits.HOLDING_CONNECTIONS_MAX)
 
     async def _pool(
-        self, name: str, size: int, reset: Callable[[AnyConnection], Awaitable[None]] | None = None
+        self, purpose: str, size: int, reset: Callable[[AnyConnection], Awaitable[None]] | None = None
     ) -> Pool:
         pool: Pool = await asyncpg.create_pool(  # type: ignore[call-overload]  # of all the driver's parameters
             self._dsn,
@@ -97,7 +98,7 @@ class Database:
             min_size=0,
             max_size=size,
             command_timeout=_COMMAND_TIMEOUT_SECONDS,
-            server_settings={**SETTINGS, "application_name": name},
+            server_settings={**SETTINGS, "application_name": session_name(purpose)},
             reset=reset,
         )
         return pool

@@ -37,7 +37,7 @@ async def leased(dsn: str, lock: str, try_seconds: float) -> AsyncIterator[Ask]:
     Raises:
         ShardUnavailableError: PostgreSQL cannot be reached.
     """
-    connection = await connect_writer(dsn, "tallystick lease")
+    connection = await connect_writer(dsn, "lease")
     try:
 
         async def ask(name: str) -> Rows:

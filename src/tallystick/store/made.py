@@ -2,7 +2,7 @@
 
 The database itself enforces the rules of the log, and its owner can remove them: a trigger that was dropped for a
 moment leaves no trace in any row. `made.json` lists what the migrations of this version make; `make schema` writes
-it.
+it. If this version has migrations that run after its servers, `made.before.json` lists what is there before these.
 """
 
 import textwrap
@@ -17,8 +17,10 @@ from psycopg import sql
 
 from tallystick.store.errors import SchemaError
 from tallystick.store.queries import query
+from tallystick.store.schema_version import SchemaVersion
 
 _FILE: Final = "made.json"
+_FILE_BEFORE: Final = "made.before.json"
 _DIFFERENCES_NAMED_MAX: Final = 5
 _DEFINITION_CHARACTERS_MAX: Final = 120
 # Additional objects of these kinds change what can be written or read. Others (an index, a function) are harmless.
@@ -84,9 +86,16 @@ def look_at_schema(connection: psycopg.Connection) -> list[SchemaObject]:
     return [SchemaObject(*row) for row in connection.execute(query("made_objects"))]
 
 
-def differences(found: Iterable[SchemaObject]) -> list[Difference]:
-    """The differences from what the migrations make, in a fixed order."""
-    made = _expected()
+def differences(found: Iterable[SchemaObject], version: SchemaVersion) -> list[Difference]:
+    """The differences from what the migrations make, in a fixed order.
+
+    If this version does not know what all of the schema should be, these are the triggers that it knows and that are
+    not there as it knows them: no migration takes away what protects the log.
+    """
+    made = _expected(_FILE_BEFORE if version.left else _FILE)
+    if not version.is_known:
+        made = {place: thing for place, thing in made.items() if thing.kind == "trigger"}
+        found = [thing for thing in found if _place(thing) in made]
     tables = {table for _, table, _ in made}
     there = {_place(thing): thing for thing in found if thing.table in tables}
     wrong = [
@@ -99,13 +108,13 @@ def differences(found: Iterable[SchemaObject]) -> list[Difference]:
     ]
 
 
-def expect_as_made(connection: psycopg.Connection) -> None:
+def expect_as_made(connection: psycopg.Connection, version: SchemaVersion) -> None:
     """Make sure that the schema of a session is as the migrations made it.
 
     Raises:
         SchemaError: it differs. The message says what differs, and what to do.
     """
-    wrong = differences(look_at_schema(connection))
+    wrong = differences(look_at_schema(connection), version)
     if wrong:
         raise SchemaError(
             f"the database is not as the migrations made it: {in_words(wrong)}. Run `tallystick migrate`, which "
@@ -113,20 +122,20 @@ def expect_as_made(connection: psycopg.Connection) -> None:
         )
 
 
-def mend(connection: psycopg.Connection) -> list[Difference]:
+def mend(connection: psycopg.Connection, version: SchemaVersion) -> list[Difference]:
     """Mend the schema of a session as the owner, and grant the rights of the reader. Returns what was mended.
 
     Raises:
         SchemaError: no statement can mend a difference.
     """
-    mended = differences(look_at_schema(connection))
+    mended = differences(look_at_schema(connection), version)
     schema = connection.execute(query("quoted_schema")).fetchone()
     if any(difference.thing.is_readable for difference in mended):
         connection.execute(_store_text(_READABLE_MIGRATION))
     for statement in _statements(mended, schema[0] if schema else ""):
         connection.execute(statement)
     connection.execute(query("grant_reader"))
-    left = differences(look_at_schema(connection))
+    left = differences(look_at_schema(connection), version)
     if left:
         raise SchemaError(
             f"the database is not as the migrations made it, and it cannot be mended: {in_words(left)}. Look who "
@@ -146,10 +155,9 @@ def _in_a_line(thing: SchemaObject) -> str:
 
 
 @cache
-def _expected() -> dict[tuple[str, str, str], SchemaObject]:
-    return {
-        _place(thing): thing for thing in msgspec.json.decode(_store_text(_FILE), type=list[SchemaObject])
-    }
+def _expected(file: str) -> dict[tuple[str, str, str], SchemaObject]:
+    things = msgspec.json.decode(_store_text(file), type=list[SchemaObject])
+    return {_place(thing): thing for thing in things}
 
 
 def _store_text(name: str) -> bytes:

@@ -1,7 +1,7 @@
 """Migrate a shard's database to the current schema, and refuse to serve any other."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from importlib import resources
 from typing import Any, Final
@@ -26,18 +26,29 @@ from tallystick.store.preparation import (
 )
 from tallystick.store.primary import connect_once
 from tallystick.store.queries import query
+from tallystick.store.schema_version import (
+    Half,
+    SchemaVersion,
+    known_migrations,
+    newer_error,
+    number_of,
+    runs_after,
+    to_run,
+    version_of,
+)
 
 _WARNING: Final = "WARNING"
 _FOLDER = str(resources.files("tallystick.store") / "migrations")
 
 
-def migrate(dsn: str, shard: int, server_dsn: str | None = None) -> list[str]:
+def migrate(dsn: str, shard: int, server_dsn: str | None = None, *, half: Half | None = None) -> list[str]:
     """Apply missing migrations, as the owner, and mark a new database as this shard's: everything or nothing.
 
     Args:
         dsn: the connection string of the owner.
         shard: the shard's number.
         server_dsn: the connection string of servers. Its role is checked, too, if both lead to the same database.
+        half: apply only those that run before the servers of this version, or those that run after them.
 
     Returns:
         The names of the migrations that were applied now, and the differences in the schema that were mended.
@@ -45,7 +56,8 @@ def migrate(dsn: str, shard: int, server_dsn: str | None = None) -> list[str]:
     Raises:
         ShardUnavailableError: PostgreSQL cannot be reached.
         PreparationError: the database, or a role, is not prepared; the message has the statements that mend it.
-        SchemaError: the database belongs to another shard, is newer, or cannot be changed now.
+        SchemaError: the database belongs to another shard, is newer, or cannot be changed now, which may be because
+            servers of an earlier version still use what a migration takes away.
     """
     login = None
     if server_dsn is not None and database_places(server_dsn) & database_places(dsn):
@@ -60,12 +72,17 @@ def migrate(dsn: str, shard: int, server_dsn: str | None = None) -> list[str]:
             found = inspect(connection, login)
             expect_ready_to_migrate(found, login_is_known=login is not None)
             missing = library.to_apply(read_migrations(_FOLDER))
-            applied = [migration.id for migration in missing]
-            library.apply_migrations(missing)
+            names = [migration.id for migration in missing]
+            applied = to_run(names, half, is_new=len(names) == len(known_migrations()))
+            _expect_no_older_servers(connection, shard, applied)
+            library.apply_migrations(missing.filter(lambda migration: migration.id in applied))
+            version = _version(connection)
+            if version.newer:
+                raise newer_error(version.newer)
             connection.execute(query("claim_shard"), (shard,))
             connection.execute(query("grant_usage"))
             _expect_shard(connection, shard)
-            mended = [f"mended: {difference}" for difference in mend(connection)]
+            mended = [f"mended: {difference}" for difference in mend(connection, version)]
         _await_standbys(connection)
     return applied + mended
 
@@ -150,14 +167,29 @@ def _told(shard: int) -> Iterator[None]:
         ) from error
 
 
+def _expect_no_older_servers(connection: psycopg.Connection, shard: int, applied: Sequence[str]) -> None:
+    """Make sure that no server is connected which uses what a migration takes away."""
+    taking = [name for name in applied if runs_after(name)]
+    if not taking:
+        return
+    row = connection.execute(query("older_sessions"), (number_of(taking[-1]),)).fetchone()
+    if row is not None and row[0]:
+        raise SchemaError(
+            f"shard {shard} has {row[0]} sessions of servers of an earlier version, which use what "
+            f"{', '.join(taking)} takes away: nothing was changed; run `tallystick migrate --before`, replace these "
+            f"servers by this version, and then run `tallystick migrate --after`"
+        )
+
+
 def _line(error: psycopg.Error) -> str:
     return str(error).strip().partition("\n")[0]
 
 
 def check_schema(dsn: str, shard: int, *, to_serve: bool = False) -> None:
-    """Check that a database belongs to this shard and has the schema of this version.
+    """Check that a database belongs to this shard and has a schema that this version can use.
 
-    `to_serve`: also check that its role has the rights of servers, and may not only read.
+    `to_serve`: also check that its role has the rights of servers, and may not only read. Servers can also use what a
+    newer version has migrated before its servers.
 
     Raises:
         ShardUnavailableError: PostgreSQL cannot be reached.
@@ -165,14 +197,29 @@ def check_schema(dsn: str, shard: int, *, to_serve: bool = False) -> None:
         SchemaError: it belongs to another shard, is older or newer than this version, or its schema was changed.
     """
     with translated(), _connect(dsn) as connection:
-        _check(connection, shard, to_serve=to_serve)
+        version = _check(connection, shard, to_serve=to_serve)
         if to_serve:
-            expect_as_made(connection)
+            expect_as_made(connection, version)
 
 
-def _check(connection: psycopg.Connection, shard: int, *, to_serve: bool = False) -> None:
+def schema_notes(dsn: str) -> list[str]:
+    """What an operator should know of a schema that this version can use, and that is not its own.
+
+    Raises:
+        ShardUnavailableError: PostgreSQL cannot be reached.
+        SchemaError: this version cannot use it.
+    """
+    with translated(), _connect(dsn) as connection:
+        return _version(connection).notes
+
+
+def _check(connection: psycopg.Connection, shard: int, *, to_serve: bool = False) -> SchemaVersion:
     expect_ready_to_use(inspect(connection), to_serve=to_serve)
+    version = _version(connection)
+    if version.newer and not to_serve:
+        raise newer_error(version.newer)
     _expect_shard(connection, shard)
+    return version
 
 
 def schema_differences(dsn: str, shard: int) -> list[Difference]:
@@ -181,8 +228,7 @@ def schema_differences(dsn: str, shard: int) -> list[Difference]:
     Raises what `check_schema` raises.
     """
     with translated(), _connect(dsn) as connection:
-        _check(connection, shard)
-        return differences(look_at_schema(connection))
+        return differences(look_at_schema(connection), _check(connection, shard))
 
 
 async def shard_number(dsn: str) -> int:
@@ -203,26 +249,24 @@ def serving_risks(dsn: str) -> list[str]:
 def _shard_number(dsn: str) -> int:
     with translated(), _connect(dsn) as connection:
         expect_ready_to_use(inspect(connection), to_serve=True)
-        number = _number_of_current_schema(connection)
-        expect_as_made(connection)
-        return number
+        expect_as_made(connection, _version(connection))
+        return _number(connection)
 
 
 def _expect_shard(connection: psycopg.Connection, shard: int) -> None:
-    number = _number_of_current_schema(connection)
+    number = _number(connection)
     if number != shard:
         raise SchemaError(
             f"the database configured for shard {shard} is that of shard {number}: correct the configuration"
         )
 
 
-def _number_of_current_schema(connection: psycopg.Connection) -> int:
-    expected = {migration.id for migration in read_migrations(_FOLDER)}
+def _version(connection: psycopg.Connection) -> SchemaVersion:
     found = {row[0] for row in connection.execute(query("applied_migrations"))}
-    if missing := sorted(expected - found):
-        raise SchemaError(f"the database lacks {', '.join(missing)}: run `tallystick migrate`")
-    if unknown := sorted(found - expected):
-        raise SchemaError(f"the database has {', '.join(unknown)} of a newer version: upgrade tallystick")
+    return version_of(found, known_migrations())
+
+
+def _number(connection: psycopg.Connection) -> int:
     row = connection.execute(query("shard_number")).fetchone()
     if row is None:
         raise SchemaError("the database belongs to no shard yet: run `tallystick migrate`")

@@ -51,7 +51,7 @@ async def check_sessions(dsn: str) -> None:
 @asynccontextmanager
 async def _session(dsn: str) -> AsyncIterator[Connection]:
     try:
-        connection = await connect_writer(dsn, "tallystick check")
+        connection = await connect_writer(dsn, "check")
     except ShardUnavailableError as error:
         # PgBouncer refuses settings that it cannot pass on: "unsupported startup parameter".
         if not isinstance(error.__cause__, asyncpg.ProtocolViolationError):

@@ -18,6 +18,7 @@ from tallystick.store.connection import SETTINGS, Rows, close_connection
 from tallystick.store.errors import CONNECTION_LOST, ShardUnavailableError, translated
 from tallystick.store.primary import Connection, connect_to_standby
 from tallystick.store.queries import query
+from tallystick.store.schema_version import session_name
 
 _FAILED: Final = (asyncpg.PostgresError, *CONNECTION_LOST)
 
@@ -93,7 +94,7 @@ class Standbys:
             try:
                 return await connect_to_standby(
                     self._dsn,
-                    server_settings={**SETTINGS, "application_name": "tallystick standby reader"},
+                    server_settings={**SETTINGS, "application_name": session_name("standby reader")},
                 )
             except _FAILED:
                 self._search_again_at = time.monotonic() + limits.STANDBY_PAUSE_SECONDS

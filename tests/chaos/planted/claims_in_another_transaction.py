@@ -44,7 +44,7 @@ async def commit_and_claim(self: LogWriter) -> None:
 
 LogWriter.append = append_without_claims  # type: ignore[method-assign]  # it is planted
 LogWriter.commit = commit_and_claim  # type: ignore[method-assign]  # it is planted
-vars(migrate).update(expect_as_made=lambda _: None)
+vars(migrate).update(expect_as_made=lambda *_: None)
 
 if __name__ == "__main__":
     main()

@@ -10,7 +10,7 @@ from tallystick.service.configuration import ShardConfiguration
 from tallystick.service.doctor.findings import Judgement, fine, unknown, warning, wrong
 from tallystick.store.errors import SchemaError, ShardUnavailableError, StoreError
 from tallystick.store.examination import Examination, data_folder_here, head_time_us
-from tallystick.store.migrate import check_schema, serving_risks
+from tallystick.store.migrate import check_schema, schema_notes, serving_risks
 from tallystick.store.sessions import check_sessions
 
 _MICROSECONDS: Final = 1_000_000
@@ -20,9 +20,10 @@ def rights_and_schema(shard: ShardConfiguration) -> Judgement:
     """Whether the database is that of the shard and of this version, and its role may serve it."""
     try:
         check_schema(shard.dsn, shard.number, to_serve=True)
+        notes = schema_notes(shard.dsn)
     except (SchemaError, ShardUnavailableError) as error:
         return wrong(str(error))
-    return fine("as this version needs them")
+    return warning("; ".join(notes)) if notes else fine("as this version needs them")
 
 
 def protection_of_the_log(shard: ShardConfiguration) -> Judgement:
