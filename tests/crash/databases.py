@@ -3,11 +3,11 @@
 import atexit
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from functools import cache
+from contextlib import ExitStack, closing, contextmanager
+from functools import cache, cached_property
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import LiteralString, NamedTuple
 
 import psycopg
 from psycopg import sql
@@ -18,6 +18,7 @@ from tallystick.embedded.postgres_cluster import LOGIN_ROLE, OWNER_ROLE
 from tallystick.store.migrate import migrate
 from tallystick.verify.log import verify_shard
 from tests.data_folders import data_folder
+from tests.kept_connection import KeptConnection
 
 SHARD = 1
 
@@ -36,6 +37,34 @@ class ShardDatabase(NamedTuple):
 
     owner_dsn: str
     server_dsn: str
+
+
+class _Administrator(KeptConnection):
+    """The connection to a server that makes and drops the databases of tests; and what it has made."""
+
+    def __init__(self, server: EmbeddedPostgres) -> None:
+        super().__init__(server.dsn())
+        self.templates: set[str] = set()
+
+    @cached_property
+    def copying_strategy(self) -> LiteralString:
+        """Copying files needs two checkpoints, which wait for the disk of a durable server; in memory it is quick."""
+        return "wal_log" if self.rows(b"SHOW fsync") == [("on",)] else "file_copy"
+
+
+# Those of the temporary servers.
+_administrators: dict[EmbeddedPostgres, _Administrator] = {}
+# Those of the databases that exist now, for `one_value`, by their connection string.
+_kept: dict[str, KeptConnection] = {}
+
+
+@contextmanager
+def _administrator(server: EmbeddedPostgres) -> Iterator[_Administrator]:
+    if server in _administrators:
+        yield _administrators[server]
+    else:
+        with closing(_Administrator(server)) as administrator:
+            yield administrator
 
 
 @contextmanager
@@ -63,8 +92,11 @@ def temporary_server(
             server.start()
             if unique:
                 _set_password_again(server)
+            _administrators[server] = _Administrator(server)
             yield server
         finally:
+            if (administrator := _administrators.pop(server, None)) is not None:
+                administrator.close()
             server.remove()
 
 
@@ -105,20 +137,31 @@ def _set_password_again(server: EmbeddedPostgres) -> None:
 def shard_template(server: EmbeddedPostgres, number: int = SHARD) -> str:
     """The name of an empty shard of this number that can be copied; it is made when it is first asked for."""
     name = f"shard_{number}_template"
-    if not one_value(server.dsn(), "SELECT count(*) FROM pg_database WHERE datname = %s", name):
-        server.create_database(name)
-        migrate(server.dsn(name), number)
+    with _administrator(server) as administrator:
+        if name not in administrator.templates:
+            if not one_value(server.dsn(), "SELECT count(*) FROM pg_database WHERE datname = %s", name):
+                server.create_database(name)
+                migrate(server.dsn(name), number)
+            administrator.templates.add(name)
     return name
 
 
 def copy_database(server: EmbeddedPostgres, name: str, template: str) -> None:
     """Make a database of this name as a copy of another one."""
-    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY {}")
-    with psycopg.connect(server.dsn(), autocommit=True) as connection:
-        # Copying files needs two checkpoints, which wait for the disk of a durable server, and are quick in memory.
-        durable = connection.execute("SHOW fsync").fetchone() == ("on",)
-        strategy = sql.SQL("wal_log" if durable else "file_copy")
-        connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template), strategy))
+    for dsn, kept in _kept.items():
+        if _database_name(dsn) == template:
+            kept.close()
+    with _administrator(server) as administrator:
+        administrator.rows(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY {}").format(
+                sql.Identifier(name), sql.Identifier(template), sql.SQL(administrator.copying_strategy)
+            )
+        )
+
+
+def _drop_database(server: EmbeddedPostgres, name: str) -> None:
+    with _administrator(server) as administrator:
+        administrator.rows(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @contextmanager
@@ -128,10 +171,13 @@ def temporary_database(
     """An empty shard of this number, or a copy of another database; it is dropped at the end."""
     name = f"shard_{number}_copy_{next(_numbers)}"
     copy_database(server, name, template or shard_template(server, number))
+    database = ShardDatabase(server.dsn(name), server.dsn(name, role=LOGIN_ROLE))
+    _kept[database.owner_dsn] = KeptConnection(database.owner_dsn)
     try:
-        yield ShardDatabase(server.dsn(name), server.dsn(name, role=LOGIN_ROLE))
+        yield database
     finally:
-        server.drop_database(name)
+        _kept.pop(database.owner_dsn).close()
+        _drop_database(server, name)
 
 
 @contextmanager
@@ -161,15 +207,27 @@ def find_again(database: ShardDatabase) -> None:
 
 
 def name_of(database: ShardDatabase) -> str:
-    return str(conninfo_to_dict(database.owner_dsn)["dbname"])
+    return _database_name(database.owner_dsn)
+
+
+def _database_name(dsn: str) -> str:
+    return str(conninfo_to_dict(dsn)["dbname"])
 
 
 def one_value(dsn: str, query: str, *parameters: object) -> int:
     """The one number that a query answers with."""
-    with psycopg.connect(dsn) as connection:
-        row = connection.execute(query.encode(), parameters).fetchone()
-    assert row is not None
-    return int(row[0])
+    with _asking(dsn) as connection:
+        ((value,),) = connection.rows(query.encode(), parameters)
+    return int(value)
+
+
+@contextmanager
+def _asking(dsn: str) -> Iterator[KeptConnection]:
+    if dsn in _kept:
+        yield _kept[dsn]
+    else:
+        with closing(KeptConnection(dsn)) as connection:
+            yield connection
 
 
 def assert_whole(database: ShardDatabase) -> None:
