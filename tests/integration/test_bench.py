@@ -21,7 +21,7 @@ from tests.waiting import wait_for
 from tests.whole import some_of
 
 from tallystick.store.migrate import migrate
-from tallystick_bench import command, neighbours_run, rows_baseline
+from tallystick_bench import command, engine_load, neighbours_run, reads, rows_baseline
 from tallystick_bench import settings as settings_of_a_run
 from tallystick_bench.command import bench
 from tallystick_bench.measurement import MeasuredTurn, latency, percentile
@@ -47,6 +47,9 @@ def _log_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
 def _short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """The figures mean nothing here, so what takes turns takes short ones."""
     monkeypatch.setattr(settings_of_a_run, "TURN_SECONDS_MIN", 0.25)
+    monkeypatch.setattr(reads, "_READS", 20)
+    # Payments are prepared before each turn, as many as it could take.
+    monkeypatch.setattr(engine_load, "_FIRST_GUESS_PER_SECOND", 8_000)
     # Its program counts whole seconds.
     monkeypatch.setattr(rows_baseline, "CONNECTIONS_TRIED", (8,))
     monkeypatch.setattr(neighbours_run, "_SETTLE_SECONDS", 0.4)
