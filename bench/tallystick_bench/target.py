@@ -13,13 +13,15 @@ import msgspec
 import psycopg
 from psycopg.rows import TupleRow
 
+from tallystick.domain.access import ALL_SCOPES
 from tallystick.domain.identifiers import Prefix, parse_identifier
 from tallystick.embedded.errors import EmbeddedServerError
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
 from tallystick.embedded.temporary_folders import abandoned, claim
 from tallystick.embedded.valkey import EmbeddedValkey
-from tallystick.service.authentication import DEFAULT_TENANT, ApiKeys
+from tallystick.service.api_keys import KeyManagement, create_key
+from tallystick.service.authentication import DEFAULT_TENANT
 from tallystick.service.configuration import read_owner_configuration
 from tallystick.service.owners_directory import owners_directory
 from tallystick.store.migrate import migrate, shard_number
@@ -69,12 +71,11 @@ class Target(msgspec.Struct, frozen=True):
     async def api_key(self, name: str, tenant: str = DEFAULT_TENANT) -> AsyncIterator[str]:
         """Make an API key that is in force until the end of the block."""
         async with owners_directory({self.shard: self.owner_dsn}) as directory:
-            keys = ApiKeys(directory)
-            made = await keys.create(name, tenant)
+            made = await create_key(directory, name, tenant, scopes=ALL_SCOPES)
             try:
                 yield made.key
             finally:
-                await keys.revoke(made.id)
+                await KeyManagement(directory).revoke(made.id)
 
     def log_state(self) -> LogState:
         """The log as it is now."""

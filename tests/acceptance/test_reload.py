@@ -73,7 +73,7 @@ class Installation:
 
     def start(self) -> subprocess.Popen[bytes]:
         port = self.ready["url"].rsplit(":", 1)[1]
-        made = run("keys", "create", "--name", "test", "--config", str(self.path))
+        made = run("keys", "create", "--name", "test", "--scope", "all", "--config", str(self.path))
         self.ready["api_key"] = next(word for word in made.stdout.split() if word.startswith("tally_"))
         with self.log_path.open("wb") as log:
             process = subprocess.Popen(

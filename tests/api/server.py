@@ -6,21 +6,24 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO, NamedTuple, Protocol, Self
+from typing import IO, Any, NamedTuple, Protocol, Self, TypeVar
 
 import psycopg
 import requests
 
-from tallystick.service.authentication import NewApiKey
+from tallystick.service.api_keys import KeyManagement
 from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
+from tallystick.views.api_keys import NewApiKey
 from tests.crash.databases import ShardDatabase
 from tests.forked import Forked, fork_server_pid
 from tests.keys import with_keys
 from tests.ports import own_port
 from tests.webhook_keys import key_file
+
+Result = TypeVar("Result")
 
 HOST = "127.0.0.1"
 START_SECONDS_MAX = 60.0
@@ -79,11 +82,16 @@ class Installation:
         assert row is not None
         return int(row[0])
 
-    def make_key(self, tenant: str) -> NewApiKey:
-        return with_keys({1: self._owner_dsn}, lambda keys: keys.create("a test", tenant))
+    def make_key(self, tenant: str, **grant: Any) -> NewApiKey:
+        """A key with all scopes, unless something else is asked for."""
+        return with_keys({1: self._owner_dsn}, lambda keys: keys.create("a test", tenant, **grant))
 
     def revoke_key(self, identifier: str) -> bool:
         return with_keys({1: self._owner_dsn}, lambda keys: keys.revoke(identifier))
+
+    def manage(self, act: Callable[[KeyManagement], Coroutine[Any, Any, Result]]) -> Result:
+        """Do something with the keys, as the owner of the tables."""
+        return with_keys({1: self._owner_dsn}, lambda keys: act(keys.management))
 
 
 class Server:

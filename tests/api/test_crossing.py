@@ -74,7 +74,7 @@ def installed(
 
 @pytest.fixture(scope="module")
 def pair(two_shards: TwoShards) -> Iterator[Pair]:
-    made = _tallystick(two_shards, "keys", "create", "--name", "a test")
+    made = _tallystick(two_shards, "keys", "create", "--name", "a test", "--scope", "all")
     with Server(two_shards, "server") as server, Client(server.url, made["key"]) as client:
         wallets: dict[int, str] = {}
         for _ in range(OWNERS_TRIED_MAX):

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from tallystick.service.authentication import NewApiKey
 from tallystick.service.configuration import read_configuration
 from tallystick.service.rate_limits import Rates
+from tallystick.views.api_keys import NewApiKey
 from tests.api.books import Books
 from tests.api.client import Client, new_key
 from tests.api.conftest import NothingWritten

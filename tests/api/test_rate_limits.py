@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from tallystick.embedded.valkey import EmbeddedValkey
-from tallystick.service.authentication import NewApiKey
 from tallystick.service.configuration import Configuration, read_configuration, write_configuration
 from tallystick.service.rate_limits import KeyConfiguration, Rates, TenantConfiguration
+from tallystick.views.api_keys import NewApiKey
 from tests.api.books import Books
 from tests.api.client import Client
 from tests.api.conftest import NothingWritten

@@ -43,7 +43,7 @@ class World(NamedTuple):
 def world(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("split")
     with installed(postgres, folder, SHARDS, SAGA_WAIT_SECONDS_MAX) as installation:
-        made = _tallystick(installation, "keys", "create", "--name", "a test")
+        made = _tallystick(installation, "keys", "create", "--name", "a test", "--scope", "all")
         with Server(installation, "server") as server, Client(server.url, made["key"]) as client:
             yield World(client, wallets(client))
 

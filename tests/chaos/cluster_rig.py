@@ -59,7 +59,17 @@ def run_cluster(folder: Path, settings: RunSettings) -> Verdict:
 def _own_api_key(cluster: Cluster) -> str:
     """A key of a tenant that has nothing: what `cluster up` has posted is not in the history."""
     done = run_anew(
-        "keys", "create", "--name", TENANT, "--tenant", TENANT, "--json", "--config", _file(cluster)
+        "keys",
+        "create",
+        "--name",
+        TENANT,
+        "--tenant",
+        TENANT,
+        "--scope",
+        "all",
+        "--json",
+        "--config",
+        _file(cluster),
     )
     assert done.returncode == 0, done.stderr
     return str(json.loads(done.stdout)["key"])

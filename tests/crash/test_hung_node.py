@@ -19,13 +19,12 @@ import pytest
 
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
 from tallystick.embedded.postgres import EmbeddedPostgres
-from tallystick.service.authentication import ApiKeys
 from tests.api.client import Answer, Client
 from tests.crash.api_server import ApiServer
 from tests.crash.databases import temporary_server
 from tests.crash.hanging import hanging
 from tests.crash.two_shards import AWAY, HOME, TwoShards, assert_whole_together, two_shards
-from tests.keys import with_keys
+from tests.keys import OwnersKeys, with_keys
 from tests.metrics import metrics
 from tests.ports import HOST
 from tests.waiting import wait_for
@@ -91,7 +90,7 @@ def opened(nodes: dict[int, EmbeddedPostgres], shards: TwoShards, server: ApiSer
 def cold_keys(shards: TwoShards, how_many: int) -> list[str]:
     """API keys that no server was asked with."""
 
-    async def make(keys: ApiKeys) -> list[str]:
+    async def make(keys: OwnersKeys) -> list[str]:
         return [(await keys.create(f"cold {number}")).key for number in range(how_many)]
 
     return with_keys({HOME: shards.home.owner_dsn, AWAY: shards.away.owner_dsn}, make)

@@ -190,7 +190,7 @@ def test_what_services_start_works_together(
     for _ in range(2):
         subprocess.run(["/bin/sh", "-c", script], env=variables("prepare"), check=True, capture_output=True)
     made = subprocess.run(
-        [*COMMAND, "keys", "create", "--name", "shop", "--json"],
+        [*COMMAND, "keys", "create", "--name", "shop", "--scope", "all", "--json"],
         env=variables("owner"), check=True, capture_output=True, text=True,
     )  # fmt: skip
     key = json.loads(made.stdout)["key"]

@@ -57,7 +57,7 @@ def test_what_an_administrator_runs(server: ExistingPostgres, administer: Admini
     done = run("migrate", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     # Servers need not know the owner's password, and without it no key is made.
-    made = run("keys", "create", "--name", "shop", folder=tmp_path)
+    made = run("keys", "create", "--name", "shop", "--scope", "all", folder=tmp_path)
     assert made.returncode == 0, made.stderr
     (tmp_path / OWNER_FILE).rename(tmp_path / "elsewhere.toml")
     refused = run("keys", "create", "--name", "another", folder=tmp_path)

@@ -323,7 +323,7 @@ def test_a_database_with_defaults_of_its_own(migrated: Installation, tmp_path: P
     for default in ("datestyle = 'German'", "timezone = 'Asia/Kathmandu'", "bytea_output = 'escape'"):
         migrated.execute(f'ALTER DATABASE "{DATABASE}" SET {default}')
     migrated.execute(f"ALTER DATABASE \"{DATABASE}\" SET default_transaction_isolation = 'serializable'")
-    done = migrated.command(tmp_path, "keys", "create", "--name", "shop")
+    done = migrated.command(tmp_path, "keys", "create", "--name", "shop", "--scope", "all")
     assert done.returncode == 0, done.stderr
     for command in ("migrate", "keys list", "verify"):
         done = migrated.command(tmp_path, *command.split())

@@ -110,7 +110,8 @@ def test_the_core_migrates_pays_and_verifies(install: Install, configuration: Pa
     dsn = configuration.read_text().partition("dsn = ")[2].strip()
     assert run(programs / "python", "-c", PAYMENT, json.loads(dsn)) == "1250\n"
     assert json.loads(run(command, "verify", "--config", configuration, "--json"))["ok"]
-    key = json.loads(run(command, "keys", "create", "--config", configuration, "--name", "till", "--json"))
+    wanted = ("--name", "till", "--scope", "all", "--json")
+    key = json.loads(run(command, "keys", "create", "--config", configuration, *wanted))
     assert key["key"]
 
 

@@ -22,6 +22,7 @@ from tallystick.domain import limits
 from tallystick.followers.feed.feed import Feed, _Read
 from tallystick.followers.feed.subscription import NewRecords, Subscription, Wanted
 from tallystick.service import tenancy, transactions
+from tallystick.service.authentication import Access
 from tallystick.service.transactions import TransactionCalls, TransferRequest
 from tallystick.views import Event
 from tallystick.views.encoding import encode
@@ -185,7 +186,9 @@ async def test_a_large_request_is_never_worked_through_at_once(
             for number in range(FLOOD_TRANSFERS)
         ]
         body = msgspec.convert({"transfers": rows}, TransferBatchRequest)
-        await operations.transfer_batch(Call(tenant.ledger, tenant.ledger._engine.pieces, "", body, None, ""))
+        access = Access("", tenant.ledger.tenant, frozenset(), (), "")
+        call = Call(tenant.ledger, tenant.ledger._engine.pieces, "", body, None, "", access)
+        await operations.transfer_batch(call)
         going.cancel()
     assert dict(most) == dict.fromkeys(
         ("_transfer_command", "_record", "_transaction", "encoded_outcome"), limits.PIECE_ITEMS_MAX

@@ -16,6 +16,7 @@ from tests.waiting import until
 
 from tallystick import Account, Ledger, Refused, Transaction
 from tallystick.domain import limits
+from tallystick.domain.access import Scope
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.embedded.postgres_cluster import LOGIN_ROLE
 from tallystick.service.engine import Engine
@@ -52,10 +53,14 @@ def assert_whole(dsns: dict[int, str], open_count: int) -> None:
 
 async def test_older_books_go_on(older_shards: dict[int, str], postgres: EmbeddedPostgres) -> None:
     for number, dsn in older_shards.items():
+        with psycopg.connect(dsn) as connection:
+            connection.execute("INSERT INTO api_keys VALUES ('0123456789ab', 1, 'before', sha256('secret'))")
         migrate(dsn, number)
     assert_whole(older_shards, open_count=1)
     served = {number: postgres.dsn(f"older_shard_{number}", role=LOGIN_ROLE) for number in older_shards}
     async with engines.running(Engine(served)) as engine:
+        # A key from before scopes may do what it could: everything.
+        assert (await engine.api_keys.access_of("secret")).scopes == set(Scope)
         ledger = Ledger(engine, 1)
         told = {number: await told_of(ledger, number) for number in served}
         # The saga that was left open may have ended meanwhile.

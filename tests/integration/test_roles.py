@@ -9,6 +9,10 @@ from tests.crash.databases import ShardDatabase, temporary_database
 from tallystick.embedded.postgres import EmbeddedPostgres
 
 REVOKED = "00" * 32
+PUT = (
+    "SELECT key_put({caller}, 'mine', 1, 'mine', sha256('mine'), ARRAY['admin'], ARRAY[]::text[], NULL, NULL, NULL,"
+    " 1, now(), now(), true)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +46,11 @@ def database(postgres: EmbeddedPostgres) -> Iterator[ShardDatabase]:
         "UPDATE api_keys SET revoked_at = NULL WHERE id = 'revoked'",
         "UPDATE api_keys SET hash = sha256('mine') WHERE id = 'revoked'",
         "UPDATE api_keys SET tenant = 2",
+        PUT.format(caller="NULL"),
+        PUT.format(caller="'no'"),
+        "SELECT key_revoke(NULL, 'revoked')",
+        "SELECT key_revoke('no', 'revoked')",
+        "DELETE FROM api_key_uses",
         "DELETE FROM api_keys",
         "TRUNCATE api_keys",
         "SELECT * FROM api_keys FOR UPDATE",

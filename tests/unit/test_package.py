@@ -19,7 +19,14 @@ from tallystick.service.webhooks.endpoints import Webhooks
 PAGE = (Path(__file__).parents[2] / "docs/python.md").read_text(encoding="utf-8")
 # Of the API alone; and what becomes a ParameterError before it comes out.
 NOT_RAISED = {
+    "AccessDeniedError",
     "AuthenticationError",
+    "KeyExpiredError",
+    "KeyNotFoundError",
+    "LastAdminError",
+    "NetworkNotAllowedError",
+    "ScopeMissingError",
+    "TooManyKeysError",
     "FeedError",
     "TooManyAccountsError",
     "BeyondHeadError",

@@ -168,7 +168,9 @@ def test_what_became_private_since_is_not_sent(
 @pytest.mark.slow
 def test_no_tenant_sees_anothers(server: ApiServer, client: Client, receiver: Receiver) -> None:
     made = client.send("POST", "/v1/webhooks", {"url": receiver.url}).ok()["webhook"]["id"]
-    said = server.command("keys", "create", "--name", "other", "--tenant", "other", "--json")
+    said = server.command(
+        "keys", "create", "--name", "other", "--scope", "all", "--tenant", "other", "--json"
+    )
     key = said.stdout.split('"key":"')[1].split('"')[0]
     with Client(client.url, key) as stranger:
         assert stranger.get("/v1/webhooks").ok()["items"] == []

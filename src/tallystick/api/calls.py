@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from tallystick.api.streams import Parts
+from tallystick.domain.access import SCOPE_NEEDED, Action, Scope
 from tallystick.domain.outcomes import RefusalCode, Refused
+from tallystick.service.authentication import Access
 from tallystick.service.ledger import Ledger
 from tallystick.service.pieces import Pieces
 from tallystick.service.rate_limits import Budget
@@ -32,6 +34,7 @@ class Call(NamedTuple):
     query: Any
     # Empty if there is none, which calls that need one do not see.
     idempotency_key: str
+    access: Access
     last_event_id: int | None = None
 
 
@@ -42,6 +45,7 @@ def optional_key(call: Call) -> str | None:
 
 Handler = Callable[[Call], Awaitable[Struct | Refused]]
 StreamHandler = Callable[[Call], Awaitable[Parts]]
+MoreNeeded = Callable[[Any], Action | None]
 
 
 class Operation(NamedTuple):
@@ -49,6 +53,8 @@ class Operation(NamedTuple):
 
     method: str
     path: str
+    # What it does: `domain.access` says which scope this takes.
+    action: Action
     name: str
     summary: str
     handler: Handler
@@ -65,6 +71,14 @@ class Operation(NamedTuple):
     streamed: type[Struct] | None = None
     # The budget that counts it; None: `reads` for a GET, else `writes`.
     budget: Budget | None = None
+    # What some bodies ask for in addition, and what that may be.
+    more: MoreNeeded | None = None
+    more_actions: tuple[Action, ...] = ()
+
+    @property
+    def scope(self) -> Scope:
+        """The scope that every call takes."""
+        return SCOPE_NEEDED[self.action]
 
     @property
     def taken_from(self) -> Budget:

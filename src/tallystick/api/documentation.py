@@ -19,6 +19,7 @@ from tallystick.api.idempotency_keys import HEADER, KEY_PATTERN, REPLAYED_HEADER
 from tallystick.api.operations import OPERATIONS
 from tallystick.api.streams import EVENT_STREAM, LAST_EVENT_ID
 from tallystick.domain import limits
+from tallystick.domain.access import SCOPE_NEEDED
 from tallystick.domain.identifiers import Prefix, identifier_pattern
 from tallystick.domain.outcomes import RefusalCode, Unserved
 from tallystick.domain.system_owners import PATTERN
@@ -108,7 +109,9 @@ def _operation(operation: Operation) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
+        "description": _scopes(operation),
         "tags": [operation.path.split("/")[2]],
+        "security": [{"apiKey": [operation.scope.value]}],
         "parameters": [
             *_path_parameters(operation),
             *_query_parameters(operation.query),
@@ -123,6 +126,16 @@ def _operation(operation: Operation) -> dict[str, Any]:
             "content": {"application/json": {"schema": _schema(operation.body)}},
         }
     return described
+
+
+def _scopes(operation: Operation) -> str:
+    """The scopes that a call takes, in words."""
+    words = [f"Takes an API key with the scope `{operation.scope.value}`."]
+    words += [
+        f"To {action.value}, it takes the scope `{SCOPE_NEEDED[action].value}`, too."
+        for action in operation.more_actions
+    ]
+    return " ".join(words)
 
 
 def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
@@ -261,9 +274,12 @@ def _responses(operation: Operation) -> dict[str, Any]:
     return answered
 
 
+_OF_KEYS: Final = ("unauthorized", "key_expired", "scope_missing", "network_not_allowed")
+
+
 def _errors(operation: Operation) -> list[ErrorCode]:
     """The possible errors of an operation, with those of every call."""
-    codes = ["parameter_invalid", "request_invalid", "unauthorized", RATE_LIMITED, INTERNAL_ERROR]
+    codes = ["parameter_invalid", "request_invalid", *_OF_KEYS, RATE_LIMITED, INTERNAL_ERROR]
     codes += [reason.value for reason in Unserved]
     if operation.key is Key.REQUIRED:
         codes.append("idempotency_key_missing")

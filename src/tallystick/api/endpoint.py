@@ -18,11 +18,16 @@ from tallystick.api.calls import Call, Operation, StreamHandler
 from tallystick.api.idempotency_keys import REPLAYED_HEADER, idempotency_key
 from tallystick.api.requests import TransferBatchRequest
 from tallystick.domain import limits
+from tallystick.domain.access import SCOPE_NEEDED, Action
 from tallystick.domain.outcomes import Refused
-from tallystick.service.authentication import identifier_of
+from tallystick.service.authentication import Access
 from tallystick.service.current_request import REPLAYED
 from tallystick.service.engine import Engine
-from tallystick.service.errors import AuthenticationError, ParameterError
+from tallystick.service.errors import (
+    AuthenticationError,
+    ParameterError,
+    ScopeMissingError,
+)
 from tallystick.service.ledger import Ledger
 from tallystick.service.rate_limits import Budget
 from tallystick.views.encoding import encode
@@ -57,22 +62,51 @@ class Tenants:
     """The ledgers of the tenants whose keys are used here."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
         self.pieces = engine.pieces
         self.rate_limits = engine.rate_limits
-        self._ledgers: dict[int, Ledger] = {}
+        self.remembered = engine.api_keys.remembered
+        self._api_keys = engine.api_keys
+        self.ledgers = _Ledgers(engine)
 
-    def remembered(self, api_key: str) -> Ledger | None:
-        """The ledger that an API key opened a few seconds ago at most; None if that is not known."""
-        tenant = self._engine.api_keys.remembered(api_key)
-        return None if tenant is None else self._ledgers.get(tenant)
+    async def access_of(self, api_key: str, action: Action, request: Request) -> Access:
+        """What an API key may do, if this action is a part of it, for a caller in this place.
 
-    async def ledger_of(self, api_key: str) -> Ledger:
-        """The ledger that an API key opens; raises AuthenticationError."""
-        tenant = await self._engine.api_keys.tenant_of(api_key)
-        if tenant not in self._ledgers:
-            self._ledgers[tenant] = Ledger(self._engine, tenant)
-        return self._ledgers[tenant]
+        Raises:
+            AuthenticationError: the key is not in force.
+            AccessDeniedError: it may not do this.
+        """
+        access = await self._api_keys.access_of(api_key)
+        self.require_network(access, request)
+        require_scope(access, action)
+        return access
+
+    def require_network(self, access: Access, request: Request) -> None:
+        """Raise NetworkNotAllowedError if the key is not valid for callers in this place."""
+        self._api_keys.require_network(access, *_place(request))
+
+
+class _Ledgers(dict[int, Ledger]):
+    """The ledger of each tenant whose keys are used here."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self._engine = engine
+
+    def __missing__(self, tenant: int) -> Ledger:
+        ledger = self[tenant] = Ledger(self._engine, tenant)
+        return ledger
+
+
+def require_scope(access: Access, action: Action) -> None:
+    """Raise ScopeMissingError if a key may not do something."""
+    if (scope := SCOPE_NEEDED[action]) not in access.scopes:
+        raise ScopeMissingError(scope, action.value)
+
+
+def _place(request: Request) -> tuple[str | None, str | None]:
+    """The address of the peer, and what proxies say."""
+    peer: Sequence[str] | None = request.scope.get("client")
+    return peer[0] if peer else None, request.get_header("X-Forwarded-For")
 
 
 class Endpoint:
@@ -100,25 +134,32 @@ def _responder(
     status = int(operation.status)
     reading = operation.method == "GET"
     budget = operation.taken_from
+    action, scope, more = operation.action, operation.scope, operation.more
 
     async def respond(request: Request, response: Response, identifier: str = "") -> None:
         headers = _headers(request.scope["headers"])
         api_key = _api_key(headers)
-        ledger = tenants.remembered(api_key) or await tenants.ledger_of(api_key)
+        access = tenants.remembered(api_key)
+        if access is None or scope not in access.scopes:
+            access = await tenants.access_of(api_key, action, request)
+        elif access.networks:
+            tenants.require_network(access, request)
+        ledger = tenants.ledgers[access.tenant]
         key = idempotency_key(request, headers, operation.key)
         query = read_query(request, operation.query)
         body = None if read_body is None else _decoded(read_body, await _body(request, headers, arrivals))
+        if more is not None and (asked := more(body)) is not None:
+            require_scope(access, asked)
         last_event_id = None if operation.stream is None else streams.last_event_id(request)
-        call = Call(ledger, tenants.pieces, identifier, body, query, key, last_event_id)
+        call = Call(ledger, tenants.pieces, identifier, body, query, key, access, last_event_id)
         streaming = operation.stream is not None and streams.wanted(request)
         spent = Budget.STREAMS if streaming else budget
         if tenants.rate_limits.limited(spent, ledger.tenant):
-            key_name, count = identifier_of(api_key), _transfers_of(body)
-            await tenants.rate_limits.spend(spent, ledger.tenant, key_name, count)
+            await tenants.rate_limits.spend(spent, ledger.tenant, access.key_id, _transfers_of(body))
         if operation.stream is not None and streaming:
             open_streams.require_room(ledger.tenant)
             parts = await _parts(operation.stream, call)
-            caller = streams.Caller(ledger.tenant, partial(tenants.ledger_of, api_key))
+            caller = streams.Caller(ledger.tenant, partial(tenants.access_of, api_key, action, request))
             open_streams.send(request, response, parts, operation.name, caller)
             return
         found = await operation.handler(call)

@@ -63,9 +63,24 @@ ERROR_CODES: Final = (
     ),
     ErrorCode("request_invalid", 400, "The request is not valid HTTP.", "Correct the request."),
     ErrorCode("unauthorized", 401, "No API key was sent, or it is unknown or revoked.", "Send a valid API key."),
+    ErrorCode(
+        "key_expired", 401, "The API key has expired.",
+        "Send another key, or ask an administrator to give this one a later end.",
+    ),
+    ErrorCode(
+        "scope_missing", 403, "The API key lacks the scope that this takes. `WWW-Authenticate` and `detail` name it.",
+        "Send a key with this scope, or ask an administrator to give it to this one.",
+    ),
+    ErrorCode(
+        "network_not_allowed", 403, "The API key is not valid for callers at this address.",
+        "Call from one of the networks of the key. Behind a proxy, the operator names it in `trusted_proxies`.",
+    ),
     ErrorCode("path_not_found", 404, "This path does not exist.", "See /docs for all paths."),
     ErrorCode(
         "webhook_not_found", 404, "There is no such webhook endpoint, or it was removed.", "See `GET /v1/webhooks`."
+    ),
+    ErrorCode(
+        "api_key_not_found", 404, "There is no such API key, or it was revoked.", "See `GET /v1/api-keys`."
     ),
     ErrorCode("method_not_allowed", 405, "The path does not support this method.", "See the header `Allow`."),
     ErrorCode(
@@ -93,6 +108,14 @@ ERROR_CODES: Final = (
     ErrorCode(
         "webhook_key_missing", 409, "The server has no key to encrypt the secret of the endpoint with.",
         "Ask the operator to create one with `tallystick webhooks make-key`.",
+    ),
+    ErrorCode(
+        "too_many_api_keys", 409, "The tenant has the largest allowed number of API keys in force.",
+        "Revoke one first.",
+    ),
+    ErrorCode(
+        "last_admin_key", 409, "No API key would be left that may manage keys.",
+        "Give another key the scope `admin` first, or ask the operator (`tallystick keys`).",
     ),
     ErrorCode(
         "too_many_assets", 409, "The tenant has defined the largest allowed number of assets.", "Use existing assets."
@@ -204,7 +227,7 @@ An error is a problem document (RFC 9457), `application/problem+json`:
 `code` is stable: decide by it. `detail` is a text for people and may change. `param` names the field, header or query
 parameter that caused the error, if there is one.
 
-- **400, 401, 404, 405, 408, 413, 415**: nothing was written, and the idempotency key is still free.
+- **400, 401, 403, 404, 405, 408, 413, 415**: nothing was written, and the idempotency key is still free.
 - **409**: the current state does not allow it. With `Retry-After` it passes by itself: try again with the same key.
 - **429**: a limit is reached. Nothing was written, and the idempotency key is still free.
 - **422**: the ledger refused. The refusal is recorded under the key: the same request gets the same answer, for ever.

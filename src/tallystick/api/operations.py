@@ -6,6 +6,7 @@ from tallystick import views
 from tallystick.api import answers, requests, streams, webhooks
 from tallystick.api.calls import Call, Key, Operation, optional_key
 from tallystick.api.error_codes import NO_STANDBY, POSITION_NOT_REACHED, STANDBY_UNAVAILABLE
+from tallystick.domain.access import Action
 from tallystick.domain.outcomes import RefusalCode, Refused
 from tallystick.service.errors import ParameterError
 from tallystick.service.ledger import TransferRequest
@@ -263,6 +264,7 @@ _HOLD = "/v1/holds/{identifier}"
 _TRANSACTION = "/v1/transactions/{identifier}"
 _WEBHOOK = "/v1/webhooks/{identifier}"
 _CREATED = HTTPStatus.CREATED
+_READ, _MOVE, _HOOKS = Action.READ_BOOKS, Action.MOVE_MONEY, Action.MANAGE_WEBHOOKS
 
 _NOT_AN_ACCOUNT = (RefusalCode.ACCOUNT_NOT_FOUND,)
 # The refusals of any movement of money.
@@ -283,62 +285,65 @@ _OF_HOLD = (RefusalCode.HOLD_NOT_FOUND, RefusalCode.HOLD_NOT_OPEN, RefusalCode.H
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
-        "POST", "/v1/accounts", "openAccount", "Open an account", open_account, views.Account,
+        "POST", "/v1/accounts", Action.OPEN_ACCOUNT, "openAccount", "Open an account", open_account, views.Account,
         _CREATED, body=requests.OpenAccountRequest, key=Key.REQUIRED,
         refusals=(RefusalCode.BOUNDS_INVALID, RefusalCode.ACCOUNT_NOT_FOUND),
         errors=("owner_placed_elsewhere", "too_many_accounts"),
+        more=requests.more_of_opening, more_actions=(Action.OPEN_WITHOUT_BOUNDS,),
     ),
     Operation(
-        "GET", "/v1/accounts", "listAccounts", "List an owner's accounts", list_accounts, answers.AccountList,
+        "GET", "/v1/accounts", _READ, "listAccounts", "List an owner's accounts", list_accounts, answers.AccountList,
         query=requests.AccountsQuery,
     ),
     Operation(
-        "GET", _ACCOUNT, "getAccount", "Get an account", get_account, views.Account, refusals=_NOT_AN_ACCOUNT,
+        "GET", _ACCOUNT, _READ, "getAccount", "Get an account", get_account, views.Account, refusals=_NOT_AN_ACCOUNT,
     ),
     Operation(
-        "PATCH", _ACCOUNT, "changeAccount", "Freeze, unfreeze, close, reopen or change an account",
+        "PATCH", _ACCOUNT, Action.CHANGE_ACCOUNT, "changeAccount",
+        "Freeze, unfreeze, close, reopen or change an account",
         change_account, views.Account, body=requests.ChangeAccountRequest, key=Key.REQUIRED,
         refusals=(*_NOT_AN_ACCOUNT, RefusalCode.ACCOUNT_NOT_EMPTY, RefusalCode.BOUNDS_INVALID),
+        more=requests.more_of_changing, more_actions=(Action.CHANGE_BOUNDS,),
     ),
     Operation(
-        "GET", f"{_ACCOUNT}/balance", "getBalance", "Get a balance, now or at a past time", get_balance,
+        "GET", f"{_ACCOUNT}/balance", _READ, "getBalance", "Get a balance, now or at a past time", get_balance,
         views.Balance, query=requests.BalanceQuery, stream=follow_balance, streamed=views.Balance,
         refusals=_NOT_AN_ACCOUNT, errors=_OF_READING_NOW,
     ),
     Operation(
-        "POST", "/v1/balances", "getBalances", "Get the balances of up to 1,000 accounts", get_balances,
+        "POST", "/v1/balances", _READ, "getBalances", "Get the balances of up to 1,000 accounts", get_balances,
         answers.BalanceList, body=requests.BalancesRequest, errors=_OF_READING_NOW, budget=Budget.READS,
     ),
     Operation(
-        "GET", "/v1/system-owners/{identifier}/balances", "getSystemOwnerBalances",
+        "GET", "/v1/system-owners/{identifier}/balances", _READ, "getSystemOwnerBalances",
         "Get the totals of a system owner on all shards", get_system_owner_balances, views.SystemOwnerBalances,
     ),
     Operation(
-        "GET", f"{_ACCOUNT}/entries", "listEntries", "List an account's history, newest first", list_entries,
+        "GET", f"{_ACCOUNT}/entries", _READ, "listEntries", "List an account's history, newest first", list_entries,
         answers.HistoryList, query=requests.EntriesQuery,
         refusals=_NOT_AN_ACCOUNT,
     ),
     Operation(
-        "POST", "/v1/transfers", "transfer", "Move money from one account to another", transfer,
+        "POST", "/v1/transfers", _MOVE, "transfer", "Move money from one account to another", transfer,
         views.Transaction, _CREATED, body=requests.TransferRequest, key=Key.REQUIRED,
         refusals=_PAYING,
     ),
     Operation(
-        "POST", "/v1/transfers/batch", "transferBatch", "Move money up to 5,000 times in one call",
+        "POST", "/v1/transfers/batch", _MOVE, "transferBatch", "Move money up to 5,000 times in one call",
         transfer_batch, answers.TransferBatch, body=requests.TransferBatchRequest,
         errors=("idempotency_key_missing",),
     ),
     Operation(
-        "POST", "/v1/transactions", "postTransaction", "Post one transaction of several entries",
+        "POST", "/v1/transactions", _MOVE, "postTransaction", "Post one transaction of several entries",
         post_transaction, views.Transaction, _CREATED, body=requests.TransactionRequest, key=Key.REQUIRED,
         refusals=(*_PAYING, RefusalCode.ENTRIES_UNBALANCED, RefusalCode.CROSSES_TOO_MANY_SHARDS),
     ),
     Operation(
-        "GET", _TRANSACTION, "getTransaction", "Get a transaction", get_transaction, views.Transaction,
+        "GET", _TRANSACTION, _READ, "getTransaction", "Get a transaction", get_transaction, views.Transaction,
         query=requests.TransactionQuery, refusals=(RefusalCode.TRANSACTION_NOT_FOUND,),
     ),
     Operation(
-        "POST", f"{_TRANSACTION}/reverse", "reverseTransaction", "Reverse a transaction, whole or in part",
+        "POST", f"{_TRANSACTION}/reverse", _MOVE, "reverseTransaction", "Reverse a transaction, whole or in part",
         reverse, views.Transaction, _CREATED, body=requests.ReverseRequest, key=Key.REQUIRED,
         refusals=(
             *_MOVING, RefusalCode.TRANSACTION_NOT_FOUND, RefusalCode.TRANSACTION_NOT_REVERSIBLE,
@@ -346,63 +351,71 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
     ),
     Operation(
-        "POST", "/v1/holds", "placeHold", "Set money aside", place_hold, views.Hold, _CREATED,
+        "POST", "/v1/holds", _MOVE, "placeHold", "Set money aside", place_hold, views.Hold, _CREATED,
         body=requests.HoldRequest, key=Key.REQUIRED,
         refusals=_PAYING,
     ),
-    Operation("GET", _HOLD, "getHold", "Get a hold", get_hold, views.Hold, refusals=(RefusalCode.HOLD_NOT_FOUND,)),
     Operation(
-        "POST", f"{_HOLD}/capture", "captureHold", "Pay from a hold, once or several times", capture,
+        "GET", _HOLD, _READ, "getHold", "Get a hold", get_hold, views.Hold,
+        refusals=(RefusalCode.HOLD_NOT_FOUND,),
+    ),
+    Operation(
+        "POST", f"{_HOLD}/capture", _MOVE, "captureHold", "Pay from a hold, once or several times", capture,
         views.Hold, body=requests.CaptureRequest, key=Key.REQUIRED,
         refusals=(*_MOVING, *_OF_HOLD, RefusalCode.CAPTURE_EXCEEDS_HOLD),
     ),
     Operation(
-        "POST", f"{_HOLD}/void", "voidHold", "Release what is left of a hold", void, views.Hold,
+        "POST", f"{_HOLD}/void", _MOVE, "voidHold", "Release what is left of a hold", void, views.Hold,
         body=requests.VoidRequest, key=Key.REQUIRED,
         refusals=_OF_HOLD,
     ),
     Operation(
-        "GET", "/v1/events", "listEvents", "Read a shard's log by position, or follow it", list_events,
+        "GET", "/v1/events", _READ, "listEvents", "Read a shard's log by position, or follow it", list_events,
         answers.EventList, query=requests.EventsQuery, stream=follow_events, streamed=views.Event,
     ),
-    Operation("GET", "/v1/assets", "listAssets", "List all assets", list_assets, answers.AssetList),
+    Operation("GET", "/v1/assets", _READ, "listAssets", "List all assets", list_assets, answers.AssetList),
     Operation(
-        "POST", "/v1/assets", "createAsset", "Define an asset of your own", create_asset, views.Asset, _CREATED,
+        "POST", "/v1/assets", Action.DEFINE_ASSETS, "createAsset", "Define an asset of your own", create_asset,
+        views.Asset, _CREATED,
         body=requests.AssetRequest, key=Key.OPTIONAL,
         errors=("asset_exists", "too_many_assets"),
     ),
     Operation(
-        "POST", "/v1/webhooks", "createWebhook", "Make a webhook endpoint", webhooks.create, views.NewSecret,
+        "POST", "/v1/webhooks", _HOOKS, "createWebhook", "Make a webhook endpoint", webhooks.create, views.NewSecret,
         _CREATED, body=webhooks.WebhookRequest, key=Key.OPTIONAL,
         errors=("too_many_webhooks", "webhook_key_missing"),
     ),
-    Operation("GET", "/v1/webhooks", "listWebhooks", "List webhook endpoints", webhooks.all_of, webhooks.WebhookList),
     Operation(
-        "GET", _WEBHOOK, "getWebhook", "Get an endpoint, and its progress", webhooks.get,
+        "GET", "/v1/webhooks", _HOOKS, "listWebhooks", "List webhook endpoints", webhooks.all_of,
+        webhooks.WebhookList,
+    ),
+    Operation(
+        "GET", _WEBHOOK, _HOOKS, "getWebhook", "Get an endpoint, and its progress", webhooks.get,
         webhooks.WebhookDetails,
         errors=("webhook_not_found",),
     ),
     Operation(
-        "PATCH", _WEBHOOK, "changeWebhook", "Change, pause or resume an endpoint", webhooks.change,
+        "PATCH", _WEBHOOK, _HOOKS, "changeWebhook", "Change, pause or resume an endpoint", webhooks.change,
         views.Webhook, body=webhooks.ChangeWebhookRequest, key=Key.OPTIONAL,
         errors=("webhook_not_found",),
     ),
     Operation(
-        "DELETE", _WEBHOOK, "removeWebhook", "Remove an endpoint", webhooks.remove, views.Webhook,
+        "DELETE", _WEBHOOK, _HOOKS, "removeWebhook", "Remove an endpoint", webhooks.remove, views.Webhook,
         key=Key.OPTIONAL,
         errors=("webhook_not_found",),
     ),
     Operation(
-        "POST", f"{_WEBHOOK}/rotate", "rotateWebhookSecret", "Give an endpoint a new secret", webhooks.rotate,
+        "POST", f"{_WEBHOOK}/rotate", _HOOKS, "rotateWebhookSecret", "Give an endpoint a new secret", webhooks.rotate,
         views.NewSecret, body=webhooks.RotateRequest, key=Key.OPTIONAL,
         errors=("webhook_not_found", "webhook_key_missing"),
     ),
     Operation(
-        "POST", f"{_WEBHOOK}/test", "testWebhook", "Send a test message now", webhooks.test, webhooks.TestResult,
+        "POST", f"{_WEBHOOK}/test", _HOOKS, "testWebhook", "Send a test message now", webhooks.test,
+        webhooks.TestResult,
         key=Key.OPTIONAL, errors=("webhook_not_found",), budget=Budget.ENDPOINT_TESTS,
     ),
     Operation(
-        "POST", f"{_WEBHOOK}/replay", "replayWebhook", "Deliver again from a position on", webhooks.replay,
+        "POST", f"{_WEBHOOK}/replay", _HOOKS, "replayWebhook", "Deliver again from a position on", webhooks.replay,
         views.WebhookProgress, body=webhooks.ReplayRequest, key=Key.OPTIONAL,
         errors=("webhook_not_found",),
     ),

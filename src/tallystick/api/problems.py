@@ -31,14 +31,21 @@ from tallystick.ledger.errors import (
     ShardNotConfiguredError,
 )
 from tallystick.service.errors import (
+    AccessDeniedError,
     AssetConflictError,
     AuthenticationError,
     IdempotencyKeyMissingError,
     IdempotencyKeyReusedError,
+    KeyExpiredError,
+    KeyNotFoundError,
+    LastAdminError,
+    NetworkNotAllowedError,
     NotFoundError,
     ParameterError,
     RateLimitedError,
+    ScopeMissingError,
     TooManyAssetsError,
+    TooManyKeysError,
     TooManyOpenedAccountsError,
     TooManyStreamsError,
     TooManyWebhooksError,
@@ -126,9 +133,8 @@ def of_error(error: Exception) -> ProblemResponse | None:  # noqa: C901, PLR0911
             return answer("too_many_webhooks", f"{error}.")
         case WebhookKeyMissingError():
             return answer("webhook_key_missing", f"{str(error).capitalize()}.")
-        case AuthenticationError():
-            found = answer("unauthorized", f"Send a valid key: {error}.", "Authorization")
-            return ProblemResponse(found.problem, {"WWW-Authenticate": "Bearer"})
+        case AuthenticationError() | AccessDeniedError() | LastAdminError() | TooManyKeysError():
+            return _of_key(error)
         case RateLimitedError():
             return _rate_limited(error)
         case OverloadedError():
@@ -154,6 +160,32 @@ def of_error(error: Exception) -> ProblemResponse | None:  # noqa: C901, PLR0911
             return None
 
 
+def _of_key(error: Exception) -> ProblemResponse:
+    """With the header of RFC 6750: why the key was not accepted, and the scope that is missing."""
+    match error:
+        case ScopeMissingError():
+            found = answer("scope_missing", f"{_sentence(error)}.", "Authorization")
+            challenge = f'Bearer error="insufficient_scope", scope="{error.scope.value}"'
+        case NetworkNotAllowedError():
+            return answer("network_not_allowed", f"{_sentence(error)}.", "Authorization")
+        case KeyExpiredError():
+            found = answer("key_expired", f"{_sentence(error)}.", "Authorization")
+            challenge = 'Bearer error="invalid_token", error_description="the API key has expired"'
+        case AuthenticationError():
+            found = answer("unauthorized", f"Send a valid key: {error}.", "Authorization")
+            challenge = "Bearer"
+        case LastAdminError():
+            return answer("last_admin_key", f"{_sentence(error)}.")
+        case _:
+            return answer("too_many_api_keys", f"{_sentence(error)}.")
+    return ProblemResponse(found.problem, {"WWW-Authenticate": challenge})
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return text[:1].upper() + text[1:]
+
+
 def _rate_limited(error: RateLimitedError) -> ProblemResponse:
     """With the fields of draft-ietf-httpapi-ratelimit-headers."""
     found = answer(RATE_LIMITED, f"{error}.")
@@ -170,6 +202,8 @@ def _rate_limited(error: RateLimitedError) -> ProblemResponse:
 def _not_found(error: NotFoundError) -> ProblemResponse:
     if isinstance(error, WebhookNotFoundError):
         return answer(error.code, f"{error}: see GET /v1/webhooks.", "id")
+    if isinstance(error, KeyNotFoundError):
+        return answer(error.code, f"{error}: see GET /v1/api-keys.", "id")
     return answer(error.code, error_code(error.code).meaning, "id", reading=True)
 
 

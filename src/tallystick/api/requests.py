@@ -7,6 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from tallystick.api.fields import Amount, Bound, Description, Party, PastTime, SignedAmount, number
 from tallystick.domain import limits
+from tallystick.domain.access import Action
 from tallystick.domain.commands import KINDS
 from tallystick.views.fields import AccountId, AssetCode, Metadata, Owner, text
 
@@ -32,6 +33,17 @@ class OpenAccountRequest(Struct, forbid_unknown_fields=True):
     ) = None
 
 
+def more_of_opening(body: OpenAccountRequest) -> Action | None:
+    """What opening this account takes beside opening an ordinary one."""
+    least = body.min_balance
+    if body.kind == "system" or least is None:
+        return Action.OPEN_WITHOUT_BOUNDS
+    # Whatever does not read as zero or more. A text that is no number is refused later.
+    if isinstance(least, str):
+        return None if least.isdecimal() else Action.OPEN_WITHOUT_BOUNDS
+    return Action.OPEN_WITHOUT_BOUNDS if isinstance(least, int) and least < 0 else None
+
+
 class ChangeAccountRequest(Struct, forbid_unknown_fields=True):
     """Changes of an account. Fields that are left out stay."""
 
@@ -39,6 +51,12 @@ class ChangeAccountRequest(Struct, forbid_unknown_fields=True):
     min_balance: Bound | UnsetType = UNSET
     max_balance: Bound | UnsetType = UNSET
     metadata: Metadata | None | UnsetType = UNSET
+
+
+def more_of_changing(body: ChangeAccountRequest) -> Action | None:
+    """What changing an account takes if its bounds are changed."""
+    keeps_bounds = body.min_balance is UNSET and body.max_balance is UNSET
+    return None if keeps_bounds else Action.CHANGE_BOUNDS
 
 
 class Noted(Struct, forbid_unknown_fields=True, kw_only=True):

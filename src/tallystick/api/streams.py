@@ -15,7 +15,12 @@ from tallystick.domain import limits
 from tallystick.followers.errors import FeedError
 from tallystick.ledger import metrics
 from tallystick.ledger.errors import NotTakenError, OverloadedError
-from tallystick.service.errors import AuthenticationError, ParameterError, TooManyStreamsError
+from tallystick.service.errors import (
+    AccessDeniedError,
+    AuthenticationError,
+    ParameterError,
+    TooManyStreamsError,
+)
 from tallystick.service.remembered import Remembered
 from tallystick.store.errors import StoreError
 from tallystick.views.encoding import encode
@@ -162,7 +167,7 @@ class Streams:
                         with _Guard(name, consumer):
                             yield _Chunk(part.data)
                         sent.inc(part.event_count)
-        except (NotTakenError, StoreError, FeedError, AuthenticationError) as error:
+        except (NotTakenError, StoreError, FeedError, AuthenticationError, AccessDeniedError) as error:
             # The stream ends here. A consumer that connects again goes on from its position, or gets an error.
             _log.debug("stream ended", stream=name, reason=str(error))
         finally:

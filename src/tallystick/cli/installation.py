@@ -19,7 +19,7 @@ from tallystick.cli.nodes import Nodes
 from tallystick.cli.own_api import OwnApi
 from tallystick.cli.own_cache import OwnCache
 from tallystick.cli.ports import METRICS_PORT_ABOVE, METRICS_PORT_OPTION, reserve_next_free_port
-from tallystick.cli.session import open_api_keys, open_engine
+from tallystick.cli.session import open_engine, open_owners_directory
 from tallystick.cli.stop_signals import StopSignals
 from tallystick.cli.trial import kept_api_key, write_shell
 from tallystick.domain.hosts import PORT_MAX
@@ -242,11 +242,11 @@ class Installation:
         )
 
     async def _prepare(self, configuration: Configuration) -> tuple[str, DemonstrationAccounts]:
-        async with open_engine(configuration) as engine, open_api_keys(configuration) as keys:
-            tenant = await keys.directory.make_tenant(DEFAULT_TENANT)
+        async with open_engine(configuration) as engine, open_owners_directory(configuration) as directory:
+            tenant = await directory.make_tenant(DEFAULT_TENANT)
             await self._encrypt_secrets(engine)
             accounts = await demonstration_accounts(engine, tenant, self._folder / "demonstration.json")
-            return await kept_api_key(keys, self._api_key_path, API_KEY_NAME), accounts
+            return await kept_api_key(directory, self._api_key_path, API_KEY_NAME), accounts
 
     async def _encrypt_secrets(self, engine: Engine) -> None:
         """Encrypt secrets that are not encrypted, or with an earlier key. A failure stops nothing else."""

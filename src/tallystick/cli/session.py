@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import structlog
 
 from tallystick.cli.errors import CommandError
-from tallystick.service.authentication import ApiKeys
+from tallystick.ledger.directory import ReplicatedDirectory
 from tallystick.service.configuration import OWNER_FILE, Configuration
 from tallystick.service.engine import Engine
 from tallystick.service.errors import ParameterError
@@ -37,12 +37,12 @@ async def open_engine(configuration: Configuration) -> AsyncIterator[Engine]:
 
 
 @asynccontextmanager
-async def open_api_keys(configuration: Configuration) -> AsyncIterator[ApiKeys]:
-    """Open the API keys of all shards for writing, as the owner of the tables."""
+async def open_owners_directory(configuration: Configuration) -> AsyncIterator[ReplicatedDirectory]:
+    """Open the tenants and API keys of all shards for writing, as the owner of the tables."""
     await _check_shards(configuration.as_owner())
     try:
         async with owners_directory(configuration.owner_dsns) as directory:
-            yield ApiKeys(directory)
+            yield directory
     except NotPermittedError as error:
         raise CommandError(
             f"only the owner of the tables writes tenants and API keys ({error}): name the owner's address in "

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from tallystick.cli.demonstration import ASSET, DemonstrationAccounts
+from tallystick.domain.access import ALL_SCOPES
 from tallystick.files import write_private
+from tallystick.ledger.directory import ReplicatedDirectory
+from tallystick.service.api_keys import create_key
 from tallystick.service.authentication import ApiKeys
 from tallystick.service.errors import AuthenticationError
 
@@ -16,13 +19,13 @@ CURL_MINOR_UNITS: Final = 1250
 _KEY_BYTES: Final = 4
 
 
-async def kept_api_key(keys: ApiKeys, path: Path, name: str) -> str:
-    """The API key in a file, or a new one with this name if that is not in force."""
+async def kept_api_key(directory: ReplicatedDirectory, path: Path, name: str) -> str:
+    """The API key in a file, or a new one with this name, and with all scopes, if that is not in force."""
     with suppress(FileNotFoundError, UnicodeDecodeError, AuthenticationError):
         key = _read(path)
-        await keys.tenant_of(key)
+        await ApiKeys(directory).access_of(key)
         return key
-    key = (await keys.create(name)).key
+    key = (await create_key(directory, name, scopes=ALL_SCOPES)).key
     write_private(path, f"{key}\n")
     return key
 

@@ -148,6 +148,14 @@ EXPIRY_LOOKBACK_SECONDS: Final = 120
 EXPIRY_HOLDS_PER_ROUND_MAX: Final = 500
 API_KEY_CACHE_SECONDS: Final = 5.0
 API_KEY_CACHE_MAX: Final = 10_000
+# Keys that a tenant may have in force, and the networks of one.
+API_KEYS_PER_TENANT_MAX: Final = 1_000
+API_KEY_NETWORKS_MAX: Final = 32
+API_KEY_OVERLAP_SECONDS_DEFAULT: Final = 24 * 3600
+API_KEY_OVERLAP_SECONDS_MAX: Final = 30 * 24 * 3600
+API_KEY_CHANGE_TRIES_MAX: Final = 5
+# How often a server writes that a key is used.
+API_KEY_USE_SECONDS: Final = 60.0
 ASSET_CACHE_SECONDS: Final = 5.0
 # Every shard knows the API keys and the assets. When the next shard is asked as well, how long a shard that was late
 # is asked after the others, and when the question is given up.

@@ -6,11 +6,13 @@ The first shard decides about new rows, and the others copy its decision. Each s
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from tallystick.domain import limits
+from tallystick.domain.access import StoredKey
 from tallystick.domain.webhooks import WebhookEndpoint
 from tallystick.ledger.errors import UnavailableError
 from tallystick.store.directory import ApiKeyRow, AssetRow, Directory
@@ -51,13 +53,22 @@ class ReplicatedDirectory:
 
     # Reading: from the first shard that answers. If one is late, the next one is asked, too.
 
-    async def find_api_key(self, hashed: bytes) -> tuple[str, int] | None:
-        """The key's name for people and its tenant, if it is in force."""
+    async def find_api_key(self, hashed: bytes) -> StoredKey | None:
+        """The key with a secret, if it is not revoked."""
         return await self._first(lambda directory: directory.find_api_key(hashed))
 
-    async def list_api_keys(self) -> list[ApiKeyRow]:
-        """All keys, oldest first."""
-        return await self._first(lambda directory: directory.list_api_keys())
+    async def list_api_keys(
+        self, tenant: int | None, after: tuple[datetime, str] | None, row_count: int
+    ) -> list[ApiKeyRow]:
+        """The keys of a tenant, or of all, oldest first, after the time and the identifier of one of them."""
+        return await self._first(lambda directory: directory.list_api_keys(tenant, after, row_count))
+
+    async def newest_api_key(self, identifier: str) -> ApiKeyRow | None:
+        """The version of a key that is in force. All shards are asked, as for `newest_endpoint`."""
+        found = await self._each(lambda directory: directory.api_key(identifier))
+        rows = [row for row in found if row is not None]
+        revoked = [row for row in rows if row.key.revoked_at is not None]
+        return max(revoked or rows, key=lambda row: (row.key.version, row.key.changed_at), default=None)
 
     async def find_tenant(self, name: str) -> int | None:
         """The number of a tenant by name."""
@@ -76,16 +87,21 @@ class ReplicatedDirectory:
 
         All shards are asked, because the last change may have reached only one of them.
         """
-        found: list[WebhookEndpoint | None] = []
+        found = await self._each(lambda directory: directory.webhook_endpoint(tenant, identifier))
+        return max(filter(None, found), key=lambda one: (one.version, one.changed_at), default=None)
 
-        async def ask(directory: Directory) -> None:
+    async def _each(self, ask: Callable[[Directory], Awaitable[Result]]) -> list[Result]:
+        """The answers of all shards that answer; raises UnavailableError if none does."""
+        found: list[Result] = []
+
+        async def asked(directory: Directory) -> None:
             with suppress(ShardUnavailableError, UnavailableError):
-                found.append(await directory.webhook_endpoint(tenant, identifier))
+                found.append(await ask(directory))
 
-        await asyncio.gather(*map(ask, self._directories.values()))
+        await asyncio.gather(*map(asked, self._directories.values()))
         if not found:
             raise UnavailableError("no shard can be reached now")
-        return max(filter(None, found), key=lambda one: (one.version, one.changed_at), default=None)
+        return found
 
     async def stored_webhook_endpoints(self) -> list[WebhookEndpoint]:
         """Every version of a webhook endpoint that any shard has, of all tenants."""
@@ -116,11 +132,28 @@ class ReplicatedDirectory:
         await self._all(f"tenant {name!r} was made", make)
         return decided[0]
 
-    async def add_api_key(self, identifier: str, tenant: int, name: str, hashed: bytes) -> None:
-        """Put a key in force."""
-        await self._all(
-            "the key was made", lambda directory: directory.add_api_key(identifier, tenant, name, hashed)
-        )
+    async def put_api_key(self, key: StoredKey, caller: str | None = None) -> bool:
+        """Make or change a key. Returns False if another process has made this version before.
+
+        Args:
+            key: the key as it is to be.
+            caller: the secret of the key that manages it; None: this is the owner of the tables.
+        """
+        made: list[bool] = []
+
+        async def put(directory: Directory) -> None:
+            if not made:
+                # The first shard decides which of two equal versions is recorded.
+                made.append(await directory.put_api_key(key, caller, decides=True))
+            elif made[0]:
+                await directory.put_api_key(key, caller, decides=False)
+
+        await self._all("the key was made" if key.version == 1 else "the key was changed", put)
+        return made[0]
+
+    async def record_api_key_uses(self, identifiers: Collection[str], at: datetime) -> None:
+        """Record when keys were last used, on the shards that answer."""
+        await self._each(lambda directory: directory.record_api_key_uses(identifiers, at))
 
     async def add_asset(self, tenant: int, asset: AssetRow) -> None:
         """Define a custom asset, unless its code is taken."""
@@ -168,7 +201,7 @@ class ReplicatedDirectory:
         )
         return made[0]
 
-    async def revoke_api_key(self, identifier: str) -> bool:
+    async def revoke_api_key(self, identifier: str, caller: str | None = None) -> bool:
         """Revoke a key on every shard that answers. Returns False if there is no such valid key.
 
         Raises:
@@ -177,7 +210,7 @@ class ReplicatedDirectory:
         revoked: list[bool] = []
 
         async def revoke(directory: Directory) -> None:
-            revoked.append(await directory.revoke_api_key(identifier))
+            revoked.append(await directory.revoke_api_key(identifier, caller))
 
         await self._each_that_answers("the key was revoked", revoke)
         return any(revoked)

@@ -15,6 +15,7 @@ import structlog
 import tomli_w
 
 from tallystick.domain import limits
+from tallystick.domain.networks import read_networks
 from tallystick.files import reason_of, write_private
 from tallystick.ledger.crossing.ways import WAYS
 from tallystick.service.environment import EnvironmentSecretError, Secrets, add_owner_secrets, add_secrets
@@ -93,7 +94,8 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     addition to those of the machine. `webhooks_key_file` has the keys that encrypt the secrets of endpoints.
     `effective_at_max_days_back` bounds the effective time of new transactions. `accounts_per_tenant` and
     `streams_per_tenant` (open at one server) are quotas. `limits` apply to each tenant, `key_limits` to each key;
-    `[[tenant]]` and `[[key]]` tables to single ones.
+    `[[tenant]]` and `[[key]]` tables to single ones. `trusted_proxies` are networks of proxies in front of the
+    servers: what they say of the address of a client (`X-Forwarded-For`) is believed.
     """
 
     shard: list[ShardConfiguration] = []
@@ -112,6 +114,7 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     streams_per_tenant: int = limits.STREAMS_PER_TENANT_DEFAULT
     limits: Rates = NO_RATES
     key_limits: Rates = NO_RATES
+    trusted_proxies: list[str] = []
     tenant: list[TenantConfiguration] = []
     key: list[KeyConfiguration] = []
 
@@ -260,6 +263,7 @@ def _what_is_wrong(configuration: Configuration) -> str | None:
         or _wrong_shards(shards)
         or _wrong_limits(configuration)
         or _wrong_quotas(configuration)
+        or _wrong_proxies(configuration)
     )
 
 
@@ -349,6 +353,15 @@ def _wrong_quotas(configuration: Configuration) -> str | None:
         return "accounts_per_tenant is at least 1"
     if not 1 <= configuration.streams_per_tenant <= limits.STREAMS_MAX:
         return f"streams_per_tenant is outside 1 to {limits.STREAMS_MAX}"
+    return None
+
+
+def _wrong_proxies(configuration: Configuration) -> str | None:
+    for text in configuration.trusted_proxies:
+        try:
+            read_networks([text])
+        except ValueError as error:
+            return f"trusted_proxies: expected networks such as 10.0.0.0/8 ({error})"
     return None
 
 

@@ -4,6 +4,8 @@ import base64
 import binascii
 from typing import Final
 
+import msgspec
+
 from tallystick.domain.limits import INT64_MAX
 from tallystick.service.errors import ParameterError
 
@@ -28,3 +30,22 @@ def read_cursor(text: str | None) -> int | None:
     if len(place) != _PLACE_BYTES or int.from_bytes(place, "big") > INT64_MAX:
         raise ParameterError("cursor", "expected next_cursor of an earlier page, unchanged")
     return int.from_bytes(place, "big")
+
+
+def write_text_cursor(parts: list[str]) -> str:
+    """A cursor for a place that takes several texts."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(parts)).decode().rstrip("=")
+
+
+def read_text_cursor(text: str | None, part_count: int) -> list[str] | None:
+    """The texts that a cursor stands for; None for the beginning."""
+    if text is None:
+        return None
+    try:
+        encoded = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        parts = msgspec.json.decode(encoded, type=list[str])
+    except (binascii.Error, ValueError):
+        parts = []
+    if len(parts) != part_count:
+        raise ParameterError("cursor", "expected next_cursor of an earlier page, unchanged")
+    return parts

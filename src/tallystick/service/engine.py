@@ -140,6 +140,7 @@ class Engine:
             {one.id: one.limits for one in configuration.key},
         )
         engine.refusal_budgets = RefusalBudgets(engine.rate_limits)
+        engine.api_keys = ApiKeys(engine.directory, configuration.trusted_proxies)
         engine.effective_at_max_days_back = configuration.effective_at_max_days_back
         engine.account_quota.accounts_max = configuration.accounts_per_tenant
         engine.streams_per_tenant = configuration.streams_per_tenant
@@ -212,6 +213,7 @@ class Engine:
         with suppress(MissingExtraError):  # then this process makes no webhooks, and needs no keys
             self._key_file.look()
         await self.router.refresh_placement()
+        await self.api_keys.record_uses()
         for name, told in list(self._tenants_to_find.items()):
             if (tenant := await self.directory.find_tenant(name)) is not None:
                 self.tenant_weights[tenant] = told.weight

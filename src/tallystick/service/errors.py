@@ -3,10 +3,16 @@
 - `ParameterError`, `IdempotencyKeyMissingError`, `IdempotencyKeyReusedError`: correct the request
 - `AssetConflictError`: the same
 - `AuthenticationError`: send a valid API key
+  - `KeyExpiredError`: it was valid
+- `AccessDeniedError`: the key is valid, and may not do this
+  - `ScopeMissingError`, `NetworkNotAllowedError`
+- `LastAdminError`: the last key that may manage keys stays
 - `RateLimitedError`: send the request again later
 - `TooManyStreamsError`, `TooManyAssetsError`, `TooManyOpenedAccountsError`, `TooManyWebhooksError`: a quota
+- `TooManyKeysError`: a quota, too
 - `NotFoundError`: there is nothing to read
   - `AccountNotFoundError`, `TransactionNotFoundError`, `HoldNotFoundError`, `WebhookNotFoundError`
+  - `KeyNotFoundError`
 - `ConfigurationError` and `_WrongError` (in `configuration`): correct the configuration file
 - `EnvironmentSecretError` (in `environment`): correct the variable
 - `NotRestoredError` (in `restoration`): restore a back-up first
@@ -14,6 +20,8 @@
 """
 
 from typing import ClassVar
+
+from tallystick.domain.access import Scope
 
 
 class ParameterError(ValueError):
@@ -47,6 +55,30 @@ class AssetConflictError(ValueError):
 
 class AuthenticationError(Exception):
     """There is no API key, or it is unknown or revoked."""
+
+
+class KeyExpiredError(AuthenticationError):
+    """The API key has expired."""
+
+
+class AccessDeniedError(Exception):
+    """The API key is valid, and may not do this. Nothing was done, and the idempotency key is still free."""
+
+
+class ScopeMissingError(AccessDeniedError):
+    """The API key lacks a scope. `why` says what for."""
+
+    def __init__(self, scope: Scope, why: str) -> None:
+        super().__init__(f"the API key has no scope {scope.value}, which it takes to {why}")
+        self.scope = scope
+
+
+class NetworkNotAllowedError(AccessDeniedError):
+    """The API key is not valid for callers of this network."""
+
+
+class LastAdminError(Exception):
+    """The tenant would have no API key left that may manage keys."""
 
 
 class RateLimitedError(Exception):
@@ -85,6 +117,10 @@ class TooManyWebhooksError(Exception):
     """The tenant has the largest allowed number of webhook endpoints."""
 
 
+class TooManyKeysError(Exception):
+    """The tenant has the largest allowed number of API keys in force."""
+
+
 class NotFoundError(LookupError):
     """The object does not exist, or belongs to another tenant. `code` is the stable name of the error."""
 
@@ -121,3 +157,10 @@ class WebhookNotFoundError(NotFoundError):
 
     code = "webhook_not_found"
     _what = "webhook endpoint"
+
+
+class KeyNotFoundError(NotFoundError):
+    """The tenant has no such API key."""
+
+    code = "api_key_not_found"
+    _what = "API key"

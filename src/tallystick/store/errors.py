@@ -4,7 +4,8 @@
   - `ShardUnavailableError`: it cannot be reached
   - `CommitUnknownError`: the connection was lost during COMMIT, or the commit may be on no standby
   - `BatchRejectedError`: it refused the rows, which is a bug
-    - `NotPermittedError`: the role lacks a right
+    - `NotPermittedError`: the role lacks a right, or an API key does
+    - `LastAdminKeyError`: a tenant would have no API key left that may manage keys
   - `SchemaError`: the schema does not fit this version
     - `PreparationError`: the database or a role is not prepared
   - `DirectoryConflictError`: the shards do not agree
@@ -44,6 +45,10 @@ class BatchRejectedError(StoreError):
 
 class NotPermittedError(BatchRejectedError):
     """The connected role lacks a right."""
+
+
+class LastAdminKeyError(BatchRejectedError):
+    """A tenant would have no API key left that may manage keys."""
 
 
 class SchemaError(StoreError):

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from tallystick.cli.data_folder import make_data_folder
 from tallystick.cli.demonstration import DemonstrationAccounts, demonstration_accounts
-from tallystick.cli.session import open_api_keys, open_engine
+from tallystick.cli.session import open_engine, open_owners_directory
 from tallystick.cli.stop_signals import StopSignals
 from tallystick.cli.trial import kept_api_key, write_shell
 from tallystick.cluster.databases import OWNER_ROLE, prepare_database, shard_dsn
@@ -129,7 +129,7 @@ class OwnCluster:
         return path
 
     async def _prepare(self, configuration: Configuration) -> tuple[str, DemonstrationAccounts]:
-        async with open_engine(configuration) as engine, open_api_keys(configuration) as keys:
-            tenant = await keys.directory.make_tenant(DEFAULT_TENANT)
+        async with open_engine(configuration) as engine, open_owners_directory(configuration) as directory:
+            tenant = await directory.make_tenant(DEFAULT_TENANT)
             accounts = await demonstration_accounts(engine, tenant, self._folder / "demonstration.json")
-            return await kept_api_key(keys, self._folder / "api_key", API_KEY_NAME), accounts
+            return await kept_api_key(directory, self._folder / "api_key", API_KEY_NAME), accounts

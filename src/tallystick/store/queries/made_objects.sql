@@ -60,7 +60,7 @@ SELECT 'function', '', proname::text,
     )
 FROM pg_proc JOIN pg_language ON pg_language.oid = prolang
 -- (The schema may have functions of other applications, too, with any arguments.)
-WHERE pronamespace = current_schema()::regnamespace AND (pronargs = 0 OR proname LIKE 'readable\_%')
+WHERE pronamespace = current_schema()::regnamespace AND (pronargs = 0 OR proname LIKE 'readable\_%' OR proname LIKE 'key\_%')
 UNION ALL
 SELECT 'grant', name::text, CASE WHEN grantee = 0 THEN 'public' ELSE pg_get_userbyid(grantee)::text END,
     string_agg(privilege_type, ', ' ORDER BY privilege_type)

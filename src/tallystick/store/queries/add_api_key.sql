@@ -1,2 +1,0 @@
-INSERT INTO api_keys (id, tenant, name, hash) VALUES ($1, $2, $3, $4)
-ON CONFLICT DO NOTHING
