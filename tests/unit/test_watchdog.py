@@ -64,28 +64,59 @@ def runs_after(watchdog: Watchdog, service: Service, seconds: float) -> bool:
     return service.running
 
 
-def test_only_a_patroni_that_does_not_answer_at_all_is_reset(
-    plan: Plan, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "SILENT_SECONDS_MAX", SILENT_SECONDS_MAX)
-    monkeypatch.setattr(module, "INTERVAL_SECONDS", 0.1)
-    monkeypatch.setattr(module, "ANSWER_SECONDS_MAX", SILENT_SECONDS_MAX / 2)
-    said: list[str] = []
-    machine = plan.databases[1][0]
+@pytest.fixture
+def machine(plan: Plan) -> Machine:
+    return plan.databases[1][0]
+
+
+@pytest.fixture
+def service(plan: Plan, machine: Machine) -> Iterator[Service]:
+    """A program in the place of Patroni."""
     service = Service("patroni", ["sleep", "60"], plan=plan, machine=machine, account=own_account())
-    watchdog = Watchdog(plan, say=said.append)
+    service.start()
+    yield service
+    service.stop()
+    service.wait(time.monotonic() + SILENT_SECONDS_MAX)
+
+
+@pytest.fixture(autouse=True)
+def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SILENT_SECONDS_MAX", SILENT_SECONDS_MAX)
+    monkeypatch.setattr(module, "ANSWER_SECONDS_MAX", SILENT_SECONDS_MAX / 2)
+
+
+def test_only_a_patroni_that_does_not_answer_at_all_is_reset(
+    plan: Plan, machine: Machine, service: Service
+) -> None:
+    said: list[str] = []
     answers = threading.Event()
     answers.set()
-    service.start()
+    with patroni(machine, answers), closing_watchdog(plan, said) as watchdog:
+        assert runs_after(watchdog, service, 2 * SILENT_SECONDS_MAX)
+        answers.clear()
+        assert not runs_after(watchdog, service, 4 * SILENT_SECONDS_MAX)
+    assert said == [
+        f"{machine.name}: Patroni has not answered for {SILENT_SECONDS_MAX:.0f} s: the machine is reset"
+    ]
+
+
+def test_a_patroni_that_is_not_asked_for_a_while_is_not_silent(
+    plan: Plan, machine: Machine, service: Service
+) -> None:
+    """What looks has something else to do meanwhile, such as to migrate databases."""
+    answers = threading.Event()
+    answers.set()
+    with patroni(machine, answers), closing_watchdog(plan, []) as watchdog:
+        # It has answered, and the next question is not due yet.
+        assert runs_after(watchdog, service, (LATE_SECONDS + module.INTERVAL_SECONDS) / 2)
+        time.sleep(2 * SILENT_SECONDS_MAX)
+        assert runs_after(watchdog, service, SILENT_SECONDS_MAX)
+
+
+@contextmanager
+def closing_watchdog(plan: Plan, said: list[str]) -> Iterator[Watchdog]:
+    watchdog = Watchdog(plan, say=said.append)
     try:
-        with patroni(machine, answers):
-            assert runs_after(watchdog, service, 2 * SILENT_SECONDS_MAX)
-            answers.clear()
-            assert not runs_after(watchdog, service, 4 * SILENT_SECONDS_MAX)
-            assert said == [
-                f"{machine.name}: Patroni has not answered for {SILENT_SECONDS_MAX:.0f} s: the machine is reset"
-            ]
+        yield watchdog
     finally:
         watchdog.stop()
-        service.stop()
-        service.wait(time.monotonic() + SILENT_SECONDS_MAX)

@@ -30,9 +30,11 @@ _THREADS_MAX: Final = 8
 
 @dataclass
 class _Watched:
-    answered_at: float | None = None
-    """None until it has answered for the first time after its start: before that it may wait for etcd."""
+    answered: bool = False
+    """Whether it has answered since its start: before that it may wait for etcd."""
     asked_at: float = 0.0
+    unanswered_since: float | None = None
+    """When it was first asked after its last answer. It is not silent while it is not asked."""
     asking: Future[str | None] | None = None
     released: bool = False
 
@@ -54,7 +56,7 @@ class Watchdog:
             machine = service.machine
             watched = self._watched.setdefault(machine.name, _Watched())
             if not service.running:
-                watched.answered_at = None
+                watched.answered, watched.unanswered_since = False, None
                 ended = service.ended and not is_off(self._plan, machine)
                 if ended and not watched.released and not processes_of(self._plan, machine):
                     watched.released = True
@@ -64,14 +66,17 @@ class Watchdog:
             watched.released = False
             if watched.asking is not None and watched.asking.done():
                 if watched.asking.result() is not None:
-                    watched.answered_at = now
+                    watched.answered, watched.unanswered_since = True, None
                 watched.asking = None
             if watched.asking is None and now - watched.asked_at >= INTERVAL_SECONDS:
                 watched.asked_at = now
+                if watched.unanswered_since is None:
+                    watched.unanswered_since = now
                 url = f"http://{machine.at(PATRONI_PORT)}/liveness"
                 watched.asking = self._threads.submit(ask_text, url, timeout_seconds=ANSWER_SECONDS_MAX)
-            if watched.answered_at is not None and now - watched.answered_at > SILENT_SECONDS_MAX:
-                watched.answered_at = None
+            since = watched.unanswered_since
+            if watched.answered and since is not None and now - since > SILENT_SECONDS_MAX:
+                watched.answered = False
                 self._reset(machine)
 
     def stop(self) -> None:
