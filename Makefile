@@ -122,7 +122,7 @@ lock: $(VENV)/.development ## Lock the versions of what we depend on, with hashe
 	@$(COMPILE) $(ARGUMENTS) --extra bench --extra cluster -o requirements/dev.txt pyproject.toml requirements/dev.in
 	@$(COMPILE) -c requirements/dev.txt --extra all -o requirements/runtime.txt pyproject.toml
 	@$(COMPILE) -c requirements/dev.txt --extra cluster -o requirements/cluster.txt pyproject.toml
-	@$(COMPILE) -c requirements/dev.txt --extra server --extra cache -o requirements/server.txt pyproject.toml
+	@$(COMPILE) -c requirements/dev.txt --extra server --extra cache --extra telemetry -o requirements/server.txt pyproject.toml
 	@$(COMPILE) -c requirements/dev.txt --extra bench -o requirements/bench.txt pyproject.toml
 	@$(COMPILE) -c requirements/dev.txt -o requirements/build.txt requirements/build.in
 

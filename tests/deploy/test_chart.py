@@ -21,6 +21,7 @@ KUBERNETES_VERSION: Final = "1.30.0"
 EVERYTHING: Final = [
     "--set", "networkPolicy.enabled=true,metrics.podMonitor.enabled=true,metrics.prometheusRule.enabled=true",
     "--set", "migration.after=true",
+    "--set-json", 'extraEnvironment=[{"name":"OTEL_SERVICE_NAME","value":"ledger"}]',
     "--set", "secrets.cache.name=cache,secrets.cacheKey.name=cache,workers=3,service.type=LoadBalancer",
     "--set", "nodeSelector.disk=fast,metrics.podMonitor.labels.release=prometheus,podAnnotations.a=b",
     "--set-json", 'tolerations=[{"key":"ledger","operator":"Exists"}]',

@@ -3,8 +3,9 @@
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
-from importlib.metadata import packages_distributions
+from importlib.metadata import files, packages_distributions
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ class Without(PathFinder):
 
 sys.meta_path[sys.meta_path.index(PathFinder)] = Without
 """
-ALL_MODULES = {module for modules in EXTRAS.values() for module in modules}
+ALL_MODULES = {module.partition(".")[0] for modules in EXTRAS.values() for module in modules}
 # What only packages of extras bring along, and what measures.
 BLOCKED = ALL_MODULES | {"tallystick_bench", "matplotlib", "numpy", "flask", "hiredis", "pycares"}
 
@@ -65,6 +66,18 @@ def test_a_package_of_an_extra_that_the_core_imports_is_found() -> None:
     assert "No module named 'redis'" in done.stderr
 
 
+def package_of(module: str) -> str:
+    """The package that brings a module. Of those with a dot in their names several packages bring the first part."""
+    packages = packages_distributions()[module.partition(".")[0]]
+    folder = module.replace(".", "/") + "/"
+    (name,) = [
+        name
+        for name in packages
+        if len(packages) == 1 or any(str(file).startswith(folder) for file in files(name) or [])
+    ]
+    return name.lower().replace("_", "-")
+
+
 @pytest.mark.parametrize("extra", sorted(EXTRAS))
 def test_the_modules_of_an_extra_are_in_the_packages_that_it_names(extra: str) -> None:
     named = {
@@ -72,8 +85,7 @@ def test_the_modules_of_an_extra_are_in_the_packages_that_it_names(extra: str) -
         for one in PROJECT["optional-dependencies"][extra]
         if not one.startswith("tallystick")
     }
-    distributions = packages_distributions()
-    assert {distributions[module][0].lower().replace("_", "-") for module in EXTRAS[extra]} == named
+    assert {package_of(module) for module in EXTRAS[extra]} == named
 
 
 def test_one_extra_brings_all_others() -> None:
@@ -174,6 +186,42 @@ for use in (SecretKey.new, lambda: Engine({1: "dbname=nowhere"}).webhook_sender)
 """
     done = run(program)
     assert done.stdout.count('pip install "tallystick[webhooks]"') == 2, done.stderr
+
+
+def test_traces_without_their_packages_are_refused_when_they_are_asked_for() -> None:
+    program = """
+import os
+os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://127.0.0.1:1"
+sys.argv = ["tallystick", "serve", "--config", "/dev/null/none"]
+from tallystick.cli.main import main
+main()
+"""
+    done = run(program, "opentelemetry")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: OTEL_EXPORTER_OTLP_ENDPOINT needs what is not installed (opentelemetry.exporter.otlp.proto.http, "
+        "opentelemetry.sdk, opentelemetry.trace): "
+        'pip install "tallystick[telemetry]"\n'
+    )
+
+
+def test_a_server_without_traces_has_nothing_of_them() -> None:
+    """Neither in a request's way nor in that of a batch, nor in memory."""
+    program = """
+import os
+os.environ["TALLYSTICK_CONFIG"] = sys.argv[1]
+from tallystick.api.app import create_app
+from tallystick.api.draining import Draining
+from tallystick.ledger.batcher import Batcher
+from tallystick.ledger.shard import Shard
+print(type(create_app(Draining())).__name__, type(Shard(1, "dbname=nowhere").batcher) is Batcher)
+print([name for name in sys.modules if name.startswith("opentelemetry")])
+"""
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write('[[shard]]\nnumber = 1\ndsn = "dbname=nowhere"\n')
+        file.flush()
+        done = run(f"sys.argv.append({file.name!r})\n" + program, "opentelemetry")
+    assert done.stdout == "Edge True\n[]\n", done.stderr
 
 
 def test_nothing_is_missing_here() -> None:

@@ -37,7 +37,7 @@ PUBLIC: Final = {
     *(name for kind in Ledger.__mro__ for name in vars(kind)),
 }
 CALLED_BY_LIBRARIES: Final = re.compile(
-    r"on_(get|post|put|patch|delete|head)|process_(startup|shutdown)|serialize"  # Falcon
+    r"on_(get|post|put|patch|delete|head)|process_(startup|shutdown|resource)|serialize"  # Falcon
     r"|get_command|list_commands|format_commands"  # click
     r"|log_message|handle_error"  # the standard library's HTTP server
     r"|connection_(made|lost)|resolve"  # asyncio, aiohttp

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import falcon.asgi
 import structlog
@@ -24,12 +24,17 @@ from tallystick.api.error_codes import INTERNAL_ERROR
 from tallystick.api.health import Alive, Ready
 from tallystick.api.operations import OPERATIONS
 from tallystick.api.streams import Application, Streams
+from tallystick.api.traced import Routes, Traced
 from tallystick.background.alarms import Alarm, raise_alarm
 from tallystick.domain import limits
 from tallystick.ledger import metrics
 from tallystick.service.configuration import CONFIGURATION_VARIABLE
 from tallystick.service.engine import Engine
 from tallystick.service.process import tune_garbage_collection
+from tallystick.service.telemetry import start_tracing
+
+if TYPE_CHECKING:
+    from tallystick.background.tracing import Tracing
 
 _log = structlog.get_logger(__name__)
 
@@ -37,8 +42,9 @@ _log = structlog.get_logger(__name__)
 class Lifespan:
     """Starts the engine with the server, and stops it after the last answer."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, tracing: "Tracing | None") -> None:
         self._engine = engine
+        self._tracing = tracing
 
     async def process_startup(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Begin to serve."""
@@ -51,6 +57,8 @@ class Lifespan:
     async def process_shutdown(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Answer the waiting requests, then close."""
         await self._engine.stop()
+        if self._tracing is not None:
+            await self._tracing.close()
 
 
 def _when_asked_to_stop(act: Callable[[], None]) -> None:
@@ -83,13 +91,19 @@ def create_app(draining: Draining, body_seconds_max: float = limits.IDLE_SECONDS
     A body must arrive within `body_seconds_max`.
     """
     arrivals = Arrivals(body_seconds_max)
-    engine = Engine.of_file(Path(os.environ[CONFIGURATION_VARIABLE]))
-    return Edge(application(engine, arrivals, draining), arrivals, draining)
+    tracing = start_tracing()
+    engine = Engine.of_file(Path(os.environ[CONFIGURATION_VARIABLE]), tracing)
+    edge = Edge(application(engine, arrivals, draining, tracing), arrivals, draining)
+    return edge if tracing is None else Traced(edge, tracing)
 
 
-def application(engine: Engine, arrivals: Arrivals, draining: Draining) -> falcon.asgi.App[Request, Response]:
+def application(
+    engine: Engine, arrivals: Arrivals, draining: Draining, tracing: "Tracing | None" = None
+) -> falcon.asgi.App[Request, Response]:
     """The application on an engine that is not started yet."""
-    app = falcon.asgi.App(middleware=[Lifespan(engine)])
+    app = falcon.asgi.App(middleware=[Lifespan(engine, tracing)])
+    if tracing is not None:
+        app.add_middleware(Routes())
     # Errors are written as problem documents.
     app.add_error_handler(Exception, _answer_error)
     app.add_error_handler(falcon.HTTPError, _answer_error)

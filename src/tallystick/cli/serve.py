@@ -33,6 +33,7 @@ from tallystick.service.configuration import CONFIGURATION_VARIABLE, read_config
 from tallystick.service.logging import configure_logging
 from tallystick.service.migration import check_own_sessions, check_shards, risks_of_serving
 from tallystick.service.parent import GRACE_SECONDS, stop_when_orphaned
+from tallystick.service.telemetry import expect_traces_possible
 from tallystick.service.webhooks.key_risks import risks_of_secrets
 
 BACKLOG_CONNECTIONS_MAX: Final = 1024
@@ -137,6 +138,7 @@ def serve(
     configure_logging(for_people=False if as_json else None)
     if child_of is not None:
         stop_when_orphaned(child_of)
+    expect_traces_possible()
     configuration = read_configuration(configuration_path)
     unreachable = check_shards(configuration)
     for number, error in unreachable.items():

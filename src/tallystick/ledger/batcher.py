@@ -34,7 +34,7 @@ from tallystick.store.errors import CommitUnknownError, ShardUnavailableError, S
 _log = structlog.get_logger(__name__)
 
 
-class _Batch(NamedTuple):
+class Batch(NamedTuple):
     """Commands that are written together, and the decision about them if it was made ahead."""
 
     waiting: list[Queued[Piece]]
@@ -46,7 +46,7 @@ class _Batch(NamedTuple):
         return [unit for waiting in self.waiting for unit in waiting.item.units]
 
 
-class _Written(NamedTuple):
+class Written(NamedTuple):
     """A committed batch, and the requests of it that wait for an answer."""
 
     waiting: list[Queued[Piece]]
@@ -238,7 +238,7 @@ class Batcher:
     async def _write_all(self) -> None:
         """Write batches until no command waits, or the connection is lost."""
         batch = self._take()
-        written: _Written | None = None
+        written: Written | None = None
         while batch.waiting and self._writer.connected:
             self._writing_since = time.monotonic()
             writing = asyncio.create_task(self._post(batch), name=f"batch of shard {self._shard}")
@@ -298,19 +298,19 @@ class Batcher:
             request.fail(UnavailableError(f"shard {self._shard} did not answer in time"))
         self._count_unserved(len(late))
 
-    def _take(self) -> _Batch:
+    def _take(self) -> Batch:
         """The next batch."""
         self._taken = self._queue.take()
-        return _Batch(self._taken)
+        return Batch(self._taken)
 
-    def _put_back(self, batch: _Batch) -> None:
+    def _put_back(self, batch: Batch) -> None:
         """Put a batch that was not begun back to the front of the queue."""
         self._queue.put_back(batch.waiting)
         self._taken = []
         if self._queue:
             self._wake.set()
 
-    async def _decide_ahead(self, writing: asyncio.Task[_Written | None]) -> _Batch | None:
+    async def _decide_ahead(self, writing: asyncio.Task[Written | None]) -> Batch | None:
         """While a batch is being written, decide the next one, if enough commands wait."""
         writing.add_done_callback(lambda _: self._look_ahead.set())
         while not writing.done():
@@ -323,7 +323,7 @@ class Batcher:
             await self._look_ahead.wait()
         return None
 
-    async def _post(self, batch: _Batch) -> _Written | None:
+    async def _post(self, batch: Batch) -> Written | None:
         """Write a batch.
 
         If it is refused as a whole, find the faulty request. None: all requests are answered already.
@@ -344,7 +344,7 @@ class Batcher:
         self._condition.is_over(State.FAILING)
         self._batch_commands.observe(len(decision.outcomes))
         self._batch_seconds.observe(time.perf_counter() - started)
-        return _Written(batch.waiting, decision)
+        return Written(batch.waiting, decision)
 
     async def _post_one_by_one(self, waiting: list[Queued[Piece]], error: Exception) -> None:
         """After a bug, or a random identifier that was in use: fail the faulty request alone, and answer others."""
@@ -356,7 +356,7 @@ class Batcher:
             return
         if len(waiting) > 1:
             for piece in waiting:
-                self._answer(await self._post(_Batch([piece])))
+                self._answer(await self._post(Batch([piece])))
             return
         if isinstance(error, IdentifierTakenError):
             _fail(waiting, error)
@@ -367,7 +367,7 @@ class Batcher:
 
     # Answers.
 
-    def _answer(self, written: _Written | None) -> None:
+    def _answer(self, written: Written | None) -> None:
         """Answer the requests of a committed batch, and call the listeners."""
         if written is None:
             return

@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, LiteralString
+from functools import partial
+from typing import TYPE_CHECKING, Any, LiteralString
 
 from tallystick.domain import limits
 from tallystick.domain.identifiers import make_identifier
@@ -12,10 +13,14 @@ from tallystick.ledger.condition import Condition
 from tallystick.ledger.errors import UnavailableError
 from tallystick.ledger.fair_queue import NO_WEIGHTS
 from tallystick.ledger.pulse import Pulse
+from tallystick.ledger.traced import TracedBatcher
 from tallystick.ledger.turns import Turns
 from tallystick.store.connection import Database, Rows
 from tallystick.store.errors import ShardUnavailableError
 from tallystick.store.reads import Reader
+
+if TYPE_CHECKING:
+    from tallystick.background.tracing import Tracing
 
 
 class _ShardDatabase(Database):
@@ -74,6 +79,7 @@ class Shard:
         dsn: str,
         clock_tolerance_seconds: float = limits.CLOCK_TOLERANCE_SECONDS_DEFAULT,
         tenant_weights: Mapping[int, int] = NO_WEIGHTS,
+        tracing: "Tracing | None" = None,
     ) -> None:
         self.number = number
         self.dsn = dsn
@@ -83,7 +89,8 @@ class Shard:
         self.reader = Reader(self.database)
         self.expensive_reads = Turns(limits.EXPENSIVE_READS_MAX, f"expensive reads of shard {number}")
         self.clock = Clock(number, clock_tolerance_seconds)
-        self.batcher = Batcher(number, dsn, self.clock, self.condition, tenant_weights)
+        make = Batcher if tracing is None else partial(TracedBatcher, tracing=tracing)
+        self.batcher = make(number, dsn, self.clock, self.condition, tenant_weights)
 
     async def start(self) -> None:
         """Begin to connect and serve."""

@@ -43,6 +43,7 @@ from tallystick.store.cache.rate_counters import RateCounters
 from tallystick.store.directory import Directory
 
 if TYPE_CHECKING:
+    from tallystick.background.tracing import Tracing
     from tallystick.followers.webhooks.sending import Sender
 
 _log = structlog.get_logger(__name__)
@@ -61,6 +62,7 @@ class Engine:
         cache: str | None = None,
         cache_key: str | None = None,
         clock_tolerance_seconds: float = limits.CLOCK_TOLERANCE_SECONDS_DEFAULT,
+        tracing: "Tracing | None" = None,
     ) -> None:
         """`dsns` has the connection string of each shard; `open_shards` is as for `Router`.
 
@@ -68,8 +70,10 @@ class Engine:
         `recover`: look for unfinished transfers of other processes between shards, as every server does.
         `cache`: the address of a cache for balances, `cache_key` what they are sealed with there.
         `clock_tolerance_seconds`: the difference of clocks above which nothing is written.
+        `tracing`: traces what waits for batches, and batches.
         """
         self._recover = recover
+        self._tracing = tracing
         self._cache = None if cache is None else Cache(cache, cache_key)
         # The weight of each tenant in the queues of the shards. It may change while this serves.
         self.tenant_weights: dict[int, int] = {}
@@ -117,7 +121,12 @@ class Engine:
 
     @classmethod
     def of(
-        cls, configuration: Configuration, *, recover: bool = True, deliver_webhooks: bool = False
+        cls,
+        configuration: Configuration,
+        *,
+        recover: bool = True,
+        deliver_webhooks: bool = False,
+        tracing: "Tracing | None" = None,
     ) -> Self:
         """The engine of a configuration file. With `deliver_webhooks` it delivers webhooks, as servers do."""
         engine = cls(
@@ -129,6 +138,7 @@ class Engine:
             cache=configuration.cache if recover else None,
             cache_key=configuration.cache_key,
             clock_tolerance_seconds=configuration.clock_tolerance_seconds,
+            tracing=tracing,
         )
         if recover and configuration.cache is not None and configuration.cache_key is None:
             _log.warning("a program that can write to the cache can show any balance: set cache_key")
@@ -157,10 +167,10 @@ class Engine:
         return engine
 
     @classmethod
-    def of_file(cls, path: Path) -> Self:
+    def of_file(cls, path: Path, tracing: "Tracing | None" = None) -> Self:
         """The engine of a configuration file that it follows: shards that are added there are served too."""
         configuration = read_configuration(path)
-        engine = cls.of(configuration, deliver_webhooks=True)
+        engine = cls.of(configuration, deliver_webhooks=True, tracing=tracing)
         engine.follow(path, configuration)
         return engine
 
@@ -192,6 +202,7 @@ class Engine:
             self._clock_tolerance_seconds,
             self.tenant_weights,
             listeners_turns=self._listeners_turns,
+            tracing=self._tracing,
         )
 
     def follow(self, path: Path, configuration: Configuration) -> None:

@@ -1,7 +1,7 @@
 """A shard with its followers: the change feed, and balances that may be cached, or read from a standby."""
 
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tallystick.domain import limits
 from tallystick.followers.cache.balances import BalanceReader, FoundBalance
@@ -14,6 +14,9 @@ from tallystick.ledger.shard import Shard
 from tallystick.store.cache.balances import Cache
 from tallystick.store.feed import FeedReader
 from tallystick.store.standby import Standbys
+
+if TYPE_CHECKING:
+    from tallystick.background.tracing import Tracing
 
 
 class ServedShard(Shard):
@@ -28,9 +31,10 @@ class ServedShard(Shard):
         tenant_weights: Mapping[int, int] = NO_WEIGHTS,
         *,
         listeners_turns: Rounds | None = None,
+        tracing: "Tracing | None" = None,
     ) -> None:
         """`listeners_turns` are shared by all shards of this process. Without them the shard has its own."""
-        super().__init__(number, dsn, clock_tolerance_seconds, tenant_weights)
+        super().__init__(number, dsn, clock_tolerance_seconds, tenant_weights, tracing)
         self.feed = Feed(
             number,
             self.reader,
