@@ -25,7 +25,7 @@ from tallystick.cluster.errors import ClusterError
 from tallystick.cluster.machines import end_all
 from tallystick.cluster.programs import system_programs
 from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
-from tests.acceptance.processes import COMMAND, end_process, environment, request_to, run
+from tests.acceptance.processes import COMMAND, end_process, environment, request_to, run_anew
 
 READY_SECONDS_MAX = 240.0
 STOP_SECONDS_MAX = 120.0
@@ -72,8 +72,11 @@ class Cluster:
         self.ready = json.loads(line)
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run `tallystick cluster` with these arguments."""
-        return run("cluster", *arguments, "--data", str(self.data))
+        """Run `tallystick cluster` with these arguments, in the network of this thread.
+
+        A process that is forked is in that of the fork server, which may be older than a network of our own.
+        """
+        return run_anew("cluster", *arguments, "--data", str(self.data))
 
     def act(self, *what: str) -> None:
         """Switch a machine off or on, freeze or thaw it, cut it off."""
