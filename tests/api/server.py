@@ -54,12 +54,14 @@ class Installation:
 
     def __init__(self, database: ShardDatabase, folder: Path) -> None:
         self.folder = folder
-        self._dsn = database.server_dsn
+        self.server_dsn = database.server_dsn
         self._owner_dsn = database.owner_dsn
         self.configuration_path = folder / "books.toml"
-        configuration = Configuration([ShardConfiguration(1, self._dsn)], webhooks_key_file=key_file(folder))
+        configuration = Configuration(
+            [ShardConfiguration(1, self.server_dsn)], webhooks_key_file=key_file(folder)
+        )
         write_configuration(self.configuration_path, configuration)
-        self._connection = psycopg.connect(self._dsn, autocommit=True)
+        self._connection = psycopg.connect(self.server_dsn, autocommit=True)
 
     def close(self) -> None:
         self._connection.close()

@@ -62,6 +62,12 @@ ROUTES = {
     "POST /v1/webhooks/{identifier}/rotate",
     "POST /v1/webhooks/{identifier}/test",
     "POST /v1/webhooks/{identifier}/replay",
+    "POST /v1/api-keys",
+    "GET /v1/api-keys",
+    "GET /v1/api-keys/{identifier}",
+    "PATCH /v1/api-keys/{identifier}",
+    "DELETE /v1/api-keys/{identifier}",
+    "POST /v1/api-keys/{identifier}/rotate",
     "GET /healthz",
     "GET /readyz",
 }
@@ -275,6 +281,7 @@ def calls(client: Client) -> Callable[[], Iterator[tuple[str, object, Answer]]]:
         asset = {"code": f"T{new_key()[:8].upper()}", "scale": 2, "name": "Points"}
         yield done("POST /v1/assets", "/v1/assets", asset)
         yield from webhook_calls(done)
+        yield from key_calls(done)
         yield done("GET /healthz", "/healthz")
         yield done("GET /readyz", "/readyz")
 
@@ -296,6 +303,21 @@ def webhook_calls(
     yield done(f"POST {route}/replay", f"{path}/replay", {"shard": 1, "position": 1})
     # Nobody listens there: what is told is how it failed.
     yield done(f"POST {route}/test", f"{path}/test")
+    yield done(f"DELETE {route}", path)
+
+
+def key_calls(
+    done: Callable[..., tuple[str, object, Answer]],
+) -> Iterator[tuple[str, object, Answer]]:
+    """Every call about API keys once."""
+    wanted = {"name": "till", "scopes": ["read", "post"], "networks": ["192.0.2.0/24"]}
+    made = done("POST /v1/api-keys", "/v1/api-keys", {**wanted, "expires_at": "2199-01-01T00:00:00Z"})
+    yield made
+    yield done("GET /v1/api-keys", "/v1/api-keys", limit=2)
+    path, route = f"/v1/api-keys/{made[2]['api_key']['id']}", "/v1/api-keys/{identifier}"
+    yield done(f"GET {route}", path)
+    yield done(f"PATCH {route}", path, {"name": "another", "expires_at": None})
+    yield done(f"POST {route}/rotate", f"{path}/rotate", {"overlap_seconds": 60})
     yield done(f"DELETE {route}", path)
 
 

@@ -5,12 +5,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from tallystick.service.cursor import write_text_cursor
 from tests.api import absent
 from tests.api.books import Books
 from tests.api.client import Client, new_key
 
 SINK = "http://127.0.0.1:9/"
 """A receiver on this machine that takes nothing."""
+KEY_CURSOR = write_text_cursor(["2025-01-01T00:00:00+00:00", "000000000000"])
 KEY = "KEY OF THIS CALL"
 """In a body: where the key of a request stands that has it there."""
 
@@ -25,6 +27,7 @@ class Things(NamedTuple):
     transaction: str
     hold: str
     webhook: str
+    api_key: str
 
 
 UNKNOWN = Things(
@@ -35,6 +38,7 @@ UNKNOWN = Things(
     absent.TRANSACTION,
     absent.HOLD,
     "hook_00000000000000",
+    "000000000000",
 )
 """What names nothing of any tenant."""
 
@@ -65,6 +69,7 @@ def made_by(caller: Client) -> Things:
         books.transfer("alice", "shop", 2).ok()["id"],
         books.hold("alice", "shop", 2).ok()["id"],
         caller.send("POST", "/v1/webhooks", {"url": SINK}).ok()["webhook"]["id"],
+        caller.send("POST", "/v1/api-keys", {"name": "attacked"}).ok()["api_key"]["id"],
     )
 
 
@@ -84,6 +89,7 @@ def samples(of: Things) -> dict[str, list[Sample]]:
     fee = {"account": "@fees", "amount": "1", "asset": "USD"}
     page = {"cursor": "AAAAAAAAAAE", "limit": 5}
     hook = {"url": SINK, "kinds": ["transfer"], "owner": of.owner}
+    new = {"name": "till", "scopes": ["admin"], "networks": ["127.0.0.0/8"], "expires_at": None}
     events = {"shard": 1, "after": 0, "limit": 5, "kind": "transfer", "stages": "true"}
     return {
         "openAccount": [
@@ -135,6 +141,12 @@ def samples(of: Things) -> dict[str, list[Sample]]:
         "removeWebhook": [Sample(of.webhook)],
         "rotateWebhookSecret": [Sample(of.webhook, body={"overlap_seconds": 60})],
         "testWebhook": [Sample(of.webhook)],
+        "createApiKey": [Sample(body=new)],
+        "listApiKeys": [Sample(query={"cursor": KEY_CURSOR, "limit": 5})],
+        "getApiKey": [Sample(of.api_key)],
+        "changeApiKey": [Sample(of.api_key, body={**new, "scopes": ["read", "post"]})],
+        "rotateApiKey": [Sample(of.api_key, body={"overlap_seconds": 60})],
+        "revokeApiKey": [Sample(of.api_key)],
         "replayWebhook": [Sample(of.webhook, body={"shard": 1, "position": 1})],
     }
 

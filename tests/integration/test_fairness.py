@@ -187,7 +187,8 @@ async def test_a_large_request_is_never_worked_through_at_once(
         ]
         body = msgspec.convert({"transfers": rows}, TransferBatchRequest)
         access = Access("", tenant.ledger.tenant, frozenset(), (), "")
-        call = Call(tenant.ledger, tenant.ledger._engine.pieces, "", body, None, "", access)
+        engine = tenant.ledger._engine
+        call = Call(tenant.ledger, engine.pieces, "", body, None, "", access, engine.directory)
         await operations.transfer_batch(call)
         going.cancel()
     assert dict(most) == dict.fromkeys(

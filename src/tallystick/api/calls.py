@@ -10,6 +10,7 @@ from msgspec import Struct
 from tallystick.api.streams import Parts
 from tallystick.domain.access import SCOPE_NEEDED, Action, Scope
 from tallystick.domain.outcomes import RefusalCode, Refused
+from tallystick.ledger.directory import ReplicatedDirectory
 from tallystick.service.authentication import Access
 from tallystick.service.ledger import Ledger
 from tallystick.service.pieces import Pieces
@@ -35,6 +36,7 @@ class Call(NamedTuple):
     # Empty if there is none, which calls that need one do not see.
     idempotency_key: str
     access: Access
+    directory: ReplicatedDirectory
     last_event_id: int | None = None
 
 

@@ -25,11 +25,13 @@ from tallystick.domain.outcomes import RefusalCode, Unserved
 from tallystick.domain.system_owners import PATTERN
 from tallystick.domain.webhooks import ID_PREFIX
 from tallystick.views import EventMessage, Hold, TestMessage, Transaction
+from tallystick.views.api_keys import KEY_ID_PATTERN
 from tallystick.views.encoding import schema_of
 
 _REFERENCE: Final = "#/components/schemas/{name}"
 _PATTERN_OF: Final = {
     "accounts": identifier_pattern(Prefix.ACCOUNT),
+    "api-keys": KEY_ID_PATTERN,
     "holds": identifier_pattern(Prefix.HOLD),
     "system-owners": f"^{PATTERN}$",
     "transactions": identifier_pattern(Prefix.TRANSACTION),
@@ -37,6 +39,7 @@ _PATTERN_OF: Final = {
 }
 _DESCRIPTION_OF: Final = {
     "accounts": "An account.",
+    "api-keys": "An API key.",
     "holds": "A hold.",
     "system-owners": "The name of a system owner, such as `@fees`.",
     "transactions": "A transaction.",

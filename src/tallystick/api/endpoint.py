@@ -63,6 +63,7 @@ class Tenants:
 
     def __init__(self, engine: Engine) -> None:
         self.pieces = engine.pieces
+        self.directory = engine.directory
         self.rate_limits = engine.rate_limits
         self.remembered = engine.api_keys.remembered
         self._api_keys = engine.api_keys
@@ -151,7 +152,9 @@ def _responder(
         if more is not None and (asked := more(body)) is not None:
             require_scope(access, asked)
         last_event_id = None if operation.stream is None else streams.last_event_id(request)
-        call = Call(ledger, tenants.pieces, identifier, body, query, key, access, last_event_id)
+        call = Call(
+            ledger, tenants.pieces, identifier, body, query, key, access, tenants.directory, last_event_id
+        )
         streaming = operation.stream is not None and streams.wanted(request)
         spent = Budget.STREAMS if streaming else budget
         if tenants.rate_limits.limited(spent, ledger.tenant):

@@ -8,6 +8,7 @@ from typing import Any, Final
 from tallystick.domain.identifiers import Prefix, format_identifier, make_identifier
 from tallystick.domain.system_owners import PATTERN
 from tallystick.domain.webhooks import ID_PREFIX
+from tallystick.views.api_keys import KEY_ID_PATTERN
 
 _TIME: Final = "2026-01-31T12:00:00.000000Z"
 _POSITION: Final = 1234
@@ -20,7 +21,7 @@ ENDPOINT: Final = format_identifier(ID_PREFIX, make_identifier(_SHARD, 314_159_2
 
 _OF_PATTERN: Final = {
     f"^{text.partition('_')[0]}_": text for text in (ACCOUNT, TRANSACTION, HOLD, ENDPOINT)
-} | {f"^{PATTERN}$": "@fees"}
+} | {f"^{PATTERN}$": "@fees", KEY_ID_PATTERN: "0123456789ab"}
 
 # By name. None: the field is usually absent.
 _OF_NAME: Final[dict[str, Any]] = {
@@ -40,9 +41,11 @@ _OF_NAME: Final[dict[str, Any]] = {
     "failing_since": None,
     "head": _POSITION,
     "idempotency_key": "order 4711",
+    "key": "tally_0123456789ab_7rT1NXb0a3cPZkH2mVw9uQeLyJ5sGdF8oI4xK6tC0Rn",  # an example for people to read
     "kind": "transfer",
     "kinds": ["transfer"],
     "last_error": None,
+    "last_used_at": _TIME,
     "metadata": {"order": "4711"},
     "min_positions": {ACCOUNT: _POSITION},
     "name": "Loyalty points",
@@ -55,10 +58,12 @@ _OF_NAME: Final[dict[str, Any]] = {
     "param": "amount",
     "parked_at": None,
     "position": _POSITION,
+    "previous_until": None,
     "previous_secret_until": None,  # nosec B105  # an example for people to read
     "reason": None,
     "recorded_at": _TIME,
     "refers_to": TRANSACTION,
+    "revoked_at": None,
     "scale": 2,
     "seconds": 0.125,
     "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",  # nosec B105  # an example for people to read

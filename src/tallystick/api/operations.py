@@ -4,6 +4,7 @@ from http import HTTPStatus
 
 from tallystick import views
 from tallystick.api import answers, requests, streams, webhooks
+from tallystick.api.api_keys import KEY_OPERATIONS
 from tallystick.api.calls import Call, Key, Operation, optional_key
 from tallystick.api.error_codes import NO_STANDBY, POSITION_NOT_REACHED, STANDBY_UNAVAILABLE
 from tallystick.domain.access import Action
@@ -419,4 +420,5 @@ OPERATIONS: tuple[Operation, ...] = (
         views.WebhookProgress, body=webhooks.ReplayRequest, key=Key.OPTIONAL,
         errors=("webhook_not_found",),
     ),
+    *KEY_OPERATIONS,
 )  # fmt: skip
