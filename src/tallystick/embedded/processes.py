@@ -6,7 +6,7 @@ They are found through the operating system and not through a file.
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -29,14 +29,12 @@ def processes_below(folder: Path) -> list[RunningProcess]:
     """Return the live processes whose working directory is a folder or below it, as far as this user may see them."""
     directory = Path(os.path.realpath(folder))
     found = []
-    for pid in psutil.pids():
+    for pid, place in working_directories():
         with suppress(psutil.Error, OSError):
-            process = psutil.Process(pid)
-            # Linux appends " (deleted)" to a directory that was removed under a running process.
-            place = Path(process.cwd().removesuffix(" (deleted)"))
-            if place.is_relative_to(directory):
+            if Path(place).is_relative_to(directory):
+                process = psutil.Process(pid)
                 stopped = process.status() == psutil.STATUS_STOPPED
-                found.append(RunningProcess(pid, process.name(), place, stopped))
+                found.append(RunningProcess(pid, process.name(), Path(place), stopped))
     return found
 
 
@@ -48,14 +46,24 @@ def postgres_processes(cluster: Path) -> list[int]:
     """
     directory = os.path.realpath(cluster)
     found: dict[int, int] = {}
-    for pid in psutil.pids():
-        # Processes start and end meanwhile, zombies have no directory, and processes of other users cannot be
-        # inspected.
+    for pid, place in working_directories():
         with suppress(psutil.Error, OSError):
-            process = psutil.Process(pid)
-            if process.cwd() == directory and _is_postgres(process):
+            if place == directory and _is_postgres(process := psutil.Process(pid)):
                 found[pid] = process.ppid()
     return sorted(found, key=lambda pid: (found[pid] in found, pid))
+
+
+def working_directories() -> Iterator[tuple[int, str]]:
+    """Each process that this user may inspect, and its working directory, also one that was removed meanwhile.
+
+    Processes start and end meanwhile, zombies have no directory, and processes of other users cannot be inspected.
+    """
+    for pid in psutil.pids():
+        with suppress(psutil.Error, OSError):
+            # The library would ask Linux for more than the directory, for each of hundreds of processes.
+            place = str(Path(f"/proc/{pid}/cwd").readlink()) if psutil.LINUX else psutil.Process(pid).cwd()
+            # Linux appends " (deleted)" to a directory that was removed under a running process.
+            yield pid, place.removesuffix(" (deleted)")
 
 
 def _is_postgres(process: psutil.Process) -> bool:

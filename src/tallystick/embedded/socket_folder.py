@@ -45,7 +45,9 @@ class SocketFolder:
 
     def make(self, account: ServerAccount) -> Path:
         """Make the folder, or empty and use that of the last start, unless another user has taken its name."""
-        self._remove_abandoned(account)
+        parent = self._temporary_folder(account)
+        if parent is not None:
+            self._remove_abandoned(parent, account)
         with suppress(EmbeddedServerError, OSError):
             folder = self.path()
             with suppress(FileExistsError):
@@ -63,7 +65,11 @@ class SocketFolder:
                     left.unlink()
                 claim(folder, account)
                 return folder
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._temporary_folder(account)))
+        if parent is None:
+            raise EmbeddedServerError(
+                "there is no short folder for the socket of a server: set TMPDIR to one, such as /tmp"
+            )
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
         account.give(folder)
         claim(folder, account)
         write_private(self._record, str(folder))
@@ -83,20 +89,19 @@ class SocketFolder:
         self.remove()
         self._record.unlink(missing_ok=True)
 
-    def _remove_abandoned(self, account: ServerAccount) -> None:
+    @staticmethod
+    def _remove_abandoned(parent: Path, account: ServerAccount) -> None:
         """Remove the folders of killed runs, if no server answers there."""
-        with suppress(EmbeddedServerError):
-            for folder in abandoned(
-                self._temporary_folder(account), _PATTERN, {os.geteuid(), account.user_id}
-            ):
-                with suppress(OSError):
-                    content = list(folder.iterdir())
-                    if not any(_answers(path) for path in content):
-                        for path in content:
-                            path.unlink()
-                        folder.rmdir()
+        for folder in abandoned(parent, _PATTERN, {os.geteuid(), account.user_id}):
+            with suppress(OSError):
+                content = list(folder.iterdir())
+                if not any(_answers(path) for path in content):
+                    for path in content:
+                        path.unlink()
+                    folder.rmdir()
 
-    def _temporary_folder(self, account: ServerAccount) -> Path:
+    def _temporary_folder(self, account: ServerAccount) -> Path | None:
+        """The folder to make it in: one that the server can enter, with a short path. None: there is none."""
         name = f"/tallystick-12345678/{self._longest_name}"
         for folder in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):  # nosec B108  # noqa: S108 - mkdtemp
             short = len(os.fsencode(folder)) + len(name) <= _SOCKET_PATH_BYTES_MAX
@@ -104,9 +109,7 @@ class SocketFolder:
             plain = re.fullmatch(r"[A-Za-z0-9/._+-]+", str(folder)) is not None
             if short and plain and os.access(folder, os.W_OK | os.X_OK) and account.can_enter(folder):
                 return folder
-        raise EmbeddedServerError(
-            "there is no short folder for the socket of a server: set TMPDIR to one, such as /tmp"
-        )
+        return None
 
 
 def _answers(path: Path) -> bool:

