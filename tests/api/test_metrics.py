@@ -1,6 +1,7 @@
 """The operators' port: what a server counts is told there, to no tenant, and of all workers together."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -42,9 +43,28 @@ def test_an_unknown_path_is_told_the_same_way(client: Client) -> None:
 def test_the_operators_port_serves_nothing_else(server: Server) -> None:
     with Client(f"http://{HOST}:{server.metrics_port}", None) as caller:
         assert caller.request("POST", "/v1/transfers").status == 405
-        for path in ("/v1/assets", "/docs", "/openapi.json", "/healthz"):
+        for path in ("/v1/assets", "/docs", "/openapi.json", "/healthz/x"):
             assert b"tallystick_shard_up{" in caller.request("GET", path).body
     assert any(line.startswith("tallystick_shard_up{") for line in metrics(server))
+
+
+def test_the_operators_port_says_whether_the_api_is_well(server: Server) -> None:
+    with Client(f"http://{HOST}:{server.metrics_port}", None) as caller, Client(server.url, None) as api:
+        for path in ("/healthz", "/readyz", "/readyz?all", "/readyz?shard=1"):
+            assert caller.get(path).status == 200
+            assert caller.get(path).json["status"] == api.get(path).json["status"] == "ok"
+        assert caller.get("/readyz?shard=77").status == 400
+        os.kill(server.pid, signal.SIGSTOP)
+        workers = psutil.Process(server.pid).children()
+        serving = [one for one in workers if "metrics_server" not in " ".join(one.cmdline())]
+        for one in serving:
+            one.suspend()
+        try:
+            assert caller.get("/healthz").status == caller.get("/readyz").status == 503
+        finally:
+            for one in serving:
+                one.resume()
+            os.kill(server.pid, signal.SIGCONT)
 
 
 def test_a_scraper_that_says_nothing_does_not_keep_others_out(server: Server) -> None:

@@ -80,6 +80,13 @@ def test_the_file_of_the_keys_of_webhooks(path: Path, monkeypatch: pytest.Monkey
     assert read_configuration(path).webhooks_key_file == "/run/secrets/webhooks"
 
 
+def test_the_files_of_tls(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TALLYSTICK_TLS_CERTIFICATE_FILE", "/run/secrets/certificate")
+    monkeypatch.setenv("TALLYSTICK_TLS_KEY_FILE", "/run/secrets/key")
+    found = read_configuration(path)
+    assert (found.tls_certificate, found.tls_key) == ("/run/secrets/certificate", "/run/secrets/key")
+
+
 def test_the_owner_needs_no_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TALLYSTICK_SHARD_1_OWNER_DSN", "host=one dbname=a user=owner")
     monkeypatch.setenv("TALLYSTICK_OWNER_PASSWORD", SECRET)
@@ -130,7 +137,7 @@ def test_they_can_be_taken_out_of_an_environment() -> None:
     secret = [
         "TALLYSTICK_CACHE", "TALLYSTICK_CACHE_FILE", "TALLYSTICK_CACHE_KEY_FILE", "TALLYSTICK_WEBHOOKS_KEY_FILE",
         "TALLYSTICK_PASSWORD", "TALLYSTICK_OWNER_PASSWORD_FILE", "TALLYSTICK_SHARD_1_DSN",
-        "TALLYSTICK_SHARD_12_OWNER_DSN_FILE",
+        "TALLYSTICK_SHARD_12_OWNER_DSN_FILE", "TALLYSTICK_TLS_CERTIFICATE_FILE", "TALLYSTICK_TLS_KEY_FILE",
     ]  # fmt: skip
     others = ["TALLYSTICK_CONFIG", "TALLYSTICK_LOG_LEVEL", "PATH"]
     environment = dict.fromkeys([*secret, *others], "x")

@@ -25,12 +25,12 @@ _log = structlog.get_logger(__name__)
 
 
 @contextmanager
-def metrics_served(host: str, port: int, folder: Path) -> Iterator[None]:
-    """Serve what the workers of a folder count, in a process that is replaced when it ends.
+def metrics_served(host: str, port: int, folder: Path, api: metrics_server.ApiAddress) -> Iterator[None]:
+    """Serve what the workers of a folder count, and whether the API is well, in a process that is replaced.
 
     A port that is taken raises an alarm, and is tried again until it is free.
     """
-    process = _MetricsProcess(host, port, folder)
+    process = _MetricsProcess(host, port, folder, api)
     try:
         yield
     finally:
@@ -43,9 +43,10 @@ class _MetricsProcess:
     The thread that replaces the process does little else than wait, because workers are forked beside it.
     """
 
-    def __init__(self, host: str, port: int, folder: Path) -> None:
+    def __init__(self, host: str, port: int, folder: Path, api: metrics_server.ApiAddress) -> None:
         self._address = (host, port)
         self._folder = folder
+        self._api = api
         self._stopping = threading.Event()
         self._changing = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -92,7 +93,10 @@ class _MetricsProcess:
                 return None
             listener = self._listener.fileno()
             self._process = subprocess.Popen(  # nosec B603  # noqa: S603 - our own program, and there is no shell
-                [sys.executable, "-P", "-m", metrics_server.__name__, str(listener), str(self._folder)],
+                [
+                    *(sys.executable, "-P", "-m", metrics_server.__name__, str(listener), str(self._folder)),
+                    *(self._api.host, str(self._api.port), "tls" if self._api.tls else "plain"),
+                ],
                 stdin=subprocess.PIPE,
                 pass_fds=[listener],
             )

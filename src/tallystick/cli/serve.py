@@ -15,18 +15,20 @@ from typing import Any, Final
 import click
 import structlog
 from granian import Granian
-from granian.constants import HTTPModes, Interfaces, Loops
+from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from tallystick.api.app import create_app
 from tallystick.api.connections import guard_connections
 from tallystick.api.draining import Draining
+from tallystick.api.metrics_server import ApiAddress
 from tallystick.background.figure_files import figures_folder
 from tallystick.background.figures import keep_in_files
 from tallystick.cli.metrics_process import metrics_served
 from tallystick.cli.options import configuration_option, json_option
 from tallystick.cli.ports import METRICS_PORT_OPTION, address_of, reserve_port
+from tallystick.cli.tls import tls_of
 from tallystick.domain import limits
 from tallystick.domain.hosts import PORT_MAX
 from tallystick.service.configuration import CONFIGURATION_VARIABLE, read_configuration
@@ -110,13 +112,27 @@ class _Server(Granian):  # type: ignore[misc, valid-type]
 @click.option(
     METRICS_PORT_OPTION,
     type=click.IntRange(1, PORT_MAX),
-    help="The operators' port, with the metrics of all workers, for Prometheus. Default: none.",
+    help="The operators' port: /metrics of all workers for Prometheus, /healthz and /readyz for probes. "
+    "Default: none.",
 )
 @click.option(
     "--metrics-host",
     default="127.0.0.1",
     show_default=True,
     help="The address of the operators' port. It needs no API key, so tenants must not reach it.",
+)
+@click.option(
+    "--tls-certificate",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The certificate of this server with its chain, as PEM: speak HTTPS. Default: tls_certificate of the "
+    "configuration file, else plain HTTP.",
+)
+@click.option(
+    "--tls-key",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The key of the certificate, as PEM without a password. Default: tls_key of the configuration file.",
 )
 @click.option("--child-of", type=int, hidden=True, help="The process that holds the port; stop when it ends.")
 @json_option
@@ -131,6 +147,8 @@ def serve(
     connections_per_address: int,
     metrics_port: int | None,
     metrics_host: str,
+    tls_certificate: Path | None,
+    tls_key: Path | None,
     child_of: int | None,
     as_json: bool,
 ) -> None:
@@ -140,6 +158,7 @@ def serve(
         stop_when_orphaned(child_of)
     expect_traces_possible()
     configuration = read_configuration(configuration_path)
+    tls = tls_of(configuration, tls_certificate, tls_key)
     unreachable = check_shards(configuration)
     for number, error in unreachable.items():
         _log.warning("serving the other shards", shard=number, error=str(error))
@@ -170,6 +189,9 @@ def serve(
         websockets=False,
         backlog=BACKLOG_CONNECTIONS_MAX,
         backpressure=connections_max,
+        ssl_cert=None if tls is None else tls.certificate,
+        ssl_key=None if tls is None else tls.key,
+        ssl_protocol_min=SSLProtocols(f"tls{configuration.tls_minimum}"),
         log_level=LogLevels.warning,
         log_dictconfig=_SERVER_LOGGING,
         log_access=False,
@@ -184,12 +206,14 @@ def serve(
             if child_of is None:
                 reserve_port(metrics_address, metrics_port, METRICS_PORT_OPTION).close()
             figures = cleanup.enter_context(figures_folder())
-            cleanup.enter_context(metrics_served(metrics_address, metrics_port, figures))
+            api = ApiAddress(address, port, tls=tls is not None)
+            cleanup.enter_context(metrics_served(metrics_address, metrics_port, figures, api))
         _log.info(
             "serving",
             address=address,
             port=port,
             workers=workers,
+            tls=tls is not None,
             metrics_address=metrics_address,
             metrics_port=metrics_port,
             configuration=str(configuration_path),

@@ -95,7 +95,8 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     `effective_at_max_days_back` bounds the effective time of new transactions. `accounts_per_tenant` and
     `streams_per_tenant` (open at one server) are quotas. `limits` apply to each tenant, `key_limits` to each key;
     `[[tenant]]` and `[[key]]` tables to single ones. `trusted_proxies` are networks of proxies in front of the
-    servers: what they say of the address of a client (`X-Forwarded-For`) is believed.
+    servers: what they say of the address of a client (`X-Forwarded-For`) is believed. With
+    `tls_certificate` and `tls_key` (paths, PEM) servers speak HTTPS, of `tls_minimum` or newer.
     """
 
     shard: list[ShardConfiguration] = []
@@ -115,6 +116,9 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     limits: Rates = NO_RATES
     key_limits: Rates = NO_RATES
     trusted_proxies: list[str] = []
+    tls_certificate: str | None = None
+    tls_key: str | None = None
+    tls_minimum: Literal["1.2", "1.3"] = "1.2"
     tenant: list[TenantConfiguration] = []
     key: list[KeyConfiguration] = []
 

@@ -15,11 +15,19 @@ CACHE: Final = "TALLYSTICK_CACHE"
 CACHE_KEY: Final = "TALLYSTICK_CACHE_KEY"
 WEBHOOKS_KEY_FILE: Final = "TALLYSTICK_WEBHOOKS_KEY_FILE"
 """The path of the file of keys itself: servers read it again when it changes."""
+TLS_CERTIFICATE_FILE: Final = "TALLYSTICK_TLS_CERTIFICATE_FILE"
+TLS_KEY_FILE: Final = "TALLYSTICK_TLS_KEY_FILE"
 PASSWORD: Final = "TALLYSTICK_PASSWORD"  # nosec B105  # noqa: S105 - a name
 OWNER_PASSWORD: Final = "TALLYSTICK_OWNER_PASSWORD"  # nosec B105  # noqa: S105 - a name
 
 _FILE: Final = "_FILE"
 _OF_SHARD: Final = re.compile(r"TALLYSTICK_SHARD_([0-9]+)_(DSN|OWNER_DSN)(?:_FILE)?")
+# Variables that have the path itself: what is in these files is not read here.
+_PATHS: Final = {
+    "webhooks_key_file": WEBHOOKS_KEY_FILE,
+    "tls_certificate": TLS_CERTIFICATE_FILE,
+    "tls_key": TLS_KEY_FILE,
+}
 _ALONE: Final = (CACHE, CACHE_KEY, PASSWORD, OWNER_PASSWORD)
 
 Document = dict[str, Any]
@@ -88,8 +96,9 @@ def add_secrets(document: Document, secrets: Secrets) -> None:
     for name, setting in (("cache", CACHE), ("cache_key", CACHE_KEY)):
         if (secret := secrets.get(setting)) is not None:
             document[name] = secret
-    if (path := secrets.path(WEBHOOKS_KEY_FILE)) is not None:
-        document["webhooks_key_file"] = path
+    for name, setting in _PATHS.items():
+        if (path := secrets.path(setting)) is not None:
+            document[name] = path
     shards = _shards(document)
     for number, dsn in secrets.of_shards("DSN").items():
         _shard(shards, number, "DSN")["dsn"] = dsn
@@ -112,7 +121,7 @@ def remove_secrets(environment: MutableMapping[str, str]) -> list[str]:
     names = [
         name
         for name in environment
-        if name.removesuffix(_FILE) in _ALONE or name == WEBHOOKS_KEY_FILE or _OF_SHARD.fullmatch(name)
+        if name.removesuffix(_FILE) in _ALONE or name in _PATHS.values() or _OF_SHARD.fullmatch(name)
     ]
     for name in names:
         del environment[name]

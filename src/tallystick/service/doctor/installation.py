@@ -234,8 +234,13 @@ def _of_certificates(configuration: Configuration) -> list[Finding]:
             files.update(
                 dict.fromkeys(path for path in (address.tls.ca_path, address.tls.certificate_path) if path)
             )
-    if configuration.webhooks_ca_file is not None:
-        files[configuration.webhooks_ca_file] = None
+    files.update(
+        dict.fromkeys(
+            path
+            for path in (configuration.webhooks_ca_file, configuration.tls_certificate)
+            if path is not None
+        )
+    )
     judged: Mapping[str, Judgement] = {
         **{
             f"{host}:{port}": certificate_of_server(host, port, is_postgresql=is_postgresql)
