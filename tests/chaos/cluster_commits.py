@@ -10,6 +10,7 @@ from tallystick.cluster.record import Passwords
 from tallystick.cluster.settings.patroni import SUPERUSER
 
 CONNECT_SECONDS_MAX = 3
+ENDED_SECONDS_MAX = 60.0
 
 
 class Ending(StrEnum):
@@ -34,15 +35,18 @@ def superuser_dsn(machine: Machine, passwords: Passwords, database: str = "postg
 
 
 def end_waiting_commits(primary: Machine, passwords: Passwords, ending: Ending, seconds: float) -> int:
-    """End every commit of a server that is seen waiting for a standby, for some time; how many there were."""
+    """End every commit of a server that is seen waiting for a standby; how many there were.
+
+    It goes on for some time, and then until there was one: on a slow machine few are seen.
+    """
     query = (
         f"SELECT count(*) FILTER (WHERE {ending.value}(pid)) FROM pg_stat_activity"
         " WHERE wait_event = 'SyncRep' AND backend_type = 'client backend'"
     )
     ended = 0
-    until = time.monotonic() + seconds
+    began = time.monotonic()
     with psycopg.connect(superuser_dsn(primary, passwords), autocommit=True) as connection:
-        while time.monotonic() < until:
+        while time.monotonic() < began + (seconds if ended else ENDED_SECONDS_MAX):
             row = connection.execute(query).fetchone()
             assert row is not None
             ended += row[0]
