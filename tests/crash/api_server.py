@@ -80,12 +80,34 @@ class ApiServer:
         self.metrics_port = own_port()
         self._process: subprocess.Popen[bytes] | Forked | None = None
         owner_dsns = {number: database.owner_dsn for number, database in enumerate(databases, SHARD)}
-        self.api_key = with_keys(owner_dsns, lambda keys: keys.create("crash test")).key
+        self.api_key = (
+            with_keys(owner_dsns, lambda keys: keys.create("crash test")).key
+            if package is None
+            else self._key_of_version()
+        )
 
     @property
     def address(self) -> str:
         """The address of the API."""
         return f"http://{HOST}:{self.port}"
+
+    def _environment(self) -> dict[str, str]:
+        """The environment of its processes, which import its version of the package."""
+        paths = filter(None, [str(self.package or ""), os.environ.get("PYTHONPATH")])
+        return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+    def _key_of_version(self) -> str:
+        """A key that its version of the package has made, in a schema that this one may not know."""
+        command = [sys.executable, "-m", PROGRAM, "keys", "create", "--name", "crash test", "--json"]
+        command += ["--config", str(self.configuration_path)]
+        # Versions from before keys had scopes have no such option, and say so.
+        for scopes in (["--scope", "all"], []):
+            done = subprocess.run(
+                [*command, *scopes], env=self._environment(), capture_output=True, text=True, check=False
+            )
+            if done.returncode == 0:
+                return str(json.loads(done.stdout)["key"])
+        raise AssertionError(done.stderr)
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another command of the product on the same shard."""
@@ -98,13 +120,12 @@ class ApiServer:
         with self.log_path.open("ab") as log, Path(os.devnull).open("rb") as nothing:
             if self._anew or self.package is not None:
                 command = [sys.executable, "-m", self._program, *arguments]
-                paths = os.pathsep.join(filter(None, [str(self.package or ""), os.environ.get("PYTHONPATH")]))
                 self._process = subprocess.Popen(
                     command,
                     stdin=nothing,
                     stdout=log,
                     stderr=log,
-                    env={**os.environ, "PYTHONPATH": paths},
+                    env=self._environment(),
                     start_new_session=True,
                 )
             else:
