@@ -5,6 +5,8 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import files, packages_distributions
 from pathlib import Path
 
@@ -66,9 +68,14 @@ def test_a_package_of_an_extra_that_the_core_imports_is_found() -> None:
     assert "No module named 'redis'" in done.stderr
 
 
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    return packages_distributions()
+
+
 def package_of(module: str) -> str:
     """The package that brings a module. Of those with a dot in their names several packages bring the first part."""
-    packages = packages_distributions()[module.partition(".")[0]]
+    packages = _distributions()[module.partition(".")[0]]
     folder = module.replace(".", "/") + "/"
     (name,) = [
         name

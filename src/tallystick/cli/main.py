@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, NoReturn
 
 import click
 
-from tallystick.extras import ALL, require_extra
+from tallystick.extras import ALL, MissingExtraError, require_extra
 
 
 class _Place(NamedTuple):
@@ -110,6 +110,8 @@ def main() -> NoReturn:
         # The reader of the output has closed it. Python must not fail again when it flushes the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except MissingExtraError as error:
+        _fail(str(error), 1)
     except Exception as error:
         # Imported here, with all drivers: earlier, Ctrl-C during the import would print a traceback.
         if not isinstance(error, importlib.import_module("tallystick.cli.errors").EXPECTED_ERRORS):
