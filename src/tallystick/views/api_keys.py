@@ -21,7 +21,7 @@ Scopes = Annotated[
     Meta(
         description="What the key may do: see the scope of each operation.",
         examples=[["read", "post"]],
-        extra_json_schema={"minItems": 1, "uniqueItems": True},
+        extra_json_schema={"minItems": 1},
     ),
 ]
 KeyNetworks = Annotated[
