@@ -102,6 +102,27 @@ def test_a_key_is_shown_once_and_revoked_once(installation: Installation) -> Non
     assert (row["name"], row["tenant"], row["revoked_at"] is None) == ("shop", "shops", False)
 
 
+def test_a_key_is_given_little_and_is_changed_and_rotated(installation: Installation) -> None:
+    made = installation.json(
+        "keys", "create", "--name", "till", "--expires", "90d", "--network", "192.0.2.0/24"
+    )
+    assert (made["scopes"], made["networks"]) == (["read"], ["192.0.2.0/24"])
+    assert made["expires_at"] is not None
+    wanted = ("--scope", "read", "--scope", "post", "--expires", "never", "--network", "anywhere")
+    changed = installation.json("keys", "change", made["id"], *wanted, "--name", "a till")
+    assert changed["scopes"] == ["read", "post"]
+    assert (changed["name"], changed["networks"], changed["expires_at"]) == ("a till", [], None)
+    rotated = installation.json("keys", "rotate", made["id"], "--overlap", "2h")
+    assert rotated["key"] != made["key"]
+    (row,) = [row for row in installation.json("keys", "list")["keys"] if row["id"] == made["id"]]
+    assert row["previous_until"] == rotated["previous_until"]
+    assert "read post" in installation.run("keys", "list").stdout
+    for refused in (("--expires", "soon"), ("--network", "here"), ()):
+        assert installation.fails("keys", "change", made["id"], *refused)
+    assert "tallystick keys list" in installation.fails("keys", "rotate", "ffffffffffff")
+    assert "--overlap" in installation.fails("keys", "rotate", made["id"], "--overlap", "1y")
+
+
 def test_money_moves_once_for_each_key(installation: Installation) -> None:
     bank = installation.open("bank", "--kind", "system")
     carol = installation.open("carol", "--max-balance", "2000")
