@@ -49,7 +49,9 @@ class Answer:
         assert self.content_type == PROBLEM_TYPE, f"{self.status} {self.content_type}: {self.body!r}"
         problem = self.json
         assert problem["status"] == self.status
-        assert problem["type"] == f"urn:tallystick:problem:{problem['code']}"
+        assert problem["type"] == f"/errors/{problem['code']}"
+        assert problem["instance"].startswith("urn:")
+        assert self.headers["x-request-id"]
         assert problem["title"]
         assert problem["detail"]
         return self.status, problem["code"], problem.get("param")

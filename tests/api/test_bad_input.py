@@ -467,7 +467,7 @@ def test_one_time_only(shop: Books) -> None:
         ("owner=a&Owner=b", "Owner"),
         ("owner=a&limit=0", "limit"),
         ("owner=a&limit=-1", "limit"),
-        ("owner=a&limit=501", "limit"),
+        ("owner=a&limit=9223372036854775808", "limit"),
         ("owner=a&limit=", "limit"),
         ("owner=a&limit=ten", "limit"),
         ("owner=a&limit=1.5", "limit"),
@@ -495,7 +495,6 @@ def test_queries_of_a_list(client: Client, query: str, param: str) -> None:
     ("query", "param"),
     [
         ("limit=0", "limit"),
-        ("limit=501", "limit"),
         ("cursor=A", "cursor"),
         ("owner=a", "owner"),
         ("%00=a", "\0"),

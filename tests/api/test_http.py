@@ -47,7 +47,7 @@ def test_head(client: Client, shop: Books, path: str) -> None:
     paid = shop.transfer("alice", "shop", 1).ok()["id"]
     held = shop.hold("alice", "shop", 1).ok()["id"]
     target = path.format(account=shop["alice"], transaction=paid, hold=held).encode()
-    whole, head = client.raw_request("GET", target), client.raw_request("HEAD", target)
+    whole, head = (client.raw_request(method, target, {"X-Request-Id": b"one"}) for method in ("GET", "HEAD"))
     assert head.body == b""
     assert whole.body != b""
     assert head.status == whole.status

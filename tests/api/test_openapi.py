@@ -53,6 +53,7 @@ ROUTES = {
     "GET /v1/transactions/{identifier}",
     "GET /v1/events",
     "GET /v1/assets",
+    "GET /v1/assets/{identifier}",
     "POST /v1/assets",
     "POST /v1/webhooks",
     "GET /v1/webhooks",
@@ -130,6 +131,14 @@ def test_only_what_the_ledger_may_refuse_is_said_to_be_refused(document: dict[st
         "POST /v1/holds",
         "POST /v1/holds/{identifier}/capture",
         "POST /v1/holds/{identifier}/void",
+        # Only a key of another request.
+        "POST /v1/assets",
+        "POST /v1/webhooks",
+        "PATCH /v1/webhooks/{identifier}",
+        "DELETE /v1/webhooks/{identifier}",
+        "POST /v1/webhooks/{identifier}/rotate",
+        "POST /v1/webhooks/{identifier}/test",
+        "POST /v1/webhooks/{identifier}/replay",
     }
 
 
@@ -280,6 +289,7 @@ def calls(client: Client) -> Callable[[], Iterator[tuple[str, object, Answer]]]:
         yield done("GET /v1/assets", "/v1/assets")
         asset = {"code": f"T{new_key()[:8].upper()}", "scale": 2, "name": "Points"}
         yield done("POST /v1/assets", "/v1/assets", asset)
+        yield done("GET /v1/assets/{identifier}", "/v1/assets/USD")
         yield from webhook_calls(done)
         yield from key_calls(done)
         yield done("GET /healthz", "/healthz")

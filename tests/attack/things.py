@@ -13,6 +13,7 @@ from tests.api.client import Client, new_key
 SINK = "http://127.0.0.1:9/"
 """A receiver on this machine that takes nothing."""
 KEY_CURSOR = write_text_cursor(["2025-01-01T00:00:00+00:00", "000000000000"])
+HOOK_CURSOR = "d2ViaG9va3MKMjAyNS0wMS0wMVQwMDowMDowMC4wMDAwMDAgaG9va18wMDAwMDAwMDAwMDAwMA"
 KEY = "KEY OF THIS CALL"
 """In a body: where the key of a request stands that has it there."""
 
@@ -132,10 +133,11 @@ def samples(of: Things) -> dict[str, list[Sample]]:
             Sample(query={**events, "account": of.account}),
             Sample(query={**events, "owner": of.owner}),
         ],
-        "listAssets": [Sample()],
+        "listAssets": [Sample(query={"cursor": "YXNzZXRzCm93biBBQUE", "limit": 5})],
+        "getAsset": [Sample(of.asset)],
         "createAsset": [Sample(body={"code": of.asset, "scale": 0, "name": "Gems"})],
         "createWebhook": [Sample(body=hook)],
-        "listWebhooks": [Sample()],
+        "listWebhooks": [Sample(query={"cursor": HOOK_CURSOR, "limit": 5})],
         "getWebhook": [Sample(of.webhook)],
         "changeWebhook": [Sample(of.webhook, body={**hook, "state": "paused"})],
         "removeWebhook": [Sample(of.webhook)],

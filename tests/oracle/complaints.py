@@ -199,6 +199,8 @@ def _about_change(history: History, command: Change) -> Iterator[Complaint]:
     if terms is None:
         yield "account_not_found", "id"
         return
+    if not command.fits:
+        yield "precondition_failed", "If-Match"
     after = changed(terms, command)
     if after.status == "closed" and (history.balance(command.id) or history.held(command.id)):
         yield "account_not_empty", "status"

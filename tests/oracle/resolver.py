@@ -351,6 +351,7 @@ class Resolver:
             min_balance="keep" if intent.flag else bound,
             max_balance=bound if intent.flag else "keep",
             metadata="keep" if intent.note[1] is None else intent.note[1],
+            fits=not (intent.flag and intent.second == 2),
         )
 
     def _bound(self, intent: Intent, account: int) -> int | None | words.Keep:

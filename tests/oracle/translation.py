@@ -136,6 +136,7 @@ class Translation:
             min_balance=msgspec.UNSET if command.min_balance == "keep" else command.min_balance,
             max_balance=msgspec.UNSET if command.max_balance == "keep" else command.max_balance,
             metadata=msgspec.UNSET if command.metadata == "keep" else command.metadata,
+            tags=None if command.fits else frozenset({"of another version"}),
         )
 
     def _payment(self, command: words.Command) -> commands.Command:

@@ -20,6 +20,7 @@ PRECEDENCE: Final = (
     # Nothing is asked of a payer while the payee cannot be reached.
     "shard_unavailable",
     "account_not_found",
+    "precondition_failed",
     "transaction_not_reversible",
     "hold_not_open",
     "hold_busy",
@@ -32,6 +33,7 @@ PRECEDENCE: Final = (
     "account_frozen",
     "account_not_empty",
     "bounds_invalid",
+    "metadata_too_large",
     "insufficient_funds",
     "balance_limit_exceeded",
     "atomic_batch_refused",
@@ -39,7 +41,7 @@ PRECEDENCE: Final = (
 )
 
 # What is refused for a reason that passes is not kept under its key.
-PASSING: Final = ("hold_busy", "shard_unavailable")
+PASSING: Final = ("hold_busy", "shard_unavailable", "precondition_failed")
 
 REVERSIBLE: Final = ("transfer", "transaction", "hold_captured", "transfer_credited")
 
@@ -127,6 +129,8 @@ class Change(Command):
     min_balance: int | None | Keep = KEEP
     max_balance: int | None | Keep = KEEP
     metadata: str | None | Keep = KEEP
+    # Whether the account is as the caller saw it. Requests that differ in it alone are the same request.
+    fits: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)

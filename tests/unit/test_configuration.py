@@ -228,3 +228,40 @@ def test_a_password_is_never_repeated(path: Path) -> None:
 def test_a_way_of_crossing_that_is_not_known_is_refused_without_a_file_too() -> None:
     with pytest.raises(ConfigurationError, match='expected "saga" or "two_phase" as cross_shard, not "hope"'):
         configuration_of([(1, "postgresql:///one")], cross_shard="hope")
+
+
+@pytest.mark.parametrize(
+    "origins", ['["*"]', '["https://app.example", "http://localhost:3000", "http://[::1]:80"]', "[]"]
+)
+def test_origins(tmp_path: Path, origins: str) -> None:
+    path = tmp_path / "tallystick.toml"
+    path.write_text(f'cors_allowed_origins = {origins}\n[[shard]]\nnumber = 1\ndsn = "host=a dbname=b"\n')
+    assert isinstance(read_configuration(path).cors_allowed_origins, list)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "app.example",
+        "https://app.example/",
+        "https://App.example",
+        "ftp://a",
+        "https://a,https://b",
+        "",
+        "null",
+    ],
+)
+def test_what_is_no_origin(tmp_path: Path, origin: str) -> None:
+    path = tmp_path / "tallystick.toml"
+    path.write_text(f'cors_allowed_origins = ["{origin}"]\n[[shard]]\nnumber = 1\ndsn = "host=a dbname=b"\n')
+    with pytest.raises(ConfigurationError, match="expected an origin"):
+        read_configuration(path)
+
+
+def test_all_origins_and_one(tmp_path: Path) -> None:
+    path = tmp_path / "tallystick.toml"
+    path.write_text(
+        'cors_allowed_origins = ["*", "https://a"]\n[[shard]]\nnumber = 1\ndsn = "host=a dbname=b"\n'
+    )
+    with pytest.raises(ConfigurationError, match="every origin"):
+        read_configuration(path)

@@ -80,6 +80,8 @@ def test_both_forms_of_the_header_are_one_key(client: Client, receiver: Receiver
     assert post(client, "/v1/webhooks", {"url": receiver.url}, f'"{key}"').body == first.body
     malformed = post(client, "/v1/webhooks", {"url": receiver.url}, f'"{key}')
     assert malformed.refused() == (400, "parameter_invalid", "Idempotency-Key")
+    empty = post(client, "/v1/webhooks", {"url": receiver.url}, "")
+    assert empty.refused() == (400, "idempotency_key_missing", "Idempotency-Key")
 
 
 def test_another_request_with_the_key_is_refused(client: Client, receiver: Receiver) -> None:

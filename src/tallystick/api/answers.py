@@ -27,10 +27,8 @@ class EventList(views.Events, frozen=True):
     """Events in the order of the log. A full page never changes."""
 
 
-class AssetList(Struct):
-    """All assets."""
-
-    items: list[views.Asset]
+class AssetList(views.Page[views.Asset], frozen=True):
+    """One page of assets: your own, then those of ISO 4217."""
 
 
 class TransferOutcome(Struct, gc=False):
@@ -70,7 +68,10 @@ class Health(Struct):
 
 
 class Problem(Struct, omit_defaults=True):
-    """A problem document (RFC 9457). `code` is stable; `param` names the field of the request that caused it."""
+    """A problem document (RFC 9457). `code` is stable; `param` names the field of the request that caused it.
+
+    `type` is the path of the page about it. `instance` names the request, or what is recorded under its key.
+    """
 
     type: str
     title: str
@@ -78,6 +79,7 @@ class Problem(Struct, omit_defaults=True):
     code: str
     detail: str
     param: str | None = None
+    instance: str | None = None
 
 
 def encoded_outcome(found: views.Transaction | Refused) -> Raw:
@@ -87,10 +89,23 @@ def encoded_outcome(found: views.Transaction | Refused) -> Raw:
     return Raw(encode(TransferOutcome(found, None)))
 
 
-def awaited(answer: Struct) -> str | None:
-    """The path of a pending transaction; None if it has ended."""
-    if isinstance(answer, views.Transaction) and answer.state == views.PENDING:
+def place_of(answer: Struct) -> str | None:
+    """The path of what an answer shows; None for what has none of its own."""
+    if isinstance(answer, views.Transaction):
         return f"/v1/transactions/{answer.id}"
-    if isinstance(answer, views.Hold) and answer.status == "capturing":
+    if isinstance(answer, views.Hold):
         return f"/v1/holds/{answer.id}"
+    if isinstance(answer, views.Account):
+        return f"/v1/accounts/{answer.id}"
+    if isinstance(answer, views.NewSecret):
+        return f"/v1/webhooks/{answer.webhook.id}"
+    if isinstance(answer, views.Asset):
+        return f"/v1/assets/{answer.code}"
     return None
+
+
+def is_pending(answer: Struct) -> bool:
+    """Whether a transaction is still on its way to another shard."""
+    if isinstance(answer, views.Transaction):
+        return answer.state == views.PENDING
+    return isinstance(answer, views.Hold) and answer.status == "capturing"

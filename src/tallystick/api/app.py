@@ -16,13 +16,16 @@ from falcon.asgi import Request, Response
 from tallystick.api import problems
 from tallystick.api.arrivals import Arrivals
 from tallystick.api.calls import Operation
+from tallystick.api.cors import Cors
 from tallystick.api.documentation import Description, DocumentationPage
 from tallystick.api.draining import Draining
 from tallystick.api.edge import Edge
 from tallystick.api.endpoint import Endpoint, MalformedError, Tenants, write_problem
 from tallystick.api.error_codes import INTERNAL_ERROR
+from tallystick.api.error_pages import ErrorPage, ErrorPages
 from tallystick.api.health import Alive, Ready
 from tallystick.api.operations import OPERATIONS
+from tallystick.api.response import Answer
 from tallystick.api.streams import Application, Streams
 from tallystick.api.traced import Routes, Traced
 from tallystick.background.alarms import Alarm, raise_alarm
@@ -99,9 +102,12 @@ def create_app(draining: Draining, body_seconds_max: float = limits.IDLE_SECONDS
 
 def application(
     engine: Engine, arrivals: Arrivals, draining: Draining, tracing: "Tracing | None" = None
-) -> falcon.asgi.App[Request, Response]:
+) -> falcon.asgi.App[Request, Answer]:
     """The application on an engine that is not started yet."""
-    app = falcon.asgi.App(middleware=[Lifespan(engine, tracing)])
+    middleware: list[Any] = [Lifespan(engine, tracing)]
+    if engine.cors_allowed_origins:
+        middleware.append(Cors(engine.cors_allowed_origins))
+    app = falcon.asgi.App(response_type=Answer, middleware=middleware)
     if tracing is not None:
         app.add_middleware(Routes())
     # Errors are written as problem documents.
@@ -121,6 +127,8 @@ def application(
     app.add_route("/openapi.json", Description())
     page = DocumentationPage()
     app.add_route("/docs", page)
+    app.add_route("/errors", ErrorPages())
+    app.add_route("/errors/{code}", ErrorPage())
     app.add_route("/docs/{name}", page, suffix="file")
     return app
 
@@ -129,7 +137,7 @@ async def _answer_error(
     request: Request, response: Response, error: Exception, _params: dict[str, Any]
 ) -> None:
     if isinstance(error, MalformedError):
-        write_problem(response, error.answer)
+        write_problem(request, response, error.answer)
         return
     answer = problems.of_error(error)
     if answer is None:
@@ -139,4 +147,4 @@ async def _answer_error(
             "This is a bug of the server. Send the same request again, with the same Idempotency-Key if any."
         )
         answer = problems.answer(INTERNAL_ERROR, detail)
-    write_problem(response, answer)
+    write_problem(request, response, answer)

@@ -38,6 +38,8 @@ class Call(NamedTuple):
     access: Access
     directory: ReplicatedDirectory
     last_event_id: int | None = None
+    # Of `If-Match`; None: any.
+    tags: frozenset[str] | None = None
 
 
 def optional_key(call: Call) -> str | None:
@@ -65,6 +67,10 @@ class Operation(NamedTuple):
     body: type[Struct] | None = None
     query: type[Struct] | None = None
     key: Key = Key.NONE
+    # The form of a body that is a JSON Merge Patch (RFC 7396); None: the call takes none.
+    merge_body: type[Struct] | None = None
+    # Whether the answer has an entity tag. A call that changes something then takes `If-Match`.
+    tagged: bool = False
     # The possible refusals, and errors in addition to those of every call: see `error_codes`.
     refusals: tuple[RefusalCode, ...] = ()
     errors: tuple[str, ...] = ()
@@ -81,6 +87,11 @@ class Operation(NamedTuple):
     def scope(self) -> Scope:
         """The scope that every call takes."""
         return SCOPE_NEEDED[self.action]
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether the call takes `If-Match`."""
+        return self.tagged and self.method in {"PATCH", "DELETE"}
 
     @property
     def taken_from(self) -> Budget:

@@ -1,7 +1,6 @@
 """The API's description as OpenAPI 3.1, and a page to read and try it: Swagger UI, from files of this machine."""
 
 import json
-from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -12,26 +11,30 @@ from falcon.asgi import Request, Response
 
 from tallystick.api.answers import Health, Problem
 from tallystick.api.calls import Key, Operation
-from tallystick.api.error_codes import INTERNAL_ERROR, RATE_LIMITED, ErrorCode, error_code, table
+from tallystick.api.documented_answers import REFERENCE, problem_response, responses_of, schema_reference
+from tallystick.api.error_codes import error_code, table
 from tallystick.api.examples import example_of, with_examples
 from tallystick.api.health import ReadyQuery
 from tallystick.api.idempotency_keys import HEADER, KEY_PATTERN, REPLAYED_HEADER
+from tallystick.api.merge_patches import MERGE_PATCH
 from tallystick.api.operations import OPERATIONS
-from tallystick.api.streams import EVENT_STREAM, LAST_EVENT_ID
+from tallystick.api.preconditions import HEADER as IF_MATCH
+from tallystick.api.request_ids import HEADER as REQUEST_ID_HEADER
+from tallystick.api.request_ids import REQUEST_ID_PATTERN
+from tallystick.api.streams import LAST_EVENT_ID
 from tallystick.domain import limits
 from tallystick.domain.access import SCOPE_NEEDED
 from tallystick.domain.identifiers import Prefix, identifier_pattern
-from tallystick.domain.outcomes import RefusalCode, Unserved
 from tallystick.domain.system_owners import PATTERN
 from tallystick.domain.webhooks import ID_PREFIX
-from tallystick.views import EventMessage, Hold, TestMessage, Transaction
+from tallystick.views import EventMessage, TestMessage
 from tallystick.views.api_keys import KEY_ID_PATTERN
 from tallystick.views.encoding import schema_of
 
-_REFERENCE: Final = "#/components/schemas/{name}"
 _PATTERN_OF: Final = {
     "accounts": identifier_pattern(Prefix.ACCOUNT),
     "api-keys": KEY_ID_PATTERN,
+    "assets": "^[A-Z][A-Z0-9_]{2,11}$",
     "holds": identifier_pattern(Prefix.HOLD),
     "system-owners": f"^{PATTERN}$",
     "transactions": identifier_pattern(Prefix.TRANSACTION),
@@ -40,6 +43,7 @@ _PATTERN_OF: Final = {
 _DESCRIPTION_OF: Final = {
     "accounts": "An account.",
     "api-keys": "An API key.",
+    "assets": "The code of an asset.",
     "holds": "A hold.",
     "system-owners": "The name of a system owner, such as `@fees`.",
     "transactions": "A transaction.",
@@ -81,9 +85,10 @@ def openapi_document() -> dict[str, Any]:
     """The OpenAPI 3.1 document, generated from the operations and the types that validate them."""
     types = {Problem, Health, EventMessage, TestMessage}
     for operation in OPERATIONS:
-        types |= {found for found in (operation.answer, operation.body) if found is not None}
+        of_operation = (operation.answer, operation.body, operation.merge_body)
+        types |= {found for found in of_operation if found is not None}
     _, components = msgspec.json.schema_components(
-        sorted(types, key=lambda one: one.__name__), schema_hook=schema_of, ref_template=_REFERENCE
+        sorted(types, key=lambda one: one.__name__), schema_hook=schema_of, ref_template=REFERENCE
     )
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
@@ -119,15 +124,19 @@ def _operation(operation: Operation) -> dict[str, Any]:
             *_path_parameters(operation),
             *_query_parameters(operation.query),
             *_headers(operation),
+            *([_IF_MATCH] if operation.is_conditional else []),
         ],
-        "responses": _responses(operation),
+        "responses": responses_of(operation),
     }
     if operation.body is not None:
         described["requestBody"] = {
             # No body says nothing, which is all that some calls need.
             "required": any(field.required for field in msgspec.structs.fields(operation.body)),
-            "content": {"application/json": {"schema": _schema(operation.body)}},
+            "content": {"application/json": {"schema": schema_reference(operation.body)}},
         }
+    if operation.merge_body is not None:
+        content = {"schema": schema_reference(operation.merge_body)}
+        described["requestBody"]["content"][MERGE_PATCH] = content
     return described
 
 
@@ -194,11 +203,25 @@ _LAST_EVENT_ID: Final[dict[str, Any]] = {
 }
 
 
+_IF_MATCH: Final[dict[str, Any]] = {
+    "name": IF_MATCH,
+    "in": "header",
+    "description": "Change it only if its `ETag` is one of these, else 412; `*`: any.",
+    "schema": {"type": "string", "pattern": r'^(\*|(W/)?"[!#-~]*"(, (W/)?"[!#-~]*")*)$'},
+}
+_REQUEST_ID: Final[dict[str, Any]] = {
+    "name": REQUEST_ID_HEADER,
+    "in": "header",
+    "description": "Your own identifier of the request. It is in the answer and in the log of the server.",
+    "schema": {"type": "string", "pattern": REQUEST_ID_PATTERN},
+}
+
+
 def _headers(operation: Operation) -> list[dict[str, Any]]:
     if operation.stream is not None:
-        return [_LAST_EVENT_ID]
+        return [_LAST_EVENT_ID, _REQUEST_ID]
     if operation.key is Key.NONE:
-        return []
+        return [_REQUEST_ID]
     schema = {
         "type": "string",
         "minLength": 1,
@@ -213,7 +236,8 @@ def _headers(operation: Operation) -> list[dict[str, Any]]:
             "description": _KEY_DESCRIPTION,
             "schema": schema,
             "example": example_of(HEADER, schema),
-        }
+        },
+        _REQUEST_ID,
     ]
 
 
@@ -222,101 +246,6 @@ _KEY_DESCRIPTION: Final = (
     f"`{REPLAYED_HEADER}`. A key belongs to the tenant: another request with it is refused, whatever its shard. It "
     'is a string as draft-ietf-httpapi-idempotency-key-header says, or bare text: `"k1"` and `k1` are one key.'
 )
-_REPLAYED: Final[dict[str, Any]] = {
-    REPLAYED_HEADER: {
-        "description": "It is there if this is the answer to an earlier request with the same key.",
-        "schema": {"type": "string", "const": "true"},
-    }
-}
-_REPLAYED_STATUSES: Final = frozenset({"200", "201", "202", "422"})
-_RETRY_AFTER: Final[dict[str, Any]] = {
-    "description": "The seconds to wait before trying again, with the same key.",
-    "schema": {"type": "integer", "minimum": 1},
-}
-_RATE_LIMIT: Final[dict[str, Any]] = {
-    "RateLimit-Policy": {
-        "description": 'The limit: "name";q=quota;w=window in seconds.',
-        "schema": {"type": "string"},
-    },
-    "RateLimit": {
-        "description": 'The rest of it: "name";r=rest;t=seconds until it grows.',
-        "schema": {"type": "string"},
-    },
-}
-_MAY_CROSS_SHARDS: Final = (Transaction, Hold)
-
-
-def _responses(operation: Operation) -> dict[str, Any]:
-    answered: dict[str, Any] = {
-        str(int(operation.status)): {
-            "description": operation.summary,
-            "content": {"application/json": {"schema": _schema(operation.answer)}},
-        }
-    }
-    if operation.streamed is not None:
-        # The data of each event has that schema. OpenAPI 3.1 cannot describe a stream.
-        answered[str(int(operation.status))]["content"][EVENT_STREAM] = {
-            "schema": {"type": "string", "contentMediaType": "application/json"},
-            "example": f"id: 42\ndata: {{ … {operation.streamed.__name__} … }}\n\n",
-        }
-    if operation.answer in _MAY_CROSS_SHARDS and operation.method == "POST":
-        answered["202"] = {
-            "description": "On its way to another shard. Read the path in Location, or send the same request with "
-            "the same key again, to get the outcome.",
-            "content": {"application/json": {"schema": _schema(operation.answer)}},
-            "headers": {"Location": {"schema": {"type": "string"}}},
-        }
-    by_status: dict[int, list[ErrorCode]] = {}
-    for error in _errors(operation):
-        read_only = operation.method == "GET" and error.status_of_reading is not None
-        by_status.setdefault(error.status_of_reading or 0 if read_only else error.status, []).append(error)
-    answered |= {str(status): _problem_response(errors) for status, errors in sorted(by_status.items())}
-    if operation.key is not Key.NONE:
-        for status in _REPLAYED_STATUSES & answered.keys():
-            answered[status]["headers"] = {**answered[status].get("headers", {}), **_REPLAYED}
-    return answered
-
-
-_OF_KEYS: Final = ("unauthorized", "key_expired", "scope_missing", "network_not_allowed")
-
-
-def _errors(operation: Operation) -> list[ErrorCode]:
-    """The possible errors of an operation, with those of every call."""
-    codes = ["parameter_invalid", "request_invalid", *_OF_KEYS, RATE_LIMITED, INTERNAL_ERROR]
-    codes += [reason.value for reason in Unserved]
-    if operation.key is Key.REQUIRED:
-        codes.append("idempotency_key_missing")
-    if operation.key is not Key.NONE:
-        codes.append(RefusalCode.IDEMPOTENCY_KEY_REUSED.text)
-    if operation.stream is not None:
-        codes.append("too_many_streams")
-    if operation.body is not None:
-        codes += [
-            "body_timeout",
-            "body_too_large",
-            "content_type_unsupported",
-            "content_encoding_unsupported",
-        ]
-    if "{identifier}" in operation.path:
-        # A text that is no identifier may not be a part of a path either.
-        codes.append("path_not_found")
-    codes += [code.text for code in operation.refusals]
-    return [error_code(code) for code in (*codes, *operation.errors)]
-
-
-def _problem_response(errors: Sequence[ErrorCode]) -> dict[str, Any]:
-    """The answer of one status: any of these errors."""
-    codes = sorted(error.code for error in errors)
-    schema = {"allOf": [_schema(Problem), {"properties": {"code": {"enum": codes}}}]}
-    described: dict[str, Any] = {
-        "description": " ".join(f"`{error.code}`: {error.meaning} {error.remedy}" for error in errors),
-        "content": {"application/problem+json": {"schema": schema}},
-    }
-    if any(error.retry_after_seconds is not None for error in errors):
-        described["headers"] = {"Retry-After": _RETRY_AFTER}
-    if RATE_LIMITED in codes:
-        described["headers"] = {"Retry-After": _RETRY_AFTER, **_RATE_LIMIT}
-    return described
 
 
 def _open_call(name: str, summary: str, *statuses: str) -> dict[str, Any]:
@@ -331,11 +260,7 @@ def _open_call(name: str, summary: str, *statuses: str) -> dict[str, Any]:
 
 
 def _health(description: str) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"schema": _schema(Health)}}}
-
-
-def _schema(model: type[msgspec.Struct]) -> dict[str, Any]:
-    return {"$ref": _REFERENCE.format(name=model.__name__)}
+    return {"description": description, "content": {"application/json": {"schema": schema_reference(Health)}}}
 
 
 _READY: Final[dict[str, Any]] = {
@@ -349,7 +274,7 @@ _READY: Final[dict[str, Any]] = {
     "parameters": _query_parameters(ReadyQuery),
     "responses": {
         "200": _health("At least one shard is up; with `shard` or `all`, all of the requested ones are."),
-        "400": _problem_response([error_code("parameter_invalid"), error_code("request_invalid")]),
+        "400": problem_response([error_code("parameter_invalid"), error_code("request_invalid")]),
         "503": _health("No shard is up; with `shard` or `all`, one of the requested ones is not."),
     },
 }
@@ -378,7 +303,11 @@ _WEBHOOK: Final[dict[str, Any]] = {
     ],
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": {"oneOf": [_schema(EventMessage), _schema(TestMessage)]}}},
+        "content": {
+            "application/json": {
+                "schema": {"oneOf": [schema_reference(EventMessage), schema_reference(TestMessage)]}
+            }
+        },
     },
     "responses": {
         "2XX": {"description": "Accepted: the next event is sent."},

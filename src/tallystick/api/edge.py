@@ -4,6 +4,7 @@ from typing import Final
 
 from tallystick.api.arrivals import BODY, Arrivals, Body
 from tallystick.api.draining import Draining, asking_to_close
+from tallystick.api.request_ids import RequestIds
 from tallystick.api.streams import Application, Consumers, Receive, Scope, Send
 from tallystick.service.current_request import serve
 
@@ -19,6 +20,7 @@ class Edge:
         self._streaming = Consumers(application)
         self._arrivals = arrivals
         self._draining = draining
+        self._request_ids = RequestIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -33,6 +35,7 @@ class Edge:
         body = scope[BODY] = Body(receive, self._arrivals)
         if self._draining.begun:
             send = asking_to_close(send)
+        send = self._request_ids.identified(scope, send)
         serve(scope)
         # No stream is asked for by POST: payments need not look through their headers.
         application = self._application if scope["method"] == "POST" else self._streaming

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache, partial
-from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -12,16 +11,22 @@ import msgspec
 from falcon.asgi import Request, Response
 
 from tallystick.api import problems, streams
-from tallystick.api.answers import awaited
 from tallystick.api.arrivals import BODY, Arrivals, Body, LateError
 from tallystick.api.calls import Call, Operation, StreamHandler
 from tallystick.api.idempotency_keys import REPLAYED_HEADER, idempotency_key
+from tallystick.api.merge_patches import MERGE_TYPE, is_merge_patch
+from tallystick.api.preconditions import tag_of, wanted_tags
+from tallystick.api.request_ids import HEADER as REQUEST_ID_HEADER
+from tallystick.api.request_ids import INVALID, instance_of, instance_of_key
 from tallystick.api.requests import TransferBatchRequest
+from tallystick.api.response import Answer
 from tallystick.domain import limits
 from tallystick.domain.access import SCOPE_NEEDED, Action
-from tallystick.domain.outcomes import Refused
+from tallystick.domain.decide import PASSING
+from tallystick.domain.fingerprint import request_key
+from tallystick.domain.outcomes import RefusalCode, Refused
 from tallystick.service.authentication import Access
-from tallystick.service.current_request import REPLAYED
+from tallystick.service.current_request import REPLAYED, REQUEST_ID
 from tallystick.service.engine import Engine
 from tallystick.service.errors import (
     AuthenticationError,
@@ -34,16 +39,20 @@ from tallystick.views.encoding import encode
 
 Responder = Callable[..., Awaitable[None]]
 
-_PENDING: Final = int(HTTPStatus.ACCEPTED)
 _JSON: Final = "application/json"
 _JSON_TYPE: Final = _JSON.encode()
 _BEARER: Final = "bearer "
+_BEARER_CHARACTERS: Final = len(_BEARER)
 _AUTHORIZATION_HEADER: Final = b"authorization"
 _TYPE_HEADER: Final = b"content-type"
 _ENCODING_HEADER: Final = b"content-encoding"
 _PLAIN: Final = b"identity"
 
 
+_REQUEST_ID_EXPECTED: Final = (
+    f"expected one such header of 1 to {limits.REQUEST_ID_CHARACTERS_MAX} printable ASCII characters, "
+    "and no spaces"
+)
 _INTEGER: Final = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _BOOLEANS: Final = {"true": True, "false": False}
 _NOT_UTF8: Final = msgspec.DecodeError("Expected UTF-8")
@@ -132,12 +141,16 @@ def _responder(
     tenants: Tenants, operation: Operation, open_streams: streams.Streams, arrivals: Arrivals
 ) -> Responder:
     read_body = None if operation.body is None else msgspec.json.Decoder(operation.body).decode
+    read_merge = None if operation.merge_body is None else msgspec.json.Decoder(operation.merge_body).decode
     status = int(operation.status)
+    conditional, tagged = operation.is_conditional, operation.tagged
     reading = operation.method == "GET"
     budget = operation.taken_from
     action, scope, more = operation.action, operation.scope, operation.more
 
-    async def respond(request: Request, response: Response, identifier: str = "") -> None:
+    async def respond(request: Request, response: Answer, identifier: str = "") -> None:
+        if INVALID in request.scope:
+            raise ParameterError(REQUEST_ID_HEADER, _REQUEST_ID_EXPECTED)
         headers = _headers(request.scope["headers"])
         api_key = _api_key(headers)
         access = tenants.remembered(api_key)
@@ -148,12 +161,25 @@ def _responder(
         ledger = tenants.ledgers[access.tenant]
         key = idempotency_key(request, headers, operation.key)
         query = read_query(request, operation.query)
-        body = None if read_body is None else _decoded(read_body, await _body(request, headers, arrivals))
+        read, sent_type = read_body, _JSON_TYPE
+        if read_merge is not None and is_merge_patch(headers):
+            read, sent_type = read_merge, MERGE_TYPE
+        body = None if read is None else _decoded(read, await _body(request, headers, arrivals, sent_type))
         if more is not None and (asked := more(body)) is not None:
             require_scope(access, asked)
         last_event_id = None if operation.stream is None else streams.last_event_id(request)
+        tags = wanted_tags(headers) if conditional else None
         call = Call(
-            ledger, tenants.pieces, identifier, body, query, key, access, tenants.directory, last_event_id
+            ledger,
+            tenants.pieces,
+            identifier,
+            body,
+            query,
+            key,
+            access,
+            tenants.directory,
+            last_event_id,
+            tags,
         )
         streaming = operation.stream is not None and streams.wanted(request)
         spent = Budget.STREAMS if streaming else budget
@@ -169,14 +195,12 @@ def _responder(
         if REPLAYED in request.scope:
             response.set_header(REPLAYED_HEADER, "true")
         if isinstance(found, Refused):
-            write_problem(response, problems.refusal(found, reading=reading))
+            instance = _instance_of_refusal(ledger.tenant, key, found)
+            write_problem(request, response, problems.refusal(found, reading=reading), instance)
             return
-        response.status = status
-        if not reading and (place := awaited(found)) is not None:
-            response.status = _PENDING
-            response.set_header("Location", place)
-        response.content_type = _JSON
-        response.data = encode(found)
+        response.answer(found, status, reading=reading)
+        if tagged and (tag := tag_of(found)) is not None:
+            response.set_header("ETag", tag)
 
     return respond
 
@@ -195,9 +219,9 @@ def _api_key(headers: Mapping[bytes, bytes]) -> str:
     if authorization is None:
         raise AuthenticationError("no Authorization header was sent")
     text = authorization.decode("latin-1")
-    if text[: len(_BEARER)].lower() != _BEARER:
+    if text[:_BEARER_CHARACTERS].lower() != _BEARER:
         raise AuthenticationError("the Authorization header must read `Bearer` and an API key")
-    return text[len(_BEARER) :].strip()
+    return text[_BEARER_CHARACTERS:].strip()
 
 
 def _transfers_of(body: Any) -> int:
@@ -215,18 +239,31 @@ async def _parts(stream: StreamHandler, call: Call) -> streams.Parts:
         raise
 
 
-def write_problem(response: Response, answer: problems.ProblemResponse) -> None:
-    """Answer with a problem document."""
+def write_problem(
+    request: Request, response: Response, answer: problems.ProblemResponse, instance: str | None = None
+) -> None:
+    """Answer with a problem document. `instance` is by default the request."""
+    if instance is None and (request_id := request.scope.get(REQUEST_ID)) is not None:
+        instance = instance_of(request_id.decode())
     response.status = answer.problem.status
     response.content_type = problems.PROBLEM_TYPE
-    response.data = encode(answer.problem)
+    response.data = encode(msgspec.structs.replace(answer.problem, instance=instance))
     for name, value in answer.headers.items():
         response.set_header(name, value)
 
 
-async def _body(request: Request, headers: Mapping[bytes, bytes], arrivals: Arrivals) -> bytes:
+def _instance_of_refusal(tenant: int, key: str, refused: Refused) -> str | None:
+    """What is recorded under the key, so that each answer to it is the same, byte for byte. None: nothing is."""
+    if not key or refused.code in PASSING or refused.code is RefusalCode.IDEMPOTENCY_KEY_REUSED:
+        return None
+    return instance_of_key(request_key(tenant, key))
+
+
+async def _body(
+    request: Request, headers: Mapping[bytes, bytes], arrivals: Arrivals, sent_type: bytes = _JSON_TYPE
+) -> bytes:
     content_type = headers.get(_TYPE_HEADER, _JSON_TYPE)
-    if content_type != _JSON_TYPE and content_type.partition(b";")[0].strip().lower() != _JSON_TYPE:
+    if content_type != sent_type and content_type.partition(b";")[0].strip().lower() != sent_type:
         raise falcon.HTTPUnsupportedMediaType(description=f"Send the body as Content-Type: {_JSON}.")
     if headers.get(_ENCODING_HEADER, _PLAIN).lower() != _PLAIN:
         name = "Content-Encoding"

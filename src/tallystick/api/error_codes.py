@@ -82,6 +82,7 @@ ERROR_CODES: Final = (
     ErrorCode(
         "api_key_not_found", 404, "There is no such API key, or it was revoked.", "See `GET /v1/api-keys`."
     ),
+    ErrorCode("asset_not_found", 404, "There is no such asset.", "See `GET /v1/assets`."),
     ErrorCode("method_not_allowed", 405, "The path does not support this method.", "See the header `Allow`."),
     ErrorCode(
         "body_timeout", 408, "The body did not arrive in time. The key is free.",
@@ -138,6 +139,11 @@ ERROR_CODES: Final = (
         NO_STANDBY, 409, "`consistency=standby`, and the configuration names no standby of a shard.",
         "Read with another `consistency`, or ask the operator to name the standbys in the `dsn` of the shard.",
     ),
+    _refusal(
+        RefusalCode.PRECONDITION_FAILED,
+        "Read it again, and decide anew, with the `ETag` of that answer. The key is free.",
+        status=HTTPStatus.PRECONDITION_FAILED,
+    ),
     ErrorCode("body_too_large", 413, f"The body has more than {limits.BODY_BYTES_MAX} bytes.", "Send less."),
     ErrorCode("content_type_unsupported", 415, "The body is not JSON.", "Send `Content-Type: application/json`."),
     ErrorCode(
@@ -175,6 +181,7 @@ ERROR_CODES: Final = (
     _refusal(RefusalCode.ACCOUNT_FROZEN),
     _refusal(RefusalCode.ACCOUNT_NOT_EMPTY),
     _refusal(RefusalCode.BOUNDS_INVALID),
+    _refusal(RefusalCode.METADATA_TOO_LARGE, "Remove keys with null, or send less, with a new key."),
     _refusal(RefusalCode.INSUFFICIENT_FUNDS),
     _refusal(RefusalCode.BALANCE_LIMIT_EXCEEDED),
     _refusal(RefusalCode.ATOMIC_BATCH_REFUSED, "Look for the outcome with another code. Use new keys for all."),
@@ -208,6 +215,11 @@ def error_code(code: str) -> ErrorCode:
     return _BY_CODE[code]
 
 
+def page_of(code: str) -> str:
+    """The path of the page about a code, which is the type of its problems."""
+    return f"/errors/{code}"
+
+
 def table() -> str:
     """All codes as a table in Markdown."""
     rows = [
@@ -221,14 +233,22 @@ _PAGE: Final = """# Errors
 
 An error is a problem document (RFC 9457), `application/problem+json`:
 
-    {{"type": "urn:tallystick:problem:insufficient_funds", "title": "Insufficient funds", "status": 422,
-     "code": "insufficient_funds", "detail": "The available balance would fall …", "param": "source"}}
+    {{"type": "/errors/insufficient_funds", "title": "Insufficient funds", "status": 422,
+     "code": "insufficient_funds", "detail": "The available balance would fall …", "param": "source",
+     "instance": "urn:tallystick:key:5d41402abc4b2a76b9719d911017c592"}}
 
 `code` is stable: decide by it. `detail` is a text for people and may change. `param` names the field, header or query
 parameter that caused the error, if there is one.
 
+`type` is the path of a page about the code, on the server that answered. It is relative to the address of the
+request, so that it leads there behind every name that a server has.
+
+`instance` is the request: `urn:uuid:` or `urn:tallystick:request:` with its `X-Request-Id`. If a refusal is recorded
+under an idempotency key, it is `urn:tallystick:key:` with a hash of the key, the same in each answer to the key.
+
 - **400, 401, 403, 404, 405, 408, 413, 415**: nothing was written, and the idempotency key is still free.
 - **409**: the current state does not allow it. With `Retry-After` it passes by itself: try again with the same key.
+- **412**: it has changed since the version that `If-Match` names. Nothing was written, and the key is still free.
 - **429**: a limit is reached. Nothing was written, and the idempotency key is still free.
 - **422**: the ledger refused. The refusal is recorded under the key: the same request gets the same answer, for ever.
 - **500, 503**: the outcome is not known. Try again with the same key: the request is carried out at most once.

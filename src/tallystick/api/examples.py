@@ -21,12 +21,13 @@ ENDPOINT: Final = format_identifier(ID_PREFIX, make_identifier(_SHARD, 314_159_2
 
 _OF_PATTERN: Final = {
     f"^{text.partition('_')[0]}_": text for text in (ACCOUNT, TRANSACTION, HOLD, ENDPOINT)
-} | {f"^{PATTERN}$": "@fees", KEY_ID_PATTERN: "0123456789ab"}
+} | {f"^{PATTERN}$": "@fees", KEY_ID_PATTERN: "0123456789ab", "^[A-Z]": "POINTS"}
 
 # By name. None: the field is usually absent.
 _OF_NAME: Final[dict[str, Any]] = {
     "Idempotency-Key": "order 4711",
     "accounts": 2,
+    "If-Match": '"5f0c1a"',
     "attempts": 3,
     "changed_at": _TIME,
     "code": "insufficient_funds",
@@ -72,8 +73,10 @@ _OF_NAME: Final[dict[str, Any]] = {
     "status": 422,
     "timestamp": _TIME,
     "title": "Insufficient funds",
-    "type": "urn:tallystick:problem:insufficient_funds",
+    "instance": "urn:uuid:0f2e4cbe-6f6d-4bd6-8a3c-0d1f4d3c8b5e",
+    "type": "/errors/insufficient_funds",
     "unreachable_shards": [],
+    "version": 1,
     "url": "https://shop.example/webhooks",
 }
 

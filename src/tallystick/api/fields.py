@@ -19,6 +19,13 @@ def number(what: str, minimum: int, maximum: int) -> Any:
     return Meta(description=what, extra_json_schema={"minimum": minimum, "maximum": maximum})
 
 
+def page_limit(what: str) -> Any:
+    """The number of items on a page. A larger one than there may be means the largest."""
+    return number(
+        f"{what} A number above {limits.PAGE_ROWS_MAX} means {limits.PAGE_ROWS_MAX}.", 1, limits.INT64_MAX
+    )
+
+
 Party = Annotated[
     str,
     Meta(

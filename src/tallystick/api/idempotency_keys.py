@@ -20,6 +20,7 @@ KEY_PATTERN: Final = r'^([!#-~]([ -~]*[!-~])?|"([ !#-\[\]-~]|\\["\\])+")$'
 
 _NAME: Final = HEADER.lower().encode()
 _QUOTE: Final = '"'
+_COMMA: Final = ","
 _STRING: Final = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
 _ESCAPE: Final = re.compile(r'\\(["\\])')
 
@@ -33,19 +34,23 @@ def idempotency_key(request: Request, headers: Mapping[bytes, bytes], wanted: Ke
     """
     if wanted is Key.NONE:
         return ""
-    sent: Sequence[tuple[bytes, bytes]] = request.scope["headers"]
-    if len(headers) != len(sent) and [name for name, _ in sent].count(_NAME) > 1:
-        # Joined with a comma they would be a key that the client did not send.
-        raise ParameterError(HEADER, "expected one such header")
     key = headers.get(_NAME, b"").decode("latin-1")
+    if _COMMA in key and _sent_count(request) > 1:
+        # Joined with a comma they are a key that the client did not send.
+        raise ParameterError(HEADER, "expected one such header")
     if not key:
-        if wanted is Key.OPTIONAL:
+        if wanted is Key.OPTIONAL and _NAME not in headers:
             return ""
         raise IdempotencyKeyMissingError
     if not (key.isascii() and key.isprintable()):
         # Programs on the way may read other bytes as different characters.
         raise ParameterError(HEADER, "expected printable ASCII characters")
     return _unquoted(key) if key[0] == _QUOTE else key
+
+
+def _sent_count(request: Request) -> int:
+    sent: Sequence[tuple[bytes, bytes]] = request.scope["headers"]
+    return [name for name, _ in sent].count(_NAME)
 
 
 def _unquoted(text: str) -> str:

@@ -1,11 +1,14 @@
 """The operations of the API: one entry for each call. The routes and the OpenAPI document are made from them."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
+from msgspec import UNSET, UnsetType
+
 from tallystick import views
-from tallystick.api import answers, requests, streams, webhooks
+from tallystick.api import answers, assets, requests, streams, webhooks
 from tallystick.api.api_keys import KEY_OPERATIONS
-from tallystick.api.calls import Call, Key, Operation, optional_key
+from tallystick.api.calls import Call, Key, Operation
 from tallystick.api.error_codes import NO_STANDBY, POSITION_NOT_REACHED, STANDBY_UNAVAILABLE
 from tallystick.domain.access import Action
 from tallystick.domain.outcomes import RefusalCode, Refused
@@ -42,13 +45,23 @@ async def get_account(call: Call) -> views.Account:
 
 async def change_account(call: Call) -> views.Account | Refused:
     """Change an account."""
-    body: requests.ChangeAccountRequest = call.body
+    body: requests.ChangeAccountRequest | requests.MergeAccountRequest = call.body
+    metadata: Mapping[str, str] | None | UnsetType = UNSET
+    metadata_changes: Mapping[str, str | None] | None = None
+    if isinstance(body, requests.ChangeAccountRequest):
+        metadata = body.metadata
+    elif body.metadata is None:
+        metadata = None
+    elif body.metadata is not UNSET:
+        metadata_changes = body.metadata
     return await call.ledger.change_account(
         call.identifier,
         status=body.status,
         min_balance=body.min_balance,
         max_balance=body.max_balance,
-        metadata=body.metadata,
+        metadata=metadata,
+        metadata_changes=metadata_changes,
+        if_match=call.tags,
         idempotency_key=call.idempotency_key,
     )
 
@@ -205,19 +218,6 @@ async def void(call: Call) -> views.Hold | Refused:
     )
 
 
-async def list_assets(call: Call) -> answers.AssetList:
-    """List all assets."""
-    return answers.AssetList(await call.ledger.assets())
-
-
-async def create_asset(call: Call) -> views.Asset:
-    """Define an asset."""
-    body: requests.AssetRequest = call.body
-    return await call.ledger.create_asset(
-        body.code, body.scale, body.name, idempotency_key=optional_key(call)
-    )
-
-
 async def list_events(call: Call) -> views.Events:
     """Read a page of the log."""
     query: requests.EventsQuery = call.query
@@ -287,7 +287,7 @@ _OF_HOLD = (RefusalCode.HOLD_NOT_FOUND, RefusalCode.HOLD_NOT_OPEN, RefusalCode.H
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST", "/v1/accounts", Action.OPEN_ACCOUNT, "openAccount", "Open an account", open_account, views.Account,
-        _CREATED, body=requests.OpenAccountRequest, key=Key.REQUIRED,
+        _CREATED, body=requests.OpenAccountRequest, key=Key.REQUIRED, tagged=True,
         refusals=(RefusalCode.BOUNDS_INVALID, RefusalCode.ACCOUNT_NOT_FOUND),
         errors=("owner_placed_elsewhere", "too_many_accounts"),
         more=requests.more_of_opening, more_actions=(Action.OPEN_WITHOUT_BOUNDS,),
@@ -298,12 +298,17 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET", _ACCOUNT, _READ, "getAccount", "Get an account", get_account, views.Account, refusals=_NOT_AN_ACCOUNT,
+        tagged=True,
     ),
     Operation(
         "PATCH", _ACCOUNT, Action.CHANGE_ACCOUNT, "changeAccount",
         "Freeze, unfreeze, close, reopen or change an account",
         change_account, views.Account, body=requests.ChangeAccountRequest, key=Key.REQUIRED,
-        refusals=(*_NOT_AN_ACCOUNT, RefusalCode.ACCOUNT_NOT_EMPTY, RefusalCode.BOUNDS_INVALID),
+        merge_body=requests.MergeAccountRequest, tagged=True,
+        refusals=(
+            *_NOT_AN_ACCOUNT, RefusalCode.PRECONDITION_FAILED, RefusalCode.ACCOUNT_NOT_EMPTY,
+            RefusalCode.BOUNDS_INVALID, RefusalCode.METADATA_TOO_LARGE,
+        ),
         more=requests.more_of_changing, more_actions=(Action.CHANGE_BOUNDS,),
     ),
     Operation(
@@ -374,40 +379,48 @@ OPERATIONS: tuple[Operation, ...] = (
         "GET", "/v1/events", _READ, "listEvents", "Read a shard's log by position, or follow it", list_events,
         answers.EventList, query=requests.EventsQuery, stream=follow_events, streamed=views.Event,
     ),
-    Operation("GET", "/v1/assets", _READ, "listAssets", "List all assets", list_assets, answers.AssetList),
     Operation(
-        "POST", "/v1/assets", Action.DEFINE_ASSETS, "createAsset", "Define an asset of your own", create_asset,
+        "GET", "/v1/assets", _READ, "listAssets", "List the assets", assets.list_page, answers.AssetList,
+        query=requests.PageQuery,
+    ),
+    Operation(
+        "GET", "/v1/assets/{identifier}", _READ, "getAsset", "Get an asset by its code", assets.get, views.Asset,
+        errors=("asset_not_found",),
+    ),
+    Operation(
+        "POST", "/v1/assets", Action.DEFINE_ASSETS, "createAsset", "Define an asset of your own", assets.create,
         views.Asset, _CREATED,
         body=requests.AssetRequest, key=Key.OPTIONAL,
         errors=("asset_exists", "too_many_assets"),
     ),
     Operation(
         "POST", "/v1/webhooks", _HOOKS, "createWebhook", "Make a webhook endpoint", webhooks.create, views.NewSecret,
-        _CREATED, body=webhooks.WebhookRequest, key=Key.OPTIONAL,
+        _CREATED, body=webhooks.WebhookRequest, key=Key.OPTIONAL, tagged=True,
         errors=("too_many_webhooks", "webhook_key_missing"),
     ),
     Operation(
-        "GET", "/v1/webhooks", _HOOKS, "listWebhooks", "List webhook endpoints", webhooks.all_of,
-        webhooks.WebhookList,
+        "GET", "/v1/webhooks", _HOOKS, "listWebhooks", "List webhook endpoints", webhooks.list_page,
+        webhooks.WebhookList, query=requests.PageQuery,
     ),
     Operation(
         "GET", _WEBHOOK, _HOOKS, "getWebhook", "Get an endpoint, and its progress", webhooks.get,
-        webhooks.WebhookDetails,
+        webhooks.WebhookDetails, tagged=True,
         errors=("webhook_not_found",),
     ),
     Operation(
         "PATCH", _WEBHOOK, _HOOKS, "changeWebhook", "Change, pause or resume an endpoint", webhooks.change,
         views.Webhook, body=webhooks.ChangeWebhookRequest, key=Key.OPTIONAL,
-        errors=("webhook_not_found",),
+        merge_body=webhooks.ChangeWebhookRequest, tagged=True,
+        errors=("webhook_not_found", RefusalCode.PRECONDITION_FAILED.text),
     ),
     Operation(
         "DELETE", _WEBHOOK, _HOOKS, "removeWebhook", "Remove an endpoint", webhooks.remove, views.Webhook,
-        key=Key.OPTIONAL,
-        errors=("webhook_not_found",),
+        key=Key.OPTIONAL, tagged=True,
+        errors=("webhook_not_found", RefusalCode.PRECONDITION_FAILED.text),
     ),
     Operation(
         "POST", f"{_WEBHOOK}/rotate", _HOOKS, "rotateWebhookSecret", "Give an endpoint a new secret", webhooks.rotate,
-        views.NewSecret, body=webhooks.RotateRequest, key=Key.OPTIONAL,
+        views.NewSecret, body=webhooks.RotateRequest, key=Key.OPTIONAL, tagged=True,
         errors=("webhook_not_found", "webhook_key_missing"),
     ),
     Operation(

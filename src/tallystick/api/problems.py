@@ -14,6 +14,7 @@ from tallystick.api.error_codes import (
     RATE_LIMITED,
     STANDBY_UNAVAILABLE,
     error_code,
+    page_of,
 )
 from tallystick.domain.outcomes import RefusalCode, Refused, Unserved, refuse
 from tallystick.followers.errors import (
@@ -33,6 +34,7 @@ from tallystick.ledger.errors import (
 from tallystick.service.errors import (
     AccessDeniedError,
     AssetConflictError,
+    AssetNotFoundError,
     AuthenticationError,
     IdempotencyKeyMissingError,
     IdempotencyKeyReusedError,
@@ -42,6 +44,7 @@ from tallystick.service.errors import (
     NetworkNotAllowedError,
     NotFoundError,
     ParameterError,
+    PreconditionFailedError,
     RateLimitedError,
     ScopeMissingError,
     TooManyAssetsError,
@@ -80,7 +83,7 @@ def answer(code: str, detail: str, param: str | None = None, *, reading: bool = 
 
 def _problem(status: int, code: str, detail: str, param: str | None = None) -> Problem:
     title = code.replace("_", " ").capitalize()
-    return Problem(f"urn:tallystick:problem:{code}", title, status, code, detail, param)
+    return Problem(page_of(code), title, status, code, detail, param)
 
 
 def refusal(refused: Refused, *, reading: bool = False) -> ProblemResponse:
@@ -115,6 +118,8 @@ def of_error(error: Exception) -> ProblemResponse | None:  # noqa: C901, PLR0911
             )
         case IdempotencyKeyReusedError():
             return refusal(refuse(RefusalCode.IDEMPOTENCY_KEY_REUSED, error.param))
+        case PreconditionFailedError():
+            return refusal(refuse(RefusalCode.PRECONDITION_FAILED, "If-Match"))
         case SecretUnreadableError():
             return answer("webhook_key_missing", f"{error}.")
         case AssetConflictError():
@@ -200,6 +205,8 @@ def _rate_limited(error: RateLimitedError) -> ProblemResponse:
 
 
 def _not_found(error: NotFoundError) -> ProblemResponse:
+    if isinstance(error, AssetNotFoundError):
+        return answer(error.code, f"{error}: see GET /v1/assets.", "id")
     if isinstance(error, WebhookNotFoundError):
         return answer(error.code, f"{error}: see GET /v1/webhooks.", "id")
     if isinstance(error, KeyNotFoundError):

@@ -5,7 +5,16 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from tallystick.api.fields import Amount, Bound, Description, Party, PastTime, SignedAmount, number
+from tallystick.api.fields import (
+    Amount,
+    Bound,
+    Description,
+    Party,
+    PastTime,
+    SignedAmount,
+    number,
+    page_limit,
+)
 from tallystick.domain import limits
 from tallystick.domain.access import Action
 from tallystick.domain.commands import KINDS
@@ -53,7 +62,22 @@ class ChangeAccountRequest(Struct, forbid_unknown_fields=True):
     metadata: Metadata | None | UnsetType = UNSET
 
 
-def more_of_changing(body: ChangeAccountRequest) -> Action | None:
+class MergeAccountRequest(Struct, forbid_unknown_fields=True):
+    """Changes of an account as a merge patch: null removes a bound, all metadata, or one key of it."""
+
+    status: Literal["open", "frozen", "closed"] | UnsetType = UNSET
+    min_balance: Bound | UnsetType = UNSET
+    max_balance: Bound | UnsetType = UNSET
+    metadata: (
+        Annotated[
+            dict[str, str | None], Meta(description="Keys that are left out stay, and null removes a key.")
+        ]
+        | None
+        | UnsetType
+    ) = UNSET
+
+
+def more_of_changing(body: ChangeAccountRequest | MergeAccountRequest) -> Action | None:
     """What changing an account takes if its bounds are changed."""
     keeps_bounds = body.min_balance is UNSET and body.max_balance is UNSET
     return None if keeps_bounds else Action.CHANGE_BOUNDS
@@ -163,7 +187,7 @@ class PageQuery(Struct, forbid_unknown_fields=True, kw_only=True):
     cursor: Annotated[str, Meta(description="`next_cursor` of the last page.")] | None = None
     limit: Annotated[
         int,
-        number("Items on a page.", 1, limits.PAGE_ROWS_MAX),
+        page_limit("Items on a page."),
     ] = limits.PAGE_ROWS_DEFAULT
 
 
@@ -220,7 +244,7 @@ class EventsQuery(Struct, forbid_unknown_fields=True, kw_only=True):
     ) = None
     limit: Annotated[
         int,
-        number("Events on a page; a stream has no pages.", 1, limits.PAGE_ROWS_MAX),
+        page_limit("Events on a page; a stream has no pages."),
     ] = limits.PAGE_ROWS_DEFAULT
     account: Annotated[
         list[AccountId],

@@ -6,9 +6,11 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from tallystick.api.calls import Call, optional_key
 from tallystick.api.fields import number
+from tallystick.api.requests import PageQuery
 from tallystick.domain import limits
 from tallystick.domain.commands import KINDS
 from tallystick.views.fields import Owner, text
+from tallystick.views.pages import Page
 from tallystick.views.webhooks import NewSecret, Webhook, WebhookProgress
 
 Url = Annotated[str, text("The https URL that messages are sent to.", limits.WEBHOOK_URL_CHARACTERS_MAX)]
@@ -74,10 +76,8 @@ class WebhookDetails(Struct):
     ]
 
 
-class WebhookList(Struct):
-    """All endpoints, oldest first."""
-
-    items: list[Webhook]
+class WebhookList(Page[Webhook], frozen=True):
+    """One page of endpoints, oldest first."""
 
 
 class TestResult(Struct):
@@ -97,9 +97,10 @@ async def create(call: Call) -> NewSecret:
     )
 
 
-async def all_of(call: Call) -> WebhookList:
+async def list_page(call: Call) -> Page[Webhook]:
     """List the endpoints."""
-    return WebhookList(await call.ledger.webhooks.all())
+    query: PageQuery = call.query
+    return await call.ledger.webhooks.page(cursor=query.cursor, limit=query.limit)
 
 
 async def get(call: Call) -> WebhookDetails:
@@ -118,13 +119,16 @@ async def change(call: Call) -> Webhook:
         kinds=body.kinds,
         owner=body.owner,
         state=body.state,
+        if_match=call.tags,
         idempotency_key=optional_key(call),
     )
 
 
 async def remove(call: Call) -> Webhook:
     """Remove an endpoint."""
-    return await call.ledger.webhooks.remove(call.identifier, idempotency_key=optional_key(call))
+    return await call.ledger.webhooks.remove(
+        call.identifier, if_match=call.tags, idempotency_key=optional_key(call)
+    )
 
 
 async def rotate(call: Call) -> NewSecret:

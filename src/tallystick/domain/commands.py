@@ -141,13 +141,19 @@ class OpenAccount(Command, frozen=True, gc=False, kw_only=True):
 
 
 class ChangeAccount(Command, frozen=True, gc=False, kw_only=True):
-    """Freeze, unfreeze, close, reopen, or change bounds or metadata. UNSET leaves a term as it is."""
+    """Freeze, unfreeze, close, reopen, or change bounds or metadata. UNSET leaves a term as it is.
+
+    `metadata_changes` sets single keys of the metadata; None removes a key. `tags`: the change is made only if the
+    account has one of these tags (None: in any case).
+    """
 
     account: int
     status: AccountStatus | msgspec.UnsetType = msgspec.UNSET
     min_balance: int | None | msgspec.UnsetType = msgspec.UNSET
     max_balance: int | None | msgspec.UnsetType = msgspec.UNSET
     metadata: str | None | msgspec.UnsetType = msgspec.UNSET
+    metadata_changes: Mapping[str, str | None] = {}
+    tags: frozenset[str] | None = None
 
 
 class Transfer(Command, frozen=True, gc=False, kw_only=True):

@@ -64,8 +64,10 @@ class Decision(NamedTuple):
     refused_tenants: list[int]
 
 
-# Temporary refusals. They are not recorded, so the same request can succeed later.
-PASSING: Final = frozenset({RefusalCode.HOLD_BUSY, RefusalCode.SHARD_UNAVAILABLE})
+# They are not recorded, so a request with the same key can succeed later.
+PASSING: Final = frozenset(
+    {RefusalCode.HOLD_BUSY, RefusalCode.SHARD_UNAVAILABLE, RefusalCode.PRECONDITION_FAILED}
+)
 NOTHING_DECIDED: Final = Decision([], Appended([], [], [], [], [], []), {}, {}, {}, {}, 1, 0, [], [])
 
 

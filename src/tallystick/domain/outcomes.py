@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from tallystick.domain import limits
 from tallystick.domain.commands import Kind
 
 
@@ -22,6 +23,7 @@ class RefusalCode(IntEnum):
     TRANSACTION_NOT_FOUND = 40
     HOLD_NOT_FOUND = 41
     ACCOUNT_NOT_FOUND = 42
+    PRECONDITION_FAILED = 43
     TRANSACTION_NOT_REVERSIBLE = 50
     HOLD_NOT_OPEN = 51
     HOLD_BUSY = 52
@@ -35,6 +37,7 @@ class RefusalCode(IntEnum):
     ACCOUNT_FROZEN = 71
     ACCOUNT_NOT_EMPTY = 72
     BOUNDS_INVALID = 73
+    METADATA_TOO_LARGE = 74
     INSUFFICIENT_FUNDS = 80
     BALANCE_LIMIT_EXCEEDED = 81
     ATOMIC_BATCH_REFUSED = 90
@@ -65,6 +68,7 @@ REFUSAL_DETAILS: Final[dict[RefusalCode, str]] = {
     RefusalCode.TRANSACTION_NOT_FOUND: "There is no such transaction.",
     RefusalCode.HOLD_NOT_FOUND: "There is no such hold.",
     RefusalCode.ACCOUNT_NOT_FOUND: "There is no such account.",
+    RefusalCode.PRECONDITION_FAILED: "It has changed since the version that If-Match names. Nothing was changed.",
     RefusalCode.TRANSACTION_NOT_REVERSIBLE: "Only a transaction that moved money can be reversed, "
     "and one of more than two entries only as a whole. To give back a payment to accounts on several other shards, "
     "make a transfer from each payee, each with a key of its own.",
@@ -85,6 +89,9 @@ REFUSAL_DETAILS: Final[dict[RefusalCode, str]] = {
     RefusalCode.ACCOUNT_FROZEN: "The account is frozen: nothing new may go out. Unfreeze it first.",
     RefusalCode.ACCOUNT_NOT_EMPTY: "Only an account with no balance and nothing held can be closed.",
     RefusalCode.BOUNDS_INVALID: "min_balance must not be above max_balance.",
+    RefusalCode.METADATA_TOO_LARGE: f"With these changes the metadata would have more than "
+    f"{limits.METADATA_KEYS_MAX} keys, "
+    f"or more than {limits.METADATA_BYTES_MAX} bytes as JSON.",
     RefusalCode.INSUFFICIENT_FUNDS: "The available balance would fall below the account's min_balance.",
     RefusalCode.BALANCE_LIMIT_EXCEEDED: "The balance would rise above the account's max_balance "
     "or above the highest possible balance.",
@@ -124,7 +131,7 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
 
     `param` names the field of the request that caused the refusal; `detail` is a text for people. The refusal is
     recorded under the idempotency key and is the answer for ever. Exceptions: `idempotency_key_reused` belongs to the
-    later request; `hold_busy`, `shard_unavailable` and `rate_limited` are temporary and never recorded.
+    later request; `hold_busy`, `shard_unavailable`, `precondition_failed` and `rate_limited` are never recorded.
     """
 
     code: RefusalCode

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -120,22 +120,32 @@ class AccountCalls(Tenancy):
         min_balance: Amount | None | Unset = UNSET,
         max_balance: Amount | None | Unset = UNSET,
         metadata: Metadata | Unset = UNSET,
+        metadata_changes: Mapping[str, str | None] | None = None,
+        if_match: Collection[str] | None = None,
         idempotency_key: str | None = None,
     ) -> views.Account | Refused:
-        """Freeze, unfreeze (`status="open"`), close, reopen; change bounds or metadata. None removes a bound."""
+        """Freeze, unfreeze (`status="open"`), close, reopen; change bounds or metadata. None removes a bound.
+
+        `metadata` replaces all metadata; `metadata_changes` sets single keys, and None removes one. `if_match`:
+        change the account only if its `tag` is one of these; else it is refused as `precondition_failed`.
+        """
         identifier = parameters.account(account, "id")
         new_status = status if isinstance(status, Unset) else parameters.choice(status, _STATUSES, "status")
         lower = min_balance if isinstance(min_balance, Unset) else _optional(min_balance, "min_balance")
         upper = max_balance if isinstance(max_balance, Unset) else _optional(max_balance, "max_balance")
         written_metadata = metadata if isinstance(metadata, Unset) else parameters.metadata(metadata)
         changes = (new_status, lower, upper, written_metadata)
-        if all(isinstance(change, Unset) for change in changes):
+        fields = [_change_field(change) for change in changes]
+        if metadata_changes:
+            if not isinstance(metadata, Unset):
+                raise ParameterError("metadata_changes", "expected only one of metadata and metadata_changes")
+            fields[-1] = f"merge{parameters.metadata_changes(metadata_changes)}"
+        elif metadata_changes is None and all(isinstance(change, Unset) for change in changes):
             raise ParameterError(
                 "status", "expected at least one of status, min_balance, max_balance, metadata"
             )
-        request = self._optional_request(
-            idempotency_key, RequestKind.CHANGE_ACCOUNT, identifier, *map(_change_field, changes)
-        )
+        # The tags are not a part of it: a request that is sent again has its answer, whatever the tag is then.
+        request = self._optional_request(idempotency_key, RequestKind.CHANGE_ACCOUNT, identifier, *fields)
         shard = self._shard(identifier)
         command = ChangeAccount(
             tenant=self._tenant,
@@ -145,6 +155,8 @@ class AccountCalls(Tenancy):
             min_balance=lower,
             max_balance=upper,
             metadata=written_metadata,
+            metadata_changes=metadata_changes or {},
+            tags=None if if_match is None else frozenset(if_match),
         )
         return await self._account_answer(shard, command)
 
@@ -157,7 +169,7 @@ class AccountCalls(Tenancy):
     ) -> views.Page[views.Account]:
         """An owner's accounts: the wallet, one page at a time."""
         parameters.text(owner, "owner", limits.OWNER_CHARACTERS_MAX)
-        parameters.between(limit, "limit", 1, limits.PAGE_ROWS_MAX)
+        limit = parameters.page_limit(limit)
         after = read_cursor(cursor) or 0
         states = await self._engine.router.accounts_of_owner(self._tenant, owner, after, limit + 1)
         last = states[limit - 1].terms.account if len(states) > limit else None
@@ -310,7 +322,7 @@ class AccountCalls(Tenancy):
         A payment has one line, also a payment between shards: where it is pending, or where it was posted. `stages`
         asks for the lines of the log, with each stage of a transfer between shards.
         """
-        parameters.between(limit, "limit", 1, limits.PAGE_ROWS_MAX)
+        limit = parameters.page_limit(limit)
         before = read_cursor(cursor)
         state = await self._state(account)
         shard = self._shard(state.terms.account)

@@ -102,7 +102,7 @@ class KeyManagement:
 
     async def page(self, cursor: str | None = None, limit: int = limits.PAGE_ROWS_DEFAULT) -> Page[ApiKey]:
         """A page of the tenant's keys, oldest first, also of those that were revoked or have expired."""
-        parameters.between(limit, "limit", 1, limits.PAGE_ROWS_MAX)
+        limit = parameters.page_limit(limit)
         rows = await self._directory.list_api_keys(self._tenant, _place(cursor), limit + 1)
         last = rows[limit - 1].key if len(rows) > limit else None
         return Page(

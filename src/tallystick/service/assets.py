@@ -1,17 +1,23 @@
 """Assets: those of ISO 4217 with the right scales, and those that a tenant defines."""
 
+import re
 import time
 from functools import cache
+from typing import Final
 
 from iso4217 import Currency
 
 from tallystick.domain import limits
 from tallystick.ledger.directory import ReplicatedDirectory
 from tallystick.service import parameters
+from tallystick.service.cursor import read_name_cursor, write_name_cursor
 from tallystick.service.errors import AssetConflictError, TooManyAssetsError
 from tallystick.service.kept_requests import Asked, Kept, KeptRequests
 from tallystick.store.directory import AssetRow
-from tallystick.views import Asset
+from tallystick.views import Asset, Page
+
+_LIST: Final = "assets"
+_PLACE: Final = re.compile(r"(own|public) [A-Z][A-Z0-9_]{2,11}", re.ASCII)
 
 
 @cache
@@ -25,6 +31,11 @@ def iso_assets() -> dict[str, Asset]:
         for currency in Currency
         if currency.exponent is not None
     }
+
+
+def _place(asset: Asset) -> str:
+    """The place in the list: a tenant's own assets come first."""
+    return f"{'own' if asset.custom else 'public'} {asset.code}"
 
 
 class Assets:
@@ -42,6 +53,15 @@ class Assets:
             *sorted(iso_assets().values(), key=lambda one: one.code),
         ]
 
+    async def page(self, tenant: int, cursor: str | None, limit: int) -> Page[Asset]:
+        """A part of `all`."""
+        limit = parameters.page_limit(limit)
+        after = read_name_cursor(_LIST, cursor, _PLACE)
+        items = await self.all(tenant)
+        rest = items if after is None else [asset for asset in items if _place(asset) > after]
+        more = len(rest) > limit
+        return Page(rest[:limit], write_name_cursor(_LIST, _place(rest[limit - 1])) if more else None)
+
     async def find(self, tenant: int, code: str) -> Asset | None:
         """An asset by its code."""
         if (asset := iso_assets().get(code)) is not None:
@@ -58,7 +78,7 @@ class Assets:
             AssetConflictError: the code is taken, by ISO 4217 or with another scale or name.
         """
         parameters.asset_code(code, "code")
-        parameters.between(scale, "scale", 0, limits.ASSET_SCALE_MAX)
+        parameters.asset_scale(scale)
         parameters.text(name, "name", limits.ASSET_NAME_CHARACTERS_MAX)
         wanted = Asset(code, scale, name, custom=True)
 

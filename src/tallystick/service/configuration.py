@@ -1,6 +1,7 @@
 """The configuration file: the nodes and shards, the addresses of their databases, and settings."""
 
 import os
+import re
 import ssl
 import stat
 import tomllib
@@ -30,6 +31,7 @@ OWNER_VARIABLE: Final = "TALLYSTICK_OWNER_CONFIG"
 OWNER_FILE: Final = "owner.toml"
 """The default name of the owner's file, in the folder of the configuration file."""
 
+_ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 ShardState = Literal["open", "full", "draining"]
 
 _log = structlog.get_logger(__name__)
@@ -97,6 +99,8 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     `[[tenant]]` and `[[key]]` tables to single ones. `trusted_proxies` are networks of proxies in front of the
     servers: what they say of the address of a client (`X-Forwarded-For`) is believed. With
     `tls_certificate` and `tls_key` (paths, PEM) servers speak HTTPS, of `tls_minimum` or newer.
+    `cors_allowed_origins` are the origins whose pages browsers let call the API, such as `https://app.example`, or
+    `["*"]`: by default none.
     """
 
     shard: list[ShardConfiguration] = []
@@ -113,6 +117,7 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     effective_at_max_days_back: int = limits.EFFECTIVE_AT_DAYS_BACK_DEFAULT
     accounts_per_tenant: int = limits.ACCOUNTS_PER_TENANT_DEFAULT
     streams_per_tenant: int = limits.STREAMS_PER_TENANT_DEFAULT
+    cors_allowed_origins: list[str] = []
     limits: Rates = NO_RATES
     key_limits: Rates = NO_RATES
     trusted_proxies: list[str] = []
@@ -268,6 +273,7 @@ def _what_is_wrong(configuration: Configuration) -> str | None:
         or _wrong_limits(configuration)
         or _wrong_quotas(configuration)
         or _wrong_proxies(configuration)
+        or _wrong_origins(configuration.cors_allowed_origins)
     )
 
 
@@ -366,6 +372,17 @@ def _wrong_proxies(configuration: Configuration) -> str | None:
             read_networks([text])
         except ValueError as error:
             return f"trusted_proxies: expected networks such as 10.0.0.0/8 ({error})"
+    return None
+
+
+def _wrong_origins(origins: list[str]) -> str | None:
+    if origins == ["*"]:
+        return None
+    for origin in origins:
+        if origin == "*":
+            return 'cors_allowed_origins is ["*"] for every origin, or names each'
+        if not _ORIGIN.fullmatch(origin):
+            return f"cors_allowed_origins: expected an origin, such as https://app.example, not {origin!r}"
     return None
 
 

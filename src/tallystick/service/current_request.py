@@ -10,6 +10,9 @@ from typing import Any, Final
 REPLAYED: Final = "tallystick.replayed"
 """It is in the mapping if an earlier request with the same key made the answer."""
 
+REQUEST_ID: Final = "tallystick.request_id"
+"""The key of the identifier of the request, which is ASCII as bytes."""
+
 _current: ContextVar[MutableMapping[str, Any] | None] = ContextVar("tallystick request", default=None)
 
 serve: Final = _current.set
@@ -21,3 +24,10 @@ def note_replayed() -> None:
     current = _current.get()
     if current is not None:
         current[REPLAYED] = True
+
+
+def current_request_id() -> str | None:
+    """The identifier of the request that this task serves, if it serves one."""
+    current = _current.get()
+    request_id: bytes | None = None if current is None else current.get(REQUEST_ID)
+    return None if request_id is None else request_id.decode()

@@ -112,6 +112,7 @@ class Engine:
             shard.batcher.on_committed(self._committed)
         self.effective_at_max_days_back = limits.EFFECTIVE_AT_DAYS_BACK_DEFAULT
         self.streams_per_tenant = limits.STREAMS_PER_TENANT_DEFAULT
+        self.cors_allowed_origins: list[str] = []
         # Settings of tenants that do not exist yet: they may be created later.
         self._tenants_to_find: dict[str, TenantConfiguration] = {}
         self._address_rules = AddressRules()
@@ -154,6 +155,7 @@ class Engine:
         engine.effective_at_max_days_back = configuration.effective_at_max_days_back
         engine.account_quota.accounts_max = configuration.accounts_per_tenant
         engine.streams_per_tenant = configuration.streams_per_tenant
+        engine.cors_allowed_origins = configuration.cors_allowed_origins
         engine._tenants_to_find = {one.name: one for one in configuration.tenant}
         ca_file = configuration.webhooks_ca_file
         engine._ca_path = None if ca_file is None else Path(ca_file)

@@ -10,9 +10,10 @@
 - `RateLimitedError`: send the request again later
 - `TooManyStreamsError`, `TooManyAssetsError`, `TooManyOpenedAccountsError`, `TooManyWebhooksError`: a quota
 - `TooManyKeysError`: a quota, too
+- `PreconditionFailedError`: read the object again
 - `NotFoundError`: there is nothing to read
   - `AccountNotFoundError`, `TransactionNotFoundError`, `HoldNotFoundError`, `WebhookNotFoundError`
-  - `KeyNotFoundError`
+  - `KeyNotFoundError`, `AssetNotFoundError`
 - `ConfigurationError` and `_WrongError` (in `configuration`): correct the configuration file
 - `EnvironmentSecretError` (in `environment`): correct the variable
 - `NotRestoredError` (in `restoration`): restore a back-up first
@@ -121,6 +122,10 @@ class TooManyKeysError(Exception):
     """The tenant has the largest allowed number of API keys in force."""
 
 
+class PreconditionFailedError(Exception):
+    """An object is no longer the version that was named. Nothing was changed."""
+
+
 class NotFoundError(LookupError):
     """The object does not exist, or belongs to another tenant. `code` is the stable name of the error."""
 
@@ -150,6 +155,13 @@ class HoldNotFoundError(NotFoundError):
 
     code = "hold_not_found"
     _what = "hold"
+
+
+class AssetNotFoundError(NotFoundError):
+    """The tenant has no such asset, and ISO 4217 has none."""
+
+    code = "asset_not_found"
+    _what = "asset"
 
 
 class WebhookNotFoundError(NotFoundError):

@@ -48,7 +48,7 @@ class EventCalls(Tenancy):
         between shards has one event on each shard, where it was posted. `stages`, or the kind of a stage, returns
         each stage as it is in the log.
         """
-        parameters.between(limit, "limit", 1, limits.PAGE_ROWS_MAX)
+        limit = parameters.page_limit(limit)
         parameters.between(after, "after", 0, limits.LOCAL_NUMBER_MAX)
         home, wanted = self._wanted(shard, accounts, owner, kinds, stages=stages)
         with _as_parameter_errors():

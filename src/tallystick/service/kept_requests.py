@@ -25,6 +25,7 @@ from tallystick.service.errors import (
     IdempotencyKeyReusedError,
     NotFoundError,
     ParameterError,
+    PreconditionFailedError,
     TooManyAssetsError,
     TooManyWebhooksError,
 )
@@ -41,6 +42,7 @@ _NOTHING_DONE: Final = (
     AssetConflictError,
     NotFoundError,
     ParameterError,
+    PreconditionFailedError,
     TooManyAssetsError,
     TooManyWebhooksError,
     WebhookKeyMissingError,

@@ -10,7 +10,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tallystick import views
+from tallystick.domain import limits
 from tallystick.ledger.errors import UnavailableError
+from tallystick.service import parameters
 from tallystick.service.accounts import AccountCalls
 from tallystick.service.configuration import (
     Configuration,
@@ -19,6 +21,7 @@ from tallystick.service.configuration import (
     read_configuration,
 )
 from tallystick.service.engine import Engine
+from tallystick.service.errors import AssetNotFoundError
 from tallystick.service.events import EventCalls
 from tallystick.service.holds import HoldCalls
 from tallystick.service.logging import leave_logging_to_application
@@ -86,6 +89,19 @@ class Ledger(AccountCalls, TransactionCalls, HoldCalls, EventCalls):
     async def assets(self) -> list[views.Asset]:
         """The tenant's own assets, then those of ISO 4217."""
         return await self._engine.assets.all(self._tenant)
+
+    async def assets_page(
+        self, *, cursor: str | None = None, limit: int = limits.PAGE_ROWS_DEFAULT
+    ) -> views.Page[views.Asset]:
+        """The same, one page at a time."""
+        return await self._engine.assets.page(self._tenant, cursor, limit)
+
+    async def asset(self, code: str) -> views.Asset:
+        """An asset by its code; raises AssetNotFoundError."""
+        found = await self._engine.assets.find(self._tenant, parameters.asset_code(code, "id"))
+        if found is None:
+            raise AssetNotFoundError(code)
+        return found
 
     async def create_asset(
         self, code: str, scale: int, name: str, *, idempotency_key: str | None = None

@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from tallystick.service.configuration import ConfigurationError
+from tallystick.service.current_request import current_request_id
 
 LEVEL_VARIABLE: Final = "TALLYSTICK_LOG_LEVEL"
 
@@ -41,6 +42,7 @@ def configure_logging(*, default_level: str = "info", for_people: bool | None = 
         raise ConfigurationError(f"{LEVEL_VARIABLE} is {name!r}: expected one of {', '.join(_LEVELS)}")
     common: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _add_request_id,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.stdlib.PositionalArgumentsFormatter(),
@@ -91,6 +93,13 @@ def _log_through_logging(*processors: structlog.typing.Processor) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _add_request_id(_: object, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Name the HTTP request in each line that is written while it is served."""
+    if (request_id := current_request_id()) is not None:
+        line.setdefault("request_id", request_id)
+    return line
 
 
 def _take_secrets_out(_: object, __: str, line: structlog.typing.EventDict | str) -> str:

@@ -125,6 +125,18 @@ def metadata(value: Mapping[str, str] | None, param: str = "metadata") -> str | 
     return encoded.decode()
 
 
+def metadata_changes(value: Mapping[str, str | None], param: str = "metadata") -> str:
+    """Canonical JSON of changes of single keys: None removes a key."""
+    _expect(value, param, Mapping, "a mapping of texts")
+    if len(value) > 2 * limits.METADATA_KEYS_MAX:
+        raise ParameterError(param, f"expected changes of at most {2 * limits.METADATA_KEYS_MAX} keys")
+    for key, item in value.items():
+        text(key, f"{param}.{key}", limits.METADATA_KEY_CHARACTERS_MAX)
+        if item is not None:
+            text(item, f"{param}.{key}", limits.METADATA_BYTES_MAX, 0)
+    return _encode_canonical(value).decode()
+
+
 def note(
     description: str | None,
     entries: Mapping[str, str] | None,
@@ -190,6 +202,22 @@ def between(value: int, param: str, value_min: int, value_max: int) -> int:
         raise ParameterError(param, f"expected an integer, not {type(value).__name__}")
     if not value_min <= value <= value_max:
         raise ParameterError(param, f"expected {value_min} to {value_max}")
+    return value
+
+
+def page_limit(value: int) -> int:
+    """The number of items on a page. A larger one than there may be means the largest (AIP-158)."""
+    return min(between(value, "limit", 1, limits.INT64_MAX), limits.PAGE_ROWS_MAX)
+
+
+def asset_scale(value: int) -> int:
+    """The digits after the point of an asset, with which an amount can be at least one whole unit."""
+    if between(value, "scale", 0, limits.INT64_MAX) > limits.ASSET_SCALE_MAX:
+        raise ParameterError(
+            "scale",
+            f"expected 0 to {limits.ASSET_SCALE_MAX}: an amount is an integer of 64 bits, at most "
+            f"{limits.AMOUNT_MAX} minor units, and with more digits that is less than one whole unit",
+        )
     return value
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from tallystick.domain.account_tags import account_tag
 from tallystick.domain.accounts import AccountKind, AccountState, AccountStatus
 from tallystick.domain.cached import CachedBalance
 from tallystick.domain.identifiers import Prefix, format_identifier, shard_of
@@ -53,6 +54,17 @@ class Account(msgspec.Struct, frozen=True):
     available: MinorUnits
     position: Position
     shard: ShardNumber
+
+    @property
+    def tag(self) -> str:
+        """The tag of the account as it is here: another one after each change, also of its balance."""
+        return account_tag(
+            self.position,
+            self.status,
+            None if self.min_balance is None else int(self.min_balance),
+            None if self.max_balance is None else int(self.max_balance),
+            self.metadata,
+        )
 
 
 class Balance(msgspec.Struct, frozen=True):

@@ -28,6 +28,12 @@ class Webhook(msgspec.Struct, frozen=True):
     created_at: datetime
     changed_at: datetime
     previous_secret_until: datetime | None
+    version: Annotated[int, Meta(description="It is counted up by each change.")]
+
+    @property
+    def tag(self) -> str:
+        """The tag of this version, for `If-Match`."""
+        return str(self.version)
 
 
 class NewSecret(msgspec.Struct, frozen=True):
@@ -99,4 +105,5 @@ def webhook_view(endpoint: WebhookEndpoint) -> Webhook:
         created_at=endpoint.created_at,
         changed_at=endpoint.changed_at,
         previous_secret_until=endpoint.previous_secret_until,
+        version=endpoint.version,
     )

@@ -12,7 +12,7 @@ the clearing account with shard 2. Amounts are in minor units.
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -119,6 +119,11 @@ class Ledger:
         state = {state.saga: state for state in self._store.sagas}[position]
         return Saga(make_identifier(self.shard, position), state)
 
+    def state(self, name: str) -> AccountState:
+        """An account's newest state."""
+        (found,) = self._store.account_states({account(name)})
+        return found
+
     @property
     def position(self) -> int:
         """The newest position of the log."""
@@ -187,6 +192,8 @@ def change_account(
     status: AccountStatus | msgspec.UnsetType = msgspec.UNSET,
     min_balance: int | None | msgspec.UnsetType = msgspec.UNSET,
     max_balance: int | None | msgspec.UnsetType = msgspec.UNSET,
+    metadata: Mapping[str, str | None] | None = None,
+    tags: Collection[str] | None = None,
 ) -> ChangeAccount:
     return ChangeAccount(
         tenant=TENANT,
@@ -194,6 +201,8 @@ def change_account(
         status=status,
         min_balance=min_balance,
         max_balance=max_balance,
+        metadata_changes=metadata or {},
+        tags=None if tags is None else frozenset(tags),
     )
 
 

@@ -2,9 +2,11 @@
 
 import pytest
 
+from tallystick.domain import limits
+from tallystick.domain.account_tags import tag_of
 from tallystick.domain.accounts import AccountStatus
 from tallystick.domain.rules.accounts import IdentifierTakenError
-from tests.unit.rules.notation import Ledger, change_account, open_account, posted, refused
+from tests.unit.rules.notation import Ledger, change_account, open_account, posted, refused, transfer
 
 
 def test_an_account_is_opened_empty() -> None:
@@ -57,3 +59,70 @@ def test_a_closed_account_is_reopened() -> None:
 
 def test_the_account_of_another_tenant_is_not_changed() -> None:
     refused("alice 0 USD, tenant 2", change_account("alice", max_balance=5), "account_not_found id")
+
+
+def tag(ledger: Ledger) -> str:
+    """The tag of alice's account as it is now."""
+    return tag_of(ledger.state("alice"))
+
+
+def test_a_change_of_another_version_is_refused() -> None:
+    frozen = AccountStatus.FROZEN
+    never = change_account("alice", status=frozen, tags=["of another version"])
+    refused("alice 100 USD", never, "precondition_failed If-Match")
+    refused("alice 100 USD", change_account("alice", status=frozen, tags=[]), "precondition_failed If-Match")
+    # Before anything else that can be said against it, but that there is no such account.
+    closing = change_account("alice", status=AccountStatus.CLOSED, tags=["x"])
+    refused("alice 100 USD", closing, "precondition_failed If-Match")
+    refused("", closing, "account_not_found id")
+
+
+def test_each_change_of_an_account_is_another_version() -> None:
+    ledger = Ledger("alice 100 USD \n bob 0 USD")
+    seen = [tag(ledger)]
+    for command in (
+        transfer("alice", "bob", 1),
+        change_account("alice", status=AccountStatus.FROZEN),
+        change_account("alice", max_balance=500),
+        change_account("alice", min_balance=-5),
+        change_account("alice", metadata={"a": "b"}),
+    ):
+        assert ledger.do(command) == "posted"
+        seen.append(tag(ledger))
+    assert len(set(seen)) == len(seen)
+    for stale in seen[:-1]:
+        late = change_account("alice", max_balance=1000, tags=[stale])
+        assert ledger.do(late) == "precondition_failed If-Match"
+    assert ledger.do(change_account("alice", max_balance=1000, tags=["x", seen[-1]])) == "posted"
+
+
+def test_of_two_changes_of_one_version_in_one_batch_the_second_is_refused() -> None:
+    ledger = Ledger("alice 100 USD")
+    seen = tag(ledger)
+    first = change_account("alice", max_balance=500, tags=[seen])
+    second = change_account("alice", max_balance=600, tags=[seen])
+    assert ledger.do_all(first, second) == ["posted", "precondition_failed If-Match"]
+
+
+def test_single_keys_of_metadata_are_changed() -> None:
+    ledger = Ledger("alice 0 USD")
+    for changes, expected in (
+        ({"a": "1", "b": "2"}, '{"a":"1","b":"2"}'),
+        ({"b": None, "c": "3"}, '{"a":"1","c":"3"}'),
+        ({"nothing": None}, '{"a":"1","c":"3"}'),
+        ({"a": None, "c": None}, None),
+    ):
+        assert ledger.do(change_account("alice", metadata=changes)) == "posted"
+        assert ledger.state("alice").terms.metadata == expected
+
+
+def test_metadata_have_bounds() -> None:
+    ledger = Ledger("alice 0 USD")
+    for number in range(limits.METADATA_KEYS_MAX):
+        assert ledger.do(change_account("alice", metadata={f"key {number}": "1"})) == "posted"
+    one_more = change_account("alice", metadata={"one more": "1"})
+    assert ledger.do(one_more) == "metadata_too_large metadata"
+    in_its_place = change_account("alice", metadata={"one more": "1", "key 0": None})
+    assert ledger.do(in_its_place) == "posted"
+    long = {"one more": "x" * (limits.METADATA_BYTES_MAX - 100)}
+    assert ledger.do(change_account("alice", metadata=long)) == "metadata_too_large metadata"

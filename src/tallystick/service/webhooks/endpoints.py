@@ -1,7 +1,8 @@
 """The endpoints of tenants: make, list, change, remove, test and replay them. Secrets are shown once."""
 
+import re
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -10,6 +11,7 @@ import msgspec
 from tallystick.domain import limits
 from tallystick.domain.commands import KINDS, Kind
 from tallystick.domain.identifiers import DIGITS, TEXT_DIGITS
+from tallystick.domain.outcomes import REFUSAL_DETAILS, RefusalCode
 from tallystick.domain.webhooks import ID_PREFIX, Secret, State, StoredSecret, WebhookEndpoint
 from tallystick.followers.errors import SecretUnreadableError, UrlRefusedError
 from tallystick.followers.webhooks.events import test_message
@@ -17,16 +19,25 @@ from tallystick.followers.webhooks.messages import Attempt
 from tallystick.ledger.errors import UnavailableError
 from tallystick.ledger.shard import Shard
 from tallystick.service import parameters
+from tallystick.service.cursor import read_name_cursor, write_name_cursor
 from tallystick.service.engine import Engine
-from tallystick.service.errors import ParameterError, TooManyWebhooksError, WebhookNotFoundError
+from tallystick.service.errors import (
+    ParameterError,
+    PreconditionFailedError,
+    TooManyWebhooksError,
+    WebhookNotFoundError,
+)
 from tallystick.service.kept_requests import Answer, Asked, Kept
 from tallystick.store.webhooks import Progress, WebhookStore
+from tallystick.views.pages import Page
 from tallystick.views.webhooks import DeliveryState, NewSecret, Told, Webhook, WebhookProgress, webhook_view
 
 Unset = msgspec.UnsetType
 UNSET: Final = msgspec.UNSET
 
 _TEST_BYTES: Final = 8
+_LIST: Final = "webhooks"
+_PLACE: Final = re.compile(rf"[0-9-]{{10}}T[0-9:.]{{15}} {ID_PREFIX}_[0-9a-z]{{{TEXT_DIGITS}}}", re.ASCII)
 STATES: Final[dict[str, State]] = {"active": "active", "paused": "paused"}
 
 
@@ -43,6 +54,20 @@ class Webhooks:
     async def all(self) -> list[Webhook]:
         """The endpoints, oldest first."""
         return [webhook_view(endpoint) for endpoint in await self._all()]
+
+    async def page(
+        self, *, cursor: str | None = None, limit: int = limits.PAGE_ROWS_DEFAULT
+    ) -> Page[Webhook]:
+        """The same, one page at a time."""
+        limit = parameters.page_limit(limit)
+        after = read_name_cursor(_LIST, cursor, _PLACE)
+        endpoints = await self._all()
+        rest = endpoints if after is None else [one for one in endpoints if _place(one) > after]
+        more = len(rest) > limit
+        return Page(
+            [webhook_view(endpoint) for endpoint in rest[:limit]],
+            write_name_cursor(_LIST, _place(rest[limit - 1])) if more else None,
+        )
 
     async def get(self, identifier: str) -> Webhook:
         """One endpoint."""
@@ -117,14 +142,19 @@ class Webhooks:
         kinds: Sequence[str] | Unset = UNSET,
         owner: str | None | Unset = UNSET,
         state: str | Unset = UNSET,
+        if_match: Collection[str] | None = None,
         idempotency_key: str | None = None,
     ) -> Webhook:
-        """Change the given fields. A waiting attempt is made at once. Raises what `create` raises."""
-        given = {"url": url, "kinds": kinds, "owner": owner, "state": state}
-        fields = {name: value for name, value in given.items() if value is not UNSET}
+        """Change the given fields. A waiting attempt is made at once. Raises what `create` raises.
+
+        Raises:
+            PreconditionFailedError: the `tag` of the endpoint is none of `if_match`.
+        """
+        given = _Changes(url, kinds, owner, state)
+        fields = {name: value for name, value in given._asdict().items() if value is not UNSET}
 
         async def act(_: bytes) -> Webhook:
-            return webhook_view(await self._change_fields(identifier, url, kinds, owner, state))
+            return webhook_view(await self._change_fields(identifier, given, if_match))
 
         asked = Asked("change_webhook", {"id": identifier, **fields})
         return await self._once(idempotency_key, asked, act, Webhook)
@@ -132,11 +162,10 @@ class Webhooks:
     async def _change_fields(
         self,
         identifier: str,
-        url: str | Unset,
-        kinds: Sequence[str] | Unset,
-        owner: str | None | Unset,
-        state: str | Unset,
+        given: "_Changes",
+        if_match: Collection[str] | None,
     ) -> WebhookEndpoint:
+        url, kinds, owner, state = given
         await self._find(identifier)
         changes: dict[str, Any] = {}
         if url is not UNSET:
@@ -147,15 +176,30 @@ class Webhooks:
             changes["owner"] = _owner(owner)
         if state is not UNSET:
             changes["state"] = parameters.choice(state, STATES, "state")
-        return await self._change(identifier, lambda endpoint: endpoint._replace(**changes))
+        return await self._change(
+            identifier, lambda endpoint: endpoint._replace(**changes), if_match=if_match
+        )
 
-    async def remove(self, identifier: str, *, idempotency_key: str | None = None) -> Webhook:
-        """Remove an endpoint for ever. Repeat it, so that a shard that could not be reached learns of it."""
+    async def remove(
+        self,
+        identifier: str,
+        *,
+        if_match: Collection[str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Webhook:
+        """Remove an endpoint for ever. Repeat it, so that a shard that could not be reached learns of it.
+
+        Raises:
+            PreconditionFailedError: the `tag` of the endpoint is none of `if_match`.
+        """
 
         async def act(_: bytes) -> Webhook:
             return webhook_view(
                 await self._change(
-                    identifier, lambda endpoint: endpoint._replace(state="removed"), removed_too=True
+                    identifier,
+                    lambda endpoint: endpoint._replace(state="removed"),
+                    removed_too=True,
+                    if_match=if_match,
                 )
             )
 
@@ -321,14 +365,32 @@ class Webhooks:
         change: Callable[[WebhookEndpoint], WebhookEndpoint],
         *,
         removed_too: bool = False,
+        if_match: Collection[str] | None = None,
     ) -> WebhookEndpoint:
         """Change the current version of an endpoint, so that changes of others at the same time are kept."""
         for _ in range(limits.WEBHOOK_CHANGE_TRIES_MAX):
             endpoint = await self._find(identifier, removed_too=removed_too)
+            if if_match is not None and webhook_view(endpoint).tag not in if_match:
+                raise PreconditionFailedError(REFUSAL_DETAILS[RefusalCode.PRECONDITION_FAILED])
+            # Only one can make the next version, so nothing has changed since the tag was compared.
             changed = change(endpoint)._replace(version=endpoint.version + 1, changed_at=datetime.now(UTC))
             if await self._engine.directory.put_webhook_endpoint(changed):
                 return changed
         raise UnavailableError(f"others change endpoint {identifier} all the time: send the request again")
+
+
+def _place(endpoint: WebhookEndpoint) -> str:
+    """The place in the list: oldest first."""
+    return f"{endpoint.created_at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f} {endpoint.id}"
+
+
+class _Changes(NamedTuple):
+    """The fields of an endpoint to change; UNSET leaves one as it is."""
+
+    url: str | Unset
+    kinds: Sequence[str] | Unset
+    owner: str | None | Unset
+    state: str | Unset
 
 
 class _Drawn(NamedTuple):
