@@ -264,16 +264,27 @@ async def test_a_mixture_of_schemas_is_not_served(shards: Shards) -> None:
         check_shards(two)
 
 
-async def test_a_later_schema_is_not_served_and_not_migrated(shards: Shards) -> None:
-    """What an earlier version says, where `migrate` of a later one has run."""
+async def test_a_later_schema_is_not_migrated_and_is_served_until_it_takes_something_away(
+    shards: Shards,
+) -> None:
+    """What an earlier version says, where `migrate` of a later one has run: its first half only adds."""
     apply(two := shards.configuration(1, 2))
-    with psycopg.connect(shards.databases[1].owner_dsn, autocommit=True) as connection:
-        connection.execute(
-            "INSERT INTO _yoyo_migration SELECT (jsonb_populate_record(one, "
-            """'{"migration_id": "9999.later", "migration_hash": "later"}')).* FROM _yoyo_migration AS one LIMIT 1"""
-        )
+
+    def migrate_by_later_version(name: str) -> None:
+        with psycopg.connect(shards.databases[1].owner_dsn, autocommit=True) as connection:
+            connection.execute(
+                "INSERT INTO _yoyo_migration SELECT (jsonb_populate_record(one, jsonb_build_object("
+                "'migration_id', %s::text, 'migration_hash', %s::text))).* FROM _yoyo_migration AS one LIMIT 1",
+                [name, name],
+            )
+
+    migrate_by_later_version("9998.later")
+    assert check_shards(two) == {}
+    with pytest.raises(SchemaError, match=r"has 9998.later of a newer version: upgrade tallystick"):
+        apply(two)
+    migrate_by_later_version("9999.later.after")
     for refuse in (check_shards, apply):
-        with pytest.raises(SchemaError, match=r"has 9999.later of a newer version: upgrade tallystick"):
+        with pytest.raises(SchemaError, match="of a newer version: upgrade tallystick"):
             refuse(two)
 
 
