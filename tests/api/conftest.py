@@ -9,6 +9,7 @@ import pytest
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tests.api.books import Books
 from tests.api.client import Client
+from tests.api.pairs import SAGA_WAIT_SECONDS, Pair, TwoShards, installed, wallets_on_two_shards
 from tests.api.server import Installation, Server
 from tests.crash.databases import temporary_database
 
@@ -60,6 +61,18 @@ def stranger(installation: Installation, server: Server) -> Iterator[Client]:
     """A caller of another tenant."""
     with Client(server.url, installation.make_key("second tenant").key) as caller:
         yield caller
+
+
+@pytest.fixture(scope="module")
+def two_shards(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoShards]:
+    with installed(postgres, tmp_path_factory.mktemp("crossing"), (1, 2), SAGA_WAIT_SECONDS) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def pair(two_shards: TwoShards) -> Iterator[Pair]:
+    with wallets_on_two_shards(two_shards) as pair:
+        yield pair
 
 
 @pytest.fixture

@@ -2,102 +2,13 @@
 
 import json
 import time
-import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import NamedTuple
 
 import psycopg
-import pytest
 
-from tallystick.domain.identifiers import Prefix, parse_identifier, shard_of
-from tallystick.embedded.postgres import EmbeddedPostgres
-from tallystick.service.configuration import Configuration, ShardConfiguration, write_configuration
-from tests.api.client import Answer, Client
-from tests.api.server import Server
-from tests.crash.databases import temporary_shards
-from tests.forked import run_forked
-
-SAGA_WAIT_SECONDS = 0.3
-OWNERS_TRIED_MAX = 60
-END_SECONDS_MAX = 60.0
-
-
-class TwoShards(NamedTuple):
-    """A configuration of two shards, for servers, and the databases behind it."""
-
-    configuration_path: Path
-    folder: Path
-    dsns: dict[int, str]
-
-
-class Pair(NamedTuple):
-    """A funded wallet on shard 1 and one on shard 2."""
-
-    client: Client
-    payer: str
-    payee: str
-
-    def pay(self, amount: int, key: str) -> Answer:
-        body = {"source": self.payer, "destination": self.payee, "amount": str(amount), "asset": "USD"}
-        return self.client.post("/v1/transfers", body, key=key)
-
-    def pay_to_the_end(self, amount: int, key: str) -> Answer:
-        """The same, asked again for as long as it is pending."""
-        deadline = time.monotonic() + END_SECONDS_MAX
-        while (answer := self.pay(amount, key)).status == 202:
-            assert time.monotonic() < deadline
-        return answer
-
-
-@pytest.fixture(scope="module")
-def two_shards(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoShards]:
-    with installed(postgres, tmp_path_factory.mktemp("crossing"), (1, 2), SAGA_WAIT_SECONDS) as made:
-        yield made
-
-
-@contextmanager
-def installed(
-    postgres: EmbeddedPostgres, folder: Path, numbers: Sequence[int], saga_wait_seconds: float
-) -> Iterator[TwoShards]:
-    """Empty shards, and the file that tells servers where they are."""
-    with temporary_shards(postgres, numbers) as databases:
-        shards = [
-            ShardConfiguration(number, database.server_dsn, database.owner_dsn)
-            for number, database in databases.items()
-        ]
-        path = folder / "tallystick.toml"
-        write_configuration(path, Configuration(shard=shards, saga_wait_seconds=saga_wait_seconds))
-        yield TwoShards(path, folder, {shard.number: shard.dsn for shard in shards})
-
-
-@pytest.fixture(scope="module")
-def pair(two_shards: TwoShards) -> Iterator[Pair]:
-    made = _tallystick(two_shards, "keys", "create", "--name", "a test", "--scope", "all")
-    with Server(two_shards, "server") as server, Client(server.url, made["key"]) as client:
-        wallets: dict[int, str] = {}
-        for _ in range(OWNERS_TRIED_MAX):
-            if len(wallets) == 2:
-                break
-            owner = f"owner {uuid.uuid4()}"
-            bank = client.post(
-                "/v1/accounts", {"owner": owner, "asset": "USD", "kind": "system"}, key=None
-            ).ok()["id"]
-            wallet = client.post("/v1/accounts", {"owner": owner, "asset": "USD"}, key=None).ok()["id"]
-            funding = {"source": bank, "destination": wallet, "amount": "10000", "asset": "USD"}
-            client.post("/v1/transfers", funding, key=str(uuid.uuid4())).ok()
-            wallets.setdefault(shard_of(parse_identifier(Prefix.ACCOUNT, wallet)), wallet)
-        yield Pair(client, wallets[1], wallets[2])
-
-
-def _tallystick(two_shards: TwoShards, *arguments: str) -> dict[str, str]:
-    """What a command prints with --json."""
-    options = ["--config", str(two_shards.configuration_path), "--json"]
-    done = run_forked([*arguments, *options], timeout=60)
-    assert done.returncode == 0, done.stderr
-    found: dict[str, str] = json.loads(done.stdout)
-    return found
+from tests.api.client import Answer
+from tests.api.pairs import END_SECONDS_MAX, Pair, TwoShards, tallystick
 
 
 @contextmanager
@@ -130,7 +41,7 @@ def test_what_takes_too_long_is_pending_and_the_same_key_gets_the_outcome(
         assert pending.headers["location"] == place
         assert pair.client.get(place)["state"] == "pending"
         assert pair.pay(7, "slow").status == 202
-        listed = _tallystick(two_shards, "sagas")["sagas"]
+        listed = tallystick(two_shards, "sagas")["sagas"]
         assert pending["id"] in json.dumps(listed)
         inside = pair.client.get(f"/v1/accounts/{pair.payer}")
         assert inside["held"] == "7"
@@ -212,7 +123,7 @@ def test_an_operator_may_give_up_what_is_pending(pair: Pair, two_shards: TwoShar
     with held_up(two_shards.dsns[2]):
         pending = pair.pay(9, "given up")
         assert pending.status == 202
-    driven = _tallystick(two_shards, "sagas", "--drive", pending["id"], "--give-up")
+    driven = tallystick(two_shards, "sagas", "--drive", pending["id"], "--give-up")
     assert driven["stage"] in {"finalized", "released"}
 
 

@@ -40,6 +40,9 @@ ROUTES = {
     "PATCH /v1/accounts/{identifier}",
     "GET /v1/accounts/{identifier}/balance",
     "GET /v1/accounts/{identifier}/entries",
+    "GET /v1/accounts/{identifier}/statement",
+    "GET /v1/reports/trial-balance",
+    "GET /v1/reports/balances",
     "POST /v1/balances",
     "GET /v1/system-owners/{identifier}/balances",
     "POST /v1/transfers",
@@ -285,6 +288,10 @@ def calls(client: Client) -> Callable[[], Iterator[tuple[str, object, Answer]]]:
         yield done("GET /v1/transactions/{identifier}", path)
         yield done("POST /v1/balances", "/v1/balances", {"accounts": [books["alice"]], "consistency": "fast"})
         yield done("GET /v1/accounts/{identifier}/entries", f"{alice}/entries", limit=3)
+        period = {"since": "2025-01-01T00:00:00Z", "until": "2026-01-01T00:00:00Z"}
+        yield done("GET /v1/accounts/{identifier}/statement", f"{alice}/statement", **period)
+        yield done("GET /v1/reports/trial-balance", "/v1/reports/trial-balance")
+        yield done("GET /v1/reports/balances", "/v1/reports/balances", by="owner", limit=3)
         yield done("GET /v1/events", "/v1/events", account=books["alice"])
         yield done("GET /v1/assets", "/v1/assets")
         asset = {"code": f"T{new_key()[:8].upper()}", "scale": 2, "name": "Points"}

@@ -9,8 +9,8 @@ import pytest
 from tallystick.domain.limits import SAGA_WAIT_SECONDS_MAX
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tests.api.client import Answer, Client
+from tests.api.pairs import installed, tallystick
 from tests.api.server import Server
-from tests.api.test_crossing import _tallystick, installed
 
 SHARDS = (1, 2, 3, 4)
 OWNERS_TRIED_MAX = 200
@@ -43,7 +43,7 @@ class World(NamedTuple):
 def world(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("split")
     with installed(postgres, folder, SHARDS, SAGA_WAIT_SECONDS_MAX) as installation:
-        made = _tallystick(installation, "keys", "create", "--name", "a test", "--scope", "all")
+        made = tallystick(installation, "keys", "create", "--name", "a test", "--scope", "all")
         with Server(installation, "server") as server, Client(server.url, made["key"]) as client:
             yield World(client, wallets(client))
 

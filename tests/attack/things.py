@@ -14,6 +14,8 @@ SINK = "http://127.0.0.1:9/"
 """A receiver on this machine that takes nothing."""
 KEY_CURSOR = write_text_cursor(["2025-01-01T00:00:00+00:00", "000000000000"])
 HOOK_CURSOR = "d2ViaG9va3MKMjAyNS0wMS0wMVQwMDowMDowMC4wMDAwMDAgaG9va18wMDAwMDAwMDAwMDAwMA"
+THEN = "2025-01-01T00:00:00Z"
+NO_CURSOR = "AAAAAAAAAAA"
 KEY = "KEY OF THIS CALL"
 """In a body: where the key of a request stands that has it there."""
 
@@ -29,6 +31,9 @@ class Things(NamedTuple):
     hold: str
     webhook: str
     api_key: str
+    until: str
+    statement_cursor: str
+    groups_cursor: str
 
 
 UNKNOWN = Things(
@@ -40,6 +45,9 @@ UNKNOWN = Things(
     absent.HOLD,
     "hook_00000000000000",
     "000000000000",
+    "2025-02-01T00:00:00Z",
+    NO_CURSOR,
+    NO_CURSOR,
 )
 """What names nothing of any tenant."""
 
@@ -62,21 +70,27 @@ def made_by(caller: Client) -> Things:
     """)
     asset = f"G{uuid.uuid4().hex[:10]}".upper()
     caller.send("POST", "/v1/assets", {"code": asset, "scale": 0, "name": "Gems"}).ok()
+    paid = books.transfer("alice", "shop", 2).ok()["id"]
+    until = books.transfer("alice", "shop", 1).ok()["recorded_at"]
+    statement = caller.get(f"/v1/accounts/{books['alice']}/statement", since=THEN, until=until, limit=1).ok()
+    groups = caller.get("/v1/reports/balances", by="owner", limit=1).ok()
     return Things(
         books["alice"],
         books["shop"],
         f"{books.owner}/alice",
         asset,
-        books.transfer("alice", "shop", 2).ok()["id"],
+        paid,
         books.hold("alice", "shop", 2).ok()["id"],
         caller.send("POST", "/v1/webhooks", {"url": SINK}).ok()["webhook"]["id"],
         caller.send("POST", "/v1/api-keys", {"name": "attacked"}).ok()["api_key"]["id"],
+        until,
+        statement["next_cursor"],
+        groups["next_cursor"],
     )
 
 
 def samples(of: Things) -> dict[str, list[Sample]]:
     """Calls on a tenant's things, by the name of the operation, which together name each field that there is."""
-    then = "2025-01-01T00:00:00Z"
     note = {"description": "a note", "metadata": {"a": "b"}, "effective_at": None}
     payment = {"source": of.account, "destination": of.payee, "amount": "1", "asset": "USD", **note}
     terms: dict[str, Any] = {
@@ -106,13 +120,24 @@ def samples(of: Things) -> dict[str, list[Sample]]:
         ],
         "getBalance": [
             Sample(of.account, {"min_position": 0, "consistency": "strong"}),
-            Sample(of.account, {"at": then}),
-            Sample(of.account, {"effective_at": then}),
+            Sample(of.account, {"at": THEN}),
+            Sample(of.account, {"effective_at": THEN}),
         ],
         "getBalances": [
             Sample(body={"accounts": [of.account], "min_positions": {of.account: 0}, "consistency": "strong"})
         ],
         "getSystemOwnerBalances": [Sample("@fees")],
+        "getStatement": [
+            Sample(
+                of.account,
+                {"since": THEN, "until": of.until, "limit": 1, "cursor": of.statement_cursor},
+            )
+        ],
+        "getTrialBalance": [Sample(query={"at": THEN})],
+        "getBalanceGroups": [
+            Sample(query={"by": "owner", "at": THEN, "limit": 5}),
+            Sample(query={"by": "owner", "limit": 5, "cursor": of.groups_cursor}),
+        ],
         "listEntries": [Sample(of.account, {**page, "stages": "true"})],
         "transfer": [Sample(body=payment)],
         "transferBatch": [

@@ -1,9 +1,9 @@
 """Calls of the API: a call as it arrives, and the description of an operation."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from enum import Enum
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 
@@ -49,6 +49,8 @@ def optional_key(call: Call) -> str | None:
 
 Handler = Callable[[Call], Awaitable[Struct | Refused]]
 StreamHandler = Callable[[Call], Awaitable[Parts]]
+CSV_TYPE: Final = "text/csv"
+TableHandler = Callable[[Call], Awaitable[AsyncIterator[bytes]]]
 MoreNeeded = Callable[[Any], Action | None]
 
 
@@ -77,6 +79,8 @@ class Operation(NamedTuple):
     # The function for callers that accept text/event-stream, and the type of its events.
     stream: StreamHandler | None = None
     streamed: type[Struct] | None = None
+    # The function for callers that accept text/csv.
+    table: TableHandler | None = None
     # The budget that counts it; None: `reads` for a GET, else `writes`.
     budget: Budget | None = None
     # What some bodies ask for in addition, and what that may be.

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from tallystick.api.answers import Problem
-from tallystick.api.calls import Key, Operation
+from tallystick.api.calls import CSV_TYPE, Key, Operation
 from tallystick.api.error_codes import INTERNAL_ERROR, RATE_LIMITED, ErrorCode, error_code
 from tallystick.api.idempotency_keys import REPLAYED_HEADER
 from tallystick.api.request_ids import HEADER as REQUEST_ID_HEADER
@@ -69,6 +69,8 @@ def responses_of(operation: Operation) -> dict[str, Any]:
             "schema": {"type": "string", "contentMediaType": "application/json"},
             "example": f"id: 42\ndata: {{ … {operation.streamed.__name__} … }}\n\n",
         }
+    if operation.table is not None:
+        answered[str(int(operation.status))]["content"][CSV_TYPE] = {"schema": {"type": "string"}}
     if operation.answer in _MAY_CROSS_SHARDS and operation.method == "POST":
         answered["202"] = {
             "description": "On its way to another shard. Read the path in Location, or send the same request with "

@@ -12,7 +12,7 @@ from falcon.asgi import Request, Response
 
 from tallystick.api import problems, streams
 from tallystick.api.arrivals import BODY, Arrivals, Body, LateError
-from tallystick.api.calls import Call, Operation, StreamHandler
+from tallystick.api.calls import CSV_TYPE, Call, Operation, StreamHandler
 from tallystick.api.idempotency_keys import REPLAYED_HEADER, idempotency_key
 from tallystick.api.merge_patches import MERGE_TYPE, is_merge_patch
 from tallystick.api.preconditions import tag_of, wanted_tags
@@ -38,6 +38,7 @@ from tallystick.service.rate_limits import Budget
 from tallystick.views.encoding import encode
 
 Responder = Callable[..., Awaitable[None]]
+Decode = Callable[[bytes], Any]
 
 _JSON: Final = "application/json"
 _JSON_TYPE: Final = _JSON.encode()
@@ -146,7 +147,7 @@ def _responder(
     conditional, tagged = operation.is_conditional, operation.tagged
     reading = operation.method == "GET"
     budget = operation.taken_from
-    action, scope, more = operation.action, operation.scope, operation.more
+    action, scope, more, table = operation.action, operation.scope, operation.more, operation.table
 
     async def respond(request: Request, response: Answer, identifier: str = "") -> None:
         if INVALID in request.scope:
@@ -161,10 +162,7 @@ def _responder(
         ledger = tenants.ledgers[access.tenant]
         key = idempotency_key(request, headers, operation.key)
         query = read_query(request, operation.query)
-        read, sent_type = read_body, _JSON_TYPE
-        if read_merge is not None and is_merge_patch(headers):
-            read, sent_type = read_merge, MERGE_TYPE
-        body = None if read is None else _decoded(read, await _body(request, headers, arrivals, sent_type))
+        body = None if read_body is None else await _read(request, headers, arrivals, read_body, read_merge)
         if more is not None and (asked := more(body)) is not None:
             require_scope(access, asked)
         last_event_id = None if operation.stream is None else streams.last_event_id(request)
@@ -191,6 +189,9 @@ def _responder(
             caller = streams.Caller(ledger.tenant, partial(tenants.access_of, api_key, action, request))
             open_streams.send(request, response, parts, operation.name, caller)
             return
+        if table is not None and prefers_table(request):
+            response.content_type, response.stream = CSV_TYPE, await table(call)
+            return
         found = await operation.handler(call)
         if REPLAYED in request.scope:
             response.set_header(REPLAYED_HEADER, "true")
@@ -203,6 +204,24 @@ def _responder(
             response.set_header("ETag", tag)
 
     return respond
+
+
+async def _read(
+    request: Request,
+    headers: Mapping[bytes, bytes],
+    arrivals: Arrivals,
+    as_json: Decode,
+    as_patch: Decode | None,
+) -> Any:
+    """The body in its form: that of a merge patch, if the call takes one and it is one."""
+    if as_patch is not None and is_merge_patch(headers):
+        return _decoded(as_patch, await _body(request, headers, arrivals, MERGE_TYPE))
+    return _decoded(as_json, await _body(request, headers, arrivals, _JSON_TYPE))
+
+
+def prefers_table(request: Request) -> bool:
+    """Whether a caller prefers CSV to JSON."""
+    return request.client_prefers((_JSON, CSV_TYPE)) == CSV_TYPE
 
 
 def _headers(sent: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
@@ -293,7 +312,7 @@ async def _body(
     return body or b"{}"
 
 
-def _decoded(read: Callable[[bytes], Any], body: bytes) -> Any:
+def _decoded(read: Decode, body: bytes) -> Any:
     try:
         return read(body)
     except msgspec.DecodeError as error:

@@ -10,6 +10,7 @@ from tallystick.api import answers, assets, requests, streams, webhooks
 from tallystick.api.api_keys import KEY_OPERATIONS
 from tallystick.api.calls import Call, Key, Operation
 from tallystick.api.error_codes import NO_STANDBY, POSITION_NOT_REACHED, STANDBY_UNAVAILABLE
+from tallystick.api.reports import REPORT_OPERATIONS
 from tallystick.domain.access import Action
 from tallystick.domain.outcomes import RefusalCode, Refused
 from tallystick.service.errors import ParameterError
@@ -433,5 +434,6 @@ OPERATIONS: tuple[Operation, ...] = (
         views.WebhookProgress, body=webhooks.ReplayRequest, key=Key.OPTIONAL,
         errors=("webhook_not_found",),
     ),
+    *REPORT_OPERATIONS,
     *KEY_OPERATIONS,
 )  # fmt: skip

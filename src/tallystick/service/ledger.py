@@ -26,6 +26,8 @@ from tallystick.service.events import EventCalls
 from tallystick.service.holds import HoldCalls
 from tallystick.service.logging import leave_logging_to_application
 from tallystick.service.migration import check_own_sessions, check_shards
+from tallystick.service.reports import ReportCalls
+from tallystick.service.statements import StatementCalls
 from tallystick.service.tenancy import UNSET
 from tallystick.service.transactions import TransactionCalls, TransferRequest
 from tallystick.service.webhooks.endpoints import Webhooks
@@ -35,7 +37,7 @@ from tallystick.store.migrate import shard_number
 __all__ = ["UNSET", "Ledger", "TransferRequest"]
 
 
-class Ledger(AccountCalls, TransactionCalls, HoldCalls, EventCalls):
+class Ledger(AccountCalls, TransactionCalls, HoldCalls, EventCalls, StatementCalls, ReportCalls):
     """One tenant's ledger.
 
     Every method that moves money takes an `idempotency_key`: the same key and the same request have the same

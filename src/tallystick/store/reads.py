@@ -103,7 +103,7 @@ class Reader:
     async def history(self, account: int, before: int | None, row_count: int) -> list[HistoryRow]:
         """One page of an account's entries below a position, newest first."""
         rows = await self._rows("history", account, before or INT64_MAX, row_count)
-        return [_history_row(account, row) for row in rows]
+        return [history_row(account, row) for row in rows]
 
     async def records(self, positions: Collection[int]) -> dict[int, Record]:
         """The records of the transactions at these positions. Unknown positions are left out."""
@@ -237,7 +237,8 @@ def _transaction_row(row: Row) -> TransactionRow:
     )
 
 
-def _history_row(account: int, row: Row) -> HistoryRow:
+def history_row(account: int, row: Row) -> HistoryRow:
+    """An entry and its transaction, from a row of `history` or `statement_entries`."""
     position, amount, balance, held, held_after, bound, asset, recorded_at_us, *rest = row
     entry = EntryRow(account, position, amount, balance, held, held_after, bound, asset)
     return HistoryRow(entry, _transaction_row((position, recorded_at_us, *rest)))

@@ -28,6 +28,17 @@ from tallystick.views.fields import MinorUnits
 from tallystick.views.history import HistoryEntry, history_view, payment_line
 from tallystick.views.holds import Hold, hold_view
 from tallystick.views.pages import Page
+from tallystick.views.reports import (
+    BalanceGroup,
+    BalanceGroups,
+    ReportPosition,
+    Statement,
+    StatementLine,
+    TrialBalance,
+    TrialBalanceLine,
+    TrialBalanceTotal,
+    statement_line,
+)
 from tallystick.views.transactions import PENDING, POSTED, REFUSED, Entry, Transaction, transaction_view
 from tallystick.views.webhooks import (
     EventMessage,
@@ -49,6 +60,8 @@ __all__ = [
     "AssetTotal",
     "Balance",
     "BalanceChanges",
+    "BalanceGroup",
+    "BalanceGroups",
     "Balances",
     "Crossing",
     "CrossingEntry",
@@ -62,11 +75,17 @@ __all__ = [
     "NewSecret",
     "Page",
     "Refusal",
+    "ReportPosition",
+    "Statement",
+    "StatementLine",
     "SystemOwnerBalances",
     "TestData",
     "TestMessage",
     "Told",
     "Transaction",
+    "TrialBalance",
+    "TrialBalanceLine",
+    "TrialBalanceTotal",
     "Webhook",
     "WebhookProgress",
     "account_view",
@@ -76,6 +95,7 @@ __all__ = [
     "hold_view",
     "logged_balance_view",
     "payment_line",
+    "statement_line",
     "transaction_view",
     "webhook_view",
 ]
