@@ -7,6 +7,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -149,7 +150,9 @@ class ClusterFaults:
         """`kill -9`. What supervises the machine starts its programs again."""
         processes = self._processes(machine, which)
         for process in processes:
-            process.kill()
+            # It may have ended by itself meanwhile, as a session of PostgreSQL does.
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         await expect_gone(processes)
         await self._wait(f"{machine.name} is whole", whole)
         return f"{len(processes)} processes of {machine.name} were gone"

@@ -18,13 +18,16 @@ LOOK_SECONDS: Final = 0.01
 
 @contextmanager
 def stopped(processes: list[psutil.Process]) -> Iterator[list[psutil.Process]]:
-    """Let processes stand still until the end of the block."""
+    """Let processes stand still until the end of the block: those of them that have not ended by themselves."""
+    still: list[psutil.Process] = []
     try:
         for process in processes:
-            process.send_signal(signal.SIGSTOP)
-        yield processes
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGSTOP)
+                still.append(process)
+        yield still
     finally:
-        for process in processes:
+        for process in still:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGCONT)
 
