@@ -81,7 +81,7 @@ def test_the_tag_of_an_account_changes_with_whatever_is_seen(shop: Books, client
         act().ok()
         seen.append(tag_of(client, path))
     assert len(set(seen)) == len(seen)
-    shop.transfer("shop", "shop", 1)
+    shop.change("shop", metadata={"a": "b"}).ok()
     assert tag_of(client, path) == seen[-1]
 
 

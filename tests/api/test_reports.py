@@ -1,5 +1,6 @@
 """Reports: the trial balance, balances by label, and statements, which follow from the books and stay as they are."""
 
+import base64
 import csv
 import io
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 import pytest
 
 from tests.api.books import Books
@@ -250,6 +252,41 @@ def test_a_cursor_belongs_to_its_list_and_its_tenant(own: Books, stranger: Clien
     page = own.client.get("/v1/reports/balances?by=owner&limit=1").ok()
     for client, query in ((own.client, "by=kind"), (stranger, "by=owner")):
         answer = client.get(f"/v1/reports/balances?{query}&cursor={page['next_cursor']}")
+        assert answer.refused() == (400, "parameter_invalid", "cursor")
+
+
+def with_place(cursor: str, place: object) -> str:
+    """A cursor of the same list whose place was changed, as anyone can who sees one."""
+    mark = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))[:8]
+    return base64.urlsafe_b64encode(mark + msgspec.msgpack.encode(place)).decode().rstrip("=")
+
+
+def test_a_changed_cursor_is_refused_or_begins_elsewhere(own: Books) -> None:
+    """The server does not take what a caller writes for a fault of its log."""
+    own.open("""
+        alice  USD  100
+        bob    USD   30
+    """)
+    own.transfer("alice", "bob", 1).ok()
+    until = now()
+    cursor = statement(own, "alice", LONG_AGO, until, limit=1).ok()["next_cursor"]
+    place: object
+    for place in ([0, 0], [0, 1], [10**15, 10**15], [3, 2]):
+        found = statement(own, "alice", LONG_AGO, until, cursor=with_place(cursor, place)).ok().json
+        assert int(found["closing_balance"]) in {0, 99, 100}
+    for place in ([0, 2**63], [-1, 5], [0], "x", {"after": 1}, [0, 0.5], None):
+        answer = statement(own, "alice", LONG_AGO, until, cursor=with_place(cursor, place))
+        assert answer.refused() == (400, "parameter_invalid", "cursor")
+    path = "/v1/reports/balances?by=owner&limit=1"
+    cursor = own.client.get(path).ok()["next_cursor"]
+    for place in (
+        ["\0", "", {1: 5}],
+        ["", "", {}],
+        ["", "", {1: 2**63}],
+        ["", "", {9: 1}],
+        ["a" * 5_000, "", {1: 1}],
+    ):
+        answer = own.client.get(f"{path}&cursor={with_place(cursor, place)}")
         assert answer.refused() == (400, "parameter_invalid", "cursor")
 
 

@@ -1,6 +1,7 @@
 """A log from which a value was taken that must be there: the caller gets an error, and an operator an alarm."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
@@ -33,7 +34,7 @@ async def paid(ledger: Ledger, key: str) -> str:
 
 def break_log(database: ShardDatabase, *statements: str) -> None:
     with psycopg.connect(database.owner_dsn) as owner:
-        for table in ("transactions", "requests"):
+        for table in ("transactions", "requests", "entries"):
             owner.execute(f"ALTER TABLE {table} DISABLE TRIGGER immutable".encode())
         for statement in statements:
             assert owner.execute(statement.encode()).rowcount
@@ -68,3 +69,18 @@ async def test_a_refusal_without_its_reason_fails_its_request_alone(
 
 def faulty_commands() -> float:
     return REGISTRY.get_sample_value("tallystick_faulty_commands_total", {"shard": str(SHARD)}) or 0.0
+
+
+async def test_books_that_do_not_balance_are_not_reported(database: ShardDatabase, ledger: Ledger) -> None:
+    payment = await ledger.transaction(await paid(ledger, "unbalanced"))
+    account = payment.entries[1].account
+    since, until = payment.recorded_at, datetime.now(UTC)
+    assert (await ledger.statement(account, since, until)).closing_balance == 5
+    break_log(
+        database,
+        f"UPDATE entries SET balance = balance + 1 WHERE position = {payment.position} AND amount > 0",
+    )
+    with pytest.raises(BrokenInvariantError, match="the balance of shard"):
+        await ledger.trial_balance()
+    with pytest.raises(BrokenInvariantError, match="the running balance at position"):
+        await ledger.statement(account, since, until)

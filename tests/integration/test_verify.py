@@ -83,6 +83,7 @@ def test_nothing_spoiled_is_nothing_found(books: Books) -> None:
     assert verify_shard(books.spoiled(rehash=True), 1)._replace(schema=[]) == whole
 
 
+@pytest.mark.usefixtures("either_size")
 @pytest.mark.parametrize("change", AT_POSITION)
 def test_a_change_is_found_at_its_position(books: Books, change: str) -> None:
     mark, kind, statements = AT_POSITION[change]
@@ -90,6 +91,7 @@ def test_a_change_is_found_at_its_position(books: Books, change: str) -> None:
     assert found(report) == f"{kind} at position {books.marks.positions[mark]}"
 
 
+@pytest.mark.usefixtures("either_size")
 @pytest.mark.parametrize("change", WITH_BATCH)
 def test_a_change_is_found_by_the_chain(books: Books, change: str) -> None:
     mark, kind, statements = WITH_BATCH[change]
@@ -97,6 +99,7 @@ def test_a_change_is_found_by_the_chain(books: Books, change: str) -> None:
     assert found(report) == f"{kind} at batch {books.batch_of(books.marks.positions[mark])}"
 
 
+@pytest.mark.usefixtures("either_size")
 @pytest.mark.parametrize("change", FORGED)
 def test_a_forged_chain_does_not_help(books: Books, change: str) -> None:
     mark, kind, statements = FORGED[change]
@@ -105,12 +108,14 @@ def test_a_forged_chain_does_not_help(books: Books, change: str) -> None:
     assert found(report) == f"{kind} at position {books.marks.positions[mark]}"
 
 
+@pytest.mark.usefixtures("either_size")
 @pytest.mark.parametrize("change", FOUND_TOO)
 def test_what_a_change_leads_to_is_found_too(books: Books, change: str) -> None:
     _, kind, statements = FOUND_TOO[change]
     assert kind in verify_shard(books.spoiled(*statements), 1).counts
 
 
+@pytest.mark.usefixtures("either_size")
 @pytest.mark.parametrize("words", IN_WORDS)
 def test_what_is_wrong_is_said_in_words(books: Books, words: str) -> None:
     report = verify_shard(books.spoiled(*IN_WORDS[words]), 1)

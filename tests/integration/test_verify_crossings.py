@@ -28,6 +28,8 @@ from tallystick.verify.crossings import CrossingsReport, judge_crossings, verify
 from tallystick.verify.log import verify_shard
 from tallystick.verify.problems import LogProblem, ProblemKind
 
+pytestmark = pytest.mark.usefixtures("either_size")
+
 MOVING_SECONDS = 10 if WHOLE else 4
 MOVING_SECONDS_MAX = 300
 """How long a machine that does other things may need for as much as is to be seen."""
@@ -43,12 +45,6 @@ class TwoBooks(NamedTuple):
     dsns: dict[int, str]
     marks: dict[str, int]
     copies: dict[int, Spoilable]
-
-
-@pytest.fixture
-def large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shards are read as large ones are, over many connections: what is written meanwhile could be seen by some."""
-    monkeypatch.setattr(limits, "VERIFY_BYTES_AT_ONCE_MAX", 0)
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +168,6 @@ def test_a_refusal_between_shards_is_found_with_its_batch(books: TwoBooks, name:
 # While it moves.
 
 
-@pytest.mark.usefixtures("large")
 async def test_crossing_transfers_raise_no_alarm(books: TwoBooks) -> None:
     """Two writers keep crossing in both directions; whatever is on its way is no difference."""
     dsns = moving_copies(books, "moving")
@@ -243,7 +238,6 @@ def moving_copies(books: TwoBooks, name: str) -> dict[int, str]:
 STEPS = ("read_payers", "read_payees", "read_latest")
 
 
-@pytest.mark.usefixtures("large")
 @pytest.mark.parametrize("after", STEPS)
 async def test_whatever_happens_between_two_moments_is_no_alarm(books: TwoBooks, after: str) -> None:
     """Whole sagas in both directions, and steps of those that are open, between any two of the moments."""
@@ -253,7 +247,6 @@ async def test_whatever_happens_between_two_moments_is_no_alarm(books: TwoBooks,
     assert not report.not_compared
 
 
-@pytest.mark.usefixtures("large")
 async def test_in_another_order_it_would_be_an_alarm(books: TwoBooks) -> None:
     """The payees' shards read before the payers': what was credited in between seems to be missing."""
     dsns = moving_copies(books, "reversed")
@@ -263,7 +256,6 @@ async def test_in_another_order_it_would_be_an_alarm(books: TwoBooks) -> None:
     assert report.counts.keys() >= {ProblemKind.CREDIT_MISSING, ProblemKind.REFUSAL_MISSING}
 
 
-@pytest.mark.usefixtures("large")
 async def test_without_the_third_moment_it_would_be_an_alarm(books: TwoBooks) -> None:
     """What began after the payers were read, and was credited before the payees were."""
     dsns = moving_copies(books, "twice")

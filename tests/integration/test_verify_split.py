@@ -19,6 +19,8 @@ from tallystick.service.open_sagas import OpenSagas
 from tallystick.verify.crossings import verify_crossings
 from tallystick.verify.log import verify_shard
 
+pytestmark = pytest.mark.usefixtures("either_size")
+
 SHARDS: Final = (HOME, AWAY, FURTHER)
 
 

@@ -29,13 +29,13 @@ from tests.upgrade.versions import (
     run_version,
     version_before,
 )
-from tests.whole import some_of
+from tests.whole import WHOLE, some_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 DRAIN_SECONDS: Final = 2
 LAST: Final = known_migrations()[-1]
-FRONTS: Final = ["haproxy", "a load balancer"]
+FRONTS: Final = ["a load balancer", *(["haproxy"] if WHOLE or haproxy.PROGRAM else [])]
 
 
 @contextmanager

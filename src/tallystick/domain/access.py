@@ -24,7 +24,7 @@ LEAST_SCOPES: Final = (Scope.READ,)
 class Action(StrEnum):
     """What an operation does, in the words of the documentation."""
 
-    READ_BOOKS = "read accounts, balances, transactions, holds, events and assets"
+    READ_BOOKS = "read accounts, balances, transactions, holds, events, assets, statements and reports"
     MOVE_MONEY = "transfer, post, hold, capture, void and reverse"
     OPEN_ACCOUNT = "open an ordinary account whose balance cannot fall below zero"
     CHANGE_ACCOUNT = "freeze, unfreeze, close and reopen an account, and change its metadata"

@@ -32,10 +32,12 @@ METADATA_BYTES_MAX: Final = 4 * 1024
 ENTRIES_PER_TRANSACTION_MAX: Final = 100
 TRANSFERS_PER_BATCH_REQUEST_MAX: Final = 5_000
 PAGE_ROWS_DEFAULT: Final = 50
+PAGE_ROWS_MAX: Final = 500
+LABEL_CHARACTERS_MAX: Final = METADATA_BYTES_MAX
+"""Of a label in the cursor of a report: the longest value in metadata, and a sign."""
 STATEMENT_FINAL_SECONDS: Final = 600
 """So long after its end nothing comes into a period any more, also if the log has not gone on: it is longer than any
-batch takes and than clocks may differ."""
-PAGE_ROWS_MAX: Final = 500
+batch takes, and than clocks may differ by default."""
 ASSET_NAME_CHARACTERS_MAX: Final = 64
 ASSET_SCALE_MAX: Final = 18
 # Accounts of a tenant: the largest number, and how they are counted. A count is repeated after a multiple of the time

@@ -5,7 +5,7 @@ import binascii
 import hashlib
 import re
 from collections.abc import Hashable
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
@@ -17,6 +17,8 @@ _SCOPE_BYTES: Final = 8
 _VERSION: Final = 1
 
 Place = TypeVar("Place")
+PlaceNumber = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
+"""A position in a cursor, which a caller may have changed."""
 
 
 def write_cursor(place: int) -> str:

@@ -137,11 +137,11 @@ async def _carried_out(
     except _NOTHING_DONE:
         with suppress(ShardUnavailableError):
             # An earlier try may have done a part of it.
-            await (store.forget(key) if claim.tries == 1 else store.release(key))
+            await (store.forget if claim.tries == 1 else store.release)(key, claim.tries)
         raise
     except Exception:
         with suppress(ShardUnavailableError):
-            await store.release(key)
+            await store.release(key, claim.tries)
         raise
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from heapq import merge
 from itertools import groupby
 from operator import attrgetter
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -15,7 +15,7 @@ from tallystick.domain import limits
 from tallystick.domain.accounts import AccountKind
 from tallystick.domain.invariants import BrokenInvariantError
 from tallystick.service import parameters
-from tallystick.service.cursor import read_bound_cursor, write_bound_cursor
+from tallystick.service.cursor import PlaceNumber, read_bound_cursor, write_bound_cursor
 from tallystick.service.errors import ParameterError
 from tallystick.service.served_shard import ServedShard
 from tallystick.service.tenancy import Tenancy
@@ -30,7 +30,7 @@ class _Place(msgspec.Struct, array_like=True):
 
     key: str
     asset: str
-    positions: dict[int, int]
+    positions: Annotated[dict[int, PlaceNumber], msgspec.Meta(min_length=1)]
 
 
 class ReportCalls(Tenancy):
@@ -80,6 +80,8 @@ class ReportCalls(Tenancy):
         limit = parameters.page_limit(limit)
         scope = ("balances", self._tenant, by, None if at is None else parameters.past_time(at, "at"))
         place = read_bound_cursor(cursor, scope, _Place) or _Place("", "", await self._positions(at))
+        parameters.text(place.key, "cursor", limits.LABEL_CHARACTERS_MAX, 0)
+        parameters.text(place.asset, "cursor", limits.LABEL_CHARACTERS_MAX, 0)
         if not all(map(self._engine.router.has_shard, place.positions)):
             raise ParameterError("cursor", "expected a cursor of this installation")
         shards = [self._engine.router.numbered(number) for number in place.positions]

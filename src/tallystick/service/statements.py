@@ -13,7 +13,7 @@ from tallystick.domain.invariants import BrokenInvariantError
 from tallystick.domain.parts import STAGE_KINDS, Part, part_of
 from tallystick.domain.record import Record, payment_of
 from tallystick.service import halves, parameters
-from tallystick.service.cursor import read_bound_cursor, write_bound_cursor
+from tallystick.service.cursor import PlaceNumber, read_bound_cursor, write_bound_cursor
 from tallystick.service.errors import ParameterError
 from tallystick.service.served_shard import ServedShard
 from tallystick.service.tenancy import Tenancy
@@ -22,11 +22,10 @@ from tallystick.store.reports import Period, ReportReader
 
 
 class _Place(msgspec.Struct, array_like=True):
-    """Where a page of a statement begins: after a position, at a balance. The statement ends at `closed`."""
+    """Where a page of a statement begins: after a position. The statement ends at `closed`."""
 
-    after: int
-    balance: int
-    closed: int
+    after: PlaceNumber
+    closed: PlaceNumber
 
 
 class StatementCalls(Tenancy):
@@ -64,10 +63,11 @@ class StatementCalls(Tenancy):
             # What came into the period between two pages is in none of them.
             closed_max = limits.INT64_MAX if place is None else place.closed
             period = await reader.period(identifier, since_us, until_us, closed_max)
-            begin = place or _Place(period.opened, period.opening_balance, period.closed)
-            rows = await reader.entries(identifier, begin.after, period.closed, limit + 1)
+            after = period.opened if place is None else place.after
+            rows = await reader.entries(identifier, after, period.closed, limit + 1)
         page, more = rows[:limit], len(rows) > limit
-        _require_sums(page, begin.balance, None if more else period)
+        # A cursor may be changed, and what it says is no reason to doubt the log.
+        _require_sums(page, period.opening_balance if place is None else None, None if more else period)
         return views.Statement(
             account=account,
             owner=state.terms.owner,
@@ -130,18 +130,21 @@ class StatementCalls(Tenancy):
 
 def _cursor_after(page: Sequence[HistoryRow], period: Period, scope: tuple[str | int, ...]) -> str:
     last = page[-1].entry
-    return write_bound_cursor(_Place(last.position, last.balance, period.closed), scope)
+    return write_bound_cursor(_Place(last.position, period.closed), scope)
 
 
-def _require_sums(page: Sequence[HistoryRow], balance: int, ended: Period | None) -> None:
+def _require_sums(page: Sequence[HistoryRow], before: int | None, ended: Period | None) -> None:
     """Each balance follows from the one before it, and the last one is the closing balance.
+
+    `before` is the balance before the page, if it is known.
 
     Raises:
         BrokenInvariantError: the log is broken, or the code is.
     """
+    balance = before
     for row in page:
-        balance += row.entry.amount
-        if balance != row.entry.balance:
+        if balance is not None and balance + row.entry.amount != row.entry.balance:
             raise BrokenInvariantError(f"the running balance at position {row.entry.position} is missing")
-    if ended is not None and balance != ended.closing_balance:
+        balance = row.entry.balance
+    if ended is not None and balance not in {None, ended.closing_balance}:
         raise BrokenInvariantError(f"a part of the statement up to position {ended.closed} is missing")

@@ -52,10 +52,10 @@ class KeptRequests:
         """Record the answer. Returns False if there is one already, or the request is not known any more."""
         return bool(await self._database.write("kept_request_answer", key, answer))
 
-    async def release(self, key: bytes) -> None:
-        """Let the same request be carried out again at once."""
-        await self._database.write("kept_request_release", key)
+    async def release(self, key: bytes, tries: int) -> None:
+        """Let the same request be carried out again at once, unless another server tries it already."""
+        await self._database.write("kept_request_release", key, tries)
 
-    async def forget(self, key: bytes) -> None:
-        """Let the key be used by any request."""
-        await self._database.write("kept_request_forget", key)
+    async def forget(self, key: bytes, tries: int) -> None:
+        """Let the key be used by any request, unless another server tries this one already."""
+        await self._database.write("kept_request_forget", key, tries)

@@ -42,7 +42,7 @@ class TrialBalanceLine(msgspec.Struct, frozen=True):
 
 
 class TrialBalanceTotal(msgspec.Struct, frozen=True):
-    """All accounts of one asset. Debits and credits are equal."""
+    """All accounts of one asset. Debits, which are negative, and credits sum to zero."""
 
     asset: AssetCode
     debit: MinorUnits
@@ -52,7 +52,7 @@ class TrialBalanceTotal(msgspec.Struct, frozen=True):
 class TrialBalance(msgspec.Struct, frozen=True):
     """The balances of all of a tenant's accounts, summed by asset and kind of account.
 
-    In each asset debits and credits are equal on every shard: that is checked before the report is given.
+    In each asset debits, which are negative, and credits sum to zero on every shard: that is checked first.
     """
 
     positions: Sequence[ReportPosition]

@@ -1,1 +1,1 @@
-DELETE FROM kept_requests WHERE key = $1 AND answer IS NULL
+DELETE FROM kept_requests WHERE key = $1 AND answer IS NULL AND tries = $2

@@ -1,5 +1,6 @@
--- What a period of recorded time has of an account: the last position before it, the last one in it, the balances
--- there (no later one than $5), and whether it is over: the log has gone on after it, or it ended long ago ($4, in seconds). The order of the whole key is as in balance_at.sql.
+-- What a period of recorded time has of an account: the last position before it, the last one in it ($5 at most), the
+-- balances there, and whether it is over: the log has gone on after it, or it ended more than $4 seconds ago. The order
+-- of the whole key is as in balance_at.sql.
 WITH period AS (
     SELECT
         coalesce((

@@ -1,4 +1,4 @@
--- The balances of all accounts of a tenant at a position, summed by asset and kind: debits, credits and what is held.
+-- The balances of all accounts of a tenant at a position, summed by asset and kind: debits and credits.
 SELECT
     terms.asset, terms.kind, count(*),
     sum(least(coalesce(newest.balance, 0), 0))::text, sum(greatest(coalesce(newest.balance, 0), 0))::text
