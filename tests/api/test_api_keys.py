@@ -110,6 +110,30 @@ def test_a_key_cannot_grant_more_than_it_has(installation: Installation, server:
             assert missing(client.send("PATCH", f"{KEYS}/{poster}", {"scopes": ["webhooks"]})) == "webhooks"
 
 
+def test_a_key_that_gains_something_is_granted_anew(installation: Installation, server: Server) -> None:
+    now = datetime.now(UTC)
+    hours = [(now + timedelta(hours=number)).isoformat() for number in range(5)]
+    with admin(installation, server) as whole:
+        reader = f"{KEYS}/{made(whole)['api_key']['id']}"
+        terms = {"scopes": ["read", "post"], "networks": ["127.0.0.0/16"], "expires_at": hours[2]}
+        poster = f"{KEYS}/{made(whole, **terms)['api_key']['id']}"
+        ends = {"expires_at": hours[3]}
+        bound = {"networks": ["127.0.0.0/8"]}
+        more = {"scopes": ["read", "admin"]}
+        gains: list[dict[str, Any]] = [ends, {"expires_at": None}, bound, {"networks": []}]
+        for limits, param in ((ends, "expires_at"), (bound, "networks")):
+            with Client(server.url, made(whole, **more, **limits)["key"]) as limited:
+                assert limited.send("PATCH", reader, more).refused() == (400, "parameter_invalid", param)
+                assert whole.get(reader).ok()["scopes"] == ["read"]
+                for gained in gains:
+                    assert missing(limited.send("PATCH", poster, gained)) == "post", gained
+                for lost in ({"name": "renamed"}, {"networks": ["127.0.0.0/24"]}, {"expires_at": hours[1]}):
+                    assert limited.send("PATCH", poster, lost).status == 200, lost
+            assert whole.send("PATCH", poster, terms).status == 200
+        with Client(server.url, made(whole, **more, **ends, **bound)["key"]) as limited:
+            assert limited.send("PATCH", reader, {**more, **ends, **bound}).status == 200
+
+
 def test_the_last_key_that_may_manage_keys_stays(installation: Installation, server: Server) -> None:
     with admin(installation, server) as client:
         (own,) = [one["id"] for one in client.get(KEYS).ok()["items"]]

@@ -56,9 +56,12 @@ def test_the_account_of_another_tenant_is_not_found(shop: Books, strange_books: 
 
 def test_whether_it_is_there_does_not_show(shop: Books, stranger: Client) -> None:
     """Another tenant's account and no account at all have the same answer, to the byte."""
+    # The identifier of a request is in its answer.
+    headers = {"X-Request-Id": new_key()}
     for path in ("", "/balance", "/entries"):
-        theirs = stranger.get(f"/v1/accounts/{shop['alice']}{path}")
-        nobodys = stranger.get(f"/v1/accounts/{absent.ACCOUNT}{path}")
+        theirs = stranger.request("GET", f"/v1/accounts/{shop['alice']}{path}", headers=headers)
+        nobodys = stranger.request("GET", f"/v1/accounts/{absent.ACCOUNT}{path}", headers=headers)
+        assert nobodys.status == 404
         assert (theirs.status, theirs.body) == (nobodys.status, nobodys.body)
 
 

@@ -205,20 +205,15 @@ class KeyManagement:
         raise UnavailableError(f"others change API key {identifier} all the time: send the request again")
 
     def _require_no_more(self, key: StoredKey, before: StoredKey | None = None) -> None:
-        """Refuse to grant what the caller's key does not have. Who gets a new secret is granted all of the key."""
-        if self._caller is None:
+        """Refuse to grant what the caller's key does not have. The database also compares the ends."""
+        if self._caller is None or (before is not None and not _grants(key, before)):
             return
-        if before is not None and key.hash != before.hash:
-            before = None
-        had = () if before is None else before.scopes
         for scope in key.scopes:
-            if scope not in self._caller.scopes and scope not in had:
+            if scope not in self._caller.scopes:
                 raise ScopeMissingError(scope, f"grant it: {_NO_MORE}")
-        if self._caller.networks and (before is None or key.networks != before.networks):
-            inner: tuple[Network, ...] = read_networks(key.networks)
-            if not inner or not are_within(inner, self._caller.networks):
-                own = ", ".join(map(str, self._caller.networks))
-                raise ParameterError("networks", f"expected networks inside {own}: {_NO_MORE}")
+        if not _is_valid_within(key, self._caller.networks):
+            own = ", ".join(map(str, self._caller.networks))
+            raise ParameterError("networks", f"expected networks inside {own}: {_NO_MORE}")
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -244,6 +239,25 @@ async def create_key(
     """Make a key as the owner of the tables. A tenant that does not exist is made, too."""
     tenant = await directory.make_tenant(tenant_name)
     return await KeyManagement(directory).create(name, tenant=tenant, **grant)
+
+
+def _grants(key: StoredKey, before: StoredKey) -> bool:
+    """Whether a key gets a secret, scopes, networks or time: it is granted anew, so all of it counts."""
+    ends_later = before.expires_at is not None and (
+        key.expires_at is None or key.expires_at > before.expires_at
+    )
+    return (
+        key.hash != before.hash
+        or not set(key.scopes) <= set(before.scopes)
+        or ends_later
+        or not _is_valid_within(key, read_networks(before.networks))
+    )
+
+
+def _is_valid_within(key: StoredKey, networks: Sequence[Network]) -> bool:
+    """Whether a key is valid in these networks at most. No networks: anywhere."""
+    inner = read_networks(key.networks)
+    return not networks or (bool(inner) and are_within(inner, networks))
 
 
 def _new_secret(identifier: str) -> str:

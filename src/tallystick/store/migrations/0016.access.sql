@@ -55,6 +55,18 @@ BEGIN
 END
 $$;
 
+-- Whether callers in some networks are all in others. No networks: callers anywhere.
+CREATE FUNCTION key_networks_within(inside text[], outside text[]) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    RETURN outside = '{}' OR (
+        inside <> '{}' AND NOT EXISTS (
+            SELECT FROM unnest(inside) AS one
+            WHERE NOT EXISTS (SELECT FROM unnest(outside) AS its WHERE one::cidr <<= its::cidr)
+        )
+    );
+END
+$$;
+
 -- Make or change a key. The owner of the tables may, without a caller. Servers may only with the secret of an admin's key,
 -- which they have while its owner uses it, and grant no more than this key has: so a server that was taken over, or one
 -- of its sessions, can put no key in force by itself. With `decides` only the first of two equal versions is recorded.
@@ -66,6 +78,7 @@ CREATE FUNCTION key_put(
 DECLARE
     admin api_keys;
     before api_keys;
+    grants boolean;
 BEGIN
     IF caller IS NULL THEN
         IF NOT pg_has_role(session_user, current_user, 'USAGE') THEN
@@ -75,27 +88,32 @@ BEGIN
         admin := key_of_admin(caller);
         -- One change of a tenant's keys at a time, so that two cannot take away the last two that may manage keys.
         PERFORM pg_advisory_xact_lock((x'7a18'::bigint << 32) | put_tenant);
+        -- It may have been revoked or changed while this waited.
+        PERFORM FROM api_keys WHERE id = admin.id FOR SHARE;
+        admin := key_of_admin(caller);
     END IF;
     SELECT * INTO before FROM api_keys WHERE id = put_id;
+    -- A key that gets a secret, scopes, networks or time is granted anew, so all of it counts.
+    grants := caller IS NOT NULL AND (
+        before.id IS NULL
+        OR put_hash <> before.hash
+        OR NOT put_scopes <@ before.scopes
+        OR (before.expires_at IS NOT NULL AND (put_expires_at IS NULL OR put_expires_at > before.expires_at))
+        OR NOT key_networks_within(put_networks, before.networks)
+        OR (
+            put_previous_hash IS NOT NULL AND put_previous_hash <> before.hash
+            AND (put_previous_hash IS DISTINCT FROM before.previous_hash OR put_previous_until > before.previous_until)
+        )
+    );
     IF caller IS NOT NULL AND (
         put_tenant <> admin.tenant
         OR before.tenant <> admin.tenant
-        OR EXISTS (
-            SELECT FROM unnest(put_scopes) AS scope
-            WHERE scope <> ALL (admin.scopes)
-                AND (before.id IS NULL OR scope <> ALL (before.scopes) OR put_hash <> before.hash)
-        )
         OR (
-            admin.expires_at IS NOT NULL AND (put_expires_at IS NULL OR put_expires_at > admin.expires_at)
-            AND (before.id IS NULL OR put_expires_at IS DISTINCT FROM before.expires_at OR put_hash <> before.hash)
-        )
-        OR (
-            admin.networks <> '{}'
-            AND (before.id IS NULL OR put_networks <> before.networks OR put_hash <> before.hash)
-            AND (put_networks = '{}' OR EXISTS (
-                SELECT FROM unnest(put_networks) AS one
-                WHERE NOT EXISTS (SELECT FROM unnest(admin.networks) AS its WHERE one::cidr <<= its::cidr)
-            ))
+            grants AND (
+                NOT put_scopes <@ admin.scopes
+                OR (admin.expires_at IS NOT NULL AND (put_expires_at IS NULL OR put_expires_at > admin.expires_at))
+                OR NOT key_networks_within(put_networks, admin.networks)
+            )
         )
     ) THEN
         RAISE EXCEPTION 'an API key cannot grant more than it has' USING ERRCODE = 'insufficient_privilege';
@@ -136,6 +154,9 @@ BEGIN
     ELSE
         admin := key_of_admin(caller);
         PERFORM pg_advisory_xact_lock((x'7a18'::bigint << 32) | admin.tenant);
+        -- It may have been revoked or changed while this waited.
+        PERFORM FROM api_keys WHERE id = admin.id FOR SHARE;
+        admin := key_of_admin(caller);
     END IF;
     UPDATE api_keys SET revoked_at = now()
     WHERE id = revoked_id AND revoked_at IS NULL AND (caller IS NULL OR tenant = admin.tenant)
