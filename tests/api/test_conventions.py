@@ -109,12 +109,16 @@ def test_a_recorded_refusal_is_the_same_whatever_the_request_id(shop: Books, cli
     assert answers[0].body == answers[1].body
     assert re.fullmatch("urn:tallystick:key:[0-9a-f]{32}", answers[0]["instance"])
     assert [answer.headers["x-request-id"] for answer in answers] == ["a", "b"]
-    # What is not recorded is of the request.
-    reused = client.request(
-        "POST", "/v1/transfers", content=body.replace(b"1000", b"1"), headers={**headers, ID: "c"}
-    )
-    assert reused.refused()[1] == "idempotency_key_reused"
-    assert reused["instance"] == "urn:tallystick:request:c"
+    # So is what another request under the key is told.
+    reused = [
+        client.request(
+            "POST", "/v1/transfers", content=body.replace(b"1000", b"1"), headers={**headers, ID: one}
+        )
+        for one in ("c", "d")
+    ]
+    assert {answer.refused()[1] for answer in reused} == {"idempotency_key_reused"}
+    assert reused[0].body == reused[1].body
+    assert reused[0]["instance"] == answers[0]["instance"]
 
 
 def test_refusals_of_other_keys_and_tenants_are_other_instances(shop: Books, strange_books: Books) -> None:

@@ -1,4 +1,4 @@
-"""`python -m tests.chaos.published FOLDER...`: what runs have shown, as the tables of docs/reliability.md."""
+"""`python -m tests.chaos.published FOLDER...`: what runs have shown, as tables for docs/reliability.md."""
 
 import statistics
 import sys

@@ -24,7 +24,7 @@ from tallystick.domain import limits
 from tallystick.domain.access import SCOPE_NEEDED, Action
 from tallystick.domain.decide import PASSING
 from tallystick.domain.fingerprint import request_key
-from tallystick.domain.outcomes import RefusalCode, Refused
+from tallystick.domain.outcomes import Refused
 from tallystick.service.authentication import Access
 from tallystick.service.current_request import REPLAYED, REQUEST_ID
 from tallystick.service.engine import Engine
@@ -272,8 +272,8 @@ def write_problem(
 
 
 def _instance_of_refusal(tenant: int, key: str, refused: Refused) -> str | None:
-    """What is recorded under the key, so that each answer to it is the same, byte for byte. None: nothing is."""
-    if not key or refused.code in PASSING or refused.code is RefusalCode.IDEMPOTENCY_KEY_REUSED:
+    """What is recorded under the key: so the same request has the same answer, byte for byte. None: nothing is."""
+    if not key or refused.code in PASSING:
         return None
     return instance_of_key(request_key(tenant, key))
 
