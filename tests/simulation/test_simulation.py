@@ -138,8 +138,8 @@ FAULTS: Final = {
     ),
     "that a credit was given up is not recorded": Fault(
         bug=lambda: planted(
-            "PASSING: Final = frozenset({RefusalCode.HOLD_BUSY,",
-            "PASSING: Final = frozenset({RefusalCode.HOLD_BUSY, RefusalCode.TRANSFER_CANCELLED,",
+            "{RefusalCode.HOLD_BUSY, RefusalCode.SHARD_UNAVAILABLE,",
+            "{RefusalCode.HOLD_BUSY, RefusalCode.TRANSFER_CANCELLED, RefusalCode.SHARD_UNAVAILABLE,",
         )
     ),
     "a hold that is being captured looks open": Fault(
@@ -147,7 +147,7 @@ FAULTS: Final = {
     ),
     "that a hold is busy is recorded": Fault(
         bug=lambda: planted(
-            "PASSING: Final = frozenset({RefusalCode.HOLD_BUSY, ", "PASSING: Final = frozenset({"
+            "{RefusalCode.HOLD_BUSY, RefusalCode.SHARD_UNAVAILABLE,", "{RefusalCode.SHARD_UNAVAILABLE,"
         )
     ),
     "what was given back is forgotten": Fault(
