@@ -81,6 +81,16 @@ def books(client: Client) -> Books:
 
 
 @pytest.fixture
+def shop(books: Books) -> Books:
+    """A payer and a payee. Files with other balances have a fixture of their own."""
+    books.open("""
+        alice  USD  100
+        shop   USD   50
+    """)
+    return books
+
+
+@pytest.fixture
 def strange_books(stranger: Client) -> Books:
     return Books(stranger)
 

@@ -17,15 +17,6 @@ UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a
 LONGEST = "r" * 128
 
 
-@pytest.fixture
-def shop(books: Books) -> Books:
-    books.open("""
-        alice  USD  100
-        shop   USD   50
-    """)
-    return books
-
-
 def problems(client: Client, headers: dict[str, str]) -> list[Answer]:
     """Answers of every part of the server that refuses."""
     bearer = {"Authorization": "Bearer tally_wrong"}

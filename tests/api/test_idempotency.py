@@ -11,15 +11,6 @@ from tests.api.client import Answer, Client, at_once, new_key
 from tests.api.server import Installation, Server
 
 
-@pytest.fixture
-def shop(books: Books) -> Books:
-    books.open("""
-        alice  USD  100
-        shop   USD   50
-    """)
-    return books
-
-
 def test_a_posted_transfer_again(shop: Books) -> None:
     key = new_key()
     first = shop.transfer("alice", "shop", 60, key=key, description="ä", metadata={"b": "1", "a": "2"}).ok()

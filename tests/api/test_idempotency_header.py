@@ -15,15 +15,6 @@ REPLAYED = "idempotency-replayed"
 HEADER = "Idempotency-Key"
 
 
-@pytest.fixture
-def shop(books: Books) -> Books:
-    books.open("""
-        alice  USD  100
-        shop   USD   50
-    """)
-    return books
-
-
 def as_string(key: str) -> str:
     """A key as a string of RFC 8941."""
     escaped = key.replace("\\", "\\\\").replace('"', '\\"')

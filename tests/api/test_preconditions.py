@@ -19,15 +19,6 @@ URL = "https://93.184.215.14/"
 
 
 @pytest.fixture
-def shop(books: Books) -> Books:
-    books.open("""
-        alice  USD  100
-        shop   USD   50
-    """)
-    return books
-
-
-@pytest.fixture
 def endpoint(client: Client) -> Iterator[str]:
     made = client.post("/v1/webhooks", {"url": URL}).ok()["webhook"]["id"]
     yield f"/v1/webhooks/{made}"
